@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * checksum - Internet checksums (RFC 1071) over bytes and iovecs
+ *
+ * A sum is a 64-bit accumulator of 16-bit words as they lie in memory (RFC
+ * 1071, 2(B)): it is byte-order independent, and csum_fold() gives the two
+ * bytes to store as they are.  Accumulators of pieces that start at an even
+ * offset may simply be added.
+ */
+#ifndef CHECKSUM_H
+#define CHECKSUM_H
+
+#include "addr.h"
+#include "util.h"
+
+#include <sys/uio.h>
+
+/* csum_init - choose the fastest code for this CPU
+ * Without it the portable loop is used. */
+void csum_init(void);
+
+/* csum_name - which code was chosen: "avx2", "sse2", "neon" or "portable" */
+const char *csum_name(void);
+
+/* csum_add - @sum plus the words of @len bytes; an odd tail is zero padded */
+uint64_t csum_add(uint64_t sum, const void *p, size_t len);
+
+/* csum_iov - the same over @len bytes at @off of an iovec, any alignment */
+uint64_t csum_iov(uint64_t sum, const struct iovec *iov, unsigned cnt,
+		  size_t off, size_t len);
+
+/* csum_pseudo - pseudo-header of a layer-4 packet of @len bytes
+ * RFC 9293 3.1 for IPv4, RFC 8200 8.1 for IPv6: @src tells the family. */
+uint64_t csum_pseudo(const struct addr *src, const struct addr *dst,
+		     uint8_t proto, uint32_t len);
+
+/* csum_fold - to 16 bits, not complemented: the seed of CHECKSUM_PARTIAL */
+static inline uint16_t csum_fold(uint64_t sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum;
+}
+
+/* csum_finish - the checksum to store (memcpy it, it is in memory order) */
+static inline uint16_t csum_finish(uint64_t sum)
+{
+	return (uint16_t)~csum_fold(sum);
+}
+
+/* For the unit test and the benchmark: each implementation by name, or NULL
+ * if this CPU or build lacks it. */
+typedef uint64_t csum_fn(uint64_t sum, const void *p, size_t len);
+csum_fn *csum_impl(const char *name);
+
+#endif /* CHECKSUM_H */

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * conf - the meaning of the options; defaults from the host
+ *
+ * conf_parse() reads the command line, nothing else.  passt.c then asks netlink
+ * for templates and calls conf_finish(), which fills what was not given.  After
+ * that the configuration is const.
+ */
+#ifndef CONF_H
+#define CONF_H
+
+#include "fwd.h"
+#include "lan.h"
+#include "rules.h"
+#include "sock.h"
+
+#include <sys/types.h>
+
+enum mode { MODE_PASST, MODE_PASTA, MODE_VHOST };
+
+/* A template: what the guest's link is modelled on, one a family.  Filled by
+ * netlink, index 0 means none: local mode. */
+struct template {
+	unsigned ifindex;
+	char ifname[16];
+	bool multiple;	   /* several default routes, the first was picked */
+	struct addr addr;  /* none: the interface has none */
+	unsigned prefix;
+	struct addr ll;	   /* IPv6 link-local */
+	struct addr gw;	   /* none: no default route, or one without gateway */
+	struct mac mac;
+	bool has_mac;
+};
+
+struct conf {
+	enum mode mode;
+	/* process */
+	bool foreground, quiet, debug, trace, stats_on, one_off;
+	unsigned stats_s;
+	char log_file[4096], pcap[4096], pid_file[4096], control[108];
+	size_t log_size;
+	bool runas;
+	uid_t uid;
+	gid_t gid;
+	bool chroot_fallback;
+	/* passt */
+	char socket[108]; /* empty: probe */
+	char repair[108]; /* empty: default; "none": off */
+	bool migrate_exit, migrate_no_linger;
+	int fd; /* --fd as given, -1; after isolation it is 3 */
+	/* pasta */
+	char ns_ifname[16];
+	char netns[4096], userns[4096];
+	bool netns_only, no_netns_quit, config_net;
+	bool no_copy_routes[2], no_copy_addrs[2]; /* IPv4, IPv6 */
+	struct mac ns_mac;
+	bool ns_mac_set;
+	bool splice_only;
+	pid_t pid;    /* join this process's namespaces, 0: no */
+	char **argv;  /* command to spawn; NULL with @spawn: a shell */
+	bool spawn;
+	/* the guest's network */
+	struct lan lan;
+	struct fwd_map map;
+	struct sock_env sock; /* fields that the caller of sock_init() sets */
+	struct rules host, ns; /* -t -u; -T -U */
+	char ifname[16];      /* -i */
+	bool local[2];	      /* family without template: local mode */
+	bool dns_none, dns_given[2], search_given, hostname_given;
+	bool map_gw;	      /* gateway stands for the host's loopback */
+	bool map_host_given[2], map_guest_given[2], dns_host_given[2];
+	bool gw_given[2], prefix_given, mtu_given;
+	bool dhcp_dns, dhcp_search; /* resolvers, search list advertised */
+	/* -t -u -T -U in order, read when addresses are known */
+	unsigned specs;
+	struct {
+		char opt;
+		const char *arg;
+	} spec[512];
+};
+
+/* conf_mode - from the program's name and --vhost-user
+ * Also *@fd from -F/--fd.  Both scans end where a spawned command begins. */
+enum mode conf_mode(int argc, char **argv, int *fd);
+
+/* conf_parse - the command line into @c; errors end the process with one line
+ * and status 1, --help, --version and --print-capabilities with status 0 */
+void conf_parse(struct conf *c, int argc, char **argv);
+
+/* conf_finish - defaults from templates, /etc/resolv.conf and the kernel;
+ * then the forwarding rules.  Errors as above. */
+void conf_finish(struct conf *c, const struct template *t4,
+		 const struct template *t6);
+
+/* conf_print - the start-up summary at level info */
+void conf_print(const struct conf *c, const struct template *t4,
+		const struct template *t6);
+
+#endif /* CONF_H */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * cursor - a bounded reader and a bounded writer with a sticky verdict
+ *
+ * Reading past the end gives zeroes and NULL views and makes rd_ok() false for
+ * good; writing past the end writes nothing and makes wr_ok() false for good.
+ * So a parser reads everything it wants and looks at the verdict once.
+ */
+#ifndef CURSOR_H
+#define CURSOR_H
+
+#include "util.h"
+
+struct rd {
+	const uint8_t *p, *end;
+	bool bad;
+};
+
+static inline struct rd rd_init(const void *p, size_t len)
+{
+	return (struct rd){ p, (const uint8_t *)p + len, false };
+}
+
+static inline bool rd_ok(const struct rd *r)
+{
+	return !r->bad;
+}
+
+static inline size_t rd_left(const struct rd *r)
+{
+	return r->bad ? 0 : (size_t)(r->end - r->p);
+}
+
+/* rd_view - the next @n bytes in place, NULL if there are fewer */
+static inline const void *rd_view(struct rd *r, size_t n)
+{
+	const uint8_t *p = r->p;
+
+	if (r->bad || n > (size_t)(r->end - r->p)) {
+		r->bad = true;
+		return NULL;
+	}
+	r->p += n;
+	return p;
+}
+
+static inline void rd_skip(struct rd *r, size_t n)
+{
+	(void)rd_view(r, n);
+}
+
+static inline uint8_t rd_u8(struct rd *r)
+{
+	const uint8_t *p = rd_view(r, 1);
+
+	return p ? *p : 0;
+}
+
+static inline uint16_t rd_be16(struct rd *r)
+{
+	const uint8_t *p = rd_view(r, 2);
+
+	return p ? ld_be16(p) : 0;
+}
+
+static inline uint32_t rd_be32(struct rd *r)
+{
+	const uint8_t *p = rd_view(r, 4);
+
+	return p ? ld_be32(p) : 0;
+}
+
+/* rd_copy - the next @n bytes to @dst, zeroes if there are fewer */
+static inline void rd_copy(struct rd *r, void *dst, size_t n)
+{
+	const void *p = rd_view(r, n);
+
+	if (p)
+		memcpy(dst, p, n);
+	else
+		memset(dst, 0, n);
+}
+
+/* rd_sub - a reader over the next @n bytes; bad from the start if fewer */
+static inline struct rd rd_sub(struct rd *r, size_t n)
+{
+	const uint8_t *p = rd_view(r, n);
+	struct rd s = { p, p ? p + n : p, !p };
+
+	return s;
+}
+
+struct wr {
+	uint8_t *buf;
+	size_t len, cap;
+	bool bad;
+};
+
+static inline struct wr wr_init(void *buf, size_t cap)
+{
+	return (struct wr){ buf, 0, cap, false };
+}
+
+static inline bool wr_ok(const struct wr *w)
+{
+	return !w->bad;
+}
+
+/* wr_room - the next @n bytes to be filled by the caller, or NULL */
+static inline void *wr_room(struct wr *w, size_t n)
+{
+	uint8_t *p = w->buf + w->len;
+
+	if (w->bad || n > w->cap - w->len) {
+		w->bad = true;
+		return NULL;
+	}
+	w->len += n;
+	return p;
+}
+
+static inline void wr_bytes(struct wr *w, const void *src, size_t n)
+{
+	void *p = wr_room(w, n);
+
+	if (p && n)
+		memcpy(p, src, n);
+}
+
+static inline void wr_fill(struct wr *w, uint8_t v, size_t n)
+{
+	void *p = wr_room(w, n);
+
+	if (p)
+		memset(p, v, n);
+}
+
+static inline void wr_u8(struct wr *w, uint8_t v)
+{
+	wr_bytes(w, &v, 1);
+}
+
+static inline void wr_be16(struct wr *w, uint16_t v)
+{
+	v = htobe16(v);
+	wr_bytes(w, &v, 2);
+}
+
+static inline void wr_be32(struct wr *w, uint32_t v)
+{
+	v = htobe32(v);
+	wr_bytes(w, &v, 4);
+}
+
+/* wr_patch_u8, wr_patch_be16 - overwrite what was written at @off before */
+static inline void wr_patch_u8(struct wr *w, size_t off, uint8_t v)
+{
+	if (off < w->len)
+		w->buf[off] = v;
+}
+
+static inline void wr_patch_be16(struct wr *w, size_t off, uint16_t v)
+{
+	if (off + 2 <= w->len)
+		st_be16(w->buf + off, v);
+}
+
+#endif /* CURSOR_H */

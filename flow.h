@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * flow - table, two sides, hash, generations, life cycle
+ *
+ * A flow joins two sides; it knows no protocol.  Its sockets are registered
+ * once and edge-triggered: an event sets ready bits and queues the flow, the
+ * type's ready() does the work from the run queue.  An epoll reference names
+ * index, side and generation, so an event for a flow that is gone misses.
+ */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include "addr.h"
+#include "loop.h"
+#include "packet.h"
+#include "siphash.h"
+
+enum {
+	FLOW_BITS = 17,
+	FLOW_MAX = (1 << FLOW_BITS) - 1,
+	FLOW_HASH = 1 << (FLOW_BITS + 2), /* two entries a flow, half full */
+	FLOW_PRIV = 128,
+};
+
+/* Numbers of the control and migration protocols */
+enum pif { PIF_NONE, PIF_HOST, PIF_TAP, PIF_SPLICE };
+
+/* One side of a flow, from our point of view: we are @ours, the peer @theirs.
+ * On the TAP side the guest is @theirs. */
+struct side {
+	struct addr ours, theirs;
+	uint16_t our_port, their_port;
+	uint8_t pif;
+	int fd; /* -1: none */
+};
+
+enum flow_kind { FLOW_FREE, FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_ICMP,
+		 FLOW_KINDS };
+
+/* What events have told and nobody has used up yet, for each side */
+enum {
+	READY_IN = EPOLLIN,
+	READY_OUT = EPOLLOUT,
+	READY_ERR = EPOLLERR,
+	READY_HUP = EPOLLHUP,
+	READY_RDHUP = EPOLLRDHUP, /* 0x2000 */
+};
+
+struct flow {
+	struct side side[2]; /* [0] began it */
+	uint16_t ready[2];
+	uint8_t kind;	/* enum flow_kind */
+	uint8_t hashed; /* bit i: side i is in the hash */
+	uint32_t gen;
+	struct run run;
+	struct timer timer; /* type->expire() */
+	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
+	struct flow *touched; /* guest.c's list of flows with an inbox; free
+				 list while FLOW_FREE */
+	union {
+		uint64_t align;
+		uint8_t priv[FLOW_PRIV]; /* the protocol's */
+	};
+};
+
+/* Seam: one const table per flow kind.  @owner is the protocol's state. */
+struct flow_type {
+	const char *name;
+	/* A burst of packets in order.  Returns those that are not its: after a
+	 * connection ended, the next SYN of the same tuple.  NULL: all used. */
+	struct packet *(*input)(void *owner, struct flow *f,
+				struct packet *list);
+	enum run_verdict (*ready)(void *owner, struct flow *f);
+	void (*expire)(void *owner, struct flow *f);
+	bool free_queue; /* served while the guest is full: no tap involved */
+};
+
+struct flows {
+	struct loop *loop;
+	unsigned watch;
+	struct runq guest_q, free_q;
+	const struct flow_type *type[FLOW_KINDS];
+	void *owner[FLOW_KINDS];
+	struct siphash_key key;
+	struct flow *flow; /* FLOW_MAX, mapped */
+	uint32_t *hash;	   /* FLOW_HASH of (index << 1 | side) + 1, mapped */
+	struct flow *free;
+	unsigned fresh; /* entries from here on were never used */
+	unsigned count, peak;
+};
+
+/* flows_init - 0 or -errno */
+int flows_init(struct flows *t, struct loop *l);
+
+/* flows_type - what to call for flows of @kind */
+void flows_type(struct flows *t, enum flow_kind kind,
+		const struct flow_type *type, void *owner);
+
+/* flow_new - a zeroed flow with both descriptors -1, NULL if the table is full
+ * It is in no hash and no queue.  Nothing returns to the loop before it is
+ * either complete or freed. */
+struct flow *flow_new(struct flows *t, enum flow_kind kind);
+
+/* flow_enter - make side @i findable; false if its tuple is taken
+ * The tuple of a side that was entered must not change. */
+bool flow_enter(struct flows *t, struct flow *f, unsigned i);
+
+/* flow_leave - the opposite; harmless if it was not entered */
+void flow_leave(struct flows *t, struct flow *f, unsigned i);
+
+/* flow_find - the flow with a side of these values, NULL; *@i says which
+ * @key's @fd is not looked at. */
+struct flow *flow_find(const struct flows *t, uint8_t proto,
+		       const struct side *key, unsigned *i);
+
+/* flow_watch - register side @i's descriptor for IN, OUT and RDHUP, edge-
+ * triggered.  0 or -errno. */
+int flow_watch(struct flows *t, struct flow *f, unsigned i);
+
+/* flow_wake - have type->ready() called in this turn or the next */
+void flow_wake(struct flows *t, struct flow *f);
+
+/* flow_timer - call type->expire() at @due_ms; 0: never */
+void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms);
+
+/* flow_free - end it: hash, timer, run queue.  Descriptors are the protocol's,
+ * which has closed them. */
+void flow_free(struct flows *t, struct flow *f);
+
+/* flow_hash - the keyed hash of side @i, for initial sequence numbers */
+uint64_t flow_hash(const struct flows *t, uint8_t proto,
+		   const struct side *s);
+
+static inline uint8_t flow_proto(const struct flow *f)
+{
+	static const uint8_t proto[FLOW_KINDS] = {
+		[FLOW_TCP] = 6, [FLOW_SPLICE] = 6,
+		[FLOW_UDP] = 17, [FLOW_ICMP] = 1,
+	};
+
+	return proto[f->kind];
+}
+
+static inline unsigned flow_index(const struct flows *t, const struct flow *f)
+{
+	return (unsigned)(f - t->flow);
+}
+
+/* flow_name - "Flow 12 (TCP): HOST [192.0.2.1]:80 -> ..." for messages */
+const char *flow_name(const struct flows *t, const struct flow *f, char *buf,
+		      size_t size);
+enum { FLOW_NAME = 256 };
+
+#endif /* FLOW_H */

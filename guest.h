@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * guest - pulls frames, answers them or finds their flow, hands each its batch
+ */
+#ifndef GUEST_H
+#define GUEST_H
+
+#include "icmp.h"
+#include "lan.h"
+#include "neigh.h"
+#include "tap.h"
+#include "tcp.h"
+#include "udp.h"
+
+struct guest {
+	struct tap *tap;
+	struct loop *loop;
+	struct flows *flows;
+	const struct lan *lan;
+	struct seen *seen;
+	struct neigh *neigh;
+	struct tcp *tcp;
+	struct udp *udp;
+	struct icmp *icmp;
+	unsigned watch;	  /* the transport's events come here */
+	unsigned session; /* last one greeted */
+	struct timer ra;
+	struct flow *touched, **touched_end;
+	uint64_t drops[VERDICTS];
+	struct packet_pool pool;
+	struct frame frames[PACKET_BATCH];
+};
+
+/* guest_init - plants the watch that the transport is started with */
+void guest_init(struct guest *g, struct loop *l, struct flows *flows,
+		struct tap *tap, const struct lan *lan, struct seen *seen,
+		struct neigh *neigh);
+
+/* guest_protocols - whom packets are given to; before the first frame */
+void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
+		     struct icmp *icmp);
+
+/* guest_turn_end - greet a new guest; ACKs and frames go out */
+void guest_turn_end(struct guest *g);
+
+/* guest_neighbour - the host learned or lost (@mac NULL) a neighbour */
+void guest_neighbour(struct guest *g, const struct addr *addr,
+		     const struct mac *mac);
+
+#endif /* GUEST_H */

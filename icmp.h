@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * icmp - echo flows; ICMP errors built from socket errors
+ */
+#ifndef ICMP_H
+#define ICMP_H
+
+#include "flow.h"
+#include "fwd.h"
+#include "neigh.h"
+#include "tap.h"
+
+struct icmp {
+	struct flows *flows;
+	struct tap *tap;
+	const struct fwd *fwd;
+	const struct neigh *neigh;
+};
+
+enum { ICMP_TIMEOUT_MS = 60 * 1000 };
+
+/* icmp_init - registers FLOW_ICMP with @flows */
+void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,
+	       const struct fwd *fwd, const struct neigh *neigh);
+
+/* icmp_open - a flow for the guest's echo request @p; NULL and *@v: why not
+ * The packet itself is handed to its input() afterwards. */
+struct flow *icmp_open(struct icmp *i, const struct packet *p,
+		       enum verdict *v);
+
+/* icmp_error - the ICMP or ICMPv6 error that a router would have sent
+ * @quoted is the tuple as the guest sent it (it becomes the quoted header with
+ * layer-4 length of @payload_len), @payload what follows the quoted UDP or TCP
+ * ports and is cut to what RFC 792 and RFC 4443 2.4(c) allow.  @from is the
+ * offender as the guest may see it.  For TCP @seq is quoted. */
+bool icmp_error(const struct lan *lan, const struct seen *seen,
+		const struct tuple *quoted, uint32_t seq,
+		const struct sock_error *e, const struct addr *from,
+		struct answer *out);
+
+/* icmp_send - one answer to the guest, if there is room: for all of rank 5 */
+bool icmp_send(struct tap *tap, struct answer *a);
+
+#endif /* ICMP_H */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * isolation - shrink privileges in named steps
+ *
+ * In this order: start, user, sandbox, filter (spec: behaviour 1.8).  Each ends
+ * the process with one line if it fails and must not.
+ */
+#ifndef ISOLATION_H
+#define ISOLATION_H
+
+#include "conf.h"
+
+/* isolation_start - before anything is opened: drop capabilities that no step
+ * needs, close every descriptor but 0-2 and *@fd, which moves to 3; put
+ * /dev/null where 0-2 are closed; raise RLIMIT_NOFILE. */
+void isolation_start(int *fd);
+
+/* isolation_user - become --runas or nobody; join or make the user namespace */
+void isolation_user(const struct conf *c);
+
+/* isolation_sandbox - new IPC, mount, UTS (and PID) namespaces and an empty
+ * root; keep only the capabilities of the mode */
+void isolation_sandbox(const struct conf *c);
+
+/* isolation_daemon - fork unless foreground; the parent writes the child's PID
+ * to @pid_fd (-1: none) and leaves with 0 */
+void isolation_daemon(const struct conf *c, int pid_fd);
+
+/* isolation_filter - not dumpable, no new privileges, the seccomp filter */
+void isolation_filter(enum mode mode);
+
+#endif /* ISOLATION_H */

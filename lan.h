@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * lan - what the guest's link looks like: names, addresses, MTU
+ *
+ * struct lan is const once the command line is parsed; struct seen is what the
+ * guest's frames taught us.  Header only: data without behaviour.
+ */
+#ifndef LAN_H
+#define LAN_H
+
+#include "addr.h"
+
+enum {
+	LAN_DNS = 3,		/* resolvers per family, as DHCP clients use */
+	LAN_SEARCH = 6,		/* domains, as resolv.conf(5) allows */
+	LAN_NAME = 254,		/* longest DNS name as text and NUL */
+	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
+	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
+};
+
+struct lan {
+	bool v4, v6; /* families that are on */
+	struct mac mac; /* ours, towards the guest */
+	uint16_t mtu;	/* 0: not advertised */
+
+	struct addr guest4, guest6; /* assigned to the guest; none: unset */
+	unsigned prefix4;	    /* of @guest4 */
+	struct addr gw4, gw6;	    /* its default gateways; none: unset */
+	struct addr our4;	    /* our source for DHCP and for what has no
+				       better one */
+	struct addr our_ll6;	    /* the same, link-local */
+	bool fixed4, fixed6;	    /* -a: traffic does not move the address */
+
+	bool tcp, udp, icmp;		/* protocols that are carried */
+	bool dhcp, dhcpv6, ndp, ra;	/* servers that answer */
+
+	/* Advertised; counts are 0 when advertising is off */
+	unsigned dns4_n, dns6_n, search_n;
+	struct addr dns4[LAN_DNS], dns6[LAN_DNS];
+	char search[LAN_SEARCH][LAN_NAME];
+	char hostname[LAN_NAME], fqdn[LAN_NAME]; /* empty: not given */
+
+	uint32_t duid_time; /* seconds since 2000-01-01, for the DHCPv6 DUID */
+};
+
+/* Zero address: not seen yet.  Starts as the assigned addresses. */
+struct seen {
+	struct mac mac; /* broadcast until the guest speaks */
+	struct addr v4; /* source of its last IPv4 packet */
+	struct addr v6; /* the same, global scope */
+	struct addr ll; /* link-local */
+};
+
+/* lan_mtu - what a frame to the guest may carry above Ethernet */
+static inline unsigned lan_mtu(const struct lan *l)
+{
+	return l->mtu ? l->mtu : MTU_MAX;
+}
+
+#endif /* LAN_H */

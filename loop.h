@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * loop - epoll, run queues, one clock read a turn
+ *
+ * A turn: wait, hand each event to its watch, run due timers, serve the run
+ * queues round-robin, call the end-of-turn function.  Descriptors are
+ * registered once with their full mask, mostly edge-triggered; what an event
+ * means is kept by its owner as ready bits, and the work is done from a run
+ * queue.  The 64-bit epoll reference is an 8-bit watch number and 56 bits of
+ * the owner's choice, so a late event for a freed object can be told.
+ */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include "timer.h"
+#include "util.h"
+
+#include <sys/epoll.h>
+
+/* Seam: what a watch's owner planted.  @ref is what it gave to loop_add(). */
+typedef void watch_fn(void *owner, uint64_t ref, uint32_t events);
+
+/* Embedded in what can be queued */
+struct run {
+	struct run *next, **prev; /* prev is NULL when not queued */
+};
+
+/* RUN_DONE: off the queue.  RUN_AGAIN: to its tail.  RUN_HOLD: back to its head
+ * and nothing of this queue is served until runq_release(). */
+enum run_verdict { RUN_DONE, RUN_AGAIN, RUN_HOLD };
+typedef enum run_verdict run_fn(void *owner, struct run *r);
+
+struct runq {
+	struct run *head, **tail;
+	run_fn *serve;
+	void *owner;
+	bool held;
+	struct runq *next;
+};
+
+enum { LOOP_WATCHES = 16, LOOP_EVENTS = 256, LOOP_SERVE = 64 };
+
+struct loop {
+	int epfd;
+	bool quit;
+	int status; /* exit status once @quit */
+	uint64_t now_ns;
+	uint64_t now_ms;
+	struct timers timers;
+	unsigned watches;
+	struct {
+		watch_fn *fn;
+		void *owner;
+	} watch[LOOP_WATCHES];
+	struct runq *queues;
+	void (*turn_end)(void *owner); /* planted by passt.c */
+	void *turn_owner;
+	uint64_t turns; /* for tests and --stats */
+};
+
+/* loop_init - 0 or -errno.  Reads the clock once. */
+int loop_init(struct loop *l);
+
+/* loop_watch - plant @fn; returns the watch number for loop_add() */
+unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner);
+
+/* loop_add - register @fd with @events (EPOLLET among them if wanted)
+ * @ref is below 2^56.  close() takes it out again.  0 or -errno. */
+int loop_add(struct loop *l, int fd, unsigned watch, uint64_t ref,
+	     uint32_t events);
+/* loop_mod - another mask or reference for a registered @fd */
+int loop_mod(struct loop *l, int fd, unsigned watch, uint64_t ref,
+	     uint32_t events);
+/* loop_del - for a descriptor that stays open */
+void loop_del(struct loop *l, int fd);
+
+/* runq_init - a queue of @l served by @serve */
+void runq_init(struct loop *l, struct runq *q, run_fn *serve, void *owner);
+/* runq_add - to the tail, unless it is queued already */
+void runq_add(struct runq *q, struct run *r);
+/* runq_del - out of the queue, wherever it stands: before it is freed */
+void runq_del(struct runq *q, struct run *r);
+/* runq_release - end what RUN_HOLD began */
+void runq_release(struct runq *q);
+
+/* loop_turn - one turn, waiting at most until the next timer
+ * Returns false once loop_quit() was called. */
+bool loop_turn(struct loop *l);
+
+/* loop_quit - leave after this turn with @status */
+void loop_quit(struct loop *l, int status);
+
+#endif /* LOOP_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * ndp - neighbour discovery (RFC 4861, RFC 8106), request in, answer out
+ */
+#ifndef NDP_H
+#define NDP_H
+
+#include "lan.h"
+#include "neigh.h"
+#include "packet.h"
+
+/* ndp_is - whether an ICMPv6 type belongs here: 133 to 136 */
+static inline bool ndp_is(uint8_t type)
+{
+	return type >= 133 && type <= 136;
+}
+
+/* ndp_answer - @in is the ICMPv6 message from its type byte on
+ * NS gets a NA, RS gets a RA; everything else is used up silently. */
+bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
+		const struct packet *p, struct rd in, struct answer *out);
+
+/* ndp_advertise - an unsolicited RA to ff02::1 */
+bool ndp_advertise(const struct lan *lan, const struct seen *seen,
+		   struct answer *out);
+
+/* ndp_ask - NS for the guest's address, to its solicited-node group */
+bool ndp_ask(const struct lan *lan, const struct seen *seen,
+	     struct answer *out);
+
+/* ndp_announce - an unsolicited NA for a neighbour that appeared */
+bool ndp_announce(const struct lan *lan, const struct addr *addr,
+		  const struct mac *mac, struct answer *out);
+
+/* RFC 4861 6.2.1: at most 600 s between RAs, at least a third of that */
+enum { NDP_RA_MAX_MS = 600 * 1000, NDP_RA_MIN_MS = NDP_RA_MAX_MS / 3 };
+
+#endif /* NDP_H */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * neigh - MAC addresses of the host's neighbours, as the guest sees them
+ */
+#ifndef NEIGH_H
+#define NEIGH_H
+
+#include "addr.h"
+
+enum { NEIGH_SLOTS = 1024, NEIGH_MAX = 512 };
+
+struct neigh {
+	unsigned n;
+	struct neigh_entry {
+		struct addr addr; /* none: empty slot */
+		struct mac mac;
+		bool permanent;
+	} e[NEIGH_SLOTS];
+};
+
+/* neigh_set - learn; false if nothing changed, the table is full or the entry
+ * is permanent.  @addr is as the guest sees it. */
+bool neigh_set(struct neigh *n, const struct addr *addr, const struct mac *mac,
+	       bool permanent);
+
+/* neigh_forget - remove, unless permanent */
+void neigh_forget(struct neigh *n, const struct addr *addr);
+
+/* neigh_mac - the MAC to show for @addr: its own, else that of @gw, else @ours
+ * @gw may be the zero address. */
+const struct mac *neigh_mac(const struct neigh *n, const struct addr *addr,
+			    const struct addr *gw, const struct mac *ours);
+
+#endif /* NEIGH_H */

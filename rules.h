@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * rules - the table of forwarding rules: grammar, conflicts, display
+ *
+ * One table for each side that listens (HOST for -t and -u, SPLICE for -T and
+ * -U).  Knows no sockets: fwd opens what the table says.
+ */
+#ifndef RULES_H
+#define RULES_H
+
+#include "addr.h"
+
+#include <stddef.h>
+
+enum { RULES_MAX = 255, RULES_SOCKETS = 5 * 65536, RULE_TEXT = 256 };
+
+/* Bits of the control protocol */
+enum { RULE_DUAL = 1, RULE_WEAK = 2, RULE_SCAN = 4 };
+
+struct rule {
+	struct addr listen; /* none with RULE_DUAL */
+	struct addr target; /* none: the guest */
+	char ifname[16];    /* empty: any interface */
+	uint16_t first, last;
+	uint16_t to;	    /* @first becomes this, and so on */
+	uint8_t proto;	    /* IPPROTO_TCP or IPPROTO_UDP */
+	uint8_t flags;
+};
+
+struct rules {
+	bool splice;	   /* table of -T and -U: no addresses */
+	unsigned n;
+	unsigned sockets;  /* sum over all rules */
+	struct rule r[RULES_MAX];
+};
+
+/* What the grammar depends on */
+struct rules_env {
+	bool v4, v6;	   /* families that are on */
+	bool tcp, udp;	   /* protocols that are on */
+	bool pasta;	   /* "auto" is allowed */
+	bool bindtodevice; /* if not, -T/-U make two rules, one a family */
+	uint16_t ephemeral_first, ephemeral_last; /* ip_local_port_range */
+};
+
+/* rules_ephemeral - read /proc/sys/net/ipv4/ip_local_port_range, else RFC 6335's
+ * 49152 to 65535 */
+void rules_ephemeral(struct rules_env *env);
+
+/* rules_add_spec - parse one argument of -t, -u, -T or -U into @t
+ * @opt is the option's letter.  On refusal @t is unchanged and @err (RULE_ERR
+ * bytes) says why in one line; false. */
+enum { RULE_ERR = 2 * RULE_TEXT + 128 };
+bool rules_add_spec(struct rules *t, char opt, const char *spec,
+		    const struct rules_env *env, char err[RULE_ERR]);
+
+/* rules_add - one rule, with all checks; an identical one is no error */
+bool rules_add(struct rules *t, const struct rule *r,
+	       const struct rules_env *env, char err[RULE_ERR]);
+/* rules_delete - the rule equal to @r; false if there is none */
+bool rules_delete(struct rules *t, const struct rule *r);
+
+/* rule_text - as the start-up summary and pesto show it; returns @buf */
+const char *rule_text(const struct rule *r, char buf[RULE_TEXT]);
+
+#endif /* RULES_H */

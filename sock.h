@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sock - the host's sockets, for an address and a port
+ *
+ * The only file that builds sockaddrs and the only one that talks to sockets:
+ * the simulator puts toy sockets in its place.  All sockets are non-blocking
+ * and close-on-exec.  Functions that return int give 0 or a descriptor, or
+ * -errno.  -EAGAIN is never logged and EINTR never seen.
+ */
+#ifndef SOCK_H
+#define SOCK_H
+
+#include "addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* Const after sock_init(): what all sockets have in common */
+struct sock_env {
+	bool v4, v6;		/* the kernel gives sockets of this family */
+	bool freebind;		/* --freebind */
+	struct addr out4, out6;	/* --outbound; none: kernel's choice */
+	char if4[16], if6[16];	/* --outbound-if4/6; empty: any */
+	unsigned scope;		/* interface of link-local host addresses */
+	bool peek_off4, peek_off6; /* SO_PEEK_OFF for TCP: 6.9 and 6.11 */
+	bool inherits;		/* accepted sockets inherit NODELAY and
+				   PEEK_OFF from their listener */
+	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
+	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
+};
+
+/* sock_init - probe what the kernel can do; the other fields are the caller's */
+void sock_init(struct sock_env *e);
+
+/* --- TCP ---------------------------------------------------------------- */
+
+/* sock_tcp - a stream socket for connecting to @to's family
+ * TCP_NODELAY is set; bound to the outbound address and device if given. */
+int sock_tcp(const struct sock_env *e, const struct addr *to);
+
+/* sock_connect - begin; 0 or -EINPROGRESS are success */
+int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
+		 uint16_t port);
+
+/* What a listening or receiving socket is bound to */
+struct sock_bind {
+	struct addr addr; /* none with @dual, else of one family */
+	bool dual;	  /* one IPv6 socket for both families */
+	uint16_t port;
+	const char *ifname; /* SO_BINDTODEVICE, NULL or "": any */
+};
+
+/* sock_listen - a listening stream socket, backlog 4096
+ * Options that children inherit are set: NODELAY, PEEK_OFF 0. */
+int sock_listen(const struct sock_env *e, const struct sock_bind *b);
+
+/* sock_accept - next connection with its two ends, -EAGAIN if there is none
+ * NODELAY and PEEK_OFF 0 are set on the result. */
+int sock_accept(const struct sock_env *e, int listener, struct addr *from,
+		uint16_t *from_port, struct addr *to, uint16_t *to_port);
+
+/* sock_peek_on - prepare a connected socket for sock_peek(); false: it cannot
+ * and sock_recv() with a copy kept is the way. */
+bool sock_peek_on(const struct sock_env *e, int fd, bool v4);
+
+/* sock_peek - read at the peek offset, which moves on
+ * 0 is end of file; -EAGAIN nothing there. */
+ssize_t sock_peek(int fd, const struct iovec *iov, unsigned cnt);
+/* sock_peek_to - set the peek offset, counted from the first unread byte */
+int sock_peek_to(int fd, unsigned off);
+/* sock_discard - take @n bytes out of the receive queue unread
+ * The peek offset moves back by as much (the kernel does that). */
+ssize_t sock_discard(int fd, size_t n);
+/* sock_recv - read and consume */
+ssize_t sock_recv(int fd, const struct iovec *iov, unsigned cnt);
+/* sock_send - as much as the socket takes; never raises SIGPIPE */
+ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt);
+
+/* sock_room - bytes that the send buffer has left, from SO_MEMINFO
+ * 0 when it is over-full; -errno if the kernel does not say. */
+ssize_t sock_room(int fd);
+
+int sock_shut_write(int fd);
+int sock_keepalive(int fd);
+/* sock_error - take the pending error, as a negative errno or 0 */
+int sock_error(int fd);
+void sock_close(int fd);
+/* sock_abort - close so that the peer sees a reset */
+void sock_abort(int fd);
+
+/* --- UDP ---------------------------------------------------------------- */
+
+/* sock_udp - a datagram socket bound to @b (with NULL @b->addr: the outbound
+ * address or any) with RECVERR and PKTINFO
+ * @to, if not NULL, is what it is connected to, which decides the family.  If
+ * binding to the port is refused another port is taken when @any_port. */
+int sock_udp(const struct sock_env *e, const struct sock_bind *b,
+	     const struct addr *to, uint16_t to_port, bool any_port);
+/* sock_udp_listen - a datagram socket for many senders, with PKTINFO */
+int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b);
+/* sock_gro - let runs of datagrams arrive as one; false: not available */
+bool sock_gro(int fd);
+/* sock_ttl - TTL or hop limit of what is sent from now on */
+int sock_ttl(int fd, bool v4, uint8_t ttl);
+/* sock_local - the address and port it is bound to */
+int sock_local(int fd, struct addr *a, uint16_t *port);
+
+enum { SOCK_BATCH = 64, SOCK_GSO_SEGMENTS = 64, SOCK_GSO_BYTES = 65507 };
+
+/* One datagram, or a run of them when @gso_size is set */
+struct sock_dgram {
+	struct iovec *iov;
+	unsigned iov_cnt;
+	size_t len;	    /* received: how much; to send: sum of @iov */
+	uint16_t gso_size;
+	bool truncated;	    /* received: there was more than room */
+	struct addr from, to; /* received, if asked for */
+	uint16_t from_port;
+};
+
+/* sock_recv_dgrams - up to @n (at most SOCK_BATCH) datagrams into their iovecs
+ * @addrs: fill @from, @from_port and @to as well.  Returns how many, -EAGAIN
+ * for none, or the socket's error. */
+int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs);
+/* sock_send_dgrams - to the connected peer
+ * Returns how many were taken, or -errno if the first was refused: -EMSGSIZE,
+ * -EINVAL or -EIO for a run mean "send them one by one". */
+int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n);
+
+/* What the error queue says about a datagram that we sent (or a plain
+ * SO_ERROR, then @icmp is false) */
+struct sock_error {
+	int err;	      /* positive errno */
+	bool icmp;	      /* @type, @code, @mtu, @offender are valid */
+	uint8_t type, code;   /* of the ICMP or ICMPv6 message */
+	uint32_t mtu;	      /* fragmentation needed, packet too big */
+	struct addr offender;
+	struct addr to;	      /* destination of the datagram */
+	uint16_t to_port;
+	size_t len;	      /* bytes of the datagram in @payload */
+	uint8_t payload[1232];
+};
+/* sock_error_next - one entry of the error queue, then SO_ERROR, then false */
+bool sock_error_next(int fd, struct sock_error *e);
+
+/* --- echo --------------------------------------------------------------- */
+
+/* sock_ping - an ICMP or ICMPv6 datagram socket connected to @to
+ * Bound to identifier @id if the kernel lets us, else to one of its choice. */
+int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id);
+
+#endif /* SOCK_H */

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap - the transport interface: frames from and to the guest
+ *
+ * Pull, never push: a transport is asked for frames.  Reserve can fail, commit
+ * cannot: room towards the guest is taken before bytes leave a socket.  Every
+ * frame carries a note of unfinished work in both directions; a transport whose
+ * peer cannot finish it has segment.c do so.  No protocol asks which transport
+ * it talks to: what it may count on is in struct tap_caps.
+ */
+#ifndef TAP_H
+#define TAP_H
+
+#include "loop.h"
+#include "packet.h"
+#include "pcap.h"
+
+struct tap;
+
+/* Room for one outgoing frame, or for a run of equal segments.  Between
+ * tap_reserve() and tap_commit() or tap_cancel() nothing returns to the loop. */
+struct slot {
+	uint8_t *head;	    /* as many bytes as were asked for, in a row */
+	size_t head_len;
+	struct iovec *body; /* where the payload goes, in order */
+	unsigned body_cnt;
+	size_t room;	    /* the sum of @body: at least one segment, or one
+			       byte if no segment size was given */
+	size_t mss;	    /* as asked for; 0: one datagram, or a run whose
+			       segment size only tap_commit()'s note knows */
+	void *priv;	    /* the transport's */
+	size_t priv_len;
+};
+
+/* Seam: one const table per transport */
+struct tap_ops {
+	unsigned (*receive)(struct tap *t, struct frame *f, unsigned max);
+	void (*release)(struct tap *t);
+	unsigned (*reserve)(struct tap *t, struct slot *s, unsigned n,
+			    size_t head, size_t want, size_t mss);
+	void (*commit)(struct tap *t, struct slot *s, size_t used,
+		       const struct note *n);
+	void (*cancel)(struct tap *t, struct slot *s);
+	void (*flush)(struct tap *t);
+};
+
+/* What the guest's side of the link can do, as far as protocols may care */
+struct tap_caps {
+	bool tso;	 /* a run of TCP segments costs as much as one */
+	bool uso;	 /* so does a run of datagrams of one size: UDP_GRO on */
+	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
+	size_t frame_max; /* longest frame that the guest takes */
+};
+
+struct tap_count {
+	uint64_t frames[2], bytes[2]; /* [0] from the guest, [1] to the guest */
+};
+
+struct tap {
+	const struct tap_ops *ops;
+	struct loop *loop;
+	struct pcap *pcap;
+	struct tap_caps caps;
+	struct tap_count count;
+	unsigned watch;	  /* guest.c's: input, room and hang-up come there */
+	bool up;	  /* a guest is there; false: frames are dropped */
+	bool full;	  /* a reserve failed for want of room; flush clears it */
+	unsigned session; /* counts guests: a change means say hello */
+};
+
+/* tap_receive - up to @max frames; they stay valid until tap_release()
+ * 0 when there is none for now.  Fewer than @max does not mean drained: call
+ * again after the release until it gives 0. */
+unsigned tap_receive(struct tap *t, struct frame *f, unsigned max);
+
+/* tap_release - the frames of the last tap_receive() are done with */
+void tap_release(struct tap *t);
+
+/* tap_reserve - room for @n frames with @head header bytes each
+ * Each slot has @want bytes of body if they are to be had; a transport may give
+ * less, but a whole segment of @mss at least.  With @mss 0 the body is one
+ * stretch.  Returns how many of @n there is room for.  Less than @n means the
+ * guest has no more: leave the data where it is, the run queue of the guest is
+ * held until there is room.  While no guest is connected there is room. */
+unsigned tap_reserve(struct tap *t, struct slot *s, unsigned n, size_t head,
+		     size_t want, size_t mss);
+
+/* tap_commit - send the first @used body bytes behind the head
+ * @n must have gso_type and gso_size set if @used is longer than the segment
+ * size.  Cannot fail.  Slots of one reserve are committed in order. */
+void tap_commit(struct tap *t, struct slot *s, size_t used,
+		const struct note *n);
+
+/* tap_cancel - give back a slot that was not used */
+void tap_cancel(struct tap *t, struct slot *s);
+
+/* tap_flush - hand over what commit has gathered; once a turn */
+void tap_flush(struct tap *t);
+
+/* tap_captured - for transports: @iov went over the link, whole frame */
+static inline void tap_captured(struct tap *t, bool out,
+				const struct iovec *iov, unsigned cnt,
+				size_t len, const struct note *n)
+{
+	t->count.frames[out]++;
+	t->count.bytes[out] += len;
+	if (UNLIKELY(t->pcap && t->pcap->fd >= 0))
+		pcap_frame(t->pcap, iov, cnt, len, n);
+}
+
+#endif /* TAP_H */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap_stream - length-prefixed frames over a Unix stream socket
+ *
+ * QEMU's -netdev stream: 4 bytes of big-endian length, then an Ethernet frame
+ * of 14 to 65535 bytes.  One guest at a time; a second client is accepted and
+ * closed.  A bad length ends the client, not the process.
+ */
+#ifndef TAP_STREAM_H
+#define TAP_STREAM_H
+
+#include "tap.h"
+
+enum {
+	STREAM_RX_BYTES = 1 << 20,
+	STREAM_TX_BYTES = 2 << 20, /* holds at least 16 of the longest frames */
+	STREAM_TX_IOV = 1024,	   /* UIO_MAXIOV: one sendmsg takes them all */
+	STREAM_SLOTS = 32,
+	STREAM_PIECES = 128,
+};
+
+struct tap_stream {
+	struct tap tap; /* first: ops get a pointer to this */
+	int listen_fd;	/* -1 with --fd */
+	int fd;		/* the guest, -1 */
+	bool one_off;	/* leave with status 0 when the guest does */
+	unsigned listen_watch;
+	bool eof;	/* seen while frames were lent; close at release */
+	uint8_t *rx;	/* received: [rx_at, rx_end) not yet given out */
+	size_t rx_at, rx_end;
+	uint8_t *tx;
+	size_t tx_used;	/* bytes of @tx laid out */
+	unsigned iov_at, iov_end; /* of @iov: committed, not yet sent */
+	struct iovec iov[STREAM_TX_IOV];
+	struct iovec body[STREAM_SLOTS][STREAM_PIECES];
+};
+
+/* tap_stream_init - 0 or -errno; then one of the next two */
+int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
+		    unsigned watch, bool one_off);
+
+/* tap_stream_bind - the listening socket, before privileges go
+ * With @path: -EADDRINUSE if somebody answers there, otherwise a stale socket
+ * is replaced.  @path "" probes /tmp/passt_1.socket to _99 and writes the one
+ * taken to @path (108 bytes).  Returns the descriptor or -errno. */
+int tap_stream_bind(char *path);
+
+/* tap_stream_listen - accept guests on @fd (already listening) */
+int tap_stream_listen(struct tap_stream *t, int fd);
+
+/* tap_stream_adopt - @fd is the guest (--fd); no other will follow */
+int tap_stream_adopt(struct tap_stream *t, int fd);
+
+#endif /* TAP_STREAM_H */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap_tun - a tap device with virtio-net headers
+ *
+ * One read is one frame, of up to 64 KiB when the namespace's kernel leaves
+ * segmentation to us; one write is one frame or a run of segments.
+ */
+#ifndef TAP_TUN_H
+#define TAP_TUN_H
+
+#include "tap.h"
+
+enum {
+	TUN_RX_BYTES = 512 << 10, /* frames are packed: small ones stay warm */
+	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
+	TUN_TX_PIECES = 128,	  /* without TSO: pieces of one run */
+};
+
+struct tap_tun {
+	struct tap tap; /* first: ops get a pointer to this */
+	int fd;
+	bool vnet;    /* frames have a virtio-net header */
+	unsigned offload; /* TUN_F_* in force */
+	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */
+	uint8_t *tx;  /* TUN_TX_SLOTS frames with heads, mapped */
+	unsigned tx_used; /* slots out */
+	unsigned rx_busy; /* frames lent */
+	struct iovec body[TUN_TX_SLOTS][TUN_TX_PIECES];
+};
+
+/* tap_tun_open - make or attach to interface @name through @dev_fd
+ * @dev_fd is an open /dev/net/tun of the right namespace, ours afterwards.
+ * Tries offloads in steps: all; without USO; CSUM and TSO; CSUM; none; and no
+ * header at all.  @name is IFNAMSIZ bytes and gets the kernel's choice.
+ * 0 or -errno. */
+int tap_tun_open(struct tap_tun *t, int dev_fd, char *name);
+
+/* tap_tun_adopt - use a tap descriptor that somebody else set up (--fd)
+ * Asks the kernel whether it has a header. 0 or -errno. */
+int tap_tun_adopt(struct tap_tun *t, int fd);
+
+/* tap_tun_start - register with the loop; from now on frames are taken
+ * @queue is the interface's txqueuelen. */
+int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
+		  unsigned watch, unsigned queue);
+
+#endif /* TAP_TUN_H */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp - connections between the guest and stream sockets: open, listen, timers
+ */
+#ifndef TCP_H
+#define TCP_H
+
+#include "flow.h"
+#include "fwd.h"
+#include "neigh.h"
+#include "tap.h"
+
+struct tcp {
+	struct flows *flows;
+	struct tap *tap;
+	const struct fwd *fwd;
+	const struct neigh *neigh;
+	unsigned watch; /* listeners' */
+	struct flow *acks; /* flows that owe the guest an ACK this turn */
+	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
+	unsigned rto_max_ms;
+	struct chunks *chunks; /* bytes a socket did not take at once */
+	struct {
+		int fd; /* given back for a moment on EMFILE */
+		struct timer timer;
+	} reserve;
+};
+
+/* tcp_init - registers FLOW_TCP with @flows and a watch for listeners
+ * 0 or -errno. */
+int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
+	     const struct fwd *fwd, const struct neigh *neigh);
+
+/* tcp_open - a flow for a SYN of the guest; NULL: it was answered or dropped
+ * Anything but a SYN is answered with RST (RFC 9293 3.10.7.1). */
+struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v);
+
+/* tcp_turn_end - send the ACKs that no data carried */
+void tcp_turn_end(struct tcp *t);
+
+#endif /* TCP_H */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * udp - datagrams between a flow's two sides, coalesced and split as offload
+ * allows
+ */
+#ifndef UDP_H
+#define UDP_H
+
+#include "flow.h"
+#include "fwd.h"
+#include "neigh.h"
+#include "tap.h"
+
+struct udp {
+	struct flows *flows;
+	struct tap *tap;
+	const struct fwd *fwd;
+	const struct neigh *neigh;
+	unsigned watch;	     /* listeners' */
+	unsigned timeout_ms; /* one-way or single exchange */
+	unsigned stream_ms;  /* after several datagrams both ways */
+};
+
+/* udp_init - registers FLOW_UDP with @flows and a watch for listeners
+ * Time-outs are net.netfilter.nf_conntrack_udp_timeout(_stream), else 30 s and
+ * 120 s (RFC 4787 4.3 wants at least 2 minutes for the latter). */
+void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
+	      const struct fwd *fwd, const struct neigh *neigh);
+
+/* udp_open - a flow for the guest's datagram @p; NULL and *@v: why not */
+struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v);
+
+#endif /* UDP_H */

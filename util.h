@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * util - small arithmetic that every module may use
+ */
+#ifndef UTIL_H
+#define UTIL_H
+
+#include <endian.h>
+#include <linux/types.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of(p, type, member)                                          \
+	((type *)(void *)((char *)(p)-offsetof(type, member)))
+#define MIN(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX(a, b)    ((a) > (b) ? (a) : (b))
+#define UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* Unaligned loads and stores in network and in little-endian order */
+static inline uint16_t ld_be16(const void *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be16toh(v);
+}
+
+static inline uint32_t ld_be32(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be32toh(v);
+}
+
+static inline void st_be16(void *p, uint16_t v)
+{
+	v = htobe16(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+static inline void st_be32(void *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
+/* util_parse_u64 - the whole of @s as a number in @base (strtoul rules)
+ * False if @s is empty, has a tail, or the number is above @max. */
+bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out);
+
+/* util_read_file - the first @size - 1 bytes of @path, NUL terminated
+ * Returns the length or -errno. */
+int util_read_file(const char *path, char *buf, size_t size);
+
+/* util_map - @bytes of zeroed memory that cost nothing until touched
+ * For tables of run time: there is no heap.  NULL if the kernel refuses. */
+void *util_map(size_t bytes);
+
+/* util_random - @n unpredictable bytes, or false */
+bool util_random(void *buf, size_t n);
+
+#endif /* UTIL_H */
