@@ -29,10 +29,11 @@ struct fwd {
 	const struct fwd_map *map;
 	const struct sock_env *env;
 	struct loop *loop;
-	unsigned tcp_watch, udp_watch; /* where listeners' events go */
+	unsigned tcp_watch, udp_watch; /* where listeners' events go: tcp_init()
+					  and udp_init() set them */
 	const struct rules *rules;     /* HOST */
-	int *fd; /* one for each port of each rule in turn, -1, mapped */
-	unsigned fds;
+	unsigned base[RULES_MAX]; /* where a rule's ports begin in @fd */
+	int *fd; /* descriptor + 1 of each port of each rule, 0: none; mapped */
 };
 
 /* fwd_out - from a packet of the guest to the side of the host
@@ -50,16 +51,15 @@ enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 bool fwd_guest_view(const struct fwd *f, const struct addr *host,
 		    struct addr *guest);
 
-/* fwd_init - listeners' events go to @tcp_watch and @udp_watch */
-void fwd_init(struct fwd *f, struct loop *l, const struct lan *lan,
+/* fwd_init - the pointers stay the caller's; 0 or -errno
+ * TCP and UDP plant the watches of their listeners afterwards. */
+int fwd_init(struct fwd *f, struct loop *l, const struct lan *lan,
 	      const struct seen *seen, const struct fwd_map *map,
-	      const struct sock_env *env, unsigned tcp_watch,
-	      unsigned udp_watch);
+	      const struct sock_env *env);
 
 /* fwd_listen - open the sockets of @rules, which stays the caller's
- * A strict rule that fails ends it: -errno, with a warning for each port.
- * @want, if not NULL, is set to the number of descriptors needed, before any
- * is opened. */
+ * A strict rule that fails ends it: -errno, with a warning for each port.  So
+ * does a descriptor limit that is too low, before anything is opened. */
 int fwd_listen(struct fwd *f, const struct rules *rules);
 
 /* fwd_listener - what the reference of a listener's event names

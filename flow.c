@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * flow - table, two sides, hash, generations, life cycle
+ *
+ * The hash is open addressing with linear probing.  A slot is 0 or (index << 1
+ * | side) + 1 in the low 18 bits and 14 bits of the hash above, so that a probe
+ * hardly ever touches a flow that does not match.  Deletion moves followers
+ * back, so there are no tombstones.
+ */
+#include "flow.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum {
+	ENTRY_BITS = FLOW_BITS + 1,
+	SIDE_SHIFT = 24, /* of an epoll reference: index, side, generation */
+	GEN_SHIFT = 25,
+	GEN_MASK = (1U << 31) - 1,
+};
+
+uint64_t flow_hash(const struct flows *t, uint8_t proto, const struct side *s)
+{
+	const uint64_t w[5] = {
+		s->ours.q[0], s->ours.q[1], s->theirs.q[0], s->theirs.q[1],
+		(uint64_t)s->our_port << 32 | (uint64_t)s->their_port << 16 |
+			(uint64_t)s->pif << 8 | proto,
+	};
+
+	return siphash_words(&t->key, w, ARRAY_SIZE(w));
+}
+
+static uint32_t home(uint64_t hash)
+{
+	return hash & (FLOW_HASH - 1);
+}
+
+static uint32_t tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) & ~((1U << ENTRY_BITS) - 1);
+}
+
+static struct flow *entry_flow(const struct flows *t, uint32_t e, unsigned *i)
+{
+	uint32_t v = (e & ((1U << ENTRY_BITS) - 1)) - 1;
+
+	*i = v & 1;
+	return &t->flow[v >> 1];
+}
+
+static bool same_side(const struct side *a, const struct side *b)
+{
+	return a->our_port == b->our_port && a->their_port == b->their_port &&
+	       a->pif == b->pif && addr_equal(&a->theirs, &b->theirs) &&
+	       addr_equal(&a->ours, &b->ours);
+}
+
+/* The slot of a matching side, or the empty one where the search ended */
+static uint32_t probe(const struct flows *t, uint8_t proto,
+		      const struct side *key, uint64_t hash)
+{
+	uint32_t at = home(hash), e;
+
+	for (; (e = t->hash[at]); at = (at + 1) % FLOW_HASH) {
+		struct flow *f;
+		unsigned i;
+
+		if ((e ^ tag(hash)) >> ENTRY_BITS)
+			continue;
+		f = entry_flow(t, e, &i);
+		if (flow_proto(f) == proto && same_side(&f->side[i], key))
+			break;
+	}
+	return at;
+}
+
+struct flow *flow_find(const struct flows *t, uint8_t proto,
+		       const struct side *key, unsigned *i)
+{
+	uint32_t at = probe(t, proto, key, flow_hash(t, proto, key));
+
+	return t->hash[at] ? entry_flow(t, t->hash[at], i) : NULL;
+}
+
+bool flow_enter(struct flows *t, struct flow *f, unsigned i)
+{
+	uint64_t hash = flow_hash(t, flow_proto(f), &f->side[i]);
+	uint32_t at = probe(t, flow_proto(f), &f->side[i], hash);
+
+	if (t->hash[at])
+		return false;
+	t->hash[at] = tag(hash) | ((flow_index(t, f) << 1 | i) + 1);
+	f->hashed |= 1U << i;
+	return true;
+}
+
+/* Whether an entry at @at whose home is @from may move to @hole */
+static bool may_move(uint32_t from, uint32_t hole, uint32_t at)
+{
+	return ((at - from) % FLOW_HASH) >= ((at - hole) % FLOW_HASH);
+}
+
+void flow_leave(struct flows *t, struct flow *f, unsigned i)
+{
+	uint32_t at, hole, e;
+
+	if (!(f->hashed & 1U << i))
+		return;
+	f->hashed &= ~(1U << i);
+	hole = probe(t, flow_proto(f), &f->side[i],
+		     flow_hash(t, flow_proto(f), &f->side[i]));
+	for (at = (hole + 1) % FLOW_HASH; (e = t->hash[at]);
+	     at = (at + 1) % FLOW_HASH) {
+		unsigned j;
+		struct flow *g = entry_flow(t, e, &j);
+		uint64_t h = flow_hash(t, flow_proto(g), &g->side[j]);
+
+		if (!may_move(home(h), hole, at))
+			continue;
+		t->hash[hole] = e;
+		hole = at;
+	}
+	t->hash[hole] = 0;
+}
+
+static struct runq *queue_of(struct flows *t, const struct flow *f)
+{
+	return t->type[f->kind]->free_queue ? &t->free_q : &t->guest_q;
+}
+
+static enum run_verdict serve(void *owner, struct run *r)
+{
+	struct flow *f = container_of(r, struct flow, run);
+	struct flows *t = owner;
+
+	return t->type[f->kind]->ready(t->owner[f->kind], f);
+}
+
+static void event(void *owner, uint64_t ref, uint32_t events)
+{
+	uint32_t index = ref & ((1U << SIDE_SHIFT) - 1);
+	unsigned i = ref >> SIDE_SHIFT & 1;
+	struct flows *t = owner;
+	struct flow *f = &t->flow[index];
+
+	/* The flow ended earlier in this turn, or its place is taken */
+	if (f->kind == FLOW_FREE || (f->gen & GEN_MASK) != ref >> GEN_SHIFT)
+		return;
+	f->ready[i] |= (uint16_t)events;
+	runq_add(queue_of(t, f), &f->run);
+}
+
+static void expire(void *owner, struct timer *timer)
+{
+	struct flow *f = container_of(timer, struct flow, timer);
+	struct flows *t = owner;
+
+	t->type[f->kind]->expire(t->owner[f->kind], f);
+}
+
+int flows_init(struct flows *t, struct loop *l)
+{
+	*t = (struct flows){ .loop = l };
+	t->flow = util_map(sizeof(struct flow) * FLOW_MAX);
+	t->hash = util_map(sizeof(uint32_t) * FLOW_HASH);
+	if (!t->flow || !t->hash)
+		return -ENOMEM;
+	if (!util_random(&t->key, sizeof(t->key)))
+		return -EIO;
+	t->watch = loop_watch(l, event, t);
+	runq_init(l, &t->guest_q, serve, t);
+	runq_init(l, &t->free_q, serve, t);
+	return 0;
+}
+
+void flows_type(struct flows *t, enum flow_kind kind,
+		const struct flow_type *type, void *owner)
+{
+	t->type[kind] = type;
+	t->owner[kind] = owner;
+}
+
+struct flow *flow_new(struct flows *t, enum flow_kind kind)
+{
+	struct flow *f = t->free;
+	uint32_t gen;
+
+	if (f)
+		t->free = f->touched;
+	else if (t->fresh < FLOW_MAX)
+		f = &t->flow[t->fresh++];
+	else
+		return NULL;
+
+	gen = f->gen;
+	memset(f, 0, sizeof(*f));
+	f->gen = gen;
+	f->kind = kind;
+	f->side[0].fd = f->side[1].fd = -1;
+	f->inbox_end = &f->inbox;
+	timer_init(&f->timer, expire, t);
+	t->count++;
+	t->peak = MAX(t->peak, t->count);
+	return f;
+}
+
+int flow_watch(struct flows *t, struct flow *f, unsigned i)
+{
+	uint64_t ref = flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
+		       (uint64_t)(f->gen & GEN_MASK) << GEN_SHIFT;
+
+	return loop_add(t->loop, f->side[i].fd, t->watch, ref,
+			EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+void flow_wake(struct flows *t, struct flow *f)
+{
+	runq_add(queue_of(t, f), &f->run);
+}
+
+void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms)
+{
+	if (due_ms)
+		timer_set(&t->loop->timers, &f->timer, due_ms);
+	else
+		timer_off(&f->timer);
+}
+
+void flow_free(struct flows *t, struct flow *f)
+{
+	flow_leave(t, f, 0);
+	flow_leave(t, f, 1);
+	timer_drop(&t->loop->timers, &f->timer);
+	runq_del(queue_of(t, f), &f->run);
+	f->kind = FLOW_FREE;
+	f->gen++;
+	f->touched = t->free;
+	t->free = f;
+	t->count--;
+}
+
+const char *flow_name(const struct flows *t, const struct flow *f, char *buf,
+		      size_t size)
+{
+	static const char *const pif[] = { "NONE", "HOST", "TAP", "SPLICE" };
+	char a[4][ADDR_TEXT_LEN];
+	const struct side *s = f->side;
+
+	snprintf(buf, size,
+		 "Flow %u (%s): %s [%s]:%hu -> [%s]:%hu => %s [%s]:%hu -> "
+		 "[%s]:%hu",
+		 flow_index(t, f), t->type[f->kind]->name, pif[s[0].pif],
+		 addr_text(&s[0].theirs, a[0]), s[0].their_port,
+		 addr_text(&s[0].ours, a[1]), s[0].our_port, pif[s[1].pif],
+		 addr_text(&s[1].ours, a[2]), s[1].our_port,
+		 addr_text(&s[1].theirs, a[3]), s[1].their_port);
+	return buf;
+}
