@@ -29,6 +29,7 @@ struct sock_env {
 				   PEEK_OFF from their listener */
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
 	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
+	uint8_t ttl4, ttl6;	/* what sockets send without sock_ttl() */
 };
 
 /* sock_init - probe what the kernel can do; the other fields are the caller's */
@@ -94,8 +95,11 @@ void sock_abort(int fd);
 
 /* sock_udp - a datagram socket bound to @b (with NULL @b->addr: the outbound
  * address or any) with RECVERR and PKTINFO
- * @to, if not NULL, is what it is connected to, which decides the family.  If
- * binding to the port is refused another port is taken when @any_port. */
+ * @to, if not NULL, is what it is connected to, which decides the family.  With
+ * @to_port 0 it decides the family only: the socket may send to groups and
+ * broadcast addresses, each datagram naming its @to.  If binding to the port is
+ * refused another port is taken when @any_port.  -EACCES from a connected one:
+ * @to is a subnet's broadcast address. */
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	     const struct addr *to, uint16_t to_port, bool any_port);
 /* sock_udp_listen - a datagram socket for many senders, with PKTINFO */
@@ -118,6 +122,7 @@ struct sock_dgram {
 	bool truncated;	    /* received: there was more than room */
 	struct addr from, to; /* received, if asked for */
 	uint16_t from_port;
+	uint16_t to_port;   /* to send: @to and this, 0: to the connected peer */
 };
 
 /* sock_recv_dgrams - up to @n (at most SOCK_BATCH) datagrams into their iovecs

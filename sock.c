@@ -1,0 +1,777 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sock - the host's sockets, for an address and a port
+ *
+ * An IPv4 address makes an AF_INET socket, an IPv6 address an AF_INET6 socket
+ * with V6ONLY said explicitly; one dual listener serves both, and its IPv4
+ * peers come out v4-mapped, which is our form anyway.  Every socket is
+ * non-blocking, so no call here can be interrupted: EINTR needs a sleep.
+ *
+ * What the kernel can do is tried, not read from a version number: SO_PEEK_OFF
+ * and inheritance through accept() with a real connection over the loopback.
+ * Where there is none (a fresh namespace) the answer is the slower way.
+ */
+#include "sock.h"
+
+#include "util.h"
+
+#include <linux/errqueue.h>
+#include <linux/sock_diag.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Since Linux 4.18 and 5.0; libc's headers may be older */
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+enum {
+	BACKLOG = 4096, /* a listener's events come once: let many wait */
+	PROBE_MS = 200, /* a firewall may swallow the probe's connection */
+	/* Datagrams wait in the kernel while the guest is full.  There is no
+	 * auto-tuning to lose; the kernel cuts this to rmem_max. */
+	UDP_QUEUE = 4 << 20,
+	/* PKTINFO of a v6 socket and the segment size of UDP_GRO */
+	CTRL_RECV = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+		    CMSG_SPACE(sizeof(int)),
+	CTRL_SEND = CMSG_SPACE(sizeof(uint16_t)),
+	/* The same, and an error with its offender */
+	CTRL_ERROR = CTRL_RECV + CMSG_SPACE(sizeof(struct in_pktinfo)) +
+		     CMSG_SPACE(sizeof(struct sock_extended_err) +
+				sizeof(struct sockaddr_in6)),
+};
+
+union sa {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+static int result(int r)
+{
+	return r < 0 ? -errno : r;
+}
+
+static int set(int fd, int level, int opt, int v)
+{
+	/* #syscalls setsockopt getsockopt */
+	return result(setsockopt(fd, level, opt, &v, sizeof(v)));
+}
+
+/* Addresses that mean nothing without an interface (RFC 4007, 6) */
+static bool needs_scope(const struct addr *a)
+{
+	if (addr_is_v4(a))
+		return false;
+	return addr_is_link_local(a) ||
+	       (a->b[0] == 0xff && (a->b[1] & 0xf) <= 2);
+}
+
+static socklen_t put(union sa *s, const struct addr *a, uint16_t port,
+		     unsigned scope)
+{
+	memset(s, 0, sizeof(*s));
+	if (addr_is_v4(a)) {
+		s->in.sin_family = AF_INET;
+		s->in.sin_port = htobe16(port);
+		memcpy(&s->in.sin_addr, &a->b[12], 4);
+		return sizeof(s->in);
+	}
+	s->in6.sin6_family = AF_INET6;
+	s->in6.sin6_port = htobe16(port);
+	memcpy(&s->in6.sin6_addr, a->b, 16);
+	if (needs_scope(a))
+		s->in6.sin6_scope_id = scope;
+	return sizeof(s->in6);
+}
+
+static void get(const union sa *s, struct addr *a, uint16_t *port)
+{
+	*a = (struct addr){ 0 };
+	*port = 0;
+	if (s->sa.sa_family == AF_INET) {
+		*a = addr_from4(&s->in.sin_addr);
+		*port = be16toh(s->in.sin_port);
+	} else if (s->sa.sa_family == AF_INET6) {
+		*a = addr_from6(&s->in6.sin6_addr);
+		*port = be16toh(s->in6.sin6_port);
+	}
+}
+
+static int make(bool v4, int type, int proto)
+{
+	/* #syscalls socket */
+	return result(socket(v4 ? AF_INET : AF_INET6,
+			     type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto));
+}
+
+static int to_device(int fd, const char *name)
+{
+	if (!name || !*name)
+		return 0;
+	return result(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name,
+				 (socklen_t)strlen(name) + 1));
+}
+
+static int bind_to(int fd, const struct addr *a, uint16_t port, unsigned scope)
+{
+	union sa s;
+	socklen_t len = put(&s, a, port, scope);
+
+	/* #syscalls bind */
+	return result(bind(fd, &s.sa, len));
+}
+
+static int connect_to(int fd, const struct addr *a, uint16_t port,
+		      unsigned scope)
+{
+	union sa s;
+	socklen_t len = put(&s, a, port, scope);
+
+	/* #syscalls connect */
+	return result(connect(fd, &s.sa, len));
+}
+
+static int fail(int fd, int err)
+{
+	close(fd);
+	return err;
+}
+
+/* --- what the kernel can do --------------------------------------------- */
+
+static bool has_family(bool v4)
+{
+	int fd = make(v4, SOCK_DGRAM, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static uint8_t default_ttl(bool v4)
+{
+	int fd = make(v4, SOCK_DGRAM, 0), v = 0;
+	socklen_t len = sizeof(v);
+
+	if (fd < 0)
+		return 0;
+	getsockopt(fd, v4 ? SOL_IP : SOL_IPV6,
+		   v4 ? IP_TTL : IPV6_UNICAST_HOPS, &v, &len);
+	close(fd);
+	return v > 0 && v < 256 ? (uint8_t)v : 0;
+}
+
+static bool udp_can(bool v4, int level, int opt, const void *v, socklen_t len)
+{
+	int fd = make(v4, SOCK_DGRAM, 0);
+	bool can;
+
+	if (fd < 0)
+		return false;
+	can = !setsockopt(fd, level, opt, v, len);
+	close(fd);
+	return can;
+}
+
+static bool wait_for(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+
+	return poll(&p, 1, PROBE_MS) == 1 && (p.revents & events);
+}
+
+/* Two ends of a connection over the loopback, or false */
+static bool pair(bool v4, int *listener, int end[2])
+{
+	struct addr lo = addr_loopback(v4), a;
+	uint16_t port;
+
+	if (bind_to(*listener, &lo, 0, 0) || listen(*listener, 1) ||
+	    sock_local(*listener, &a, &port))
+		return false;
+	end[0] = make(v4, SOCK_STREAM, 0);
+	if (end[0] < 0)
+		return false;
+	connect_to(end[0], &lo, port, 0);
+	if (!wait_for(end[0], POLLOUT) || sock_error(end[0]) ||
+	    !wait_for(*listener, POLLIN))
+		return false;
+	end[1] = result(accept4(*listener, NULL, NULL,
+				SOCK_NONBLOCK | SOCK_CLOEXEC));
+	return end[1] >= 0;
+}
+
+static bool peek_moves(int from, int to)
+{
+	char first = 0, second = 0, third = 0;
+
+	return !set(to, SOL_SOCKET, SO_PEEK_OFF, 0) &&
+	       send(from, "12", 2, MSG_NOSIGNAL) == 2 &&
+	       wait_for(to, POLLIN) && recv(to, &first, 1, MSG_PEEK) == 1 &&
+	       recv(to, &second, 1, MSG_PEEK) == 1 &&
+	       !set(to, SOL_SOCKET, SO_PEEK_OFF, 0) &&
+	       recv(to, &third, 1, MSG_PEEK) == 1 && first == '1' &&
+	       second == '2' && third == '1';
+}
+
+static bool is_set(int fd, int level, int opt, int want)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	return !getsockopt(fd, level, opt, &v, &len) && v == want;
+}
+
+/* One connection answers both questions */
+static void probe_tcp(bool v4, bool *peek, bool *inherits)
+{
+	int listener = make(v4, SOCK_STREAM, 0), end[2] = { -1, -1 };
+	bool offset;
+
+	*peek = *inherits = false;
+	if (listener < 0)
+		return;
+	set(listener, SOL_TCP, TCP_NODELAY, 1);
+	offset = !set(listener, SOL_SOCKET, SO_PEEK_OFF, 0);
+	if (pair(v4, &listener, end)) {
+		*inherits = is_set(end[1], SOL_TCP, TCP_NODELAY, 1) &&
+			    (!offset ||
+			     is_set(end[1], SOL_SOCKET, SO_PEEK_OFF, 0));
+		*peek = peek_moves(end[0], end[1]);
+	}
+	if (end[1] >= 0)
+		close(end[1]);
+	if (end[0] >= 0)
+		close(end[0]);
+	close(listener);
+}
+
+void sock_init(struct sock_env *e)
+{
+	const int segment = 1400, on = 1;
+	bool inherits4, inherits6;
+
+	e->v4 = has_family(true);
+	e->v6 = has_family(false);
+	e->ttl4 = default_ttl(true);
+	e->ttl6 = default_ttl(false);
+	probe_tcp(true, &e->peek_off4, &inherits4);
+	probe_tcp(false, &e->peek_off6, &inherits6);
+	e->inherits = (inherits4 || !e->v4) && (inherits6 || !e->v6) &&
+		      (e->v4 || e->v6);
+	e->gso = udp_can(e->v4, SOL_UDP, UDP_SEGMENT, &segment,
+			 sizeof(segment));
+	e->gro = udp_can(e->v4, SOL_UDP, UDP_GRO, &on, sizeof(on));
+	e->bindtodevice = udp_can(e->v4, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+}
+
+/* --- TCP ---------------------------------------------------------------- */
+
+/* --outbound and --outbound-if for a socket that is to reach @to; the host
+ * itself is not reached through either */
+static int bind_outbound(const struct sock_env *e, int fd,
+			 const struct addr *to, uint16_t port)
+{
+	bool v4 = addr_is_v4(to), local = addr_is_loopback(to);
+	const struct addr *out = v4 ? &e->out4 : &e->out6;
+	struct addr any = addr_any(v4);
+	int err;
+
+	if (!local) {
+		err = to_device(fd, v4 ? e->if4 : e->if6);
+		if (err)
+			return err;
+	}
+	if (local || addr_is_none(out))
+		out = &any;
+	if (addr_is_unspecified(out) && !port)
+		return 0;
+	return bind_to(fd, out, port, e->scope);
+}
+
+static void set_stream(const struct sock_env *e, int fd)
+{
+	set(fd, SOL_TCP, TCP_NODELAY, 1);
+	if (e->peek_off4 || e->peek_off6)
+		set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+}
+
+int sock_tcp(const struct sock_env *e, const struct addr *to)
+{
+	bool v4 = addr_is_v4(to);
+	int fd = make(v4, SOCK_STREAM, 0), err;
+
+	if (fd < 0)
+		return fd;
+	set(fd, SOL_TCP, TCP_NODELAY, 1);
+	err = bind_outbound(e, fd, to, 0);
+	return err ? fail(fd, err) : fd;
+}
+
+int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
+		 uint16_t port)
+{
+	return connect_to(fd, to, port, e->scope);
+}
+
+/* What listeners and datagram sockets bound for others have in common */
+static int make_bound(const struct sock_env *e, const struct sock_bind *b,
+		      int type)
+{
+	bool v4 = !b->dual && addr_is_v4(&b->addr);
+	int fd = make(v4, type, 0), err;
+
+	if (fd < 0)
+		return fd;
+	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!v4)
+		set(fd, SOL_IPV6, IPV6_V6ONLY, !b->dual);
+	if (e->freebind)
+		set(fd, SOL_IP, IP_FREEBIND, 1);
+	err = to_device(fd, b->ifname);
+	return err ? fail(fd, err) : fd;
+}
+
+static const struct addr *bind_addr(const struct sock_bind *b)
+{
+	static const struct addr any6;
+
+	return b->dual ? &any6 : &b->addr;
+}
+
+int sock_listen(const struct sock_env *e, const struct sock_bind *b)
+{
+	int fd = make_bound(e, b, SOCK_STREAM), err;
+
+	if (fd < 0)
+		return fd;
+	set_stream(e, fd);
+	err = bind_to(fd, bind_addr(b), b->port, e->scope);
+	if (!err) /* #syscalls listen */
+		err = result(listen(fd, BACKLOG));
+	return err ? fail(fd, err) : fd;
+}
+
+int sock_accept(const struct sock_env *e, int listener, struct addr *from,
+		uint16_t *from_port, struct addr *to, uint16_t *to_port)
+{
+	union sa s = { 0 };
+	socklen_t len;
+	int fd, err;
+
+	do { /* those that were reset while they waited are nobody's loss
+	      * #syscalls accept4 accept */
+		len = sizeof(s);
+		fd = accept4(listener, &s.sa, &len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 && errno == ECONNABORTED);
+	if (fd < 0)
+		return -errno;
+	get(&s, from, from_port);
+	err = sock_local(fd, to, to_port);
+	if (err)
+		return fail(fd, err);
+	if (!e->inherits)
+		set_stream(e, fd);
+	return fd;
+}
+
+bool sock_peek_on(const struct sock_env *e, int fd, bool v4)
+{
+	return (v4 ? e->peek_off4 : e->peek_off6) &&
+	       !set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+}
+
+static ssize_t receive(int fd, const struct iovec *iov, unsigned cnt, int flags)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)iov,
+			    .msg_iovlen = cnt };
+	ssize_t n;
+
+	/* #syscalls recvfrom recvmsg recv */
+	if (cnt == 1)
+		n = recv(fd, iov->iov_base, iov->iov_len, flags);
+	else
+		n = recvmsg(fd, &m, flags);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t sock_peek(int fd, const struct iovec *iov, unsigned cnt)
+{
+	return receive(fd, iov, cnt, MSG_PEEK);
+}
+
+int sock_peek_to(int fd, unsigned off)
+{
+	return set(fd, SOL_SOCKET, SO_PEEK_OFF, (int)off);
+}
+
+ssize_t sock_discard(int fd, size_t n)
+{
+	ssize_t got = recv(fd, NULL, n, MSG_TRUNC);
+
+	return got < 0 ? -errno : got;
+}
+
+ssize_t sock_recv(int fd, const struct iovec *iov, unsigned cnt)
+{
+	return receive(fd, iov, cnt, 0);
+}
+
+ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt)
+{
+	struct msghdr m = { .msg_iov = (struct iovec *)iov,
+			    .msg_iovlen = cnt };
+	ssize_t n;
+
+	/* #syscalls sendto sendmsg send */
+	if (cnt == 1)
+		n = send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+	else
+		n = sendmsg(fd, &m, MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+ssize_t sock_room(int fd)
+{
+	uint32_t m[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(m);
+	uint32_t size, queued;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, m, &len) < 0)
+		return -errno;
+	size = m[SK_MEMINFO_SNDBUF];
+	queued = m[SK_MEMINFO_WMEM_QUEUED];
+	return size > queued ? (ssize_t)(size - queued) : 0;
+}
+
+int sock_shut_write(int fd)
+{
+	return result(shutdown(fd, SHUT_WR)); /* #syscalls shutdown */
+}
+
+int sock_keepalive(int fd)
+{
+	return set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+int sock_error(int fd)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &v, &len) < 0)
+		return -errno;
+	return -v;
+}
+
+void sock_close(int fd)
+{
+	close(fd); /* #syscalls close */
+}
+
+void sock_abort(int fd)
+{
+	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+/* --- UDP ---------------------------------------------------------------- */
+
+static void set_datagram(int fd, bool v4, bool errors)
+{
+	int level = v4 ? SOL_IP : SOL_IPV6;
+
+	set(fd, level, v4 ? IP_PKTINFO : IPV6_RECVPKTINFO, 1);
+	if (errors)
+		set(fd, level, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
+	set(fd, SOL_SOCKET, SO_RCVBUF, UDP_QUEUE);
+}
+
+/* For a socket whose peers are many: a group, or a subnet's broadcast */
+static void set_group(const struct sock_env *e, int fd, bool v4)
+{
+	set(fd, SOL_SOCKET, SO_BROADCAST, 1);
+	if (!v4 && e->scope)
+		set(fd, SOL_IPV6, IPV6_MULTICAST_IF, (int)e->scope);
+}
+
+static int bind_datagram(const struct sock_env *e, int fd,
+			 const struct sock_bind *b, const struct addr *to,
+			 uint16_t port)
+{
+	const struct addr *a = bind_addr(b);
+
+	if (to && (addr_is_unspecified(a) || addr_equal(a, &e->out4) ||
+		   addr_equal(a, &e->out6)))
+		return bind_outbound(e, fd, to, port);
+	return bind_to(fd, a, port, e->scope);
+}
+
+int sock_udp(const struct sock_env *e, const struct sock_bind *b,
+	     const struct addr *to, uint16_t to_port, bool any_port)
+{
+	struct sock_bind as = *b;
+	bool v4;
+	int fd, err;
+
+	if (to && addr_is_none(&as.addr)) {
+		as.addr = addr_any(addr_is_v4(to));
+		as.dual = false;
+	}
+	v4 = !as.dual && addr_is_v4(&as.addr);
+	fd = make_bound(e, &as, SOCK_DGRAM);
+	if (fd < 0)
+		return fd;
+	set_datagram(fd, v4, true);
+	if (!to || !to_port)
+		set_group(e, fd, v4);
+	err = bind_datagram(e, fd, &as, to, as.port);
+	if ((err == -EADDRINUSE || err == -EACCES) && any_port)
+		err = bind_datagram(e, fd, &as, to, 0);
+	if (!err && to && to_port)
+		err = connect_to(fd, to, to_port, e->scope);
+	return err ? fail(fd, err) : fd;
+}
+
+int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
+{
+	int fd = make_bound(e, b, SOCK_DGRAM), err;
+
+	if (fd < 0)
+		return fd;
+	/* It never sends: errors that match its port are about flows */
+	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
+	err = bind_to(fd, bind_addr(b), b->port, e->scope);
+	return err ? fail(fd, err) : fd;
+}
+
+bool sock_gro(int fd)
+{
+	return !set(fd, SOL_UDP, UDP_GRO, 1);
+}
+
+int sock_ttl(int fd, bool v4, uint8_t ttl)
+{
+	if (v4) {
+		set(fd, SOL_IP, IP_MULTICAST_TTL, ttl);
+		return set(fd, SOL_IP, IP_TTL, ttl);
+	}
+	set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, ttl);
+	return set(fd, SOL_IPV6, IPV6_UNICAST_HOPS, ttl);
+}
+
+int sock_local(int fd, struct addr *a, uint16_t *port)
+{
+	union sa s = { 0 };
+	socklen_t len = sizeof(s);
+
+	/* #syscalls getsockname */
+	if (getsockname(fd, &s.sa, &len) < 0)
+		return -errno;
+	get(&s, a, port);
+	return 0;
+}
+
+/* Space for control messages, aligned as their headers want it */
+union ctrl_recv {
+	struct cmsghdr align;
+	uint8_t b[CTRL_RECV];
+};
+union ctrl_send {
+	struct cmsghdr align;
+	uint8_t b[CTRL_SEND];
+};
+
+static void take_ctrl(struct sock_dgram *d, struct msghdr *m)
+{
+	struct in6_pktinfo i6;
+	struct in_pktinfo i4;
+	struct cmsghdr *c;
+	int size;
+
+	for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		const void *v = CMSG_DATA(c);
+
+		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+			memcpy(&size, v, sizeof(size));
+			/* One datagram that happens to be marked is no run */
+			d->gso_size = (size_t)size < d->len ? (uint16_t)size
+							    : 0;
+		} else if (c->cmsg_level == SOL_IP &&
+			   c->cmsg_type == IP_PKTINFO) {
+			memcpy(&i4, v, sizeof(i4));
+			d->to = addr_from4(&i4.ipi_addr);
+		} else if (c->cmsg_level == SOL_IPV6 &&
+			   c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&i6, v, sizeof(i6));
+			d->to = addr_from6(&i6.ipi6_addr);
+		}
+	}
+}
+
+int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
+{
+	struct mmsghdr m[SOCK_BATCH];
+	union ctrl_recv ctrl[SOCK_BATCH];
+	union sa from[SOCK_BATCH];
+	unsigned i;
+	int got;
+
+	n = MIN(n, (unsigned)SOCK_BATCH);
+	for (i = 0; i < n; i++)
+		m[i].msg_hdr = (struct msghdr){
+			.msg_name = addrs ? &from[i] : NULL,
+			.msg_namelen = addrs ? sizeof(from[i]) : 0,
+			.msg_iov = d[i].iov,
+			.msg_iovlen = d[i].iov_cnt,
+			.msg_control = &ctrl[i],
+			.msg_controllen = sizeof(ctrl[i]),
+		};
+	/* #syscalls recvmmsg recvmmsg_time64 */
+	got = result(recvmmsg(fd, m, n, 0, NULL));
+	for (i = 0; (int)i < got; i++) {
+		d[i].len = m[i].msg_len;
+		d[i].truncated = m[i].msg_hdr.msg_flags & MSG_TRUNC;
+		d[i].gso_size = 0;
+		if (addrs) {
+			d[i].to = (struct addr){ 0 };
+			get(&from[i], &d[i].from, &d[i].from_port);
+		}
+		take_ctrl(&d[i], &m[i].msg_hdr);
+	}
+	return got;
+}
+
+static void put_dgram(struct msghdr *m, const struct sock_dgram *d,
+		      union ctrl_send *ctrl, union sa *to)
+{
+	struct cmsghdr *c = &ctrl->align;
+
+	*m = (struct msghdr){ .msg_iov = d->iov, .msg_iovlen = d->iov_cnt };
+	if (d->gso_size) {
+		c->cmsg_level = SOL_UDP;
+		c->cmsg_type = UDP_SEGMENT;
+		c->cmsg_len = CMSG_LEN(sizeof(d->gso_size));
+		memcpy(CMSG_DATA(c), &d->gso_size, sizeof(d->gso_size));
+		m->msg_control = ctrl;
+		m->msg_controllen = sizeof(*ctrl);
+	}
+	if (d->to_port) {
+		m->msg_name = to;
+		m->msg_namelen = put(to, &d->to, d->to_port, 0);
+	}
+}
+
+int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
+{
+	struct mmsghdr m[SOCK_BATCH];
+	union ctrl_send ctrl[SOCK_BATCH];
+	union sa to[SOCK_BATCH];
+	unsigned i;
+
+	n = MIN(n, (unsigned)SOCK_BATCH);
+	for (i = 0; i < n; i++)
+		put_dgram(&m[i].msg_hdr, &d[i], &ctrl[i], &to[i]);
+	if (n == 1)
+		return sendmsg(fd, &m[0].msg_hdr, MSG_NOSIGNAL) < 0 ? -errno
+								    : 1;
+	/* #syscalls sendmmsg */
+	return result(sendmmsg(fd, m, n, MSG_NOSIGNAL));
+}
+
+/* @len is what the control message holds: the kernel may leave the offender
+ * out, or give one of no family */
+static void take_error(struct sock_error *e, const void *data, size_t len)
+{
+	struct sock_extended_err ee;
+	union sa from = { 0 };
+	uint16_t port;
+
+	if (len < sizeof(ee))
+		return;
+	memcpy(&ee, data, sizeof(ee));
+	memcpy(&from, (const uint8_t *)data + sizeof(ee),
+	       MIN(len - sizeof(ee), sizeof(from)));
+	e->err = (int)ee.ee_errno;
+	e->icmp = ee.ee_origin == SO_EE_ORIGIN_ICMP ||
+		  ee.ee_origin == SO_EE_ORIGIN_ICMP6;
+	if (e->err == EMSGSIZE)
+		e->mtu = ee.ee_info;
+	if (!e->icmp)
+		return;
+	e->type = ee.ee_type;
+	e->code = ee.ee_code;
+	get(&from, &e->offender, &port);
+}
+
+static bool queued_error(int fd, struct sock_error *e)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t b[CTRL_ERROR];
+	} ctrl;
+	struct iovec iov = { e->payload, sizeof(e->payload) };
+	union sa to = { 0 };
+	struct msghdr m = { .msg_name = &to, .msg_namelen = sizeof(to),
+			    .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &ctrl,
+			    .msg_controllen = sizeof(ctrl) };
+	ssize_t n = recvmsg(fd, &m, MSG_ERRQUEUE);
+	struct cmsghdr *c;
+
+	if (n < 0)
+		return false;
+	e->len = (size_t)n;
+	get(&to, &e->to, &e->to_port);
+	for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		if ((c->cmsg_level == SOL_IP && c->cmsg_type == IP_RECVERR) ||
+		    (c->cmsg_level == SOL_IPV6 &&
+		     c->cmsg_type == IPV6_RECVERR))
+			take_error(e, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	return true;
+}
+
+bool sock_error_next(int fd, struct sock_error *e)
+{
+	memset(e, 0, offsetof(struct sock_error, payload));
+	if (queued_error(fd, e))
+		return true;
+	e->err = -sock_error(fd);
+	return e->err != 0;
+}
+
+/* --- echo --------------------------------------------------------------- */
+
+int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
+{
+	bool v4 = addr_is_v4(to);
+	int fd = make(v4, SOCK_DGRAM, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
+	if (bind_outbound(e, fd, to, id)) {
+		/* Somebody has this identifier: any will do */
+		err = bind_outbound(e, fd, to, 0);
+		if (err)
+			return fail(fd, err);
+	}
+	err = connect_to(fd, to, 0, e->scope);
+	return err ? fail(fd, err) : fd;
+}
