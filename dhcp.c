@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One address, one client, no lease database: what the guest gets is in the
+ * configuration, for ever.  A request is read into struct request and judged;
+ * the options that we have are encoded into struct stock and from there
+ * copied in the order in which the client wants them, as long as they fit.
+ */
+#include "dhcp.h"
+#include "dnsname.h"
+#include "log.h"
+
+#include <netinet/in.h>
+
+enum { BOOTREQUEST = 1, BOOTREPLY = 2 };
+
+/* Message types; one without is of BOOTP */
+enum { BOOTP, DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM };
+
+/* Where the fixed fields are, RFC 2131, 2.  The cookie is the last of them. */
+enum {
+	OP = 0,
+	HTYPE = 1,
+	HLEN = 2,
+	XID = 4,
+	FLAGS = 10,
+	CIADDR = 12,
+	YIADDR = 16,
+	GIADDR = 24,
+	CHADDR = 28,
+	COOKIE = 236,
+	OPTIONS = 240,
+	CHADDR_LEN = 16,
+	FLAG_BROADCAST = 0x8000,
+};
+
+enum {
+	MESSAGE_MAX = 576 - IP4_HEAD - UDP_HEAD, /* what all must take */
+	MESSAGE_MIN = 300,                       /* what BOOTP relied on */
+};
+
+enum {
+	OPT_PAD = 0,
+	OPT_MASK = 1,
+	OPT_ROUTER = 3,
+	OPT_DNS = 6,
+	OPT_HOSTNAME = 12,
+	OPT_MTU = 26,
+	OPT_WANTED = 50,
+	OPT_LEASE = 51,
+	OPT_TYPE = 53,
+	OPT_SERVER = 54,
+	OPT_LIST = 55,
+	OPT_RAPID = 80,   /* RFC 4039 */
+	OPT_FQDN = 81,    /* RFC 4702 */
+	OPT_SEARCH = 119, /* RFC 3397 */
+	OPT_ROUTES = 121, /* RFC 3442 */
+	OPT_END = 255,
+	OPT_VALUE_MAX = 255,
+};
+
+struct request {
+	uint8_t fixed[OPTIONS];
+	uint8_t type;
+	bool rapid;
+	uint16_t flags;
+	struct addr ciaddr, wanted, server; /* the latter two may be none */
+	const uint8_t *list;                /* NULL: no parameter list */
+	size_t list_len;
+};
+
+/* Options that could be sent; at[]: where each begins in buf, 0 if nowhere */
+struct stock {
+	struct wr w;
+	uint16_t at[256];
+	uint8_t buf[1024]; /* all at once take less */
+};
+
+static struct addr get_addr(struct rd *in)
+{
+	uint8_t b[4];
+
+	rd_copy(in, b, sizeof(b));
+	return addr_from4(b);
+}
+
+static bool parse_option(struct request *r, uint8_t code, struct rd v)
+{
+	switch (code) {
+	case OPT_WANTED:
+		r->wanted = get_addr(&v);
+		break;
+	case OPT_SERVER:
+		r->server = get_addr(&v);
+		break;
+	case OPT_TYPE:
+		r->type = rd_u8(&v);
+		return r->type != BOOTP;
+	case OPT_LIST:
+		r->list_len = rd_left(&v);
+		r->list = rd_view(&v, r->list_len);
+		break;
+	case OPT_RAPID:
+		r->rapid = true;
+		break;
+	}
+	return rd_ok(&v);
+}
+
+static bool parse(struct rd in, struct request *r)
+{
+	struct rd ci;
+
+	*r = (struct request){ .type = BOOTP };
+	rd_copy(&in, r->fixed, OPTIONS);
+	if (!rd_ok(&in) || r->fixed[OP] != BOOTREQUEST ||
+	    r->fixed[HLEN] > CHADDR_LEN)
+		return false;
+	r->flags = ld_be16(r->fixed + FLAGS);
+	ci = rd_init(r->fixed + CIADDR, 4);
+	r->ciaddr = get_addr(&ci);
+
+	while (rd_left(&in)) {
+		uint8_t code = rd_u8(&in);
+
+		if (code == OPT_PAD)
+			continue;
+		if (code == OPT_END)
+			return true;
+		if (!parse_option(r, code, rd_sub(&in, rd_u8(&in))))
+			return false;
+	}
+	return true;
+}
+
+/* RFC 2131, 4.3.2: what a REQUEST deserves, 0 for silence */
+static uint8_t judge(const struct lan *lan, const struct request *r)
+{
+	const struct addr *wanted = &r->wanted;
+
+	/* Another server's offer was taken */
+	if (!addr_is_none(&r->server) && !addr_equal(&r->server, &lan->our4))
+		return 0;
+
+	/* SELECTING and INIT-REBOOT name the address in an option, RENEWING
+	 * and REBINDING in ciaddr.  Who names none takes what there is. */
+	if (addr_is_none(wanted))
+		wanted = &r->ciaddr;
+	if (addr_is_unspecified(wanted) || addr_equal(wanted, &lan->guest4))
+		return ACK;
+	return NAK;
+}
+
+static uint8_t decide(const struct lan *lan, const struct request *r)
+{
+	switch (r->type) {
+	case BOOTP:
+	case INFORM:
+		return ACK;
+	case DISCOVER:
+		return r->rapid ? ACK : OFFER;
+	case REQUEST:
+		return judge(lan, r);
+	}
+	return 0;
+}
+
+static void stock_put(struct stock *s, uint8_t code, const void *value,
+		      size_t len)
+{
+	if (len > OPT_VALUE_MAX)
+		return;
+	s->at[code] = (uint16_t)s->w.len;
+	wr_u8(&s->w, code);
+	wr_u8(&s->w, (uint8_t)len);
+	wr_bytes(&s->w, value, len);
+}
+
+static void stock_put32(struct stock *s, uint8_t code, uint32_t v)
+{
+	v = htobe32(v);
+	stock_put(s, code, &v, sizeof(v));
+}
+
+static void stock_resolvers(struct stock *s, const struct lan *lan)
+{
+	uint8_t v[LAN_DNS * 4];
+	unsigned i;
+
+	for (i = 0; i < lan->dns4_n; i++)
+		memcpy(v + i * 4, &lan->dns4[i].b[12], 4);
+	if (i)
+		stock_put(s, OPT_DNS, v, i * 4);
+}
+
+static void stock_names(struct stock *s, const struct lan *lan)
+{
+	/* RFC 4702: not asked to update, name in wire form, rcodes obsolete */
+	static const uint8_t fqdn[] = { 0x04, 255, 255 };
+	uint8_t v[OPT_VALUE_MAX];
+	struct wr w = wr_init(v, sizeof(v));
+	unsigned i;
+
+	if (lan->hostname[0])
+		stock_put(s, OPT_HOSTNAME, lan->hostname,
+			  strlen(lan->hostname));
+
+	wr_bytes(&w, fqdn, sizeof(fqdn));
+	if (lan->fqdn[0] && dnsname_put(&w, lan->fqdn))
+		stock_put(s, OPT_FQDN, v, w.len);
+
+	w = wr_init(v, sizeof(v));
+	for (i = 0; i < lan->search_n; i++)
+		dnsname_pack(&w, lan->search[i]);
+	if (w.len)
+		stock_put(s, OPT_SEARCH, v, w.len);
+}
+
+/* The router, and how to reach it if it is outside of the subnet */
+static void stock_routes(struct stock *s, const struct lan *lan)
+{
+	const uint8_t *gw = &lan->gw4.b[12];
+	uint8_t v[14] = { 32 }; /* gateway/32 via 0.0.0.0, 0/0 via gateway */
+
+	stock_put(s, OPT_ROUTER, gw, 4);
+	if (addr_in_prefix(&lan->gw4, &lan->guest4, lan->prefix4))
+		return;
+	memcpy(v + 1, gw, 4);
+	memcpy(v + 10, gw, 4);
+	stock_put(s, OPT_ROUTES, v, sizeof(v));
+}
+
+static uint32_t netmask(unsigned prefix)
+{
+	return prefix ? UINT32_MAX << (32 - prefix) : 0;
+}
+
+static void stock_fill(struct stock *s, const struct lan *lan,
+		       const struct request *r, uint8_t type)
+{
+	memset(s->at, 0, sizeof(s->at));
+	s->w = wr_init(s->buf, sizeof(s->buf));
+	wr_u8(&s->w, 0); /* so that no option is at 0 */
+
+	stock_put(s, OPT_TYPE, &type, 1);
+	stock_put(s, OPT_SERVER, &lan->our4.b[12], 4);
+	if (type == NAK)
+		return;
+
+	stock_put32(s, OPT_MASK, netmask(lan->prefix4));
+	stock_routes(s, lan);
+	stock_resolvers(s, lan);
+	stock_names(s, lan);
+	if (lan->mtu)
+		stock_put(s, OPT_MTU, &(uint16_t){ htobe16(lan->mtu) }, 2);
+	if (r->type != INFORM)
+		stock_put32(s, OPT_LEASE, UINT32_MAX); /* for ever */
+	if (r->type == DISCOVER && type == ACK)
+		stock_put(s, OPT_RAPID, NULL, 0);
+}
+
+/* Move @code from the stock to the message, unless it does not fit */
+static void move(struct wr *w, struct stock *s, uint8_t code)
+{
+	const uint8_t *p = s->buf + s->at[code];
+	size_t n;
+
+	if (!s->at[code])
+		return;
+	s->at[code] = 0;
+	n = p[1] + 2U;
+	if (w->len + n + 1 <= MESSAGE_MAX)
+		wr_bytes(w, p, n);
+}
+
+static void put_options(struct wr *w, struct stock *s, const struct request *r)
+{
+	unsigned code;
+	size_t i;
+
+	if (r->list && !memchr(r->list, OPT_TYPE, r->list_len))
+		move(w, s, OPT_TYPE);
+	for (i = 0; i < r->list_len; i++)
+		move(w, s, r->list[i]);
+	for (code = 1; code < OPT_END; code++)
+		move(w, s, (uint8_t)code);
+
+	wr_u8(w, OPT_END);
+	if (w->len < MESSAGE_MIN)
+		wr_fill(w, 0, MESSAGE_MIN - w->len);
+}
+
+static void put_fixed(struct wr *w, const struct lan *lan,
+		      const struct request *r, uint8_t type)
+{
+	uint8_t *to = wr_room(w, OPTIONS);
+	const uint8_t *from = r->fixed;
+
+	if (!to)
+		return;
+	memset(to, 0, OPTIONS);
+	to[OP] = BOOTREPLY;
+	memcpy(to + HTYPE, from + HTYPE, 2); /* and HLEN */
+	memcpy(to + XID, from + XID, 4);
+	memcpy(to + FLAGS, from + FLAGS, 2);
+	if (type != NAK)
+		memcpy(to + CIADDR, from + CIADDR, 4);
+	if (type != NAK && r->type != INFORM)
+		memcpy(to + YIADDR, &lan->guest4.b[12], 4);
+	memcpy(to + GIADDR, from + GIADDR, 4);
+	memcpy(to + CHADDR, from + CHADDR, CHADDR_LEN);
+	memcpy(to + COOKIE, from + COOKIE, 4);
+}
+
+/* An address that the client does not have yet still reaches it: its MAC
+ * address is known, and it listens for what carries the offered one */
+static struct addr destination(const struct lan *lan, const struct request *r,
+			       const struct packet *p, uint8_t type)
+{
+	struct addr everyone = addr_v4(255, 255, 255, 255);
+
+	if (type == NAK)
+		return everyone;
+	if (r->type == INFORM) {
+		if (addr_is_unicast(&r->ciaddr))
+			return r->ciaddr;
+		return addr_is_unicast(&p->t.src) ? p->t.src : everyone;
+	}
+	return r->flags & FLAG_BROADCAST ? everyone : lan->guest4;
+}
+
+static void report(const struct packet *p, const struct request *r,
+		   uint8_t type)
+{
+	static const char *const what[] = {
+		[BOOTP] = "BOOTP: ack to request",
+		[DISCOVER] = "DHCP: offer to discover",
+		[REQUEST] = "DHCP: ack to request",
+		[INFORM] = "DHCP: ack to inform",
+	};
+	const char *s = what[r->type];
+	char mac[MAC_TEXT_LEN];
+
+	if (type == NAK)
+		s = "DHCP: nak to request";
+	else if (r->type == DISCOVER && type == ACK)
+		s = "DHCP: ack to discover (Rapid Commit)";
+	log_limited(LOG_INFORM, "%s", s);
+	log_limited(LOG_INFORM, "    from %s", mac_text(&p->smac, mac));
+}
+
+bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
+		 struct answer *out)
+{
+	struct request r;
+	struct stock s;
+	uint8_t type;
+
+	if (!lan->v4 || addr_is_none(&lan->guest4) ||
+	    addr_is_none(&lan->our4) || addr_is_none(&lan->gw4))
+		return false;
+	if (!parse(in, &r))
+		return false;
+	type = decide(lan, &r);
+	if (!type)
+		return false;
+
+	out->arp = false;
+	out->head = (struct head){
+		.src = lan->mac,
+		.dst = p->smac,
+		.t = { .src = lan->our4,
+		       .dst = destination(lan, &r, p, type),
+		       .sport = DHCP_SERVER,
+		       .dport = DHCP_CLIENT,
+		       .proto = IPPROTO_UDP },
+		.ttl = 255,
+	};
+	stock_fill(&s, lan, &r, type);
+	put_fixed(&out->body, lan, &r, type);
+	put_options(&out->body, &s, &r);
+	if (!wr_ok(&out->body))
+		return false;
+	report(p, &r, type);
+	return true;
+}

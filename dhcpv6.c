@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One address for one client, for ever.  The options of a message are read into
+ * struct request; what a message type must, may and must not carry is a table,
+ * from RFC 8415, 16 and 18.3.  Relays, prefix delegation, temporary addresses
+ * and Rapid Commit are not offered, and there is nothing to release.
+ */
+#include "dhcpv6.h"
+#include "dnsname.h"
+#include "log.h"
+
+#include <netinet/in.h>
+
+enum {
+	SOLICIT = 1,
+	ADVERTISE = 2,
+	REQUEST = 3,
+	CONFIRM = 4,
+	RENEW = 5,
+	REBIND = 6,
+	REPLY = 7,
+	INFORMATION = 11,
+};
+
+enum {
+	OPT_CLIENT_ID = 1,
+	OPT_SERVER_ID = 2,
+	OPT_IA_NA = 3,
+	OPT_IA_TA = 4,
+	OPT_IA_ADDR = 5,
+	OPT_STATUS = 13,
+	OPT_DNS = 23,    /* RFC 3646 */
+	OPT_SEARCH = 24, /* the same */
+	OPT_FQDN = 39,   /* RFC 4704 */
+};
+
+enum {
+	DUID_MAX = 2 + 128, /* type and identifier: RFC 8415, 11.1 */
+	DUID_LLT = 1,
+	HARDWARE_ETHERNET = 1,
+	OUR_DUID_LEN = 14,
+	IA_NA_HEAD = 12, /* IAID, T1, T2 */
+	IA_TA_HEAD = 4,  /* IAID */
+	IA_ADDR_LEN = 24,
+	NOT_ON_LINK = 4,
+	FQDN_S = 1,        /* client: please update its AAAA record */
+	FQDN_OVERRIDE = 2, /* server: no */
+	MESSAGE_MAX = 1280 - IP6_HEAD - UDP_HEAD,
+};
+
+static const uint32_t forever = UINT32_MAX;
+
+/* What may come with a message, and what it is answered with; 0: nothing */
+static const struct rule {
+	uint8_t answer;
+	enum { ANY_SERVER, NO_SERVER, OUR_SERVER } server;
+	bool no_ia;     /* must not have one, and gets none */
+	bool on_link;   /* its addresses must be the one that we assign */
+	bool no_client; /* may lack the client identifier */
+	const char *name;
+} rules[] = {
+	[SOLICIT] = { ADVERTISE, NO_SERVER, .name = "advertise to solicit" },
+	[REQUEST] = { REPLY, OUR_SERVER, .on_link = true,
+		      .name = "reply to request" },
+	[CONFIRM] = { REPLY, NO_SERVER, .on_link = true,
+		      .name = "reply to confirm" },
+	[RENEW] = { REPLY, OUR_SERVER, .on_link = true,
+		    .name = "reply to renew" },
+	[REBIND] = { REPLY, NO_SERVER, .on_link = true,
+		     .name = "reply to rebind" },
+	[INFORMATION] = { REPLY, ANY_SERVER, .no_ia = true, .no_client = true,
+			  .name = "reply to information-request" },
+};
+
+struct view {
+	const uint8_t *p; /* NULL: absent */
+	size_t len;
+};
+
+struct request {
+	uint8_t type;
+	uint32_t xid; /* 24 bits */
+	struct view client, server;
+	bool ia;               /* has an IA of any kind */
+	uint32_t iaid;         /* of its first IA_NA, or 1 */
+	bool ia_na;            /* has an IA_NA */
+	struct view foreign;   /* head of the first IA with a foreign address */
+	uint16_t foreign_code; /* and its option code */
+	bool fqdn_s;
+};
+
+static struct view view(struct rd *in, size_t len)
+{
+	return (struct view){ rd_view(in, len), len };
+}
+
+/* Whether the options of an IA name an address that is not @guest
+ * If they are cut off, @in says so. */
+static bool find_foreign(struct rd *in, const struct addr *guest)
+{
+	bool found = false;
+
+	while (rd_left(in)) {
+		uint16_t code = rd_be16(in);
+		struct rd v = rd_sub(in, rd_be16(in));
+		struct addr a;
+
+		if (code != OPT_IA_ADDR)
+			continue;
+		rd_copy(&v, a.b, sizeof(a.b));
+		rd_skip(&v, 8); /* lifetimes */
+		in->bad |= !rd_ok(&v);
+		found |= !addr_equal(&a, guest);
+	}
+	return found;
+}
+
+static bool parse_ia(struct request *r, const struct lan *lan, uint16_t code,
+		     struct rd v)
+{
+	size_t head_size = code == OPT_IA_NA ? IA_NA_HEAD : IA_TA_HEAD;
+	struct view head = view(&v, head_size);
+
+	if (!head.p)
+		return false;
+	r->ia = true;
+	if (code == OPT_IA_NA && !r->ia_na) {
+		r->ia_na = true;
+		r->iaid = ld_be32(head.p);
+	}
+	if (find_foreign(&v, &lan->guest6) && !r->foreign.p) {
+		r->foreign = head;
+		r->foreign_code = code;
+	}
+	return rd_ok(&v);
+}
+
+static bool parse_option(struct request *r, const struct lan *lan,
+			 uint16_t code, struct rd v)
+{
+	switch (code) {
+	case OPT_CLIENT_ID:
+		r->client = view(&v, rd_left(&v));
+		if (!r->client.len || r->client.len > DUID_MAX)
+			return false;
+		break;
+	case OPT_SERVER_ID:
+		r->server = view(&v, rd_left(&v));
+		break;
+	case OPT_IA_NA:
+	case OPT_IA_TA:
+		return parse_ia(r, lan, code, v);
+	case OPT_FQDN:
+		r->fqdn_s = rd_u8(&v) & FQDN_S;
+		break;
+	}
+	return rd_ok(&v);
+}
+
+static bool parse(struct rd in, const struct lan *lan, struct request *r)
+{
+	uint32_t head = rd_be32(&in);
+
+	*r = (struct request){ .iaid = 1 };
+	r->type = (uint8_t)(head >> 24);
+	r->xid = head & 0xffffff;
+
+	while (rd_left(&in)) {
+		uint16_t code = rd_be16(&in);
+		struct rd v = rd_sub(&in, rd_be16(&in));
+
+		if (!parse_option(r, lan, code, v))
+			return false;
+	}
+	return rd_ok(&in);
+}
+
+static void make_duid(const struct lan *lan, uint8_t duid[OUR_DUID_LEN])
+{
+	st_be16(duid, DUID_LLT);
+	st_be16(duid + 2, HARDWARE_ETHERNET);
+	st_be32(duid + 4, lan->duid_time);
+	memcpy(duid + 8, lan->mac.b, sizeof(lan->mac.b));
+}
+
+/* Whether @r is a message that we answer, by the rule of its type */
+static const struct rule *admit(const struct request *r,
+				const uint8_t duid[OUR_DUID_LEN])
+{
+	const struct rule *rule;
+	bool ours = r->server.p && r->server.len == OUR_DUID_LEN &&
+		    !memcmp(r->server.p, duid, OUR_DUID_LEN);
+
+	if (r->type >= ARRAY_SIZE(rules))
+		return NULL;
+	rule = &rules[r->type];
+	if (!rule->answer)
+		return NULL;
+	if (!r->client.p && !rule->no_client)
+		return NULL;
+	if (r->server.p && (rule->server == NO_SERVER || !ours))
+		return NULL;
+	if (!r->server.p && rule->server == OUR_SERVER)
+		return NULL;
+	if (r->ia && rule->no_ia)
+		return NULL;
+	return rule;
+}
+
+static void put_option(struct wr *w, uint16_t code, size_t len)
+{
+	wr_be16(w, code);
+	wr_be16(w, (uint16_t)len);
+}
+
+static void put_bytes(struct wr *w, uint16_t code, const void *p, size_t len)
+{
+	put_option(w, code, len);
+	wr_bytes(w, p, len);
+}
+
+static void put_ia(struct wr *w, const struct lan *lan, uint32_t iaid)
+{
+	put_option(w, OPT_IA_NA, IA_NA_HEAD + 4 + IA_ADDR_LEN);
+	wr_be32(w, iaid);
+	wr_be32(w, forever); /* T1 */
+	wr_be32(w, forever); /* T2 */
+
+	put_option(w, OPT_IA_ADDR, IA_ADDR_LEN);
+	wr_bytes(w, lan->guest6.b, sizeof(lan->guest6.b));
+	wr_be32(w, forever); /* preferred */
+	wr_be32(w, forever); /* valid */
+}
+
+/* The IA that asks for the impossible goes back with the reason inside.  Who
+ * confirms looks for it in the message itself: RFC 8415, 18.3.3. */
+static void put_refusal(struct wr *w, const struct request *r)
+{
+	static const char text[] = "Prefix not appropriate for link.";
+	size_t status = 2 + sizeof(text) - 1;
+	unsigned i;
+
+	put_option(w, r->foreign_code, r->foreign.len + 4 + status);
+	wr_bytes(w, r->foreign.p, r->foreign.len);
+	for (i = 0; i < (r->type == CONFIRM ? 2 : 1); i++) {
+		put_option(w, OPT_STATUS, status);
+		wr_be16(w, NOT_ON_LINK);
+		wr_bytes(w, text, sizeof(text) - 1);
+	}
+}
+
+static void put_resolvers(struct wr *w, const struct lan *lan)
+{
+	unsigned i;
+
+	if (!lan->dns6_n)
+		return;
+	put_option(w, OPT_DNS, lan->dns6_n * sizeof(lan->dns6[0].b));
+	for (i = 0; i < lan->dns6_n; i++)
+		wr_bytes(w, lan->dns6[i].b, sizeof(lan->dns6[i].b));
+}
+
+/* Names that are none or do not fit are left out; no name, no option */
+static void put_search(struct wr *w, const struct lan *lan)
+{
+	size_t start = w->len, names;
+	unsigned i;
+
+	if (!lan->search_n)
+		return;
+	put_option(w, OPT_SEARCH, 0);
+	names = w->len;
+	for (i = 0; i < lan->search_n; i++)
+		dnsname_put(w, lan->search[i]);
+	if (w->len == names)
+		w->len = start;
+	else
+		wr_patch_be16(w, start + 2, (uint16_t)(w->len - names));
+}
+
+static void put_fqdn(struct wr *w, const struct lan *lan, bool client_s)
+{
+	uint8_t v[1 + DNSNAME_MAX];
+	struct wr name = wr_init(v, sizeof(v));
+
+	wr_u8(&name, client_s ? FQDN_OVERRIDE : 0);
+	if (!dnsname_put(&name, lan->fqdn))
+		return;
+	if (4 + name.len <= w->cap - w->len)
+		put_bytes(w, OPT_FQDN, v, name.len);
+}
+
+static void put_message(struct wr *w, const struct lan *lan,
+			const struct request *r, const struct rule *rule,
+			const uint8_t duid[OUR_DUID_LEN])
+{
+	bool refused = rule->on_link && r->foreign.p;
+
+	wr_be32(w, (uint32_t)rule->answer << 24 | r->xid);
+	put_bytes(w, OPT_SERVER_ID, duid, OUR_DUID_LEN);
+	if (refused)
+		put_refusal(w, r);
+	else if (!rule->no_ia)
+		put_ia(w, lan, r->iaid);
+	if (r->client.p)
+		put_bytes(w, OPT_CLIENT_ID, r->client.p, r->client.len);
+	if (refused)
+		return;
+
+	put_resolvers(w, lan);
+	put_search(w, lan);
+	put_fqdn(w, lan, r->fqdn_s);
+}
+
+bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
+		   struct answer *out)
+{
+	const struct rule *rule;
+	uint8_t duid[OUR_DUID_LEN];
+	struct request r;
+
+	if (!lan->v6 || addr_is_none(&lan->guest6) ||
+	    addr_is_none(&lan->our_ll6))
+		return false;
+	if (!addr_is_multicast(&p->t.dst) || !addr_is_unicast(&p->t.src))
+		return false;
+	make_duid(lan, duid);
+	if (!parse(in, lan, &r))
+		return false;
+	rule = admit(&r, duid);
+	if (!rule)
+		return false;
+
+	out->arp = false;
+	out->head = (struct head){
+		.src = lan->mac,
+		.dst = p->smac,
+		.t = { .src = lan->our_ll6,
+		       .dst = p->t.src,
+		       .sport = DHCPV6_SERVER,
+		       .dport = DHCPV6_CLIENT,
+		       .proto = IPPROTO_UDP },
+		.flow_label = r.xid & 0xfffff, /* it has 20 bits */
+		.ttl = 255,
+	};
+	out->body.cap = MIN(out->body.cap, (size_t)MESSAGE_MAX);
+	put_message(&out->body, lan, &r, rule, duid);
+	if (!wr_ok(&out->body))
+		return false;
+	log_limited(LOG_INFORM, "DHCPv6: %s", rule->name);
+	return true;
+}

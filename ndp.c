@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * As with ARP, whatever address the guest solicits is ours to advertise.  We
+ * are also its router: the advertisement hands out the prefix, MTU, resolvers
+ * and search list of the configuration, for ever, because a new configuration
+ * means a new process.  All that we send is advertised from our link-local
+ * address, with a hop limit of 255 as RFC 4861 demands, and we believe nothing
+ * that has another one.
+ */
+#include "ndp.h"
+#include "dnsname.h"
+
+#include <netinet/in.h>
+
+enum { RS = 133, RA, NS, NA };
+
+enum {
+	OPT_SOURCE = 1, /* link-layer address of the sender */
+	OPT_TARGET = 2, /* link-layer address of the target */
+	OPT_PREFIX = 3,
+	OPT_MTU = 5,
+	OPT_RDNSS = 25, /* RFC 8106 */
+	OPT_DNSSL = 31,
+};
+
+enum {
+	HOP_LIMIT = 255,
+	NA_ROUTER = 0x80,
+	NA_SOLICITED = 0x40,
+	NA_OVERRIDE = 0x20,
+	RA_MANAGED = 0x80,
+	ON_LINK_AUTO = 0xc0,           /* prefix: on link, and for SLAAC */
+	PREFIX_LEN = 64,               /* what SLAAC needs */
+	UNIT = 8,                      /* options are counted in these */
+	MESSAGE_MAX = 1280 - IP6_HEAD, /* fits the smallest IPv6 MTU */
+};
+
+static const uint32_t forever = UINT32_MAX;
+static const struct addr all_nodes = { { .b = { 0xff, 2, [15] = 1 } } };
+
+/* State that the message goes to @dst, at @mac unless @dst is a group */
+static void address(const struct lan *lan, const struct addr *dst,
+		    const struct mac *mac, struct answer *out)
+{
+	struct head *h = &out->head;
+
+	*h = (struct head){
+		.src = lan->mac,
+		.t = { .src = lan->our_ll6,
+		       .dst = *dst,
+		       .proto = IPPROTO_ICMPV6 },
+		.ttl = HOP_LIMIT,
+	};
+	out->arp = false;
+	if (addr_is_multicast(dst)) /* RFC 2464, 7 */
+		h->dst = (struct mac){ { 0x33, 0x33, dst->b[12], dst->b[13],
+					 dst->b[14], dst->b[15] } };
+	else
+		h->dst = *mac;
+}
+
+/* Type, code and the checksum that the sender fills in */
+static void put_start(struct wr *w, uint8_t type)
+{
+	wr_u8(w, type);
+	wr_u8(w, 0);
+	wr_be16(w, 0);
+}
+
+static void put_mac(struct wr *w, uint8_t opt, const struct mac *mac)
+{
+	wr_u8(w, opt);
+	wr_u8(w, 1);
+	wr_bytes(w, mac->b, sizeof(mac->b));
+}
+
+static void put_na(struct wr *w, uint8_t flags, const struct addr *target,
+		   const struct mac *mac)
+{
+	put_start(w, NA);
+	wr_u8(w, flags);
+	wr_fill(w, 0, 3);
+	wr_bytes(w, target->b, sizeof(target->b));
+	put_mac(w, OPT_TARGET, mac);
+}
+
+static void put_prefix(struct wr *w, const struct addr *guest)
+{
+	struct addr prefix = addr_mask(guest, PREFIX_LEN);
+
+	wr_u8(w, OPT_PREFIX);
+	wr_u8(w, 4);
+	wr_u8(w, PREFIX_LEN);
+	wr_u8(w, ON_LINK_AUTO);
+	wr_be32(w, forever); /* valid */
+	wr_be32(w, forever); /* preferred */
+	wr_be32(w, 0);
+	wr_bytes(w, prefix.b, sizeof(prefix.b));
+}
+
+static void put_mtu(struct wr *w, uint16_t mtu)
+{
+	wr_u8(w, OPT_MTU);
+	wr_u8(w, 1);
+	wr_be16(w, 0);
+	wr_be32(w, mtu);
+}
+
+static void put_rdnss(struct wr *w, const struct lan *lan)
+{
+	unsigned i;
+
+	wr_u8(w, OPT_RDNSS);
+	wr_u8(w, (uint8_t)(1 + 2 * lan->dns6_n));
+	wr_be16(w, 0);
+	wr_be32(w, forever);
+	for (i = 0; i < lan->dns6_n; i++)
+		wr_bytes(w, lan->dns6[i].b, sizeof(lan->dns6[i].b));
+}
+
+/* Names that do not fit are left out; no name, no option */
+static void put_dnssl(struct wr *w, const struct lan *lan)
+{
+	size_t start = w->len, names;
+	unsigned i;
+
+	wr_u8(w, OPT_DNSSL);
+	wr_u8(w, 0);
+	wr_be16(w, 0);
+	wr_be32(w, forever);
+
+	names = w->len;
+	for (i = 0; i < lan->search_n; i++)
+		dnsname_put(w, lan->search[i]);
+	if (w->len == names) {
+		w->len = start;
+		return;
+	}
+
+	/* Zero to seven bytes: a whole unit of zeroes would be an option of
+	 * length 0, for which the guest throws the message away */
+	wr_fill(w, 0, (start - w->len) % UNIT);
+	wr_patch_u8(w, start + 1, (uint8_t)((w->len - start) / UNIT));
+}
+
+static bool put_ra(const struct lan *lan, struct answer *out)
+{
+	struct wr *w = &out->body;
+
+	w->cap = MIN(w->cap, (size_t)MESSAGE_MAX);
+	put_start(w, RA);
+	wr_u8(w, HOP_LIMIT);
+	wr_u8(w, RA_MANAGED);
+	wr_be16(w, UINT16_MAX); /* router lifetime: the longest, RFC 8319 */
+	wr_be32(w, 0);          /* reachable time: none of our business */
+	wr_be32(w, 0);          /* nor the retransmission timer */
+
+	if (!addr_is_none(&lan->guest6))
+		put_prefix(w, &lan->guest6);
+	put_mac(w, OPT_SOURCE, &lan->mac);
+	if (lan->mtu)
+		put_mtu(w, lan->mtu);
+	if (lan->dns6_n) {
+		put_rdnss(w, lan);
+		put_dnssl(w, lan);
+	}
+	return wr_ok(w);
+}
+
+/* RFC 4861, 6.1.1 and 7.1.1: an option of length 0 spoils the message */
+static bool options_valid(struct rd in)
+{
+	while (rd_left(&in)) {
+		unsigned units;
+
+		rd_skip(&in, 1);
+		units = rd_u8(&in);
+		if (!units)
+			return false;
+		rd_skip(&in, units * UNIT - 2);
+	}
+	return rd_ok(&in);
+}
+
+static bool answer_ns(const struct lan *lan, const struct neigh *neigh,
+		      const struct packet *p, struct rd in, struct answer *out)
+{
+	struct addr target;
+
+	rd_copy(&in, target.b, sizeof(target.b));
+	if (!rd_ok(&in) || !options_valid(in) || addr_is_multicast(&target))
+		return false;
+	/* From "::" the guest looks for a duplicate of its own address */
+	if (!addr_is_unicast(&p->t.src))
+		return false;
+
+	address(lan, &p->t.src, &p->smac, out);
+	put_na(&out->body, NA_ROUTER | NA_SOLICITED | NA_OVERRIDE, &target,
+	       neigh_mac(neigh, &target, &lan->gw6, &lan->mac));
+	return wr_ok(&out->body);
+}
+
+static bool answer_rs(const struct lan *lan, const struct packet *p,
+		      struct rd in, struct answer *out)
+{
+	const struct addr *to = &p->t.src;
+
+	if (!lan->ra || !options_valid(in) || addr_is_multicast(to))
+		return false;
+	if (addr_is_unspecified(to))
+		to = &all_nodes;
+
+	address(lan, to, &p->smac, out);
+	return put_ra(lan, out);
+}
+
+/* Without a link-local address there is nothing that we could send from */
+static bool mute(const struct lan *lan)
+{
+	return !lan->v6 || addr_is_none(&lan->our_ll6);
+}
+
+bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
+		const struct packet *p, struct rd in, struct answer *out)
+{
+	uint8_t type = rd_u8(&in), code = rd_u8(&in);
+
+	rd_skip(&in, 6); /* checksum, reserved */
+	/* A lower hop limit means that it did not come from this link */
+	if (!rd_ok(&in) || code || p->ttl != HOP_LIMIT || mute(lan))
+		return false;
+
+	if (type == NS)
+		return answer_ns(lan, neigh, p, in, out);
+	if (type == RS)
+		return answer_rs(lan, p, in, out);
+	return false;
+}
+
+bool ndp_advertise(const struct lan *lan, const struct seen *seen,
+		   struct answer *out)
+{
+	(void)seen; /* goes to all nodes, whoever they are */
+
+	if (mute(lan) || !lan->ra)
+		return false;
+	address(lan, &all_nodes, NULL, out);
+	return put_ra(lan, out);
+}
+
+bool ndp_ask(const struct lan *lan, const struct seen *seen, struct answer *out)
+{
+	/* RFC 4291, 2.7.1: the group has the last three bytes of the address */
+	struct addr group = { { .b = { 0xff, 2, [11] = 1, [12] = 0xff } } };
+	const struct addr *who = &seen->v6;
+	struct wr *w = &out->body;
+
+	if (addr_is_none(who))
+		who = &lan->guest6;
+	if (addr_is_none(who))
+		who = &seen->ll;
+	if (mute(lan) || addr_is_none(who))
+		return false;
+
+	memcpy(&group.b[13], &who->b[13], 3);
+	address(lan, &group, NULL, out);
+	put_start(w, NS);
+	wr_be32(w, 0);
+	wr_bytes(w, who->b, sizeof(who->b));
+	put_mac(w, OPT_SOURCE, &lan->mac); /* a must in multicast: 4.3 */
+	return wr_ok(w);
+}
+
+bool ndp_announce(const struct lan *lan, const struct addr *addr,
+		  const struct mac *mac, struct answer *out)
+{
+	if (mute(lan) || addr_is_v4(addr))
+		return false;
+
+	address(lan, &all_nodes, NULL, out);
+	/* Still "router": taking that back would cost the guest a gateway */
+	put_na(&out->body, NA_ROUTER | NA_OVERRIDE, addr, mac);
+	return wr_ok(&out->body);
+}
