@@ -31,7 +31,7 @@
 
 enum {
 	LINE = 2048,  /* longest message, the rest is cut off */
-	BLOCK = 4096, /* of common file systems: what a cut is a multiple of */
+	BLOCK = 4096, /* if the file system's is unknown or too large */
 	HEADER = 512,
 	PREFIX = 64,
 };
@@ -44,6 +44,7 @@ static struct {
 	bool quiet_stderr;
 	int file, sock; /* -1: none */
 	size_t limit, size;
+	off_t block;         /* of the file system: a cut is a multiple of it */
 	char header[HEADER]; /* first line of the log file */
 } lg = { .file = -1, .sock = -1 };
 
@@ -86,7 +87,7 @@ void log_fds(int *file, int *syslog)
 void log_sync(void)
 {
 	if (lg.file >= 0)
-		fsync(lg.file);
+		fsync(lg.file); /* #syscalls fsync */
 }
 
 /* Seconds and tenths of milliseconds since the start */
@@ -96,7 +97,7 @@ static int stamp(char *buf, size_t size)
 	long long sec;
 	long ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_MONOTONIC, &now); /* #syscalls clock_gettime */
 	sec = (long long)(now.tv_sec - lg.start.tv_sec);
 	ns = now.tv_nsec - lg.start.tv_nsec;
 	if (ns < 0) {
@@ -118,6 +119,7 @@ int log_file(const char *path, size_t limit, const char *version)
 	int fd = open(path, O_CREAT | O_TRUNC | O_APPEND | O_RDWR | O_CLOEXEC,
 		      0600);
 	char exe[HEADER / 2];
+	struct stat st;
 	ssize_t n;
 	int err;
 
@@ -136,6 +138,7 @@ int log_file(const char *path, size_t limit, const char *version)
 	if (lg.file >= 0)
 		close(lg.file);
 	lg.file = fd;
+	lg.block = fstat(fd, &st) ? 0 : st.st_blksize;
 	lg.limit = limit;
 	lg.size = (size_t)n;
 	return 0;
@@ -179,9 +182,9 @@ static bool put_header(int fd)
 	return pwrite(fd, line, end, 0) == (ssize_t)end;
 }
 
-static bool cut(int fd, off_t size, blksize_t block)
+static bool cut(int fd, off_t size)
 {
-	off_t n = size * 3 / 10;
+	off_t block = lg.block, n = size * 3 / 10;
 
 	if (block < BLOCK || block > size / 5)
 		block = BLOCK;
@@ -196,17 +199,19 @@ static bool cut(int fd, off_t size, blksize_t block)
 /* Make room.  With O_APPEND, pwrite() would append: drop the flag meanwhile */
 static void rotate(int fd)
 {
+	/* #syscalls fcntl lseek pread64 pwrite64 ftruncate fallocate */
 	int flags = fcntl(fd, F_GETFL);
-	struct stat st;
+	off_t size;
 
 	fcntl(fd, F_SETFL, flags & ~O_APPEND);
-	if (fstat(fd, &st) || !cut(fd, st.st_size, st.st_blksize)) {
+	if (!cut(fd, lseek(fd, 0, SEEK_END))) {
 		/* Too small to cut, or the disk fails: begin anew */
 		if (!ftruncate(fd, 0))
 			put_header(fd);
 	}
 	fcntl(fd, F_SETFL, flags);
-	lg.size = fstat(fd, &st) ? 0 : (size_t)st.st_size;
+	size = lseek(fd, 0, SEEK_END);
+	lg.size = size > 0 ? (size_t)size : 0;
 }
 
 static void to_file(enum log_level l, const char *msg, size_t len)
@@ -221,7 +226,7 @@ static void to_file(enum log_level l, const char *msg, size_t len)
 		rotate(lg.file);
 	iov[0] = part(pre, n);
 	iov[1] = part(msg, len);
-	if (writev(lg.file, iov, 2) > 0)
+	if (writev(lg.file, iov, 2) > 0) /* #syscalls writev */
 		lg.size += n + len;
 }
 
@@ -254,6 +259,7 @@ static void to_syslog(enum log_level l, const char *msg, size_t len)
 	iov[0] = part(pre, (size_t)n);
 	iov[1] = part(msg, len - 1); /* a datagram needs no end of line */
 	/* A log that does not keep up loses messages, it does not stop us */
+	/* #syscalls sendmsg */
 	(void)sendmsg(lg.sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
