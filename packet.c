@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * packet - frame to checked headers and tuple; tuple to headers
+ *
+ * Parsing runs over the private copy only.  Two ends are kept apart: the end of
+ * the copy, which a chain of IPv6 extension headers may exceed, and the end of
+ * the packet, which layer 3 says and Ethernet padding does not move.  The
+ * latter is kept as an offset into the frame in @payload_len until layer 4 has
+ * found where its payload begins.
+ */
+#include "packet.h"
+#include "checksum.h"
+#include "iov.h"
+
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
+#include <netinet/in.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
+#endif
+
+enum {
+	IP4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
+	IP4_DF = 0x4000,
+	ICMP_HEAD = 8, /* with the rest of the header: echo has its id there */
+	IP6_AH = 51,
+	IP6_ESP = 50,
+	IP6_MOBILITY = 135,
+	IP6_HIP = 139,
+	IP6_SHIM6 = 140,
+};
+
+static const char *const names[VERDICTS] = {
+	[PASS] = "passed",
+	[DROP_SHORT] = "short",
+	[DROP_ETHERTYPE] = "ethertype",
+	[DROP_FRAGMENT] = "fragment",
+	[DROP_LOOPBACK] = "loopback",
+	[DROP_EXTENSION] = "extension header",
+	[DROP_PROTOCOL] = "protocol",
+	[DROP_MALFORMED] = "malformed",
+	[DROP_ENDPOINT] = "endpoint",
+	[DROP_NO_ROUTE] = "no route",
+	[DROP_NO_FLOW] = "no flow",
+	[DROP_NO_ROOM] = "no room",
+	[DROP_SOCKET] = "socket",
+	[DROP_UNWANTED] = "unwanted",
+	[DROP_TOO_BIG] = "too big",
+	[DROP_CONN] = "not connected",
+};
+
+const char *verdict_name(enum verdict v)
+{
+	return v < VERDICTS ? names[v] : "unknown";
+}
+
+/* --- from the guest ----------------------------------------------------- */
+
+/* What is known while layers are peeled off */
+struct parse {
+	struct packet *p;
+	struct rd in;	/* the private copy */
+	size_t end;	/* of the packet, from the start of the frame */
+	uint8_t proto;	/* what comes next */
+};
+
+static size_t at(const struct parse *s)
+{
+	return (size_t)(s->in.p - s->p->hdr);
+}
+
+/* Cut the packet where layer 3 says it ends: what follows is padding */
+static bool cut(struct parse *s, size_t end)
+{
+	if (end > s->end)
+		return false;
+	s->end = end;
+	if (s->p->hdr_len > end)
+		s->p->hdr_len = (uint16_t)end;
+	s->in.end = s->p->hdr + s->p->hdr_len;
+	return true;
+}
+
+static bool loopback(const struct tuple *t)
+{
+	return addr_is_loopback(&t->src) || addr_is_loopback(&t->dst);
+}
+
+static enum verdict parse_ip4(struct parse *s)
+{
+	struct packet *p = s->p;
+	const uint8_t *h = rd_view(&s->in, IP4_HEAD);
+	size_t head, total;
+
+	if (!h)
+		return DROP_SHORT;
+	head = (h[0] & 15U) * 4;
+	total = ld_be16(h + 2);
+	if (h[0] >> 4 != 4 || head < IP4_HEAD || total < head)
+		return DROP_MALFORMED;
+	if (!cut(s, p->l3_off + total))
+		return DROP_SHORT;
+	if (ld_be16(h + 6) & IP4_FRAGMENT)
+		return DROP_FRAGMENT;
+
+	p->tos = h[1];
+	p->ttl = h[8];
+	s->proto = h[9];
+	p->t.src = addr_from4(h + 12);
+	p->t.dst = addr_from4(h + 16);
+	rd_skip(&s->in, head - IP4_HEAD);
+	if (!rd_ok(&s->in))
+		return DROP_SHORT;
+	return loopback(&p->t) ? DROP_LOOPBACK : PASS;
+}
+
+/* Skip one header of the generic form: next header, length in units of 8 */
+static enum verdict skip_extension(struct parse *s)
+{
+	const uint8_t *h = s->in.p;
+	size_t len;
+
+	if (at(s) + 8 > s->end)
+		return DROP_SHORT;
+	if (rd_left(&s->in) < 8)
+		return DROP_EXTENSION;
+	len = (h[1] + 1U) * 8;
+	if (at(s) + len > s->end)
+		return DROP_SHORT;
+	s->proto = h[0];
+	rd_skip(&s->in, len);
+	return rd_ok(&s->in) ? PASS : DROP_EXTENSION;
+}
+
+static enum verdict skip_extensions(struct parse *s)
+{
+	bool first = true;
+	enum verdict v;
+
+	for (;; first = false) {
+		switch (s->proto) {
+		case IPPROTO_HOPOPTS:
+			if (!first) /* RFC 8200 4.1: right behind IPv6 only */
+				return DROP_EXTENSION;
+			break;
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+			break;
+		case IPPROTO_FRAGMENT:
+			return DROP_FRAGMENT;
+		case IP6_AH:
+		case IP6_ESP:
+		case IP6_MOBILITY:
+		case IP6_HIP:
+		case IP6_SHIM6:
+			return DROP_EXTENSION;
+		default:
+			return PASS;
+		}
+		v = skip_extension(s);
+		if (v != PASS)
+			return v;
+	}
+}
+
+static enum verdict parse_ip6(struct parse *s)
+{
+	struct packet *p = s->p;
+	const uint8_t *h = rd_view(&s->in, IP6_HEAD);
+	uint32_t word;
+
+	if (!h)
+		return DROP_SHORT;
+	word = ld_be32(h);
+	if (word >> 28 != 6)
+		return DROP_MALFORMED;
+	if (!cut(s, p->l3_off + IP6_HEAD + (size_t)ld_be16(h + 4)))
+		return DROP_SHORT;
+
+	p->tos = (uint8_t)(word >> 20);
+	p->flow_label = word & 0xfffff;
+	s->proto = h[6];
+	p->ttl = h[7];
+	p->t.src = addr_from6(h + 8);
+	p->t.dst = addr_from6(h + 24);
+	/* Inside of us a v4-mapped address is IPv4: the guest cannot have it */
+	if (addr_is_v4(&p->t.src) || addr_is_v4(&p->t.dst))
+		return DROP_ENDPOINT;
+	if (loopback(&p->t))
+		return DROP_LOOPBACK;
+	return skip_extensions(s);
+}
+
+/* The next @n bytes of the packet's copy, or why there are none.  They can lie
+ * behind the copy only if extension headers filled it. */
+static enum verdict view_l4(struct parse *s, size_t n, const uint8_t **h)
+{
+	if (at(s) + n > s->end)
+		return DROP_SHORT;
+	*h = rd_view(&s->in, n);
+	return *h ? PASS : DROP_EXTENSION;
+}
+
+static void set_payload(struct parse *s, size_t off, size_t end)
+{
+	s->p->payload_off = (uint16_t)off;
+	s->p->payload_len = (uint32_t)(end - off);
+}
+
+static enum verdict parse_tcp(struct parse *s)
+{
+	struct packet *p = s->p;
+	const uint8_t *h;
+	enum verdict v = view_l4(s, TCP_HEAD, &h);
+	size_t len;
+
+	if (v != PASS)
+		return v;
+	len = (h[12] >> 4) * 4U;
+	if (len < TCP_HEAD || p->l4_off + len > s->end)
+		return DROP_MALFORMED;
+	rd_skip(&s->in, len - TCP_HEAD);
+	if (!rd_ok(&s->in))
+		return DROP_EXTENSION;
+
+	p->kind = PACKET_TCP;
+	p->t.sport = ld_be16(h);
+	p->t.dport = ld_be16(h + 2);
+	p->seq = ld_be32(h + 4);
+	p->ack = ld_be32(h + 8);
+	p->tcp_flags = h[13];
+	p->window = ld_be16(h + 14);
+	set_payload(s, p->l4_off + len, s->end);
+	return PASS;
+}
+
+static enum verdict parse_udp(struct parse *s)
+{
+	struct packet *p = s->p;
+	const struct note *n = &p->frame->note;
+	const uint8_t *h;
+	enum verdict v = view_l4(s, UDP_HEAD, &h);
+	size_t len;
+
+	if (v != PASS)
+		return v;
+	len = ld_be16(h + 4);
+	if (len < UDP_HEAD || p->l4_off + len > s->end)
+		return DROP_MALFORMED;
+
+	p->kind = PACKET_UDP;
+	p->t.sport = ld_be16(h);
+	p->t.dport = ld_be16(h + 2);
+	set_payload(s, p->l4_off + (size_t)UDP_HEAD, p->l4_off + len);
+	(void)cut(s, p->l4_off + len);
+	if (n->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4 &&
+	    n->gso_size < p->payload_len)
+		p->gso_size = n->gso_size;
+	return PASS;
+}
+
+static enum verdict parse_icmp(struct parse *s, enum packet_kind kind,
+			       uint8_t echo_request, uint8_t echo_reply)
+{
+	struct packet *p = s->p;
+	const uint8_t *h;
+	enum verdict v = view_l4(s, ICMP_HEAD, &h);
+
+	if (v != PASS)
+		return v;
+	p->kind = (uint8_t)kind;
+	p->icmp_type = h[0];
+	p->icmp_code = h[1];
+	if (h[0] == echo_request || h[0] == echo_reply)
+		p->t.sport = p->t.dport = ld_be16(h + 4);
+	set_payload(s, p->l4_off, s->end);
+	return PASS;
+}
+
+static enum verdict parse_l4(struct parse *s)
+{
+	struct packet *p = s->p;
+	bool v4 = addr_is_v4(&p->t.src);
+
+	p->l4_off = (uint16_t)at(s);
+	p->t.proto = s->proto;
+	if (s->proto == IPPROTO_TCP)
+		return parse_tcp(s);
+	if (s->proto == IPPROTO_UDP)
+		return parse_udp(s);
+	if (s->proto == IPPROTO_ICMP && v4)
+		return parse_icmp(s, PACKET_ICMP4, 8, 0);
+	if (s->proto == IPPROTO_ICMPV6 && !v4)
+		return parse_icmp(s, PACKET_ICMP6, 128, 129);
+	return DROP_PROTOCOL;
+}
+
+static enum verdict parse_arp(struct parse *s)
+{
+	s->p->kind = PACKET_ARP;
+	s->p->l4_off = ETH_HEAD;
+	if (s->end < ETH_HEAD + ARP_BODY)
+		return DROP_SHORT;
+	set_payload(s, ETH_HEAD, s->end);
+	return PASS;
+}
+
+/* Everything before @hdr: what no header of this packet states is zero */
+static void reset(struct packet *p, const struct frame *f)
+{
+	memset(p, 0, offsetof(struct packet, hdr));
+	p->frame = f;
+	p->hdr_len = (uint16_t)iov_read(f->iov, f->iov_cnt, 0, p->hdr,
+					MIN(f->len, (size_t)PACKET_HDR));
+	p->l3_off = ETH_HEAD;
+}
+
+enum verdict packet_parse(const struct frame *f, struct packet *p)
+{
+	struct parse s = { .p = p, .end = f->len };
+	uint16_t type;
+	enum verdict v;
+
+	reset(p, f);
+	s.in = rd_init(p->hdr, p->hdr_len);
+	rd_copy(&s.in, p->dmac.b, sizeof(p->dmac.b));
+	rd_copy(&s.in, p->smac.b, sizeof(p->smac.b));
+	type = rd_be16(&s.in);
+	if (!rd_ok(&s.in))
+		return DROP_SHORT;
+
+	if (type == ETH_P_IP)
+		v = parse_ip4(&s);
+	else if (type == ETH_P_IPV6)
+		v = parse_ip6(&s);
+	else
+		return type == ETH_P_ARP ? parse_arp(&s) : DROP_ETHERTYPE;
+	return v == PASS ? parse_l4(&s) : v;
+}
+
+unsigned packet_iov(const struct packet *p, size_t off, size_t len,
+		    struct iovec *iov, unsigned max, size_t *got)
+{
+	off = MIN(off, (size_t)p->payload_len);
+	len = MIN(len, p->payload_len - off);
+	return iov_slice(iov, max, p->frame->iov, p->frame->iov_cnt,
+			 p->payload_off + off, len, got);
+}
+
+/* Bytes that were copied once are not looked at again: what was checked in the
+ * copy and what the caller gets are the same, whatever the guest writes. */
+size_t packet_copy(const struct packet *p, size_t off, void *dst, size_t len)
+{
+	const struct frame *f = p->frame;
+	size_t own = 0;
+
+	if (off >= p->payload_len)
+		return 0;
+	len = MIN(len, p->payload_len - off);
+	off += p->payload_off;
+	if (off < p->hdr_len) {
+		own = MIN(len, p->hdr_len - off);
+		memcpy(dst, p->hdr + off, own);
+	}
+	if (own == len)
+		return len;
+	return own + iov_read(f->iov, f->iov_cnt, off + own,
+			      (uint8_t *)dst + own, len - own);
+}
+
+struct rd packet_l4(const struct packet *p)
+{
+	return rd_init(p->hdr + p->l4_off, (size_t)(p->hdr_len - p->l4_off));
+}
+
+/* --- towards the guest -------------------------------------------------- */
+
+static size_t put_eth(uint8_t *b, const struct head *h, uint16_t type)
+{
+	memcpy(b, h->dst.b, 6);
+	memcpy(b + 6, h->src.b, 6);
+	st_be16(b + 12, type);
+	return ETH_HEAD;
+}
+
+static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
+{
+	uint16_t sum = 0;
+
+	b[0] = 0x45;
+	b[1] = h->tos;
+	st_be16(b + 2, (uint16_t)(IP4_HEAD + l4_len));
+	st_be16(b + 4, 0);
+	st_be16(b + 6, IP4_DF);
+	b[8] = h->ttl ? h->ttl : 255;
+	b[9] = h->t.proto;
+	memcpy(b + 10, &sum, sizeof(sum));
+	memcpy(b + 12, &h->t.src.b[12], 4);
+	memcpy(b + 16, &h->t.dst.b[12], 4);
+	sum = csum_finish(csum_add(0, b, IP4_HEAD));
+	memcpy(b + 10, &sum, sizeof(sum));
+	return IP4_HEAD;
+}
+
+static size_t put_ip6(uint8_t *b, const struct head *h, size_t l4_len)
+{
+	st_be32(b, 6U << 28 | (uint32_t)h->tos << 20 |
+			   (h->flow_label & 0xfffff));
+	st_be16(b + 4, (uint16_t)l4_len);
+	b[6] = h->t.proto;
+	b[7] = h->ttl ? h->ttl : 255;
+	memcpy(b + 8, h->t.src.b, 16);
+	memcpy(b + 24, h->t.dst.b, 16);
+	return IP6_HEAD;
+}
+
+size_t packet_put_ip(uint8_t *b, const struct head *h, size_t l4_len)
+{
+	if (addr_is_v4(&h->t.src)) {
+		put_eth(b, h, ETH_P_IP);
+		return ETH_HEAD + put_ip4(b + ETH_HEAD, h, l4_len);
+	}
+	put_eth(b, h, ETH_P_IPV6);
+	return ETH_HEAD + put_ip6(b + ETH_HEAD, h, l4_len);
+}
+
+/* The checksum at @offset of layer 4 is left to whoever finishes the frame */
+static void leave_sum(struct note *n, size_t start, size_t offset, size_t head)
+{
+	*n = (struct note){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.hdr_len = (uint16_t)head,
+		.csum_start = (uint16_t)start,
+		.csum_offset = (uint16_t)offset,
+	};
+}
+
+static uint16_t seed(const struct tuple *t, size_t l4_len)
+{
+	return csum_fold(csum_pseudo(&t->src, &t->dst, t->proto,
+				     (uint32_t)l4_len));
+}
+
+size_t packet_put_udp(uint8_t *b, const struct head *h, size_t payload,
+		      struct note *n)
+{
+	size_t len = UDP_HEAD + payload, l4 = packet_put_ip(b, h, len);
+	uint16_t sum = seed(&h->t, len);
+
+	st_be16(b + l4, h->t.sport);
+	st_be16(b + l4 + 2, h->t.dport);
+	st_be16(b + l4 + 4, (uint16_t)len);
+	memcpy(b + l4 + 6, &sum, sizeof(sum));
+	leave_sum(n, l4, 6, l4 + UDP_HEAD);
+	return l4 + UDP_HEAD;
+}
+
+size_t packet_put_tcp(uint8_t *b, const struct head *h,
+		      const struct tcp_head *th, size_t payload,
+		      struct note *n)
+{
+	size_t head = TCP_HEAD + (size_t)th->opt_len;
+	size_t l4 = packet_put_ip(b, h, head + payload);
+	uint16_t sum = seed(&h->t, head + payload);
+	uint8_t *tcp = b + l4;
+
+	st_be16(tcp, h->t.sport);
+	st_be16(tcp + 2, h->t.dport);
+	st_be32(tcp + 4, th->seq);
+	st_be32(tcp + 8, th->ack);
+	tcp[12] = (uint8_t)(head / 4 << 4);
+	tcp[13] = th->flags;
+	st_be16(tcp + 14, th->window);
+	memcpy(tcp + 16, &sum, sizeof(sum));
+	st_be16(tcp + 18, 0);
+	memcpy(tcp + TCP_HEAD, th->opt, th->opt_len);
+	leave_sum(n, l4, 16, l4 + head);
+	return l4 + head;
+}
+
+size_t packet_answer_head(uint8_t *b, struct answer *a, struct note *n)
+{
+	const struct head *h = &a->head;
+	uint16_t sum = 0;
+	size_t l4;
+
+	if (a->arp) {
+		*n = (struct note){ 0 };
+		return put_eth(b, h, ETH_P_ARP);
+	}
+	if (h->t.proto == IPPROTO_UDP)
+		return packet_put_udp(b, h, a->body.len, n);
+
+	/* ICMP has no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
+	if (h->t.proto == IPPROTO_ICMPV6)
+		sum = seed(&h->t, a->body.len);
+	if (a->body.len >= 4)
+		memcpy(a->body.buf + 2, &sum, sizeof(sum));
+	l4 = packet_put_ip(b, h, a->body.len);
+	leave_sum(n, l4, 2, l4);
+	return l4;
+}
