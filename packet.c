@@ -60,9 +60,9 @@ const char *verdict_name(enum verdict v)
 /* What is known while layers are peeled off */
 struct parse {
 	struct packet *p;
-	struct rd in;	/* the private copy */
-	size_t end;	/* of the packet, from the start of the frame */
-	uint8_t proto;	/* what comes next */
+	struct rd in;  /* the private copy */
+	size_t end;    /* of the packet, from the start of the frame */
+	uint8_t proto; /* what comes next */
 };
 
 static size_t at(const struct parse *s)
@@ -405,8 +405,8 @@ static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 
 static size_t put_ip6(uint8_t *b, const struct head *h, size_t l4_len)
 {
-	st_be32(b, 6U << 28 | (uint32_t)h->tos << 20 |
-			   (h->flow_label & 0xfffff));
+	st_be32(b,
+		6U << 28 | (uint32_t)h->tos << 20 | (h->flow_label & 0xfffff));
 	st_be16(b + 4, (uint16_t)l4_len);
 	b[6] = h->t.proto;
 	b[7] = h->ttl ? h->ttl : 255;
@@ -438,8 +438,8 @@ static void leave_sum(struct note *n, size_t start, size_t offset, size_t head)
 
 static uint16_t seed(const struct tuple *t, size_t l4_len)
 {
-	return csum_fold(csum_pseudo(&t->src, &t->dst, t->proto,
-				     (uint32_t)l4_len));
+	return csum_fold(
+		csum_pseudo(&t->src, &t->dst, t->proto, (uint32_t)l4_len));
 }
 
 size_t packet_put_udp(uint8_t *b, const struct head *h, size_t payload,
@@ -457,8 +457,7 @@ size_t packet_put_udp(uint8_t *b, const struct head *h, size_t payload,
 }
 
 size_t packet_put_tcp(uint8_t *b, const struct head *h,
-		      const struct tcp_head *th, size_t payload,
-		      struct note *n)
+		      const struct tcp_head *th, size_t payload, struct note *n)
 {
 	size_t head = TCP_HEAD + (size_t)th->opt_len;
 	size_t l4 = packet_put_ip(b, h, head + payload);
