@@ -10,6 +10,7 @@
  */
 #include "segment.h"
 #include "checksum.h"
+#include "iov.h"
 
 #include <linux/virtio_net.h>
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap - the transport interface: frames from and to the guest
+ *
+ * Thin on purpose: everything that differs between transports is behind the
+ * table, everything that does not is in the struct.
+ */
+#include "tap.h"
+
+unsigned tap_receive(struct tap *t, struct frame *f, unsigned max)
+{
+	return t->ops->receive(t, f, max);
+}
+
+void tap_release(struct tap *t)
+{
+	t->ops->release(t);
+}
+
+unsigned tap_reserve(struct tap *t, struct slot *s, unsigned n, size_t head,
+		     size_t want, size_t mss)
+{
+	return t->ops->reserve(t, s, n, head, want, mss);
+}
+
+void tap_commit(struct tap *t, struct slot *s, size_t used,
+		const struct note *n)
+{
+	t->ops->commit(t, s, used, n);
+}
+
+void tap_cancel(struct tap *t, struct slot *s)
+{
+	t->ops->cancel(t, s);
+}
+
+void tap_flush(struct tap *t)
+{
+	t->ops->flush(t);
+}
