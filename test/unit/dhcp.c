@@ -1,0 +1,516 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: addr util log dnsname */
+#include "dhcp.h"
+#include "answer.h"
+#include "log.h"
+
+#include <netinet/in.h>
+
+enum { DISCOVER = 1, REQUEST = 3, DECLINE = 4, RELEASE = 7, INFORM = 8 };
+#define COOKIE 0x63, 0x82, 0x53, 0x63
+
+/* RFC 2131, 2: where the fields are */
+static const uint8_t request_head[240] = {
+	[0] = 1,
+	1,
+	6,
+	3,
+	0xde,
+	0xad,
+	0xbe,
+	0xef,
+	0x01,
+	0x02,
+	0,
+	0,
+	[24] = 198,
+	51,
+	100,
+	7,                /* giaddr */
+	[28] = GUEST_MAC, /* chaddr */
+	[44] = 's',
+	'n',
+	[108] = 'f',
+	[236] = COOKIE,
+};
+/* op 2, no hops, same xid, no secs, yiaddr; no sname and no file */
+static const uint8_t reply_head[240] = {
+	[0] = 2,
+	1,
+	6,
+	0,
+	0xde,
+	0xad,
+	0xbe,
+	0xef,
+	[16] = 192,
+	0,
+	2,
+	15,
+	[24] = 198,
+	51,
+	100,
+	7,
+	[28] = GUEST_MAC,
+	[236] = COOKIE,
+};
+
+static uint8_t req[2048];
+static size_t req_len;
+
+static int start(void **state)
+{
+	log_level(LOG_ERROR);
+	setup(state);
+	packet.t = (struct tuple){
+		.src = addr_v4(0, 0, 0, 0),
+		.dst = addr_v4(255, 255, 255, 255),
+		.sport = 68,
+		.dport = 67,
+		.proto = IPPROTO_UDP,
+	};
+	return 0;
+}
+
+static bool ask(void)
+{
+	uint8_t *p = exact(req, req_len);
+	bool r;
+
+	out_reset();
+	r = dhcp_answer(&lan, &packet, rd_init(p, req_len), &out);
+	free(p);
+	return r;
+}
+
+static void request(const uint8_t *opt, size_t len)
+{
+	memcpy(req, request_head, sizeof(request_head));
+	memcpy(req + 240, opt, len);
+	req_len = 240 + len;
+}
+#define REQUEST_WITH(...)                                                      \
+	request(BYTES(__VA_ARGS__), sizeof((uint8_t[]){ __VA_ARGS__ }))
+
+static void assert_to(struct addr to)
+{
+	assert_head(guest_mac, addr_v4(192, 0, 2, 2), to, IPPROTO_UDP, 67, 68);
+	assert_int_equal(out.head.flow_label, 0);
+}
+
+/* The answer is @head, options @opt, and zeroes up to 300 bytes */
+static void assert_reply(const uint8_t *head, const uint8_t *opt, size_t len)
+{
+	uint8_t want[600] = { 0 };
+
+	memcpy(want, head, 240);
+	memcpy(want + 240, opt, len);
+	assert_body(want, MAX(240 + len, 300U));
+}
+#define ASSERT_REPLY(head, ...)                                                \
+	assert_reply(head, BYTES(__VA_ARGS__),                                 \
+		     sizeof((uint8_t[]){ __VA_ARGS__ }))
+
+/* RFC 2132: code, length, value */
+#define MASK    1, 4, 255, 255, 255, 0
+#define ROUTER  3, 4, 192, 0, 2, 1
+#define DNS     6, 4, 192, 0, 2, 53
+#define HOST    12, 3, 'b', 'o', 'x'
+#define MTU     26, 2, 0xff, 0xf0
+#define LEASE   51, 4, 255, 255, 255, 255
+#define TYPE(t) 53, 1, t
+#define SERVER  54, 4, 192, 0, 2, 2
+#define RAPID   80, 0
+#define WANT(d) 50, 4, 192, 0, 2, d
+#define OFFER   2
+#define ACK     5
+#define NAK     6
+/* RFC 4702: flags E, two rcodes of 255, name in wire form */
+#define FQDN                                                                   \
+	81, 20, 4, 255, 255, 3, 'b', 'o', 'x', 7, 'e', 'x', 'a', 'm', 'p',     \
+		'l', 'e', 3, 'o', 'r', 'g', 0
+/* RFC 3397 */
+#define SEARCH                                                                 \
+	119, 13, 7, 'e', 'x', 'a', 'm', 'p', 'l', 'e', 3, 'o', 'r', 'g', 0
+#define END 255
+
+static void discover(void **state)
+{
+	(void)state;
+	REQUEST_WITH(TYPE(DISCOVER), END);
+	assert_true(ask());
+	assert_to(addr_v4(192, 0, 2, 15));
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(OFFER), SERVER,
+		     END);
+}
+
+static void discover_all(void **state)
+{
+	(void)state;
+	advertise_all();
+	REQUEST_WITH(TYPE(DISCOVER), END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, DNS, HOST, MTU, LEASE,
+		     TYPE(OFFER), SERVER, FQDN, SEARCH, END);
+	assert_int_equal(out.body.len, 240 + 80);
+}
+
+static void nothing_optional(void **state)
+{
+	(void)state;
+	lan.mtu = 0;
+	lan.dns4_n = 0;
+	REQUEST_WITH(TYPE(REQUEST), END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, LEASE, TYPE(ACK), SERVER, END);
+}
+
+static void broadcast_flag(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	memcpy(head, reply_head, 240);
+	head[10] = 0x80;
+	REQUEST_WITH(TYPE(DISCOVER), END);
+	req[10] = 0x80;
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+	ASSERT_REPLY(head, MASK, ROUTER, MTU, LEASE, TYPE(OFFER), SERVER, END);
+}
+
+/* What libkrun's init sends, and waits 100 ms for */
+static void rapid_commit(void **state)
+{
+	(void)state;
+	REQUEST_WITH(TYPE(DISCOVER), RAPID, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER,
+		     RAPID, END);
+	/* it means nothing in a REQUEST */
+	REQUEST_WITH(TYPE(REQUEST), RAPID, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER,
+		     END);
+}
+
+static void bootp(void **state)
+{
+	uint8_t zero[60] = { 0 };
+
+	(void)state;
+	request(zero, sizeof(zero));
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER,
+		     END);
+	/* no NAK, whatever it thinks its address is */
+	req[12] = 10;
+	assert_true(ask());
+	assert_int_equal(out.body.buf[12], 10);
+	assert_memory_equal(out.body.buf + 16, BYTES(192, 0, 2, 15), 4);
+	/* and no options at all are all right as well */
+	req_len = 240;
+	assert_true(ask());
+}
+
+static void list_order(void **state)
+{
+	(void)state;
+	advertise_all();
+	/* without 53 in the list it comes first; unknown 200 and the second 6
+	 * are passed over; 12, 51, 54, 81 and 119 follow in ascending order */
+	REQUEST_WITH(TYPE(REQUEST), 55, 7, 26, 6, 200, 6, 0, 1, 3, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(ACK), MTU, DNS, MASK, ROUTER, HOST, LEASE,
+		     SERVER, FQDN, SEARCH, END);
+	REQUEST_WITH(TYPE(REQUEST), 55, 3, 3, 53, 1, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, ROUTER, TYPE(ACK), MASK, DNS, HOST, MTU, LEASE,
+		     SERVER, FQDN, SEARCH, END);
+	/* 255 in a list is no option of ours */
+	REQUEST_WITH(TYPE(REQUEST), 55, 2, 255, 1, END);
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 240, BYTES(TYPE(ACK), MASK), 9);
+}
+
+/* RFC 3442: a gateway outside the subnet needs a route of its own */
+#define ROUTES 121, 14, 32, 198, 51, 100, 1, 0, 0, 0, 0, 0, 198, 51, 100, 1
+
+static void classless_routes(void **state)
+{
+	(void)state;
+	lan.gw4 = addr_v4(198, 51, 100, 1);
+	REQUEST_WITH(TYPE(REQUEST), END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, 3, 4, 198, 51, 100, 1, MTU, LEASE,
+		     TYPE(ACK), SERVER, ROUTES, END);
+	/* everything is inside of /0, and shifting by 32 is not defined */
+	lan.prefix4 = 0;
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, 1, 4, 0, 0, 0, 0, 3, 4, 198, 51, 100, 1, MTU,
+		     LEASE, TYPE(ACK), SERVER, END);
+	lan.prefix4 = 32;
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, 1, 4, 255, 255, 255, 255, 3, 4, 198, 51, 100,
+		     1, MTU, LEASE, TYPE(ACK), SERVER, ROUTES, END);
+	lan.prefix4 = 1;
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 240, BYTES(1, 4, 128, 0, 0, 0), 6);
+}
+
+/* RFC 2131, 4.3.2 */
+static void selecting(void **state)
+{
+	(void)state;
+	REQUEST_WITH(TYPE(REQUEST), SERVER, WANT(15), END);
+	assert_true(ask());
+	assert_int_equal(out.body.buf[240 + 6 + 6 + 4 + 6 + 2], ACK);
+	/* someone else's offer was taken */
+	REQUEST_WITH(TYPE(REQUEST), 54, 4, 192, 0, 2, 9, WANT(15), END);
+	assert_false(ask());
+	REQUEST_WITH(TYPE(REQUEST), 54, 4, 192, 0, 2, 9, WANT(16), END);
+	assert_false(ask());
+}
+
+static void refused(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	memcpy(head, reply_head, 240);
+	memset(head + 16, 0, 4); /* no address in a NAK: table 3 */
+	/* SELECTING */
+	REQUEST_WITH(TYPE(REQUEST), SERVER, WANT(16), END);
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+	ASSERT_REPLY(head, TYPE(NAK), SERVER, END);
+	/* INIT-REBOOT */
+	REQUEST_WITH(TYPE(REQUEST), WANT(16), END);
+	assert_true(ask());
+	ASSERT_REPLY(head, TYPE(NAK), SERVER, END);
+	/* RENEWING: ciaddr is not repeated */
+	REQUEST_WITH(TYPE(REQUEST), 55, 2, 54, 1, END);
+	memcpy(req + 12, BYTES(192, 0, 2, 16), 4);
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+	ASSERT_REPLY(head, TYPE(NAK), SERVER, END);
+}
+
+static void init_reboot(void **state)
+{
+	(void)state;
+	REQUEST_WITH(TYPE(REQUEST), WANT(15), END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER,
+		     END);
+}
+
+static void renewing(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	memcpy(head, reply_head, 240);
+	memcpy(head + 12, BYTES(192, 0, 2, 15), 4);
+	REQUEST_WITH(TYPE(REQUEST), END);
+	memcpy(req + 12, BYTES(192, 0, 2, 15), 4);
+	assert_true(ask());
+	assert_to(addr_v4(192, 0, 2, 15));
+	ASSERT_REPLY(head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER, END);
+}
+
+/* RFC 2131, 4.3.5: to ciaddr, without address and lease */
+static void inform(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	memcpy(head, reply_head, 240);
+	memcpy(head + 12, BYTES(192, 0, 2, 40), 4);
+	memset(head + 16, 0, 4);
+	REQUEST_WITH(TYPE(INFORM), END);
+	memcpy(req + 12, BYTES(192, 0, 2, 40), 4);
+	assert_true(ask());
+	assert_to(addr_v4(192, 0, 2, 40));
+	ASSERT_REPLY(head, MASK, ROUTER, MTU, TYPE(ACK), SERVER, END);
+
+	/* who left it out is where the packet came from */
+	memset(req + 12, 0, 4);
+	packet.t.src = addr_v4(192, 0, 2, 41);
+	assert_true(ask());
+	assert_to(addr_v4(192, 0, 2, 41));
+	packet.t.src = addr_v4(0, 0, 0, 0);
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+}
+
+/* 548 bytes are all that every client takes: RFC 2131, 2 */
+static void too_much(void **state)
+{
+	static const uint8_t tail[] = { MTU, LEASE, TYPE(ACK), SERVER, END };
+
+	(void)state;
+	longest_name(lan.hostname, 'h');  /* 255 bytes with code and length */
+	longest_name(lan.search[0], 's'); /* 257 */
+	longest_name(lan.fqdn, 'f');      /* 260 > 257: never */
+	lan.search_n = 1;
+	REQUEST_WITH(TYPE(REQUEST), END);
+	assert_true(ask());
+	/* mask, router, host name, MTU ... and no room for the search list */
+	assert_int_equal(out.body.len, 240 + 6 + 6 + 255 + sizeof(tail));
+	assert_memory_equal(out.body.buf + 252, BYTES(12, 253, 'h'), 3);
+	assert_memory_equal(out.body.buf + 240 + 12 + 255, tail, sizeof(tail));
+
+	/* the other way round if the client likes it so */
+	REQUEST_WITH(TYPE(REQUEST), 55, 1, 119, END);
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 240,
+			    BYTES(TYPE(ACK), 119, 255, 63, 's'), 7);
+	assert_int_equal(out.body.len, 240 + 257 + 6 + 6 + sizeof(tail));
+}
+
+/* 307 bytes of options and their end fit exactly, 308 do not */
+static void exact_fit(void **state)
+{
+	(void)state;
+	lan.dns4_n = LAN_DNS;
+	memset(lan.hostname, 'h', 253);
+	lan.mtu = 0;
+	lan.gw4 = addr_v4(198, 51, 100, 1);
+	REQUEST_WITH(TYPE(REQUEST), END);
+	/* mask 6, router 6, DNS 14, lease 6, type 3, server 6, routes 16 */
+	lan.hostname[307 - 57 - 2] = 0;
+	assert_true(ask());
+	assert_int_equal(out.body.len, 548);
+	assert_int_equal(out.body.buf[547], END);
+	assert_int_equal(out.body.buf[531], 121);
+	/* one more, and the last one is left out */
+	lan.hostname[307 - 57 - 2] = 'h';
+	lan.hostname[307 - 57 - 1] = 0;
+	assert_true(ask());
+	assert_int_equal(out.body.len, 548 + 1 - 16);
+	assert_int_equal(out.body.buf[532], END);
+}
+
+static void search_packed(void **state)
+{
+	(void)state;
+	strcpy(lan.search[0], "a.bc");
+	strcpy(lan.search[1], "d.bc.");
+	strcpy(lan.search[2], "..");
+	lan.search_n = 3;
+	REQUEST_WITH(TYPE(REQUEST), 55, 2, 53, 119, END);
+	assert_true(ask());
+	/* offsets count within the option's value */
+	assert_memory_equal(out.body.buf + 240,
+			    BYTES(TYPE(ACK), 119, 10, 1, 'a', 2, 'b', 'c', 0, 1,
+				  'd', 0xc0, 2, MASK),
+			    3 + 12 + 6);
+}
+
+static void silent(void **state)
+{
+	static const uint8_t types[] = { 0,       2, DECLINE, 5,  6,
+					 RELEASE, 9, 13,      255 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(types); i++) {
+		REQUEST_WITH(TYPE(types[i]), END);
+		assert_false(ask());
+	}
+}
+
+static void malformed(void **state)
+{
+	size_t n;
+
+	(void)state;
+	REQUEST_WITH(TYPE(DISCOVER), 61, 3, 1, 2, 3, END);
+	assert_true(ask());
+	for (n = 0; n < 240; n++) {
+		req_len = n;
+		assert_false(ask());
+	}
+	/* cut in the type, and in the client's identifier; else all is there */
+	for (n = 240; n <= 249; n++) {
+		req_len = n;
+		assert_int_equal(ask(), n == 240 || n == 243 || n >= 248);
+	}
+	req[0] = 2; /* a reply */
+	assert_false(ask());
+	req[0] = 1;
+	req[2] = 17; /* chaddr has 16 bytes */
+	assert_false(ask());
+	req[2] = 16;
+	assert_true(ask());
+
+	/* pads, and garbage behind the end */
+	REQUEST_WITH(0, 0, TYPE(DISCOVER), 0, END, 53, 200);
+	assert_true(ask());
+	/* options that are too short for what they are */
+	REQUEST_WITH(53, 0, END);
+	assert_false(ask());
+	REQUEST_WITH(TYPE(REQUEST), 50, 3, 192, 0, 2, END);
+	assert_false(ask());
+	REQUEST_WITH(TYPE(REQUEST), 54, 0, END);
+	assert_false(ask());
+	/* a list of nothing */
+	REQUEST_WITH(TYPE(REQUEST), 55, 0, END);
+	assert_true(ask());
+}
+
+static void disabled(void **state)
+{
+	struct lan good;
+
+	(void)state;
+	REQUEST_WITH(TYPE(DISCOVER), END);
+	good = lan;
+	lan.v4 = false;
+	assert_false(ask());
+	lan = good;
+	lan.guest4 = (struct addr){ 0 };
+	assert_false(ask());
+	lan = good;
+	lan.gw4 = (struct addr){ 0 };
+	assert_false(ask());
+	lan = good;
+	lan.our4 = (struct addr){ 0 };
+	assert_false(ask());
+	lan = good;
+	assert_true(ask());
+	out_reset();
+	out.body.cap = 280;
+	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len), &out));
+	out_reset();
+	out.body.cap = 100;
+	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len), &out));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(discover, start),
+		cmocka_unit_test_setup(discover_all, start),
+		cmocka_unit_test_setup(nothing_optional, start),
+		cmocka_unit_test_setup(broadcast_flag, start),
+		cmocka_unit_test_setup(rapid_commit, start),
+		cmocka_unit_test_setup(bootp, start),
+		cmocka_unit_test_setup(list_order, start),
+		cmocka_unit_test_setup(classless_routes, start),
+		cmocka_unit_test_setup(selecting, start),
+		cmocka_unit_test_setup(refused, start),
+		cmocka_unit_test_setup(init_reboot, start),
+		cmocka_unit_test_setup(renewing, start),
+		cmocka_unit_test_setup(inform, start),
+		cmocka_unit_test_setup(too_much, start),
+		cmocka_unit_test_setup(exact_fit, start),
+		cmocka_unit_test_setup(search_packed, start),
+		cmocka_unit_test_setup(silent, start),
+		cmocka_unit_test_setup(malformed, start),
+		cmocka_unit_test_setup(disabled, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: addr util log dnsname */
+#include "dhcpv6.h"
+#include "answer.h"
+#include "log.h"
+
+#include <netinet/in.h>
+
+/* RFC 8415, 7.3 */
+enum {
+	SOLICIT = 1,
+	ADVERTISE = 2,
+	REQUEST = 3,
+	CONFIRM = 4,
+	RENEW = 5,
+	REBIND = 6,
+	REPLY = 7,
+	INFORMATION = 11,
+};
+
+#define XID     0xfe, 0xdc, 0xba
+#define FOREVER 255, 255, 255, 255
+/* 21.2: code 1, a DUID of the guest's: type 3 (LL), Ethernet, its MAC */
+#define CLIENT_ID 0, 1, 0, 10, 0, 3, 0, 1, GUEST_MAC
+/* 21.3 and 11.2: code 2, 14 bytes: type 1 (LLT), Ethernet, time, our MAC */
+#define SERVER_ID 0, 2, 0, 14, 0, 1, 0, 1, 0x12, 0x34, 0x56, 0x78, OUR_MAC
+#define OTHER_ID  0, 2, 0, 14, 0, 1, 0, 1, 0x12, 0x34, 0x56, 0x79, OUR_MAC
+#define LONGER_ID 0, 2, 0, 15, 0, 1, 0, 1, 0x12, 0x34, 0x56, 0x78, OUR_MAC, 0
+/* 21.4 and 21.6: code 3, IAID, T1, T2; code 5 with lifetimes */
+#define IA_EMPTY 0, 3, 0, 12, 0, 0, 0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 2
+#define IA(last)                                                               \
+	0, 3, 0, 40, 0, 0, 0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 2, 0, 5, 0, 24,    \
+		NET6(last), 0, 0, 0, 3, 0, 0, 0, 4
+/* 21.5: code 4, IAID only */
+#define IA_TA(last)                                                            \
+	0, 4, 0, 32, 0, 0, 0xab, 0xce, 0, 5, 0, 24, NET6(last), 0, 0, 0, 3, 0, \
+		0, 0, 4
+/* what we assign: 12 + 4 + 24 bytes */
+#define IA_OURS(hi, lo)                                                        \
+	0, 3, 0, 40, 0, 0, hi, lo, FOREVER, FOREVER, 0, 5, 0, 24, NET6(0x15),  \
+		FOREVER, FOREVER
+/* 21.13: code 13, 2 + 32 bytes, 4 is NotOnLink */
+#define NOT_ON_LINK                                                            \
+	0, 13, 0, 34, 0, 4, 'P', 'r', 'e', 'f', 'i', 'x', ' ', 'n', 'o', 't',  \
+		' ', 'a', 'p', 'p', 'r', 'o', 'p', 'r', 'i', 'a', 't', 'e',    \
+		' ', 'f', 'o', 'r', ' ', 'l', 'i', 'n', 'k', '.'
+/* 12 + 38 bytes */
+#define IA_REFUSED                                                             \
+	0, 3, 0, 50, 0, 0, 0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 2, NOT_ON_LINK
+/* RFC 3646: 23 and 24; RFC 4704: 39 */
+#define DNS 0, 23, 0, 16, NET6(0x53)
+#define SEARCH                                                                 \
+	0, 24, 0, 13, 7, 'e', 'x', 'a', 'm', 'p', 'l', 'e', 3, 'o', 'r', 'g', 0
+#define FQDN(flags)                                                            \
+	0, 39, 0, 18, flags, 3, 'b', 'o', 'x', 7, 'e', 'x', 'a', 'm', 'p',     \
+		'l', 'e', 3, 'o', 'r', 'g', 0
+
+static uint8_t req[2048];
+static size_t req_len;
+
+static int start(void **state)
+{
+	log_level(LOG_ERROR);
+	setup(state);
+	packet.t = (struct tuple){
+		.src = ADDR6(LL6(0x15)),
+		.dst = ADDR6(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2),
+		.sport = 546,
+		.dport = 547,
+		.proto = IPPROTO_UDP,
+	};
+	return 0;
+}
+
+static bool ask(void)
+{
+	uint8_t *p = exact(req, req_len);
+	bool r;
+
+	out_reset();
+	r = dhcpv6_answer(&lan, &packet, rd_init(p, req_len), &out);
+	free(p);
+	return r;
+}
+
+static bool ask_with(const uint8_t *b, size_t len)
+{
+	memcpy(req, b, len);
+	req_len = len;
+	return ask();
+}
+#define ASK(...)                                                               \
+	ask_with(BYTES(__VA_ARGS__), sizeof((uint8_t[]){ __VA_ARGS__ }))
+#define ASSERT_BODY(...)                                                       \
+	assert_body(BYTES(__VA_ARGS__), sizeof((uint8_t[]){ __VA_ARGS__ }))
+
+static void solicit(void **state)
+{
+	(void)state;
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, 0, 8, 0, 2, 0, 0));
+	assert_head(guest_mac, ADDR6(LL6(1)), ADDR6(LL6(0x15)), IPPROTO_UDP,
+		    547, 546);
+	/* the low 20 bits of the transaction */
+	assert_int_equal(out.head.flow_label, 0xedcba);
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
+}
+
+static void solicit_any_address(void **state)
+{
+	(void)state;
+	/* a hint may be any; who has no IA gets number 1 */
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA(0x99)));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID);
+}
+
+static void all_options(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ASK(REQUEST, XID, SERVER_ID, CLIENT_ID, IA(0x15)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID, DNS,
+		    SEARCH, FQDN(0));
+	/* the client wants a record updated: S; not by us: O */
+	assert_true(ASK(REQUEST, XID, SERVER_ID, CLIENT_ID, IA(0x15), 0, 39, 0,
+			2, 1, 0));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID, DNS,
+		    SEARCH, FQDN(2));
+	assert_true(ASK(REQUEST, XID, SERVER_ID, CLIENT_ID, 0, 39, 0, 1, 4));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID, DNS,
+		    SEARCH, FQDN(0));
+}
+
+static void search_names(void **state)
+{
+	(void)state;
+	/* the root and what is no name are left out, the last dot is none */
+	strcpy(lan.search[0], ".");
+	strcpy(lan.search[1], "a.bc.");
+	strcpy(lan.search[2], "a..bc");
+	strcpy(lan.search[3], "bc");
+	lan.search_n = 4;
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, 0, 24, 0, 10, 1, 'a', 2,
+		    'b', 'c', 0, 2, 'b', 'c', 0);
+	lan.search_n = 1;
+	strcpy(lan.fqdn, "a..b");
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID);
+}
+
+static void requests(void **state)
+{
+	static const uint8_t types[] = { REQUEST, RENEW };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(types); i++) {
+		uint8_t t = types[i];
+
+		assert_true(ASK(t, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+		ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd),
+			    CLIENT_ID);
+		assert_true(ASK(t, XID, CLIENT_ID, SERVER_ID, IA_EMPTY));
+		assert_false(ASK(t, XID, CLIENT_ID, IA(0x15)));
+		assert_false(ASK(t, XID, CLIENT_ID, OTHER_ID, IA(0x15)));
+		assert_false(ASK(t, XID, CLIENT_ID, LONGER_ID, IA(0x15)));
+		assert_false(ASK(t, XID, CLIENT_ID, 0, 2, 0, 0, IA(0x15)));
+		assert_false(ASK(t, XID, SERVER_ID, IA(0x15)));
+	}
+}
+
+/* RFC 8415, 16.2, 16.5 and 16.7: not with a server's identifier, even ours */
+static void to_any_server(void **state)
+{
+	static const uint8_t types[] = { SOLICIT, CONFIRM, REBIND };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(types); i++) {
+		uint8_t t = types[i];
+
+		assert_true(ASK(t, XID, CLIENT_ID, IA(0x15)));
+		ASSERT_BODY(t == SOLICIT ? ADVERTISE : REPLY, XID, SERVER_ID,
+			    IA_OURS(0xab, 0xcd), CLIENT_ID);
+		assert_false(ASK(t, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+		assert_false(ASK(t, XID, CLIENT_ID, OTHER_ID, IA(0x15)));
+		assert_false(ASK(t, XID, IA(0x15)));
+	}
+}
+
+/* 16.12: no IA; the server's identifier must be ours if there is one */
+static void information(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, DNS, SEARCH, FQDN(0));
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, SERVER_ID));
+	assert_true(ASK(INFORMATION, XID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, DNS, SEARCH, FQDN(0));
+	assert_false(ASK(INFORMATION, XID, CLIENT_ID, OTHER_ID));
+	assert_false(ASK(INFORMATION, XID, CLIENT_ID, IA_EMPTY));
+	assert_false(ASK(INFORMATION, XID, CLIENT_ID, IA_TA(0x15)));
+}
+
+static void not_on_link(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
+	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
+	assert_true(ASK(REBIND, XID, CLIENT_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
+	/* 18.3.3: in a reply to CONFIRM the status is the message's */
+	assert_true(ASK(CONFIRM, XID, CLIENT_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, NOT_ON_LINK, CLIENT_ID);
+}
+
+static void not_on_link_temporary(void **state)
+{
+	(void)state;
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15),
+			IA_TA(0x16), IA(0x17)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 4, 0, 42, 0, 0, 0xab, 0xce,
+		    NOT_ON_LINK, CLIENT_ID);
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA_TA(0x15)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID);
+}
+
+static void silent(void **state)
+{
+	unsigned t;
+
+	(void)state;
+	for (t = 0; t < 256; t++) {
+		bool with = t == REQUEST || t == RENEW || t == INFORMATION;
+		bool without = t == SOLICIT || t == CONFIRM || t == REBIND ||
+			       t == INFORMATION;
+
+		assert_int_equal(ASK(t, XID, CLIENT_ID, SERVER_ID), with);
+		assert_int_equal(ASK(t, XID, CLIENT_ID), without);
+	}
+}
+
+static void addresses(void **state)
+{
+	static const struct addr none;
+
+	(void)state;
+	packet.t.dst = lan.our_ll6; /* must be a group: 16 */
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+	packet.t.dst = ADDR6(GROUP6(1));
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	packet.t.src = none;
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+	packet.t.src = ADDR6(GROUP6(1));
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+	/* back to where it came from, link-local or not */
+	packet.t.src = ADDR6(NET6(0x44));
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	assert_true(addr_equal(&out.head.t.dst, &packet.t.src));
+	lan.guest6 = none;
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+	lan.guest6 = ADDR6(NET6(0x15));
+	lan.our_ll6 = none;
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+	lan.our_ll6 = ADDR6(LL6(1));
+	lan.v6 = false;
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID));
+}
+
+static void client_id_length(void **state)
+{
+	(void)state;
+	assert_false(ASK(SOLICIT, XID, 0, 1, 0, 0));
+	memcpy(req, BYTES(SOLICIT, XID, 0, 1, 0, 130, 0, 4), 10);
+	memset(req + 10, 7, 200);
+	req_len = 8 + 130; /* 11.1: type and 128 bytes */
+	assert_true(ask());
+	assert_int_equal(out.body.len, 4 + 18 + 44 + 4 + 130);
+	assert_memory_equal(out.body.buf + 66, req + 4, 134);
+	req[7] = 131;
+	req_len = 8 + 131;
+	assert_false(ask());
+}
+
+static void truncated(void **state)
+{
+	static const uint8_t good[] = { REQUEST, XID, CLIENT_ID, SERVER_ID,
+					IA(0x15) };
+	uint8_t b[sizeof(good)];
+	size_t n;
+
+	(void)state;
+	/* all is there, or as much as a whole option less */
+	for (n = 0; n <= sizeof(good); n++)
+		assert_int_equal(ask_with(good, n),
+				 n == 4 + 14 + 18 || n == sizeof(good));
+	/* an address that is longer than its IA, an IA shorter than its head */
+	memcpy(b, good, sizeof(b));
+	b[4 + 14 + 18 + 4 + 12 + 3] = 25;
+	assert_false(ask_with(b, sizeof(b)));
+	b[4 + 14 + 18 + 4 + 12 + 3] = 23;
+	assert_false(ask_with(b, sizeof(b)));
+	assert_false(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, 0, 3, 0, 11, 0, 0,
+			 0, 0, 0, 0, 0, 0, 0, 0, 0));
+	assert_false(
+		ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, 0, 4, 0, 3, 0, 0, 0));
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID, 0, 39, 0, 0));
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID, 0, 99, 255, 255));
+}
+
+/* All of the longest that can be configured stays within 1280 */
+static void fits(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	advertise_all();
+	lan.dns6_n = LAN_DNS;
+	lan.search_n = LAN_SEARCH;
+	for (i = 0; i < LAN_SEARCH; i++)
+		longest_name(lan.search[i], (char)('a' + i));
+	longest_name(lan.fqdn, 'f');
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	/* 4, server 18, IA 44, client 14, DNS 52, search 4 + 4 * 255 names;
+	 * no room for another 260 */
+	assert_int_equal(out.body.len, 4 + 18 + 44 + 14 + 52 + 4 + 1020);
+	assert_true(out.body.len <= 1280 - 48);
+	lan.search_n = 3;
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	assert_int_equal(out.body.len, 132 + 4 + 765 + 4 + 1 + 255);
+
+	out_reset();
+	out.body.cap = 60;
+	assert_false(dhcpv6_answer(&lan, &packet, rd_init(req, req_len), &out));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(solicit, start),
+		cmocka_unit_test_setup(solicit_any_address, start),
+		cmocka_unit_test_setup(all_options, start),
+		cmocka_unit_test_setup(search_names, start),
+		cmocka_unit_test_setup(requests, start),
+		cmocka_unit_test_setup(to_any_server, start),
+		cmocka_unit_test_setup(information, start),
+		cmocka_unit_test_setup(not_on_link, start),
+		cmocka_unit_test_setup(not_on_link_temporary, start),
+		cmocka_unit_test_setup(silent, start),
+		cmocka_unit_test_setup(addresses, start),
+		cmocka_unit_test_setup(client_id_length, start),
+		cmocka_unit_test_setup(truncated, start),
+		cmocka_unit_test_setup(fits, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

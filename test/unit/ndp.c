@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: addr util log neigh dnsname */
+#include "ndp.h"
+#include "answer.h"
+
+#include <netinet/in.h>
+
+/* RFC 4861: type, code, checksum (zero: the sender sums), then 4 bytes */
+#define RS_HEAD 133, 0, 0x12, 0x34, 0, 0, 0, 0
+#define NS_HEAD 135, 0, 0x12, 0x34, 0, 0, 0, 0
+#define ALL_MAC 0x33, 0x33, 0, 0, 0, 1
+
+/* 4.2: type 134, code, checksum, hop limit 255, flags M, lifetime 65535,
+ * reachable and retransmission time 0 */
+#define RA_HEAD 134, 0, 0, 0, 255, 0x80, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0
+/* 4.6.2: type 3, 4 units, 64 bits, L and A, twice for ever, reserved, prefix */
+#define RA_PREFIX                                                              \
+	3, 4, 64, 0xc0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0,    \
+		0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+/* 4.6.1: source link-layer address */
+#define RA_SOURCE 1, 1, OUR_MAC
+/* 4.6.4: type 5, 1 unit, reserved, 65520 */
+#define RA_MTU 5, 1, 0, 0, 0, 0, 0xff, 0xf0
+/* RFC 8106, 5.1: type 25, 1 + 2 units, reserved, for ever, one address */
+#define RA_RDNSS 25, 3, 0, 0, 255, 255, 255, 255, NET6(0x53)
+
+static const struct mac all_mac = { { ALL_MAC } };
+static struct neigh neigh;
+
+static int start(void **state)
+{
+	setup(state);
+	memset(&neigh, 0, sizeof(neigh));
+	packet.t.src = ADDR6(LL6(0x15));
+	packet.t.dst = ADDR6(GROUP6(2));
+	packet.t.proto = IPPROTO_ICMPV6;
+	return 0;
+}
+
+static bool ask(const uint8_t *req, size_t len)
+{
+	uint8_t *p = exact(req, len);
+	bool r;
+
+	out_reset();
+	r = ndp_answer(&lan, &neigh, &packet, rd_init(p, len), &out);
+	free(p);
+	return r;
+}
+
+static void assert_ndp_head(struct mac dst, struct addr to)
+{
+	assert_head(dst, ADDR6(LL6(1)), to, IPPROTO_ICMPV6, 0, 0);
+	assert_int_equal(out.head.flow_label, 0);
+}
+
+static void ns(void **state)
+{
+	(void)state;
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x77), 1, 1, GUEST_MAC), 32));
+	assert_ndp_head(guest_mac, ADDR6(LL6(0x15)));
+	/* 4.4: type 136, router + solicited + override, target and its MAC */
+	assert_body(
+		BYTES(136, 0, 0, 0, 0xe0, 0, 0, 0, NET6(0x77), 2, 1, OUR_MAC),
+		32);
+	/* the option is not needed */
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
+	/* the guest's own address, asked for from a real one */
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x15)), 24));
+}
+
+static void ns_neighbour(void **state)
+{
+	struct addr a = ADDR6(NET6(0x77));
+
+	(void)state;
+	assert_true(
+		neigh_set(&neigh, &a, &(struct mac){ { NEIGH_MAC } }, false));
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
+	assert_memory_equal(out.body.buf + 24, BYTES(2, 1, NEIGH_MAC), 8);
+	assert_true(mac_equal(&out.head.src, &our_mac));
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x78)), 24));
+	assert_memory_equal(out.body.buf + 24, BYTES(2, 1, OUR_MAC), 8);
+
+	assert_true(neigh_set(&neigh, &lan.gw6, &(struct mac){ { GUEST_MAC } },
+			      false));
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x78)), 24));
+	assert_memory_equal(out.body.buf + 24, BYTES(2, 1, GUEST_MAC), 8);
+}
+
+static void ns_refused(void **state)
+{
+	static const uint8_t good[] = { NS_HEAD, NET6(0x77), 14,       1, 0,
+					0,       0,          0,        0, 0,
+					1,       1,          GUEST_MAC };
+	uint8_t req[sizeof(good)];
+	size_t n;
+
+	(void)state;
+	for (n = 0; n <= sizeof(good); n++)
+		assert_int_equal(ask(good, n), n >= 24 && n % 8 == 0);
+
+	/* duplicate address detection: from "::" */
+	packet.t.src = (struct addr){ 0 };
+	assert_false(ask(good, sizeof(good)));
+	packet.t.src = ADDR6(GROUP6(1));
+	assert_false(ask(good, sizeof(good)));
+	packet.t.src = ADDR6(LL6(0x15));
+
+	/* 7.1.1: hop limit, code, target, option length */
+	packet.ttl = 254;
+	assert_false(ask(good, sizeof(good)));
+	packet.ttl = 255;
+	memcpy(req, good, sizeof(req));
+	req[1] = 1;
+	assert_false(ask(req, sizeof(req)));
+	memcpy(req, good, sizeof(req));
+	req[8] = 0xff;
+	assert_false(ask(req, sizeof(req)));
+	memcpy(req, good, sizeof(req));
+	req[25] = 0;
+	assert_false(ask(req, sizeof(req)));
+	req[25] = 3;
+	assert_false(ask(req, sizeof(req)));
+	req[25] = 255;
+	assert_false(ask(req, sizeof(req)));
+
+	lan.our_ll6 = (struct addr){ 0 };
+	assert_false(ask(good, sizeof(good)));
+	lan.our_ll6 = ADDR6(LL6(1));
+	lan.v6 = false;
+	assert_false(ask(good, sizeof(good)));
+}
+
+static void rs(void **state)
+{
+	(void)state;
+	assert_true(ask(BYTES(RS_HEAD, 1, 1, GUEST_MAC), 16));
+	assert_ndp_head(guest_mac, ADDR6(LL6(0x15)));
+	assert_body(BYTES(RA_HEAD, RA_PREFIX, RA_SOURCE, RA_MTU), 64);
+}
+
+static void ra_all(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	/* RFC 8106, 5.2: type 31; 8 + 13 bytes of name + 3 of padding */
+	assert_body(BYTES(RA_HEAD, RA_PREFIX, RA_SOURCE, RA_MTU, RA_RDNSS, 31,
+			  3, 0, 0, 255, 255, 255, 255, 7, 'e', 'x', 'a', 'm',
+			  'p', 'l', 'e', 3, 'o', 'r', 'g', 0, 0, 0, 0),
+		    64 + 24 + 24);
+}
+
+/* Names of a multiple of 8 bytes want no padding: "abcdef" takes 8 */
+static void dnssl_padding(void **state)
+{
+	(void)state;
+	advertise_all();
+	strcpy(lan.search[0], "abcdef");
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 64 + 24 + 16);
+	assert_memory_equal(out.body.buf + 88,
+			    BYTES(31, 2, 0, 0, 255, 255, 255, 255, 6, 'a', 'b',
+				  'c', 'd', 'e', 'f', 0),
+			    16);
+	/* one more: seven zeroes */
+	strcpy(lan.search[0], "abcdefg");
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 64 + 24 + 24);
+	assert_memory_equal(out.body.buf + 96,
+			    BYTES(7, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 0, 0, 0,
+				  0, 0, 0, 0, 0),
+			    16);
+}
+
+static void dnssl_names(void **state)
+{
+	(void)state;
+	advertise_all();
+	/* bad names are left out, a trailing dot is none */
+	strcpy(lan.search[0], ".");
+	strcpy(lan.search[1], "ab.");
+	strcpy(lan.search[2], "a..b");
+	strcpy(lan.search[3], "cd");
+	lan.search_n = 4;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 88 + 16);
+	assert_memory_equal(out.body.buf + 88,
+			    BYTES(31, 2, 0, 0, 255, 255, 255, 255, 2, 'a', 'b',
+				  0, 2, 'c', 'd', 0),
+			    16);
+	/* no name at all: no option */
+	lan.search_n = 1;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 88);
+	/* nor without resolvers */
+	strcpy(lan.search[0], "ab");
+	lan.dns6_n = 0;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 64);
+}
+
+/* Three resolvers and six names of 255 bytes would be 1710 bytes */
+static void ra_fits(void **state)
+{
+	unsigned i;
+	size_t at;
+
+	(void)state;
+	advertise_all();
+	lan.dns6_n = LAN_DNS;
+	lan.search_n = LAN_SEARCH;
+	for (i = 0; i < LAN_SEARCH; i++)
+		longest_name(lan.search[i], (char)('a' + i));
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	/* 64 + RDNSS 56 + DNSSL 8 + four names 1020 + 4 of padding */
+	assert_int_equal(out.body.len, 1152);
+	assert_true(out.body.len <= 1280 - 40);
+	for (at = 16; at < out.body.len; at += out.body.buf[at + 1] * 8U)
+		assert_int_not_equal(out.body.buf[at + 1], 0);
+	assert_int_equal(at, out.body.len);
+}
+
+static void ra_bare(void **state)
+{
+	(void)state;
+	/* local mode has no prefix; -m 0 no MTU */
+	lan.guest6 = (struct addr){ 0 };
+	lan.mtu = 0;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_body(BYTES(RA_HEAD, RA_SOURCE), 24);
+}
+
+static void rs_unspecified(void **state)
+{
+	(void)state;
+	packet.t.src = (struct addr){ 0 };
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_ndp_head(all_mac, ADDR6(GROUP6(1)));
+}
+
+static void rs_refused(void **state)
+{
+	static const uint8_t good[] = { RS_HEAD, 1, 1, GUEST_MAC };
+	uint8_t req[sizeof(good)];
+	size_t n;
+
+	(void)state;
+	for (n = 0; n <= sizeof(good); n++)
+		assert_int_equal(ask(good, n), n >= 8 && n % 8 == 0);
+	memcpy(req, good, sizeof(req));
+	req[9] = 0;
+	assert_false(ask(req, sizeof(req)));
+	req[9] = 1;
+	req[1] = 1;
+	assert_false(ask(req, sizeof(req)));
+	packet.ttl = 1;
+	assert_false(ask(good, sizeof(good)));
+	packet.ttl = 255;
+	packet.t.src = ADDR6(GROUP6(1));
+	assert_false(ask(good, sizeof(good)));
+	packet.t.src = ADDR6(LL6(0x15));
+	lan.ra = false;
+	assert_false(ask(good, sizeof(good)));
+}
+
+static void others(void **state)
+{
+	uint8_t req[64] = { 0 };
+	unsigned type;
+
+	(void)state;
+	/* NS with the zero target is one that we do answer */
+	for (type = 0; type < 256; type++) {
+		req[0] = (uint8_t)type;
+		assert_int_equal(ask(req, 24), type == 135);
+		assert_int_equal(ndp_is((uint8_t)type),
+				 type >= 133 && type <= 136);
+	}
+}
+
+static void advertise(void **state)
+{
+	struct seen seen = { .mac = guest_mac };
+
+	(void)state;
+	out_reset();
+	assert_true(ndp_advertise(&lan, &seen, &out));
+	assert_ndp_head(all_mac, ADDR6(GROUP6(1)));
+	assert_body(BYTES(RA_HEAD, RA_PREFIX, RA_SOURCE, RA_MTU), 64);
+	lan.ra = false;
+	assert_false(ndp_advertise(&lan, &seen, &out));
+	lan.ra = true;
+	lan.v6 = false;
+	assert_false(ndp_advertise(&lan, &seen, &out));
+}
+
+static void ask_guest(void **state)
+{
+	struct seen seen = { .v6 = ADDR6(NET6(0x33)), .ll = ADDR6(LL6(0x44)) };
+	/* RFC 4291, 2.7.1: ff02::1:ff00:33; RFC 2464, 7: 33:33:ff:00:00:33 */
+	struct addr group =
+		ADDR6(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0x33);
+
+	(void)state;
+	out_reset();
+	assert_true(ndp_ask(&lan, &seen, &out));
+	assert_ndp_head((struct mac){ { 0x33, 0x33, 0xff, 0, 0, 0x33 } },
+			group);
+	assert_body(BYTES(135, 0, 0, 0, 0, 0, 0, 0, NET6(0x33), 1, 1, OUR_MAC),
+		    32);
+
+	seen.v6 = (struct addr){ 0 };
+	out_reset();
+	assert_true(ndp_ask(&lan, &seen, &out));
+	assert_memory_equal(out.body.buf + 8, BYTES(NET6(0x15)), 16);
+	lan.guest6 = (struct addr){ 0 };
+	out_reset();
+	assert_true(ndp_ask(&lan, &seen, &out));
+	assert_memory_equal(out.body.buf + 8, BYTES(LL6(0x44)), 16);
+	seen.ll = (struct addr){ 0 };
+	assert_false(ndp_ask(&lan, &seen, &out));
+}
+
+static void announce(void **state)
+{
+	struct addr a = ADDR6(NET6(0x77));
+	struct mac m = { { NEIGH_MAC } };
+
+	(void)state;
+	out_reset();
+	assert_true(ndp_announce(&lan, &a, &m, &out));
+	assert_ndp_head(all_mac, ADDR6(GROUP6(1)));
+	/* router and override, but nobody solicited it */
+	assert_body(
+		BYTES(136, 0, 0, 0, 0xa0, 0, 0, 0, NET6(0x77), 2, 1, NEIGH_MAC),
+		32);
+	assert_false(ndp_announce(&lan, &lan.guest4, &m, &out));
+	lan.v6 = false;
+	assert_false(ndp_announce(&lan, &a, &m, &out));
+}
+
+/* SLAAC needs 64 bits of prefix and no bit of the guest's own */
+static void prefix_masked(void **state)
+{
+	(void)state;
+	memset(lan.guest6.b, 0xff, 16);
+	lan.guest6.b[0] = 0x2f;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_memory_equal(out.body.buf + 32,
+			    BYTES(0x2f, 255, 255, 255, 255, 255, 255, 255, 0, 0,
+				  0, 0, 0, 0, 0, 0),
+			    16);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(ns, start),
+		cmocka_unit_test_setup(ns_neighbour, start),
+		cmocka_unit_test_setup(ns_refused, start),
+		cmocka_unit_test_setup(rs, start),
+		cmocka_unit_test_setup(ra_all, start),
+		cmocka_unit_test_setup(dnssl_padding, start),
+		cmocka_unit_test_setup(dnssl_names, start),
+		cmocka_unit_test_setup(ra_fits, start),
+		cmocka_unit_test_setup(ra_bare, start),
+		cmocka_unit_test_setup(rs_unspecified, start),
+		cmocka_unit_test_setup(rs_refused, start),
+		cmocka_unit_test_setup(others, start),
+		cmocka_unit_test_setup(advertise, start),
+		cmocka_unit_test_setup(ask_guest, start),
+		cmocka_unit_test_setup(announce, start),
+		cmocka_unit_test_setup(prefix_masked, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
