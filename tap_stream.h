@@ -13,24 +13,25 @@
 
 enum {
 	STREAM_RX_BYTES = 1 << 20,
-	STREAM_TX_BYTES = 2 << 20, /* holds at least 16 of the longest frames */
-	STREAM_TX_IOV = 1024,	   /* UIO_MAXIOV: one sendmsg takes them all */
+	STREAM_TX_BYTES = 33 << 16, /* STREAM_SLOTS of the longest frames */
+	STREAM_TX_IOV = 1024,       /* UIO_MAXIOV: one sendmsg takes them all */
 	STREAM_SLOTS = 32,
 	STREAM_PIECES = 128,
 };
 
 struct tap_stream {
 	struct tap tap; /* first: ops get a pointer to this */
-	int listen_fd;	/* -1 with --fd */
-	int fd;		/* the guest, -1 */
-	bool one_off;	/* leave with status 0 when the guest does */
+	int listen_fd;  /* -1 with --fd */
+	int fd;         /* the guest, -1 */
+	bool one_off;   /* leave with status 0 when the guest does */
 	unsigned listen_watch;
-	bool eof;	/* seen while frames were lent; close at release */
-	uint8_t *rx;	/* received: [rx_at, rx_end) not yet given out */
+	uint8_t *rx; /* received: [rx_at, rx_end) not yet given out */
 	size_t rx_at, rx_end;
 	uint8_t *tx;
-	size_t tx_used;	/* bytes of @tx laid out */
-	unsigned iov_at, iov_end; /* of @iov: committed, not yet sent */
+	size_t tx_used; /* bytes of @tx laid out ... */
+	size_t tx_top;  /* ... and up to where they were committed */
+	unsigned slot_next, slot_out; /* of @body: next free, not given back */
+	unsigned iov_at, iov_end;     /* of @iov: committed, not yet sent */
 	struct iovec iov[STREAM_TX_IOV];
 	struct iovec body[STREAM_SLOTS][STREAM_PIECES];
 };

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap_stream - length-prefixed frames over a Unix stream socket
+ *
+ * Receiving: one recv() takes what is there, frames are lent where they lie,
+ * and a partial one moves to the front before the next recv().
+ *
+ * Sending: reserve lays frames out in @tx, each with a gap in front for prefix
+ * and head; commit fills the gaps and queues the bytes.  Frames that lie side
+ * by side share an iovec, so that flush is one sendmsg().  What the socket does
+ * not take stays queued; @tx is used from its start again when all is sent.
+ */
+#include "tap_stream.h"
+#include "iov.h"
+#include "log.h"
+#include "segment.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	PREFIX = 4,
+	PATHS = 99, /* /tmp/passt_1.socket and so on */
+};
+
+static struct tap_stream *stream(struct tap *t)
+{
+	return container_of(t, struct tap_stream, tap);
+}
+
+/* --- towards the guest -------------------------------------------------- */
+
+/* Give back room of @tx: all of it, or what lies behind the last frame.  While
+ * slots are out their bytes are not ours to give. */
+static void reuse(struct tap_stream *t)
+{
+	if (t->slot_out)
+		return;
+	if (t->iov_at == t->iov_end)
+		t->tx_top = 0;
+	t->tx_used = t->tx_top;
+	t->slot_next = 0;
+}
+
+static void empty_queue(struct tap_stream *t)
+{
+	t->iov_at = t->iov_end = 0;
+	t->tap.full = false;
+	reuse(t);
+}
+
+static void advance(struct tap_stream *t, size_t n)
+{
+	struct iovec *v = t->iov + t->iov_at;
+	unsigned cnt = t->iov_end - t->iov_at;
+
+	iov_advance(&v, &cnt, n);
+	t->iov_at = t->iov_end - cnt;
+}
+
+/* A short count needs no second try: the socket reports when it has room */
+static void stream_flush(struct tap *tap)
+{
+	struct tap_stream *t = stream(tap);
+	struct msghdr m = {
+		.msg_iov = t->iov + t->iov_at,
+		.msg_iovlen = t->iov_end - t->iov_at,
+	};
+	ssize_t n;
+
+	if (m.msg_iovlen) {
+		do /* #syscalls sendmsg */
+			n = sendmsg(t->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		while (n < 0 && errno == EINTR);
+		if (n >= 0)
+			advance(t, (size_t)n);
+		else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
+			return;
+		else /* gone: receive will find out, and what it still said */
+			t->iov_at = t->iov_end;
+	}
+	if (t->iov_at == t->iov_end)
+		empty_queue(t);
+}
+
+static size_t padding(size_t frame)
+{
+	return frame < FRAME_MIN ? FRAME_MIN - frame : 0;
+}
+
+/* A piece shorter than a frame may be would be padded into the next one's gap:
+ * then a slot has but one piece. */
+static unsigned pieces_max(size_t head, size_t mss)
+{
+	return head + mss < FRAME_MIN ? 1 : STREAM_PIECES;
+}
+
+/* What a slot takes if it gets all that is wanted */
+static size_t slot_size(size_t head, size_t want, size_t mss)
+{
+	size_t pieces = 1, max = pieces_max(head, mss);
+
+	if (mss && want > mss) {
+		pieces = MIN((want + mss - 1) / mss, max);
+		want = MIN(want, pieces * mss);
+	}
+	return pieces * (PREFIX + head) + want + FRAME_MIN;
+}
+
+static bool lay_out(struct tap_stream *t, struct slot *s, size_t head,
+		    size_t want, size_t mss)
+{
+	size_t gap = PREFIX + head, room = STREAM_TX_BYTES - t->tx_used, used;
+	uint8_t *p = t->tx + t->tx_used;
+	struct iovec *body;
+
+	if (t->slot_next == STREAM_SLOTS ||
+	    t->iov_end + t->slot_out >= STREAM_TX_IOV || room < gap + FRAME_MIN)
+		return false;
+	room -= FRAME_MIN; /* in case the last piece needs padding */
+	body = t->body[t->slot_next];
+	body[0] = (struct iovec){ p + gap, 0 };
+	s->body_cnt = 1;
+	used = gap;
+	if (want)
+		s->body_cnt = segment_layout(p, room, gap, want, mss, body,
+					     pieces_max(head, mss), &used);
+	if (!s->body_cnt)
+		return false;
+
+	s->head = p + PREFIX;
+	s->head_len = head;
+	s->body = body;
+	s->room = used - s->body_cnt * gap;
+	s->mss = mss;
+	s->priv = p;
+	s->priv_len = used;
+	t->tx_used += used + padding(head + body[s->body_cnt - 1].iov_len);
+	t->slot_next++;
+	t->slot_out++;
+	return true;
+}
+
+static unsigned stream_reserve(struct tap *tap, struct slot *s, unsigned n,
+			       size_t head, size_t want, size_t mss)
+{
+	struct tap_stream *t = stream(tap);
+	unsigned i;
+
+	assert(head <= HEAD_MAX);
+	/* When it is known to be full, room comes with the loop's next word */
+	if (!tap->full && t->iov_at != t->iov_end &&
+	    (t->tx_used + n * slot_size(head, want, mss) > STREAM_TX_BYTES ||
+	     t->iov_end + t->slot_out + n > STREAM_TX_IOV))
+		stream_flush(tap);
+
+	for (i = 0; i < n && lay_out(t, &s[i], head, want, mss); i++)
+		;
+	if (i < n)
+		tap->full = true;
+	return i;
+}
+
+/* Pad and prefix a finished frame; returns its end */
+static uint8_t *seal(struct tap_stream *t, uint8_t *frame, size_t len)
+{
+	size_t pad = padding(len);
+	struct iovec all = { frame, len + pad };
+
+	memset(frame + len, 0, pad);
+	st_be32(frame - PREFIX, (uint32_t)(len + pad));
+	tap_captured(&t->tap, true, &all, 1, len + pad, NULL);
+	return frame + len + pad;
+}
+
+static uint8_t *fill_run(struct tap_stream *t, const struct slot *s,
+			 size_t used, const struct note *n)
+{
+	uint8_t head[HEAD_MAX], *end = s->head;
+	const struct iovec *v = s->body;
+	size_t off, len;
+
+	memcpy(head, s->head, s->head_len);
+	for (off = 0; off < used; off += len, v++) {
+		uint8_t *frame = (uint8_t *)v->iov_base - s->head_len;
+
+		len = MIN(used - off, v->iov_len);
+		segment_head(frame, head, s->head_len, n, off, len, used);
+		end = seal(t, frame, s->head_len + len);
+	}
+	return end;
+}
+
+static uint8_t *fill_one(struct tap_stream *t, const struct slot *s,
+			 size_t used, const struct note *n)
+{
+	size_t len = s->head_len + used;
+
+	segment_finish(s->head, len, n);
+	return seal(t, s->head, len);
+}
+
+static void enqueue(struct tap_stream *t, uint8_t *p, const uint8_t *end)
+{
+	struct iovec *v = &t->iov[t->iov_end];
+	size_t len = (size_t)(end - p);
+
+	if (t->iov_at != t->iov_end &&
+	    (uint8_t *)v[-1].iov_base + v[-1].iov_len == p) {
+		v[-1].iov_len += len;
+	} else {
+		*v = (struct iovec){ p, len };
+		t->iov_end++;
+	}
+	t->tx_top = MAX(t->tx_top, (size_t)(end - t->tx));
+}
+
+static void stream_cancel(struct tap *tap, struct slot *s)
+{
+	struct tap_stream *t = stream(tap);
+
+	(void)s;
+	t->slot_out--;
+	reuse(t);
+}
+
+static void stream_commit(struct tap *tap, struct slot *s, size_t used,
+			  const struct note *n)
+{
+	struct tap_stream *t = stream(tap);
+	bool run = s->mss && used > s->mss;
+
+	assert(used <= s->room);
+	if (!tap->up) {
+		tap->count.frames[1]++;
+		tap->count.bytes[1] += s->head_len + used;
+	} else if (run) {
+		enqueue(t, s->priv, fill_run(t, s, used, n));
+	} else if (s->head_len + used <= FRAME_MAX) {
+		enqueue(t, s->priv, fill_one(t, s, used, n));
+	}
+	stream_cancel(tap, s);
+}
+
+/* --- from the guest ----------------------------------------------------- */
+
+static void hang_up(struct tap_stream *t)
+{
+	close(t->fd); /* #syscalls close */
+	t->fd = -1;
+	t->tap.up = false;
+	/* The next guest does not want the rest of this one's bytes */
+	t->rx_at = t->rx_end = 0;
+	empty_queue(t);
+	log_info("Client connection closed%s", t->one_off ? ", exiting" : "");
+	if (t->one_off)
+		loop_quit(t->tap.loop, 0);
+}
+
+/* Frames that lie in @rx complete.  A bad length stops here, and hangs up when
+ * what lies before it has been given out. */
+static unsigned take(struct tap_stream *t, struct frame *f, unsigned max)
+{
+	unsigned n = 0;
+
+	for (; n < max && t->rx_end - t->rx_at >= PREFIX; n++, f++) {
+		uint8_t *p = t->rx + t->rx_at;
+		size_t len = ld_be32(p);
+
+		if (len < ETH_HEAD || len > FRAME_MAX) {
+			if (n)
+				break;
+			log_warn("Bad frame size from guest, "
+				 "resetting connection");
+			hang_up(t);
+			break;
+		}
+		if (t->rx_end - t->rx_at - PREFIX < len)
+			break;
+		t->rx_at += PREFIX + len;
+		f->note = (struct note){ 0 };
+		f->one = (struct iovec){ p + PREFIX, len };
+		f->iov = &f->one;
+		f->iov_cnt = 1;
+		f->len = len;
+		tap_captured(&t->tap, false, f->iov, 1, len, NULL);
+	}
+	return n;
+}
+
+/* More bytes behind the partial frame; false if there are none, or no guest.
+ * A short count is not taken for the end: the hang-up whose edge came together
+ * with these bytes would be missed. */
+static bool fill(struct tap_stream *t)
+{
+	size_t have = t->rx_end - t->rx_at, room = STREAM_RX_BYTES - have;
+	ssize_t n;
+
+	if (t->rx_at) {
+		memmove(t->rx, t->rx + t->rx_at, have);
+		t->rx_at = 0;
+		t->rx_end = have;
+	}
+	do /* #syscalls recvfrom recv */
+		n = recv(t->fd, t->rx + have, room, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		t->rx_end += (size_t)n;
+		return true;
+	}
+	if (!n || errno != EAGAIN)
+		hang_up(t);
+	return false;
+}
+
+static unsigned stream_receive(struct tap *tap, struct frame *f, unsigned max)
+{
+	struct tap_stream *t = stream(tap);
+	unsigned n = 0;
+
+	while (t->fd >= 0) {
+		n = take(t, f, max);
+		if (n || t->fd < 0 || !fill(t))
+			break;
+	}
+	tap->drained = !n;
+	return n;
+}
+
+static void stream_release(struct tap *tap)
+{
+	(void)tap; /* the next receive overwrites what was lent */
+}
+
+static const struct tap_ops stream_ops = {
+	.receive = stream_receive,
+	.release = stream_release,
+	.reserve = stream_reserve,
+	.commit = stream_commit,
+	.cancel = stream_cancel,
+	.flush = stream_flush,
+};
+
+/* --- connection --------------------------------------------------------- */
+
+static int greet(struct tap_stream *t, int fd)
+{
+	int big = INT_MAX / 2, err;
+
+	err = loop_add(t->tap.loop, fd, t->tap.watch, 0,
+		       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (err)
+		return err;
+	/* As much as the kernel grants.  #syscalls setsockopt */
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &big, sizeof(big));
+	t->fd = fd;
+	t->tap.up = true;
+	t->tap.session++;
+	return 0;
+}
+
+static int peer_pid(int fd)
+{
+	struct ucred c = { 0 };
+	socklen_t len = sizeof(c);
+
+	/* #syscalls getsockopt */
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len);
+	return c.pid;
+}
+
+static void accept_guest(void *owner, uint64_t ref, uint32_t events)
+{
+	struct tap_stream *t = owner;
+	int fd, err;
+
+	(void)ref;
+	(void)events;
+	/* #syscalls accept4 accept */
+	fd = accept4(t->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (t->fd >= 0) {
+		log_limited(LOG_INFORM, "discarding connection from PID %i",
+			    peer_pid(fd));
+		close(fd);
+		return;
+	}
+	err = greet(t, fd);
+	if (err) {
+		log_warn("Can't serve client: %s", strerror(-err));
+		close(fd);
+		return;
+	}
+	log_info("accepted connection from PID %i", peer_pid(fd));
+}
+
+int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
+		    unsigned watch, bool one_off)
+{
+	t->tap = (struct tap){
+		.ops = &stream_ops,
+		.loop = l,
+		.pcap = pcap,
+		.caps = { .frame_max = FRAME_MAX },
+		.watch = watch,
+	};
+	t->listen_fd = t->fd = -1;
+	t->one_off = one_off;
+	t->rx_at = t->rx_end = 0;
+	t->tx_used = t->tx_top = 0;
+	t->slot_next = t->slot_out = 0;
+	t->iov_at = t->iov_end = 0;
+	t->rx = util_map(STREAM_RX_BYTES);
+	t->tx = util_map(STREAM_TX_BYTES);
+	return t->rx && t->tx ? 0 : -ENOMEM;
+}
+
+int tap_stream_listen(struct tap_stream *t, int fd)
+{
+	t->listen_fd = fd;
+	t->listen_watch = loop_watch(t->tap.loop, accept_guest, t);
+	return loop_add(t->tap.loop, fd, t->listen_watch, 0, EPOLLIN);
+}
+
+int tap_stream_adopt(struct tap_stream *t, int fd)
+{
+	t->one_off = true; /* there is no way to get another */
+	return greet(t, fd);
+}
+
+/* --- the listening socket, at start ------------------------------------- */
+
+static int unix_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* 1 if somebody answers at @a, 0 if not, or -errno */
+static int is_served(const struct sockaddr_un *a)
+{
+	int fd = unix_socket(), served;
+
+	if (fd < 0)
+		return fd;
+	served = !connect(fd, (const struct sockaddr *)a, sizeof(*a)) ||
+		 (errno != ENOENT && errno != ECONNREFUSED && errno != EACCES);
+	close(fd);
+	return served;
+}
+
+static int bind_path(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(a.sun_path, path);
+	err = is_served(&a);
+	if (err)
+		return err < 0 ? err : -EADDRINUSE;
+
+	fd = unix_socket();
+	if (fd < 0)
+		return fd;
+	(void)unlink(path);
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 0)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	log_info("UNIX domain socket bound at %s", path);
+	return fd;
+}
+
+int tap_stream_bind(char *path)
+{
+	int i, fd = -EADDRINUSE;
+
+	if (*path)
+		return bind_path(path);
+	for (i = 1; i <= PATHS && fd < 0; i++) {
+		sprintf(path, "/tmp/passt_%i.socket", i);
+		fd = bind_path(path);
+	}
+	if (fd < 0)
+		*path = '\0';
+	return fd;
+}
