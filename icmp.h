@@ -15,6 +15,7 @@ struct icmp {
 	struct tap *tap;
 	const struct fwd *fwd;
 	const struct neigh *neigh;
+	uint64_t drops[VERDICTS]; /* datagrams lost after their flow was found */
 };
 
 enum { ICMP_TIMEOUT_MS = 60 * 1000 };
@@ -29,10 +30,10 @@ struct flow *icmp_open(struct icmp *i, const struct packet *p,
 		       enum verdict *v);
 
 /* icmp_error - the ICMP or ICMPv6 error that a router would have sent
- * @quoted is the tuple as the guest sent it (it becomes the quoted header with
- * layer-4 length of @payload_len), @payload what follows the quoted UDP or TCP
- * ports and is cut to what RFC 792 and RFC 4443 2.4(c) allow.  @from is the
- * offender as the guest may see it.  For TCP @seq is quoted. */
+ * @quoted is the tuple as the guest sent it: UDP, TCP or echo.  @e's payload is
+ * what followed that layer-4 header and is cut to what RFC 1812 4.3.2.3 and RFC
+ * 4443 2.4(c) allow.  @from is the offender as the guest may see it.  @seq is
+ * quoted for TCP and echo.  False: @e is not about an ICMP error. */
 bool icmp_error(const struct lan *lan, const struct seen *seen,
 		const struct tuple *quoted, uint32_t seq,
 		const struct sock_error *e, const struct addr *from,
@@ -40,5 +41,12 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 
 /* icmp_send - one answer to the guest, if there is room: for all of rank 5 */
 bool icmp_send(struct tap *tap, struct answer *a);
+
+/* icmp_report - tell the guest what a socket said about a packet of its
+ * @guest and @host are the sides of the flow; @e may be changed.  For UDP, TCP
+ * and echo.  False: there was nothing to tell, or no room. */
+bool icmp_report(struct tap *tap, const struct fwd *fwd,
+		 const struct side *guest, const struct side *host,
+		 uint8_t proto, uint32_t seq, struct sock_error *e);
 
 #endif /* ICMP_H */

@@ -457,6 +457,20 @@ ssize_t sock_room(int fd)
 	return size > queued ? (ssize_t)(size - queued) : 0;
 }
 
+size_t sock_rcvbuf(int fd)
+{
+	uint32_t m[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(m);
+	int size = 0;
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_MEMINFO, m, &len))
+		return m[SK_MEMINFO_RCVBUF];
+	len = sizeof(size);
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len))
+		return 0;
+	return (size_t)size;
+}
+
 int sock_shut_write(int fd)
 {
 	return result(shutdown(fd, SHUT_WR)); /* #syscalls shutdown */

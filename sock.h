@@ -83,6 +83,9 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt);
  * 0 when it is over-full; -errno if the kernel does not say. */
 ssize_t sock_room(int fd);
 
+/* sock_rcvbuf - size of the receive buffer now, from SO_MEMINFO or SO_RCVBUF */
+size_t sock_rcvbuf(int fd);
+
 int sock_shut_write(int fd);
 int sock_keepalive(int fd);
 /* sock_error - take the pending error, as a negative errno or 0 */

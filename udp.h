@@ -11,6 +11,8 @@
 #include "neigh.h"
 #include "tap.h"
 
+enum { UDP_BATCH = 32, UDP_RX = 65536 };
+
 struct udp {
 	struct flows *flows;
 	struct tap *tap;
@@ -19,13 +21,17 @@ struct udp {
 	unsigned watch;	     /* listeners' */
 	unsigned timeout_ms; /* one-way or single exchange */
 	unsigned stream_ms;  /* after several datagrams both ways */
+	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow, or
+				     because a listener's got none */
+	uint8_t rx[UDP_BATCH][UDP_RX]; /* what cannot go straight to a slot */
 };
 
-/* udp_init - registers FLOW_UDP with @flows and a watch for listeners
+/* udp_init - registers FLOW_UDP with @flows and a watch for listeners, which
+ * @fwd is told
  * Time-outs are net.netfilter.nf_conntrack_udp_timeout(_stream), else 30 s and
  * 120 s (RFC 4787 4.3 wants at least 2 minutes for the latter). */
 void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
-	      const struct fwd *fwd, const struct neigh *neigh);
+	      struct fwd *fwd, const struct neigh *neigh);
 
 /* udp_open - a flow for the guest's datagram @p; NULL and *@v: why not */
 struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v);

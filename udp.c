@@ -1,0 +1,821 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * udp - datagrams between a flow's two sides, coalesced and split as offload
+ * allows
+ *
+ * Every flow has a connected socket of its own.  From the guest, a burst is one
+ * sendmmsg() from where the bytes lie; neighbours of one size become one
+ * UDP_SEGMENT message until the kernel refuses.  To the guest, datagrams are
+ * received straight into slots whose size follows what the flow has shown so
+ * far; behind each slot lies a spill, so a longer one is copied once, not lost.
+ *
+ * A listener sees only the first datagrams of a flow: they are copied.  So are
+ * those that a new socket caught between bind() and connect(), which may belong
+ * to others, and what comes back to a socket that sends to a group.
+ */
+#include "udp.h"
+
+#include "icmp.h"
+#include "iov.h"
+#include "log.h"
+
+#include <linux/virtio_net.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
+#endif
+
+enum {
+	WANT = 2048,	     /* room at first: an Ethernet's datagram */
+	WANT_MAX = 65527,    /* an IPv6 packet without jumbo option */
+	ROUNDS = 4,	     /* batches before others have their turn */
+	BUDGET = 512 << 10,  /* bytes, the same */
+	BURST_IOV = 256,
+	DGRAM_IOV = 64,	     /* most pieces of one datagram */
+};
+
+struct dgrams {
+	struct mac mac;	  /* whom the guest takes its peer for */
+	uint8_t ttl;	  /* of the socket now, 0: unknown */
+	uint8_t host;	  /* which side is the host's */
+	uint8_t count[2]; /* datagrams that each side sent, up to 2 */
+	uint8_t last;	  /* how many the last read gave */
+	bool fresh;	  /* socket may hold what came before connect() */
+	bool group;	  /* socket is not connected */
+	bool gro, no_gso;
+	uint16_t want;	  /* room for one datagram, or run */
+};
+static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
+
+static struct dgrams *dgrams_of(struct flow *f)
+{
+	return (struct dgrams *)(void *)f->priv;
+}
+
+static struct side *host_of(struct flow *f)
+{
+	return &f->side[dgrams_of(f)->host];
+}
+
+static struct side *guest_of(struct flow *f)
+{
+	return &f->side[!dgrams_of(f)->host];
+}
+
+static void drop(struct udp *u, enum verdict v, unsigned n)
+{
+	u->drops[v] += n;
+}
+
+static void finish(struct udp *u, struct flow *f)
+{
+	sock_close(host_of(f)->fd);
+	flow_free(u->flows, f);
+}
+
+/* Side @i has sent @n more.  Short patience until both have spoken and one of
+ * them more than once. */
+static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
+{
+	uint8_t *c = dgrams_of(f)->count;
+	bool stream;
+
+	c[i] = (uint8_t)MIN(c[i] + n, 2U);
+	stream = c[1] && c[0] + c[1] > 2;
+	flow_timer(u->flows, f, u->flows->loop->now_ms +
+				(stream ? u->stream_ms : u->timeout_ms));
+}
+
+static void drain_errors(struct udp *u, struct flow *f)
+{
+	struct sock_error e;
+
+	f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_ERR;
+	while (sock_error_next(host_of(f)->fd, &e))
+		/* Nobody answers for a group (RFC 1122, 3.2.2) */
+		if (!dgrams_of(f)->group)
+			icmp_report(u->tap, u->fwd, guest_of(f), host_of(f),
+				    IPPROTO_UDP, 0, &e);
+}
+
+/* --- from the guest ----------------------------------------------------- */
+
+/* Datagrams of one flow and one TTL, about to be sent */
+struct burst {
+	unsigned n, iovs;
+	size_t segment;	   /* size that joins the last one, 0: none does */
+	unsigned segments; /* in the last one */
+	struct sock_dgram d[SOCK_BATCH];
+	struct iovec iov[BURST_IOV];
+};
+
+static bool gso(const struct udp *u, struct flow *f)
+{
+	return u->fwd->env->gso && !dgrams_of(f)->no_gso;
+}
+
+/* What a refused run was made of, each for itself */
+static void send_apart(struct udp *u, int fd, const struct sock_dgram *run)
+{
+	struct iovec iov[DGRAM_IOV];
+	struct sock_dgram d = *run;
+	size_t off;
+
+	d.iov = iov;
+	d.gso_size = 0;
+	for (off = 0; off < run->len; off += run->gso_size) {
+		d.iov_cnt = iov_slice(iov, DGRAM_IOV, run->iov, run->iov_cnt,
+				      off, run->gso_size, &d.len);
+		if (sock_send_dgrams(fd, &d, 1) < 0)
+			drop(u, DROP_SOCKET, 1);
+	}
+}
+
+static bool refused_run(int err, const struct sock_dgram *d)
+{
+	return d->gso_size &&
+	       (err == -EMSGSIZE || err == -EINVAL || err == -EIO);
+}
+
+/* An error may be about an earlier datagram: the guest is told, then this one
+ * has a second chance */
+static void send_burst(struct udp *u, struct flow *f, struct burst *b)
+{
+	int fd = host_of(f)->fd, ret;
+	bool again = true;
+	unsigned i = 0;
+
+	while (i < b->n) {
+		ret = sock_send_dgrams(fd, &b->d[i], b->n - i);
+		if (ret == -EAGAIN || ret == -ENOBUFS)
+			break;
+		if (ret < 0 && refused_run(ret, &b->d[i])) {
+			dgrams_of(f)->no_gso = true;
+			send_apart(u, fd, &b->d[i]);
+			ret = 1;
+		} else if (ret < 0 && again) {
+			drain_errors(u, f);
+			again = false;
+			continue;
+		} else if (ret < 0) {
+			drop(u, ret == -EMSGSIZE ? DROP_TOO_BIG : DROP_SOCKET,
+			     1);
+			ret = 1;
+		}
+		again = true;
+		i += (unsigned)ret;
+	}
+	drop(u, DROP_SOCKET, b->n - i);
+	b->n = b->iovs = b->segments = 0;
+	b->segment = 0;
+}
+
+static void join(struct burst *b, size_t len, unsigned cnt)
+{
+	struct sock_dgram *d = &b->d[b->n - 1];
+
+	d->gso_size = (uint16_t)b->segment;
+	d->iov_cnt += cnt;
+	d->len += len;
+	b->iovs += cnt;
+	if (len < b->segment || ++b->segments == SOCK_GSO_SEGMENTS)
+		b->segment = 0;
+}
+
+static bool joins(const struct burst *b, size_t len, unsigned cnt)
+{
+	const struct sock_dgram *d = &b->d[b->n - 1];
+
+	return b->n && b->segment && len && len <= b->segment &&
+	       d->len + len <= SOCK_GSO_BYTES &&
+	       d->iov_cnt + cnt <= DGRAM_IOV;
+}
+
+/* @len bytes at @off of @p, segments of @size if that is set */
+static void add(struct udp *u, struct flow *f, struct burst *b,
+		const struct packet *p, size_t off, size_t len, uint16_t size)
+{
+	struct sock_dgram *d;
+	unsigned cnt;
+	size_t got;
+
+	if (b->n == SOCK_BATCH || b->iovs + DGRAM_IOV > BURST_IOV)
+		send_burst(u, f, b);
+	cnt = packet_iov(p, off, len, b->iov + b->iovs, DGRAM_IOV, &got);
+	if (got != len) {
+		drop(u, DROP_TOO_BIG, 1);
+		return;
+	}
+	if (!size && joins(b, len, cnt)) {
+		join(b, len, cnt);
+		return;
+	}
+	d = &b->d[b->n++];
+	*d = (struct sock_dgram){ .iov = b->iov + b->iovs, .iov_cnt = cnt,
+				  .len = len, .gso_size = size };
+	if (dgrams_of(f)->group) {
+		d->to = host_of(f)->theirs;
+		d->to_port = host_of(f)->their_port;
+	}
+	b->iovs += cnt;
+	b->segments = 1;
+	b->segment = !size && gso(u, f) ? len : 0;
+}
+
+/* Most segments of @size that one message takes */
+static size_t run_max(uint16_t size)
+{
+	size_t n = SOCK_GSO_BYTES / size;
+
+	return MIN(n, (size_t)SOCK_GSO_SEGMENTS) * size;
+}
+
+static void add_packet(struct udp *u, struct flow *f, struct burst *b,
+		       const struct packet *p)
+{
+	uint16_t size = p->gso_size;
+	size_t off, step, len;
+
+	if (!size || size > SOCK_GSO_BYTES) {
+		add(u, f, b, p, 0, p->payload_len, 0);
+		return;
+	}
+	step = gso(u, f) ? run_max(size) : size;
+	for (off = 0; off < p->payload_len; off += step) {
+		len = MIN(step, p->payload_len - off);
+		add(u, f, b, p, off, len, len > size ? size : 0);
+	}
+}
+
+static struct packet *input(void *owner, struct flow *f, struct packet *list)
+{
+	bool v4 = addr_is_v4(&host_of(f)->theirs);
+	struct dgrams *x = dgrams_of(f);
+	struct udp *u = owner;
+	struct burst b;
+	unsigned n = 0;
+
+	b.n = b.iovs = b.segments = 0;
+	b.segment = 0;
+	for (; list; list = list->next, n++) {
+		if (list->ttl != x->ttl) {
+			send_burst(u, f, &b);
+			x->ttl = list->ttl;
+			sock_ttl(host_of(f)->fd, v4, x->ttl);
+		}
+		if (list->ttl)
+			add_packet(u, f, &b, list);
+		else
+			drop(u, DROP_UNWANTED, 1);
+	}
+	send_burst(u, f, &b);
+	keep_alive(u, f, !x->host, n);
+	return NULL;
+}
+
+/* --- to the guest ------------------------------------------------------- */
+
+static struct head head_for(const struct udp *u, struct flow *f)
+{
+	const struct side *g = guest_of(f);
+
+	return (struct head){
+		.src = dgrams_of(f)->mac, .dst = u->fwd->seen->mac,
+		.t = { .src = g->ours, .dst = g->theirs, .sport = g->our_port,
+		       .dport = g->their_port, .proto = IPPROTO_UDP },
+	};
+}
+
+static bool fits(const struct udp *u, const struct head *h, size_t len,
+		 uint16_t gso_size)
+{
+	size_t one = gso_size ? gso_size : len;
+
+	return head_len(&h->t) + UDP_HEAD + one <= u->tap->caps.frame_max;
+}
+
+static void commit(struct udp *u, const struct head *h, struct slot *s,
+		   size_t len, uint16_t gso_size)
+{
+	struct note n;
+
+	packet_put_udp(s->head, h, len, &n);
+	if (gso_size && len > gso_size) {
+		n.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
+		n.gso_size = gso_size;
+	}
+	tap_commit(u->tap, s, len, &n);
+}
+
+/* One datagram, or a run in as many pieces as the slots ask for, that lies
+ * somewhere else.  What finds no room is lost. */
+static void copy_out(struct udp *u, const struct head *h, const uint8_t *p,
+		     size_t len, uint16_t gso_size)
+{
+	size_t head = head_len(&h->t) + UDP_HEAD, n;
+	struct slot s;
+
+	if (!fits(u, h, len, gso_size)) {
+		drop(u, DROP_TOO_BIG, 1);
+		return;
+	}
+	do {
+		if (!tap_reserve(u->tap, &s, 1, head, len, 0)) {
+			drop(u, DROP_NO_ROOM, 1);
+			return;
+		}
+		n = len;
+		if (n > s.room)
+			n = gso_size ? s.room - s.room % gso_size : 0;
+		if (!n && len) {
+			tap_cancel(u->tap, &s);
+			drop(u, DROP_NO_ROOM, 1);
+			return;
+		}
+		iov_write(s.body, s.body_cnt, 0, p, n);
+		commit(u, h, &s, n, gso_size);
+		p += n;
+		len -= n;
+	} while (len);
+}
+
+/* The first of these did not fit its slot: all move to where the spill is */
+static void spilled(struct udp *u, struct flow *f, struct slot *s,
+		    const struct sock_dgram *d, unsigned from, unsigned n)
+{
+	const struct head h = head_for(u, f);
+	size_t most = 0;
+	unsigned k;
+
+	for (k = from; k < n; k++) {
+		iov_read(s[k].body, s[k].body_cnt, 0, u->rx[k],
+			 MIN(s[k].room, d[k].len));
+		tap_cancel(u->tap, &s[k]);
+		most = MAX(most, d[k].len);
+	}
+	for (k = from; k < n; k++)
+		copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
+	while (dgrams_of(f)->want < MIN(most, (size_t)WANT_MAX))
+		dgrams_of(f)->want = (uint16_t)MIN(dgrams_of(f)->want * 2,
+						   WANT_MAX);
+}
+
+static unsigned prepare(struct udp *u, struct flow *f, struct slot *s,
+			struct sock_dgram *d, struct iovec iov[][2])
+{
+	struct dgrams *x = dgrams_of(f);
+	struct tuple t = { .src = guest_of(f)->ours };
+	unsigned n = MIN(2U * x->last + 2, (unsigned)UDP_BATCH), k;
+
+	n = tap_reserve(u->tap, s, n, head_len(&t) + UDP_HEAD, x->want, 0);
+	for (k = 0; k < n; k++) {
+		size_t room = MIN(s[k].room, (size_t)UDP_RX);
+
+		iov[k][0] = (struct iovec){ s[k].body[0].iov_base, room };
+		iov[k][1] = (struct iovec){ u->rx[k] + room, UDP_RX - room };
+		d[k] = (struct sock_dgram){ .iov = iov[k], .iov_cnt = 2 };
+	}
+	return n;
+}
+
+/* Straight into slots.  How many messages came, or -errno; *@bytes grows.
+ * -ENOSPC: the guest has no room. */
+static int receive(struct udp *u, struct flow *f, size_t *bytes)
+{
+	const struct head h = head_for(u, f);
+	struct sock_dgram d[UDP_BATCH];
+	struct slot s[UDP_BATCH];
+	struct iovec iov[UDP_BATCH][2];
+	unsigned n = prepare(u, f, s, d, iov), k, end;
+	int got;
+
+	if (!n)
+		return -ENOSPC;
+	got = sock_recv_dgrams(host_of(f)->fd, d, n, false);
+	end = got > 0 ? (unsigned)got : 0;
+	for (k = end; k < n; k++)
+		tap_cancel(u->tap, &s[k]);
+	for (k = 0; k < end; k++) {
+		*bytes += d[k].len;
+		if (d[k].len > iov[k][0].iov_len) {
+			spilled(u, f, s, d, k, end);
+			break;
+		}
+		if (fits(u, &h, d[k].len, d[k].gso_size)) {
+			commit(u, &h, &s[k], d[k].len, d[k].gso_size);
+		} else {
+			tap_cancel(u->tap, &s[k]);
+			drop(u, DROP_TOO_BIG, 1);
+		}
+	}
+	if (end < n && got != -EAGAIN && got < 0)
+		return got;
+	dgrams_of(f)->last = (uint8_t)end;
+	if (end < n)
+		f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_IN;
+	return (int)end;
+}
+
+/* --- by address --------------------------------------------------------- */
+
+static unsigned receive_aside(struct udp *u, int fd, struct sock_dgram *d,
+			      int *err)
+{
+	struct iovec iov[UDP_BATCH];
+	unsigned k;
+	int got;
+
+	for (k = 0; k < UDP_BATCH; k++) {
+		iov[k] = (struct iovec){ u->rx[k], UDP_RX };
+		d[k] = (struct sock_dgram){ .iov = &iov[k], .iov_cnt = 1 };
+	}
+	got = sock_recv_dgrams(fd, d, UDP_BATCH, true);
+	for (k = 0; (int)k < got; k++)
+		d[k].iov = NULL; /* what it points to ends here */
+	*err = got < 0 ? got : 0;
+	return got < 0 ? 0 : (unsigned)got;
+}
+
+static bool has_peer(const struct side *host, const struct sock_dgram *d)
+{
+	return d->from_port == host->their_port &&
+	       addr_equal(&d->from, &host->theirs);
+}
+
+/* The rule by which a listener would have got it */
+static const struct rule *rule_for(const struct fwd *fwd,
+				   const struct addr *to, uint16_t port)
+{
+	unsigned i;
+
+	for (i = 0; fwd->rules && i < fwd->rules->n; i++) {
+		const struct rule *r = &fwd->rules->r[i];
+
+		if (r->proto != IPPROTO_UDP || r->flags & RULE_SCAN ||
+		    port < r->first || port > r->last)
+			continue;
+		if (r->flags & RULE_DUAL || addr_equal(&r->listen, to) ||
+		    (addr_is_unspecified(&r->listen) &&
+		     addr_is_v4(&r->listen) == addr_is_v4(to)))
+			return r;
+	}
+	return NULL;
+}
+
+static struct flow *open_in(struct udp *u, const struct rule *r,
+			    const struct side *host, enum verdict *v);
+
+/* What came to @port of ours, for whatever flow */
+static void dispatch(struct udp *u, const struct rule *r, uint16_t port,
+		     const struct sock_dgram *d, const uint8_t *p)
+{
+	struct side host = { .ours = d->to, .theirs = d->from,
+			     .our_port = port, .their_port = d->from_port,
+			     .pif = PIF_HOST, .fd = -1 };
+	enum verdict v = DROP_UNWANTED;
+	struct flow *f;
+	struct head h;
+	unsigned i;
+
+	f = flow_find(u->flows, IPPROTO_UDP, &host, &i);
+	if (!f && r)
+		f = open_in(u, r, &host, &v);
+	if (!f) {
+		drop(u, v, 1);
+		return;
+	}
+	h = head_for(u, f);
+	copy_out(u, &h, p, d->len, d->gso_size);
+	keep_alive(u, f, dgrams_of(f)->host, 1);
+}
+
+/* A group's member answers in its own name */
+static void group_answer(struct udp *u, struct flow *f,
+			 const struct sock_dgram *d, const uint8_t *p)
+{
+	struct head h = head_for(u, f);
+
+	if (!addr_is_unicast(&d->from) || !d->from_port ||
+	    !fwd_guest_view(u->fwd, &d->from, &h.t.src)) {
+		drop(u, DROP_ENDPOINT, 1);
+		return;
+	}
+	h.t.sport = d->from_port;
+	copy_out(u, &h, p, d->len, d->gso_size);
+	keep_alive(u, f, dgrams_of(f)->host, 1);
+}
+
+/* From a socket whose datagrams are not all its flow's */
+static int receive_mixed(struct udp *u, struct flow *f)
+{
+	struct dgrams *x = dgrams_of(f);
+	uint16_t port = host_of(f)->our_port;
+	struct sock_dgram d[UDP_BATCH];
+	unsigned n, k;
+	int err;
+
+	n = receive_aside(u, host_of(f)->fd, d, &err);
+	for (k = 0; k < n; k++) {
+		const struct head h = head_for(u, f);
+		const struct rule *r;
+
+		if (!x->group && has_peer(host_of(f), &d[k])) {
+			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
+			continue;
+		}
+		r = rule_for(u->fwd, &d[k].to, port);
+		if (x->group && !r) {
+			group_answer(u, f, &d[k], u->rx[k]);
+		} else {
+			dispatch(u, r, port, &d[k], u->rx[k]);
+		}
+	}
+	if (err && err != -EAGAIN)
+		return err;
+	if (n < UDP_BATCH) {
+		f->ready[x->host] &= (uint16_t)~READY_IN;
+		x->fresh = false;
+	}
+	return (int)n;
+}
+
+static enum run_verdict ready(void *owner, struct flow *f)
+{
+	struct dgrams *x = dgrams_of(f);
+	unsigned round = 0, n = 0;
+	struct udp *u = owner;
+	bool failed = false;
+	size_t bytes = 0;
+	int got = 0;
+
+	if (f->ready[x->host] & READY_ERR)
+		drain_errors(u, f);
+	while (f->ready[x->host] & READY_IN && round++ < ROUNDS &&
+	       bytes < BUDGET) {
+		got = x->fresh || x->group ? receive_mixed(u, f)
+					   : receive(u, f, &bytes);
+		if (got == -ENOSPC)
+			break;
+		if (got < 0 && failed) {
+			finish(u, f);
+			return RUN_DONE;
+		}
+		/* An error hides what is behind it, but only once */
+		if (got < 0) {
+			drain_errors(u, f);
+			failed = true;
+			continue;
+		}
+		n += (unsigned)got;
+	}
+	if (n)
+		keep_alive(u, f, x->host, n);
+	if (got == -ENOSPC)
+		return RUN_HOLD;
+	return f->ready[x->host] & READY_IN ? RUN_AGAIN : RUN_DONE;
+}
+
+/* Level-triggered: what is left after these rounds comes back next turn */
+static void listener_event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct sock_dgram d[UDP_BATCH];
+	struct udp *u = owner;
+	const struct rule *r;
+	int fd = fwd_listener(u->fwd, ref, &r), err;
+	unsigned round, n, k;
+	struct sock_error e;
+	struct addr any;
+	uint16_t port;
+
+	if (fd < 0)
+		return;
+	if (events & EPOLLERR)
+		while (sock_error_next(fd, &e))
+			; /* flows have sockets of their own: no one's error */
+	if (sock_local(fd, &any, &port))
+		return;
+	for (round = 0; round < ROUNDS; round++) {
+		n = receive_aside(u, fd, d, &err);
+		for (k = 0; k < n; k++)
+			dispatch(u, r, port, &d[k], u->rx[k]);
+		if (n < UDP_BATCH)
+			break;
+	}
+}
+
+/* --- flows -------------------------------------------------------------- */
+
+static void expire(void *owner, struct flow *f)
+{
+	finish(owner, f);
+}
+
+static const struct flow_type udp_type = {
+	.name = "UDP",
+	.input = input,
+	.ready = ready,
+	.expire = expire,
+};
+
+static unsigned timeout(const char *path, unsigned s)
+{
+	char buf[32];
+	uint64_t v;
+	int n = util_read_file(path, buf, sizeof(buf));
+
+	if (n > 0 && buf[n - 1] == '\n')
+		buf[n - 1] = '\0';
+	if (n > 0 && util_parse_u64(buf, 10, 24 * 3600, &v) && v)
+		s = (unsigned)v;
+	return s * 1000;
+}
+
+#define CONNTRACK "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
+
+void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
+	      struct fwd *fwd, const struct neigh *neigh)
+{
+	/* All but @rx, whose pages cost nothing until touched */
+	memset(u, 0, offsetof(struct udp, rx));
+	u->flows = flows;
+	u->tap = tap;
+	u->fwd = fwd;
+	u->neigh = neigh;
+	u->timeout_ms = timeout(CONNTRACK, 30);
+	u->stream_ms = timeout(CONNTRACK "_stream", 120);
+	u->watch = loop_watch(flows->loop, listener_event, u);
+	fwd->udp_watch = u->watch;
+	flows_type(flows, FLOW_UDP, &udp_type, u);
+}
+
+static bool is_group(const struct addr *a)
+{
+	return addr_is_multicast(a) || addr_is_broadcast(a);
+}
+
+/* A socket for the host's side, connected unless it sends to a group */
+static int open_socket(struct udp *u, struct flow *f, const char *ifname,
+		       bool any_port)
+{
+	const struct sock_env *env = u->fwd->env;
+	struct side *h = host_of(f);
+	struct dgrams *x = dgrams_of(f);
+	struct sock_bind b = { .addr = h->ours, .port = h->our_port,
+			       .ifname = ifname };
+
+	x->group = is_group(&h->theirs);
+	h->fd = sock_udp(env, &b, &h->theirs, x->group ? 0 : h->their_port,
+			 any_port);
+	if (h->fd == -EACCES && !x->group) {
+		/* A subnet's broadcast address: its members will answer */
+		x->group = true;
+		h->fd = sock_udp(env, &b, &h->theirs, 0, any_port);
+	}
+	if (h->fd < 0)
+		return h->fd;
+	x->fresh = true;
+	x->ttl = x->group ? 0 : addr_is_v4(&h->theirs) ? env->ttl4 : env->ttl6;
+	x->gro = !x->group && u->tap->caps.uso && env->gro && sock_gro(h->fd);
+	x->want = x->gro ? WANT_MAX : WANT;
+	return 0;
+}
+
+static void set_mac(struct udp *u, struct flow *f)
+{
+	const struct addr *peer = &guest_of(f)->ours;
+	const struct lan *lan = u->fwd->lan;
+
+	dgrams_of(f)->mac = *neigh_mac(u->neigh, peer,
+				       addr_is_v4(peer) ? &lan->gw4
+							: &lan->gw6,
+				       &lan->mac);
+}
+
+static struct flow *new_flow(struct udp *u, const struct side *host,
+			     const struct side *guest, unsigned host_side)
+{
+	struct flow *f = flow_new(u->flows, FLOW_UDP);
+
+	if (!f)
+		return NULL;
+	dgrams_of(f)->host = (uint8_t)host_side;
+	*host_of(f) = *host;
+	*guest_of(f) = *guest;
+	set_mac(u, f);
+	return f;
+}
+
+static struct flow *fail(struct udp *u, struct flow *f, int err,
+			 enum verdict *v)
+{
+	char name[FLOW_NAME];
+
+	if (err)
+		log_limited(LOG_DBG, "%s: no socket: %s",
+			    flow_name(u->flows, f, name, sizeof(name)),
+			    strerror(-err));
+	if (host_of(f)->fd >= 0)
+		sock_close(host_of(f)->fd);
+	flow_free(u->flows, f);
+	*v = DROP_NO_FLOW;
+	return NULL;
+}
+
+/* Complete: the timer runs, events come */
+static struct flow *start(struct udp *u, struct flow *f, enum verdict *v)
+{
+	int err = flow_watch(u->flows, f, dgrams_of(f)->host);
+
+	if (err)
+		return fail(u, f, err, v);
+	keep_alive(u, f, 0, 0);
+	*v = PASS;
+	return f;
+}
+
+static int read_back(struct side *h)
+{
+	return sock_local(h->fd, &h->ours, &h->our_port);
+}
+
+/* With several guest addresses two flows may want to be one on the host: then
+ * the second gets a port of the kernel's choice */
+static int open_out(struct udp *u, struct flow *f)
+{
+	struct side was = *host_of(f);
+	int err = open_socket(u, f, NULL, true);
+
+	if (!err)
+		err = read_back(host_of(f));
+	if (err || dgrams_of(f)->group ||
+	    flow_enter(u->flows, f, dgrams_of(f)->host))
+		return err;
+	sock_close(host_of(f)->fd);
+	*host_of(f) = was;
+	host_of(f)->our_port = 0;
+	err = open_socket(u, f, NULL, true);
+	if (!err)
+		err = read_back(host_of(f));
+	if (!err)
+		(void)flow_enter(u->flows, f, dgrams_of(f)->host);
+	return err;
+}
+
+static bool is_endpoint(const struct tuple *t)
+{
+	return addr_is_unicast(&t->src) && t->sport && t->dport &&
+	       !addr_is_unspecified(&t->dst);
+}
+
+struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
+{
+	struct side host, guest = {
+		.ours = p->t.dst, .theirs = p->t.src, .our_port = p->t.dport,
+		.their_port = p->t.sport, .pif = PIF_TAP, .fd = -1,
+	};
+	struct flow *f;
+	int err;
+
+	*v = !u->fwd->lan->udp    ? DROP_PROTOCOL
+	     : is_endpoint(&p->t) ? fwd_out(u->fwd, &p->t, &host)
+				  : DROP_ENDPOINT;
+	if (*v != PASS)
+		return NULL;
+	*v = DROP_NO_FLOW;
+	f = new_flow(u, &host, &guest, 1);
+	if (!f)
+		return NULL;
+	if (!flow_enter(u->flows, f, 0))
+		return fail(u, f, 0, v);
+	err = open_out(u, f);
+	return err ? fail(u, f, err, v) : start(u, f, v);
+}
+
+/* The socket answers from the very address that the peer has used */
+static struct flow *open_in(struct udp *u, const struct rule *r,
+			    const struct side *host, enum verdict *v)
+{
+	struct side guest;
+	struct flow *f;
+	int err;
+
+	if (addr_is_none(&host->ours)) {
+		*v = DROP_ENDPOINT;
+		return NULL;
+	}
+	*v = fwd_in(u->fwd, r, host, &guest);
+	if (*v != PASS)
+		return NULL;
+	*v = DROP_NO_FLOW;
+	f = new_flow(u, host, &guest, 0);
+	if (!f)
+		return NULL;
+	if (!flow_enter(u->flows, f, 0) || !flow_enter(u->flows, f, 1))
+		return fail(u, f, 0, v);
+	err = open_socket(u, f, r->ifname, false);
+	return err ? fail(u, f, err, v) : start(u, f, v);
+}
