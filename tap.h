@@ -48,6 +48,7 @@ struct tap_ops {
 struct tap_caps {
 	bool tso;	 /* a run of TCP segments costs as much as one */
 	bool uso;	 /* so does a run of datagrams of one size: UDP_GRO on */
+	bool tso_in;	 /* its TCP hands us runs of segments as one frame */
 	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
 	size_t frame_max; /* longest frame that the guest takes */
 };
@@ -66,6 +67,8 @@ struct tap {
 	bool up;	  /* a guest is there; false: frames are dropped */
 	bool full;	  /* a reserve failed for want of room; flush clears it */
 	unsigned session; /* counts guests: a change means say hello */
+	bool drained;	  /* the last tap_receive() saw that nothing is left: no
+			     need to call again before the next event */
 };
 
 /* tap_receive - up to @max frames; they stay valid until tap_release()

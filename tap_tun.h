@@ -13,6 +13,8 @@
 enum {
 	TUN_RX_BYTES = 512 << 10, /* frames are packed: small ones stay warm */
 	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
+	TUN_TX_HEAD = 128,	  /* bytes in front of a slot's body */
+	TUN_TX_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
 	TUN_TX_PIECES = 128,	  /* without TSO: pieces of one run */
 };
 
@@ -23,8 +25,6 @@ struct tap_tun {
 	unsigned offload; /* TUN_F_* in force */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */
 	uint8_t *tx;  /* TUN_TX_SLOTS frames with heads, mapped */
-	unsigned tx_used; /* slots out */
-	unsigned rx_busy; /* frames lent */
 	struct iovec body[TUN_TX_SLOTS][TUN_TX_PIECES];
 };
 

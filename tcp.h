@@ -5,6 +5,7 @@
 #ifndef TCP_H
 #define TCP_H
 
+#include "chunk.h"
 #include "flow.h"
 #include "fwd.h"
 #include "neigh.h"
@@ -20,16 +21,16 @@ struct tcp {
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
 	struct chunks *chunks; /* bytes a socket did not take at once */
-	struct {
-		int fd; /* given back for a moment on EMFILE */
-		struct timer timer;
-	} reserve;
+	int reserve; /* descriptor given back for a moment on EMFILE */
+	struct timer resume;
+	unsigned paused_n;
+	uint64_t paused[16]; /* listeners that wait for @resume */
 };
 
-/* tcp_init - registers FLOW_TCP with @flows and a watch for listeners
- * 0 or -errno. */
+/* tcp_init - registers FLOW_TCP with @flows and the watch of @fwd's listeners
+ * @chunks is initialised.  0 or -errno. */
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
-	     const struct fwd *fwd, const struct neigh *neigh);
+	     struct fwd *fwd, const struct neigh *neigh, struct chunks *chunks);
 
 /* tcp_open - a flow for a SYN of the guest; NULL: it was answered or dropped
  * Anything but a SYN is answered with RST (RFC 9293 3.10.7.1). */

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * chunk - bounded byte queues in blocks of one shared pool
+ *
+ * A queue is a chain of blocks.  Freed blocks are used again first, so the pool
+ * stays as small as its peak; when the last one comes back the memory goes back
+ * to the kernel.
+ */
+#include "chunk.h"
+
+#include "iov.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+enum { KEEP_BLOCKS = 16 }; /* not worth a madvise */
+
+int chunks_init(struct chunks *c)
+{
+	*c = (struct chunks){ 0 };
+	c->mem = util_map((size_t)CHUNK_BLOCK * CHUNK_BLOCKS);
+	return c->mem ? 0 : -ENOMEM;
+}
+
+static unsigned tail_room(const struct chunk_queue *q)
+{
+	unsigned end = (q->at + q->len) % CHUNK_BLOCK;
+
+	return q->len && end ? CHUNK_BLOCK - end : 0;
+}
+
+size_t chunk_room(const struct chunks *c, const struct chunk_queue *q)
+{
+	return (size_t)(CHUNK_BLOCKS - c->used) * CHUNK_BLOCK + tail_room(q);
+}
+
+static uint8_t *block(const struct chunks *c, uint16_t b)
+{
+	return c->mem + (size_t)(b - 1) * CHUNK_BLOCK;
+}
+
+static bool grow(struct chunks *c, struct chunk_queue *q)
+{
+	uint16_t b = c->free;
+
+	if (b)
+		c->free = c->next[b - 1];
+	else if (c->fresh < CHUNK_BLOCKS)
+		b = (uint16_t)++c->fresh;
+	else
+		return false;
+	c->used++;
+	c->next[b - 1] = 0;
+	if (q->last)
+		c->next[q->last - 1] = b;
+	else
+		q->first = b;
+	q->last = b;
+	return true;
+}
+
+size_t chunk_put(struct chunks *c, struct chunk_queue *q,
+		 const struct iovec *iov, unsigned cnt, size_t off, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		unsigned room = tail_room(q);
+		size_t n;
+
+		if (!room) {
+			if (!grow(c, q))
+				break;
+			room = CHUNK_BLOCK;
+		}
+		n = iov_read(iov, cnt, off + done,
+			     block(c, q->last) + CHUNK_BLOCK - room,
+			     MIN((size_t)room, len - done));
+		if (!n)
+			break;
+		q->len += (uint32_t)n;
+		done += n;
+	}
+	return done;
+}
+
+unsigned chunk_iov(const struct chunks *c, const struct chunk_queue *q,
+		   size_t off, size_t len, struct iovec *iov, unsigned max)
+{
+	uint16_t b = q->first;
+	unsigned n = 0;
+
+	if (off >= q->len)
+		return 0;
+	len = MIN(len, q->len - off);
+	for (off += q->at; off >= CHUNK_BLOCK; off -= CHUNK_BLOCK)
+		b = c->next[b - 1];
+	for (; len && n < max; n++) {
+		size_t part = MIN(len, CHUNK_BLOCK - off);
+
+		iov[n] = (struct iovec){ block(c, b) + off, part };
+		len -= part;
+		off = 0;
+		b = c->next[b - 1];
+	}
+	return n;
+}
+
+static void give_back(struct chunks *c)
+{
+	if (c->used || c->fresh <= KEEP_BLOCKS)
+		return;
+	/* #syscalls madvise */
+	(void)madvise(c->mem, (size_t)c->fresh * CHUNK_BLOCK, MADV_DONTNEED);
+	c->fresh = 0;
+	c->free = 0;
+}
+
+void chunk_drop(struct chunks *c, struct chunk_queue *q, size_t n)
+{
+	size_t at = q->at + n;
+
+	q->len -= (uint32_t)n;
+	while (q->first && (at >= CHUNK_BLOCK || !q->len)) {
+		uint16_t b = q->first;
+
+		q->first = c->next[b - 1];
+		c->next[b - 1] = c->free;
+		c->free = b;
+		c->used--;
+		at = at >= CHUNK_BLOCK ? at - CHUNK_BLOCK : 0;
+	}
+	q->at = (uint16_t)at;
+	if (!q->first) {
+		*q = (struct chunk_queue){ 0 };
+		give_back(c);
+	}
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp - connections between the guest and stream sockets: open, listen, timers
+ *
+ * The guest's SYN is answered when connect() succeeded, so the guest sees what
+ * a program on the host would see: refused, unreachable, or connected.  An
+ * accepted socket's peer has its connection at once; if the guest then refuses,
+ * it sees a reset.
+ */
+#include "tcp.h"
+
+#include "icmp.h"
+#include "log.h"
+#include "tcp_in.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+enum {
+	ACCEPTS_PER_EVENT = 64,
+	PAUSE_MS = 100, /* out of descriptors: look again */
+	SYN_LINEAR = 4, /* Linux's defaults of the sysctls */
+	SYN_RETRIES = 6,
+	RTO_MAX_MS = 120 * 1000,
+};
+
+static bool endpoints_ok(const struct tuple *k)
+{
+	return addr_is_unicast(&k->src) && addr_is_unicast(&k->dst) &&
+	       k->sport && k->dport;
+}
+
+/* connect() failed: the guest gets what its own kernel would have got */
+static void connect_failed(struct tcp *t, struct flow *f, int err)
+{
+	const struct side *s = &f->side[conn_tap(f)];
+	const struct lan *lan = t->fwd->lan;
+	bool v4 = addr_is_v4(&s->ours);
+	const struct tuple quoted = { .src = s->theirs, .dst = s->ours,
+				      .sport = s->their_port,
+				      .dport = s->our_port,
+				      .proto = IPPROTO_TCP };
+	struct sock_error e = { .err = -err, .icmp = true,
+				.type = v4 ? 3 : 1 };
+	uint8_t body[ANSWER_MAX];
+	struct answer a;
+
+	switch (err) {
+	case -ENETUNREACH:
+		e.code = 0;
+		break;
+	case -EHOSTUNREACH:
+		e.code = v4 ? 1 : 3;
+		break;
+	case -EACCES:
+	case -EPERM:
+		e.code = v4 ? 13 : 1; /* administratively prohibited */
+		break;
+	case -ETIMEDOUT: /* silence, as the guest's own timer will find */
+		conn_abort(t, f);
+		return;
+	default:
+		tcp_out_reset(t, f);
+		return;
+	}
+	a = (struct answer){ .body = wr_init(body, sizeof(body)) };
+	if (icmp_error(lan, t->fwd->seen, &quoted, conn_of(f)->rcv_nxt - 1, &e,
+		       v4 ? &lan->our4 : &lan->our_ll6, &a))
+		icmp_send(t->tap, &a);
+	conn_abort(t, f);
+}
+
+static void connected(struct tcp *t, struct flow *f)
+{
+	conn_of(f)->state = TCP_SYN_RCVD;
+	tcp_out_syn(t, f);
+}
+
+static int begin(struct tcp *t, struct flow *f)
+{
+	struct side *host = &f->side[1];
+	int err;
+
+	host->fd = sock_tcp(t->fwd->env, &host->theirs);
+	if (host->fd < 0) {
+		err = host->fd;
+		host->fd = -1;
+		return err;
+	}
+	err = sock_connect(t->fwd->env, host->fd, &host->theirs,
+			   host->their_port);
+	if (err && err != -EINPROGRESS)
+		return err;
+	/* Adding tells what happened before, so nothing is lost in between */
+	return flow_watch(t->flows, f, 1) ? -EIO : err;
+}
+
+struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
+{
+	struct tcp_conn *c;
+	struct side host;
+	struct flow *f;
+	int err;
+
+	*v = PASS;
+	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
+		tcp_out_refuse(t, p);
+		return NULL;
+	}
+	*v = endpoints_ok(&p->t) ? fwd_out(t->fwd, &p->t, &host) :
+				   DROP_ENDPOINT;
+	if (*v != PASS)
+		return NULL;
+	f = flow_new(t->flows, FLOW_TCP);
+	if (!f) {
+		*v = DROP_NO_FLOW;
+		return NULL;
+	}
+	f->side[0] = (struct side){ .ours = p->t.dst, .theirs = p->t.src,
+				    .our_port = p->t.dport,
+				    .their_port = p->t.sport,
+				    .pif = PIF_TAP, .fd = -1 };
+	f->side[1] = host;
+	flow_enter(t->flows, f, 0);
+	conn_init(t, f, TCP_CONNECTING);
+	c = conn_of(f);
+	c->rcv_nxt = c->rcv_edge = c->rcv_acked = p->seq + 1;
+	c->snd_wl1 = p->seq;
+	c->snd_wnd = p->window;
+	conn_options(t, f, p);
+
+	err = begin(t, f);
+	if (!err) {
+		connected(t, f);
+	} else if (err != -EINPROGRESS) {
+		connect_failed(t, f, err);
+		return NULL;
+	}
+	return f;
+}
+
+static void accepted(struct tcp *t, const struct rule *r, struct side *host)
+{
+	enum verdict v;
+	struct side tap;
+	struct flow *f;
+
+	v = fwd_in(t->fwd, r, host, &tap);
+	f = v == PASS ? flow_new(t->flows, FLOW_TCP) : NULL;
+	if (!f) {
+		sock_abort(host->fd);
+		return;
+	}
+	f->side[0] = *host;
+	f->side[1] = tap;
+	conn_init(t, f, TCP_SYN_SENT);
+	if (!flow_enter(t->flows, f, 1) || flow_watch(t->flows, f, 0)) {
+		conn_abort(t, f);
+		return;
+	}
+	tcp_out_syn(t, f);
+}
+
+/* Without a descriptor left: take the connection with the one kept for this,
+ * so that its peer is told and the listener does not report it for ever */
+static bool shed(struct tcp *t, int listener)
+{
+	struct addr from, to;
+	uint16_t fp, tp;
+	int fd;
+
+	if (t->reserve < 0)
+		return false;
+	close(t->reserve);
+	fd = sock_accept(t->fwd->env, listener, &from, &fp, &to, &tp);
+	if (fd >= 0)
+		sock_abort(fd);
+	/* #syscalls fcntl */
+	t->reserve = fcntl(t->flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
+	return fd >= 0;
+}
+
+static void pause_listener(struct tcp *t, int listener, uint64_t ref)
+{
+	if (t->paused_n == ARRAY_SIZE(t->paused))
+		return;
+	if (loop_mod(t->flows->loop, listener, t->watch, ref, 0))
+		return;
+	t->paused[t->paused_n++] = ref;
+	timer_set(&t->flows->loop->timers, &t->resume,
+		  t->flows->loop->now_ms + PAUSE_MS);
+}
+
+static void resume(void *owner, struct timer *timer)
+{
+	struct tcp *t = owner;
+	const struct rule *r;
+
+	(void)timer;
+	while (t->paused_n) {
+		uint64_t ref = t->paused[--t->paused_n];
+		int fd = fwd_listener(t->fwd, ref, &r);
+
+		if (fd >= 0)
+			loop_mod(t->flows->loop, fd, t->watch, ref, EPOLLIN);
+	}
+}
+
+static void listener_event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct tcp *t = owner;
+	const struct rule *r;
+	int listener = fwd_listener(t->fwd, ref, &r);
+	unsigned i;
+
+	(void)events;
+	for (i = 0; listener >= 0 && i < ACCEPTS_PER_EVENT; i++) {
+		struct side host = { .pif = PIF_HOST };
+
+		host.fd = sock_accept(t->fwd->env, listener, &host.theirs,
+				      &host.their_port, &host.ours,
+				      &host.our_port);
+		if (host.fd >= 0) {
+			accepted(t, r, &host);
+			continue;
+		}
+		if (host.fd == -ECONNABORTED)
+			continue;
+		if (host.fd == -EMFILE || host.fd == -ENFILE) {
+			log_limited(LOG_WARN, "Out of descriptors, refusing "
+					      "connections");
+			if (shed(t, listener))
+				continue;
+		}
+		if (host.fd != -EAGAIN)
+			pause_listener(t, listener, ref);
+		break;
+	}
+}
+
+static enum run_verdict ready_open(struct tcp *t, struct flow *f)
+{
+	uint16_t *ready = &f->ready[!conn_tap(f)];
+	struct tcp_conn *c = conn_of(f);
+
+	if (*ready & READY_OUT && c->out.len && conn_flush(t, f)) {
+		tcp_out_reset(t, f);
+		return RUN_DONE;
+	}
+	*ready &= (uint16_t)~READY_OUT;
+	if (conn_finished(c)) {
+		conn_close(t, f);
+		return RUN_DONE;
+	}
+	return tcp_out_serve(t, f);
+}
+
+static enum run_verdict ready(void *owner, struct flow *f)
+{
+	uint16_t bits = f->ready[!conn_tap(f)];
+	struct tcp *t = owner;
+	int err;
+
+	switch (conn_of(f)->state) {
+	case TCP_OPEN:
+		return ready_open(t, f);
+	case TCP_CONNECTING:
+		if (!(bits & (READY_OUT | READY_ERR | READY_HUP)))
+			break;
+		err = sock_error(conn_fd(f));
+		if (err)
+			connect_failed(t, f, err);
+		else
+			connected(t, f);
+		break;
+	default:
+		if (bits & (READY_ERR | READY_HUP))
+			tcp_out_reset(t, f);
+	}
+	return RUN_DONE;
+}
+
+static bool given_up(const struct tcp *t, const struct tcp_conn *c)
+{
+	unsigned max = TCP_RETRIES;
+
+	if (c->state != TCP_OPEN)
+		return c->retries >= MIN(max, t->syn_linear + t->syn_retries);
+	return c->retries >= max && !(c->flags & CONN_HEARD);
+}
+
+static void time_out(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	c->flags &= (uint16_t)~CONN_RTO;
+	if (given_up(t, c)) {
+		tcp_out_reset(t, f);
+		return;
+	}
+	c->retries = (uint8_t)MIN(c->retries + 1, TCP_RETRIES);
+	c->flags &= (uint16_t)~CONN_HEARD;
+	if (c->state != TCP_OPEN) {
+		c->flags |= CONN_SYN_AGAIN;
+		tcp_out_syn(t, f);
+		return;
+	}
+	/* What the repetition makes the guest repeat is no new loss */
+	c->recover = c->snd_max;
+	c->dup_acks = 0;
+	if (!c->snd_wnd)
+		c->flags |= CONN_PROBE;
+	tcp_out_rewind(t, f);
+	conn_rto(t, f);
+	flow_wake(t->flows, f);
+}
+
+static void expire(void *owner, struct flow *f)
+{
+	struct tcp *t = owner;
+	struct tcp_conn *c = conn_of(f);
+	uint32_t now = (uint32_t)t->flows->loop->now_ms;
+	uint32_t silent = now - c->active_ms;
+
+	if (c->flags & CONN_ACK_LATE && !seq_before(now, c->ack_due)) {
+		c->flags &= (uint16_t)~(CONN_ACK_LATE | CONN_PINGPONG);
+		conn_ack_soon(t, f);
+	}
+	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
+		time_out(t, f);
+		return;
+	}
+	if (silent >= TCP_DEAD_MS) {
+		tcp_out_reset(t, f);
+		return;
+	}
+	if (c->state == TCP_OPEN && silent >= TCP_PROBE_IDLE_MS)
+		tcp_out_probe(t, f);
+	conn_timer(t, f);
+}
+
+static struct packet *input(void *owner, struct flow *f, struct packet *list)
+{
+	return tcp_in_burst(owner, f, list);
+}
+
+void tcp_turn_end(struct tcp *t)
+{
+	struct flow *f;
+
+	while ((f = t->acks)) {
+		if (!tcp_out_ack(t, f))
+			break;
+		if (conn_finished(conn_of(f)))
+			conn_close(t, f);
+	}
+}
+
+static unsigned sysctl(const char *path, unsigned unset)
+{
+	uint64_t v;
+	char buf[32];
+
+	if (util_read_file(path, buf, sizeof(buf)) <= 0)
+		return unset;
+	buf[strcspn(buf, "\n")] = '\0';
+	return util_parse_u64(buf, 10, UINT32_MAX, &v) ? (unsigned)v : unset;
+}
+
+int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
+	     struct fwd *fwd, const struct neigh *neigh, struct chunks *chunks)
+{
+	static const struct flow_type type = {
+		.name = "TCP", .input = input, .ready = ready, .expire = expire,
+	};
+	int err;
+
+	*t = (struct tcp){ .flows = flows, .tap = tap, .fwd = fwd,
+			   .neigh = neigh, .chunks = chunks, .reserve = -1 };
+	err = chunks_init(chunks);
+	if (err)
+		return err;
+	t->syn_linear = sysctl("/proc/sys/net/ipv4/tcp_syn_linear_timeouts",
+			       SYN_LINEAR);
+	t->syn_retries = sysctl("/proc/sys/net/ipv4/tcp_syn_retries",
+				SYN_RETRIES);
+	t->rto_max_ms = sysctl("/proc/sys/net/ipv4/tcp_rto_max_ms", RTO_MAX_MS);
+	t->watch = loop_watch(flows->loop, listener_event, t);
+	fwd->tcp_watch = t->watch;
+	timer_init(&t->resume, resume, t);
+	t->reserve = fcntl(flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
+	flows_type(flows, FLOW_TCP, &type, t);
+	return 0;
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp_conn - states and windows of a connection
+ *
+ * The window towards the guest follows the room in the socket's send buffer.
+ * It never goes to zero on an estimate, because only a refused write makes the
+ * kernel report room again: while the socket takes everything, at least
+ * TCP_WINDOW_MIN is offered; what it then refuses waits in @out, and the window
+ * stays shut until @out is empty.
+ */
+#include "tcp_conn.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+enum { ISS_TICK_SHIFT = 5 }; /* RFC 6528: a clock, here of 32 ns */
+
+static uint32_t now_ms(const struct tcp *t)
+{
+	return (uint32_t)t->flows->loop->now_ms;
+}
+
+void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
+{
+	struct tcp_conn *c = conn_of(f);
+	const struct side *tap = &f->side[conn_tap(f)];
+	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, tap);
+	const struct lan *lan = t->fwd->lan;
+
+	c->state = state;
+	c->snd_una = (uint32_t)h + (uint32_t)(h >> 32) +
+		     (uint32_t)(t->flows->loop->now_ns >> ISS_TICK_SHIFT);
+	c->snd_nxt = c->snd_max = c->recover = c->snd_una;
+	c->mss = TCP_MSS_DEFAULT;
+	c->rcv_shift = TCP_SHIFT;
+	c->lazy_max = TCP_LAZY;
+	c->room = c->room_seen = TCP_WINDOW_MIN;
+	c->active_ms = now_ms(t);
+	c->mac = *neigh_mac(t->neigh, &tap->ours,
+			    addr_is_v4(&tap->ours) ? &lan->gw4 : &lan->gw6,
+			    &lan->mac);
+}
+
+static unsigned head_bytes(const struct flow *f)
+{
+	bool v4 = addr_is_v4(&f->side[conn_tap(f)].ours);
+
+	return (v4 ? IP4_HEAD : IP6_HEAD) + TCP_HEAD;
+}
+
+uint16_t conn_mss(const struct tcp *t, const struct flow *f)
+{
+	unsigned mss = lan_mtu(t->fwd->lan) - head_bytes(f);
+
+	/* A window below one MSS puts a sender on its 200 ms timer; who gives
+	 * us runs of segments loses nothing by short ones. */
+	return (uint16_t)(t->tap->caps.tso_in ? MIN(mss, 16U << 10) : mss);
+}
+
+static void set_mss(const struct tcp *t, struct flow *f, unsigned mss)
+{
+	unsigned max = lan_mtu(t->fwd->lan) - head_bytes(f);
+
+	conn_of(f)->mss = (uint16_t)MIN(MAX(mss, (unsigned)TCP_MSS_MIN), max);
+}
+
+void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct rd in = packet_l4(p), opt;
+	unsigned mss = TCP_MSS_DEFAULT;
+	bool scale = false;
+
+	rd_skip(&in, 12);
+	opt = (struct rd){ in.p, in.p, in.bad };
+	if (rd_left(&in) >= TCP_HEAD - 12) {
+		size_t len = (size_t)(rd_u8(&in) >> 4) * 4;
+
+		rd_skip(&in, 7);
+		if (len >= TCP_HEAD)
+			opt = rd_sub(&in, len - TCP_HEAD);
+	}
+	while (rd_left(&opt)) {
+		uint8_t kind = rd_u8(&opt), len;
+
+		if (!kind) /* end of options */
+			break;
+		if (kind == 1) /* no operation */
+			continue;
+		len = rd_u8(&opt);
+		if (len < 2)
+			break;
+		if (kind == 2 && len == 4) {
+			mss = rd_be16(&opt);
+		} else if (kind == 3 && len == 3) {
+			c->snd_shift = rd_u8(&opt);
+			scale = true;
+		} else {
+			rd_skip(&opt, len - 2);
+		}
+	}
+	if (!scale)
+		c->snd_shift = c->rcv_shift = 0;
+	if (c->snd_shift > TCP_SHIFT_MAX) /* RFC 7323 2.3 */
+		c->snd_shift = TCP_SHIFT_MAX;
+	set_mss(t, f, mss);
+}
+
+/* Bytes that we are ready to take from the guest now */
+static uint32_t can_take(const struct tcp *t, const struct tcp_conn *c)
+{
+	const struct tap_caps *caps = &t->tap->caps;
+	uint32_t max = TCP_WINDOW_MAX, want;
+
+	if (c->out.len)
+		return 0;
+	/* More than the link holds would be lost in its queue */
+	if (caps->queue && !caps->tso_in)
+		max = MIN(max, (uint32_t)caps->queue * c->mss);
+	want = MAX(c->room, (uint32_t)TCP_WINDOW_MIN);
+	return MIN(want, max);
+}
+
+uint16_t conn_window(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t unit = 1U << c->rcv_shift, max = 65535U << c->rcv_shift;
+	uint32_t edge = c->rcv_nxt + MIN(can_take(t, c), max), left;
+
+	/* RFC 9293 3.8.6.2.2: a window grows by something worth sending */
+	if (seq_after(edge, c->rcv_edge + c->mss) || c->rcv_edge == c->rcv_nxt)
+		if (seq_after(edge, c->rcv_edge))
+			c->rcv_edge = edge;
+	left = c->rcv_edge - c->rcv_nxt;
+	/* Round up, or scaling would take back what was promised */
+	left = MIN((left + unit - 1) >> c->rcv_shift, 65535U);
+	if (seq_after(c->rcv_nxt + (left << c->rcv_shift), c->rcv_edge))
+		c->rcv_edge = c->rcv_nxt + (left << c->rcv_shift);
+	return (uint16_t)left;
+}
+
+void conn_ack_soon(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (c->flags & CONN_ACK_NOW)
+		return;
+	c->flags |= CONN_ACK_NOW;
+	c->ack_next = t->acks;
+	c->ack_prev = &t->acks;
+	if (c->ack_next)
+		conn_of(c->ack_next)->ack_prev = &c->ack_next;
+	t->acks = f;
+}
+
+void conn_ack_late(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (c->flags & (CONN_ACK_NOW | CONN_ACK_LATE))
+		return;
+	c->flags |= CONN_ACK_LATE;
+	c->ack_due = now_ms(t) + TCP_ACK_DELAY_MS;
+	conn_timer(t, f);
+}
+
+void conn_acked(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	(void)t;
+	if (c->flags & CONN_ACK_NOW) {
+		*c->ack_prev = c->ack_next;
+		if (c->ack_next)
+			conn_of(c->ack_next)->ack_prev = c->ack_prev;
+	}
+	c->flags &= ~(CONN_ACK_NOW | CONN_ACK_LATE);
+}
+
+static uint32_t rto_ms(const struct tcp *t, const struct tcp_conn *c)
+{
+	uint64_t ms = c->flags & CONN_SYN_AGAIN ? TCP_RTO_SYN_MS : TCP_RTO_MS;
+
+	if (c->state == TCP_SYN_RCVD || c->state == TCP_SYN_SENT) {
+		unsigned n = c->retries;
+
+		ms = TCP_RTO_MS;
+		ms <<= n > t->syn_linear ? n - t->syn_linear : 0;
+	} else {
+		ms <<= c->retries;
+	}
+	return (uint32_t)MIN(ms, (uint64_t)t->rto_max_ms);
+}
+
+void conn_rto(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	c->flags |= CONN_RTO;
+	c->rto_due = now_ms(t) + rto_ms(t, c);
+	conn_timer(t, f);
+}
+
+void conn_timer(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint64_t now = t->flows->loop->now_ms;
+	int32_t left = (int32_t)(c->active_ms + TCP_PROBE_IDLE_MS -
+				 (uint32_t)now);
+
+	if (left <= 0) /* it was probed for that just now */
+		left = TCP_PROBE_IDLE_MS;
+	if (c->flags & CONN_RTO)
+		left = MIN(left, (int32_t)(c->rto_due - (uint32_t)now));
+	if (c->flags & CONN_ACK_LATE)
+		left = MIN(left, (int32_t)(c->ack_due - (uint32_t)now));
+	flow_timer(t->flows, f, now + (uint64_t)MAX(left, 1));
+}
+
+/* The socket took a good part of what it had room for: ask again */
+static void look_for_room(struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	ssize_t room;
+
+	if (c->room > c->room_seen / 4)
+		return;
+	room = sock_room(conn_fd(f));
+	c->room = room < 0 ? TCP_WINDOW_MIN :
+			     (uint32_t)MIN(room, (ssize_t)TCP_WINDOW_MAX);
+	c->room_seen = c->room;
+}
+
+ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
+{
+	struct tcp_conn *c = conn_of(f);
+	ssize_t sent = sock_send(conn_fd(f), iov, n);
+
+	if (sent < 0)
+		return sent == -EAGAIN ? 0 : sent;
+	c->room = c->room > sent ? c->room - (uint32_t)sent : 0;
+	look_for_room(f);
+	return sent;
+}
+
+static int drain(struct tcp *t, struct flow *f)
+{
+	enum { PIECES = 64 };
+	struct tcp_conn *c = conn_of(f);
+	struct iovec iov[PIECES];
+
+	while (c->out.len) {
+		unsigned n = chunk_iov(t->chunks, &c->out, 0, c->out.len, iov,
+				       PIECES);
+		ssize_t sent = conn_send(f, iov, n);
+
+		if (sent <= 0)
+			return (int)sent;
+		chunk_drop(t->chunks, &c->out, (size_t)sent);
+	}
+	conn_ack_soon(t, f); /* the window is open again */
+	return 0;
+}
+
+int conn_flush(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	int err = c->out.len ? drain(t, f) : 0;
+
+	if (err || c->out.len || !(c->flags & CONN_GUEST_FIN) ||
+	    c->flags & CONN_SHUT)
+		return err;
+	c->flags |= CONN_SHUT;
+	err = sock_shut_write(conn_fd(f));
+	/* The peer was faster: its reset shows when we read */
+	return err == -ENOTCONN ? 0 : err;
+}
+
+/* Bytes stay in the socket's receive queue after the guest acknowledged them,
+ * so that one call takes many out.  They count against the peer's window, hence
+ * at most a quarter of the buffer. */
+void conn_discard(struct tcp *t, struct flow *f, bool all)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	(void)t;
+	if (!c->lazy || (!all && c->lazy < c->lazy_max))
+		return;
+	(void)sock_discard(conn_fd(f), c->lazy);
+	c->lazy = 0;
+	if (!all)
+		c->lazy_max = (uint32_t)MAX(
+			MIN(sock_rcvbuf(conn_fd(f)) / 4, (size_t)TCP_LAZY_MAX),
+			(size_t)1024);
+}
+
+bool conn_finished(const struct tcp_conn *c)
+{
+	return c->flags & CONN_SHUT && c->flags & CONN_EOF &&
+	       c->snd_una == c->eof_seq + 1;
+}
+
+static void end(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	conn_acked(t, f);
+	chunk_drop(t->chunks, &c->out, c->out.len);
+	chunk_drop(t->chunks, &c->keep, c->keep.len);
+	flow_free(t->flows, f);
+}
+
+void conn_close(struct tcp *t, struct flow *f)
+{
+	/* Unread bytes would make the kernel send a reset */
+	conn_discard(t, f, true);
+	sock_close(conn_fd(f));
+	end(t, f);
+}
+
+void conn_abort(struct tcp *t, struct flow *f)
+{
+	if (conn_fd(f) >= 0)
+		sock_abort(conn_fd(f));
+	end(t, f);
+}

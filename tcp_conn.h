@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp_conn - states and windows of a connection; internal to tcp*.c
+ *
+ * Names are those of RFC 9293, seen from our end towards the guest: what we
+ * send are the host's bytes, what we receive are the guest's.
+ */
+#ifndef TCP_CONN_H
+#define TCP_CONN_H
+
+#include "chunk.h"
+#include "tcp.h"
+
+enum tcp_state {
+	TCP_CONNECTING, /* guest's SYN taken, connect() pending */
+	TCP_SYN_RCVD,	/* SYN-ACK sent to the guest */
+	TCP_SYN_SENT,	/* SYN sent to the guest for an accepted socket */
+	TCP_OPEN,	/* data flows; ends are told by flags */
+};
+
+enum {
+	CONN_GUEST_FIN = 1 << 0, /* received in order */
+	CONN_SHUT = 1 << 1,	 /* and told to the socket */
+	CONN_EOF = 1 << 2,	 /* the socket ended at @eof_seq */
+	CONN_ACK_NOW = 1 << 3,	 /* in the list of the turn's ACKs */
+	CONN_ACK_LATE = 1 << 4,	 /* @ack_due is set */
+	CONN_RTO = 1 << 5,	 /* @rto_due is set */
+	CONN_PEEK = 1 << 6,	 /* unacknowledged bytes stay in the socket */
+	CONN_PINGPONG = 1 << 7,	 /* requests and answers: delay ACKs */
+	CONN_HEARD = 1 << 8,	 /* the guest spoke since the last time-out */
+	CONN_KEEPALIVE = 1 << 9, /* SO_KEEPALIVE is on */
+	CONN_SYN_AGAIN = 1 << 10, /* SYN was repeated: RTO starts at 3 s */
+	CONN_PROBE = 1 << 11,	 /* send one byte into a zero window */
+};
+
+struct tcp_conn {
+	uint32_t snd_una, snd_nxt;
+	uint32_t snd_max; /* one past the highest number ever sent */
+	uint32_t snd_wnd; /* scaled */
+	uint32_t snd_wl1; /* highest sequence number that gave @snd_wnd */
+	uint32_t recover; /* no second fast retransmission before this */
+	uint32_t eof_seq; /* number of our FIN, with CONN_EOF */
+	uint32_t rcv_nxt;
+	uint32_t rcv_edge;  /* end of the window we advertised: never shrinks */
+	uint32_t rcv_acked; /* last acknowledgement sent */
+	uint32_t room;	    /* what the socket is believed to take */
+	uint32_t room_seen; /* the last value that it told */
+	uint32_t lazy;	    /* acknowledged bytes still in the socket's queue */
+	uint32_t lazy_max;  /* take them out when there are as many */
+	uint32_t rto_due, ack_due, active_ms; /* low 32 bits of the clock */
+	struct chunk_queue out;	 /* accepted from the guest, not yet taken */
+	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */
+	struct flow *ack_next, **ack_prev;
+	struct mac mac;	 /* Ethernet source that the guest sees */
+	uint16_t mss;	 /* of what we send */
+	uint16_t flags;	 /* CONN_* */
+	uint8_t state;	 /* enum tcp_state */
+	uint8_t snd_shift, rcv_shift;
+	uint8_t dup_acks, retries;
+};
+
+enum {
+	TCP_MSS_DEFAULT = 536, /* RFC 9293 3.7.1, IPv4 */
+	TCP_MSS_MIN = 88,      /* Linux's own floor: below, headers dominate */
+	TCP_SHIFT = 8,	       /* our window scale */
+	TCP_SHIFT_MAX = 14,    /* RFC 7323 2.3 */
+	TCP_WINDOW_MIN = 64 << 10, /* while the socket takes what comes */
+	TCP_WINDOW_MAX = 1 << 20,  /* enough for a scheduling delay; more only
+				      cools the caches */
+	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1 */
+	TCP_RTO_SYN_MS = 3000,	   /* RFC 6298 5.7, after a repeated SYN */
+	TCP_RETRIES = 7,
+	TCP_ACK_DELAY_MS = 10,	   /* Linux delays its own by 40: stay below */
+	TCP_PROBE_IDLE_MS = 30 * 1000,
+	TCP_DEAD_MS = 7200 * 1000, /* silent for so long: gone */
+	TCP_LAZY = 16 << 10, /* first value of lazy_max, see conn_discard() */
+	TCP_LAZY_MAX = 256 << 10,
+};
+
+static inline struct tcp_conn *conn_of(struct flow *f)
+{
+	_Static_assert(sizeof(struct tcp_conn) <= FLOW_PRIV, "flow too small");
+	return (struct tcp_conn *)(void *)f->priv;
+}
+
+static inline bool seq_before(uint32_t a, uint32_t b)
+{
+	return (int32_t)(a - b) < 0;
+}
+
+static inline bool seq_after(uint32_t a, uint32_t b)
+{
+	return seq_before(b, a);
+}
+
+/* conn_tap, conn_host - the index of the side */
+static inline unsigned conn_tap(const struct flow *f)
+{
+	return f->side[0].pif == PIF_TAP ? 0 : 1;
+}
+
+static inline int conn_fd(const struct flow *f)
+{
+	return f->side[!conn_tap(f)].fd;
+}
+
+/* conn_init - a flow with both sides set becomes a connection in @state */
+void conn_init(struct tcp *t, struct flow *f, enum tcp_state state);
+
+/* conn_options - MSS and window scale from the guest's SYN or SYN-ACK */
+void conn_options(struct tcp *t, struct flow *f, const struct packet *p);
+
+/* conn_mss - what we tell the guest to send */
+uint16_t conn_mss(const struct tcp *t, const struct flow *f);
+
+/* conn_window - the window field to send now; moves the advertised edge */
+uint16_t conn_window(struct tcp *t, struct flow *f);
+
+/* conn_ack_soon, conn_ack_late, conn_acked - an ACK is owed by the end of this
+ * turn; within TCP_ACK_DELAY_MS; no more */
+void conn_ack_soon(struct tcp *t, struct flow *f);
+void conn_ack_late(struct tcp *t, struct flow *f);
+void conn_acked(struct tcp *t, struct flow *f);
+
+/* conn_rto - (re)start the retransmission timer, conn_timer - look which of the
+ * flow's deadlines is next */
+void conn_rto(struct tcp *t, struct flow *f);
+void conn_timer(struct tcp *t, struct flow *f);
+
+/* conn_send - give @iov to the socket: how much it took, or -errno
+ * -EAGAIN is 0. */
+ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
+
+/* conn_flush - hand what waits for the socket to it, then the guest's FIN
+ * 0, or -errno if the socket is broken. */
+int conn_flush(struct tcp *t, struct flow *f);
+
+/* conn_discard - take acknowledged bytes out of the socket, if @all even a few */
+void conn_discard(struct tcp *t, struct flow *f, bool all);
+
+/* conn_finished - both directions ended and all is acknowledged */
+bool conn_finished(const struct tcp_conn *c);
+
+/* conn_close, conn_abort - free the flow; the peer sees FIN or RST */
+void conn_close(struct tcp *t, struct flow *f);
+void conn_abort(struct tcp *t, struct flow *f);
+
+#endif /* TCP_CONN_H */

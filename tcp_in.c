@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp_in - from the guest
+ *
+ * RFC 9293 3.10.7 with the checks of RFC 5961: sequence, RST, SYN, ACK, data,
+ * FIN.  In-order payload of the whole burst is collected and given to the
+ * socket in one call; what it does not take waits in the connection's queue and
+ * is acknowledged all the same, because from here on it cannot be lost.  What
+ * comes after a gap is not kept: the guest's link does not reorder.
+ */
+#include "tcp_in.h"
+
+#include "iov.h"
+#include "log.h"
+
+#include <errno.h>
+
+enum { BURST_IOV = 256 };
+
+/* What a burst has gathered */
+struct burst {
+	struct iovec iov[BURST_IOV];
+	unsigned n;
+	size_t len;
+	unsigned gaps; /* segments behind a hole */
+	bool ack; /* at the end of this turn, no later */
+	bool wake; /* there may be something to send now */
+};
+
+enum outcome { NEXT, ENDED };
+
+/* Segments that are not acceptable get an ACK that tells where we are */
+static void challenge(struct burst *b)
+{
+	b->ack = true;
+}
+
+static enum outcome take_rst(struct tcp *t, struct flow *f,
+			     const struct packet *p, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	/* RFC 5961 3.2: exactly there, or prove it */
+	if (p->seq == c->rcv_nxt) {
+		conn_abort(t, f);
+		return ENDED;
+	}
+	if (!seq_before(p->seq, c->rcv_nxt) && seq_before(p->seq, c->rcv_edge))
+		challenge(b);
+	return NEXT;
+}
+
+/* The guest's window.  A keep-alive carries an old number but a valid window;
+ * among segments of one number the newest is the last to arrive. */
+static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
+			struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
+
+	if (seq_before(p->seq + 1, c->snd_wl1))
+		return;
+	if (seq_after(p->seq, c->snd_wl1))
+		c->snd_wl1 = p->seq;
+	if (wnd > c->snd_wnd)
+		b->wake = true;
+	c->snd_wnd = wnd;
+	/* Linux shuts the window when it drops what was in flight */
+	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {
+		tcp_out_rewind(t, f);
+		conn_rto(t, f);
+	}
+}
+
+static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t n = ack - c->snd_una;
+	bool jumped = seq_before(c->snd_nxt, ack);
+
+	c->snd_una = ack;
+	if (jumped)
+		c->snd_nxt = ack;
+	c->dup_acks = c->retries = 0;
+	c->flags &= (uint16_t)~(CONN_PROBE | CONN_SYN_AGAIN);
+
+	/* Our FIN has a number but no byte */
+	if (c->flags & CONN_EOF && ack == c->eof_seq + 1)
+		n--;
+	if (c->flags & CONN_PEEK) {
+		c->lazy += n;
+		if (jumped)
+			(void)sock_peek_to(conn_fd(f), c->lazy);
+		conn_discard(t, f, false);
+	} else {
+		chunk_drop(t->chunks, &c->keep, n);
+	}
+	if (c->snd_una == c->snd_max)
+		c->flags &= (uint16_t)~CONN_RTO;
+	else
+		conn_rto(t, f);
+}
+
+/* RFC 5681 3.2 with the lower threshold of RFC 5827 for few segments.  Our
+ * repetition brings duplicates of its own: once per flight. */
+static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t flight = (c->snd_max - c->snd_una + c->mss - 1) / c->mss;
+	uint32_t limit = flight > 3 ? 3 : flight > 1 ? flight - 1 : 1;
+
+	if (c->dup_acks < UINT8_MAX)
+		c->dup_acks++;
+	if (c->dup_acks < limit || !seq_after(c->snd_una, c->recover))
+		return;
+	c->recover = c->snd_max;
+	c->dup_acks = 0;
+	tcp_out_rewind(t, f);
+	conn_rto(t, f);
+	b->wake = true;
+}
+
+static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
+		     struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
+
+	/* For something that we never sent, or long ago (RFC 5961 5) */
+	if (seq_after(p->ack, c->snd_max) ||
+	    seq_before(p->ack, c->snd_una - (65535U << TCP_SHIFT_MAX))) {
+		challenge(b);
+		return false;
+	}
+	c->flags |= CONN_HEARD;
+	if (seq_after(p->ack, c->snd_una)) {
+		acknowledged(t, f, p->ack);
+		b->wake = true;
+	} else if (p->ack == c->snd_una && c->snd_una != c->snd_max &&
+		   !p->payload_len && wnd == c->snd_wnd &&
+		   !(p->tcp_flags & (TCP_SYN | TCP_FIN))) {
+		duplicate_ack(t, f, b);
+	}
+	if (p->ack == c->snd_una)
+		take_window(t, f, p, b);
+	return true;
+}
+
+/* What of the segment is new and inside the window; true if its end is */
+static bool take_data(struct flow *f, const struct packet *p, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t skip = c->rcv_nxt - p->seq, len = p->payload_len;
+	uint32_t room = c->rcv_edge - c->rcv_nxt;
+	unsigned n;
+	size_t got;
+
+	if (seq_after(p->seq, c->rcv_nxt)) {
+		b->gaps++;
+		return false;
+	}
+	if (skip > len) {
+		challenge(b);
+		return false;
+	}
+	if (len == skip)
+		return true;
+	if (c->flags & CONN_GUEST_FIN) { /* data behind its own FIN */
+		challenge(b);
+		return false;
+	}
+	len = MIN(len - skip, room);
+	n = packet_iov(p, skip, len, b->iov + b->n, BURST_IOV - b->n, &got);
+	b->n += n;
+	b->len += got;
+	c->rcv_nxt += (uint32_t)got;
+	if (skip || got < p->payload_len - skip)
+		challenge(b);
+	/* A second full segment is to be acknowledged at once (RFC 9293
+	 * 3.8.6.3); so is what does not look like request and answer */
+	if (!(c->flags & CONN_PINGPONG) ||
+	    c->rcv_nxt - c->rcv_acked >= 2 * (uint32_t)c->mss)
+		b->ack = true;
+	return got == p->payload_len - skip;
+}
+
+static void take_fin(struct flow *f, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (!(c->flags & CONN_GUEST_FIN)) {
+		c->flags |= CONN_GUEST_FIN;
+		c->rcv_nxt++;
+		/* Numbers end here: an edge behind them would be a lie */
+		if (seq_before(c->rcv_edge, c->rcv_nxt))
+			c->rcv_edge = c->rcv_nxt;
+	}
+	b->ack = true;
+}
+
+/* The guest's keep-alive: an old number, at most one byte (RFC 9293 3.8.4) */
+static void keepalive(struct flow *f, const struct packet *p, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	challenge(b);
+	if (p->payload_len <= 1 && !(c->flags & CONN_KEEPALIVE)) {
+		c->flags |= CONN_KEEPALIVE;
+		(void)sock_keepalive(conn_fd(f));
+	}
+}
+
+void tcp_in_open(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	unsigned host = !conn_tap(f);
+
+	c->state = TCP_OPEN;
+	c->flags &= (uint16_t)~(CONN_RTO);
+	c->retries = 0;
+	c->recover = c->snd_una - 1;
+	if (sock_peek_on(t->fwd->env, conn_fd(f),
+			 addr_is_v4(&f->side[host].theirs)))
+		c->flags |= CONN_PEEK;
+	conn_timer(t, f);
+	flow_wake(t->flows, f);
+}
+
+/* SYN-RECEIVED and SYN-SENT: true if the segment goes on as one of an open
+ * connection.  *@o says whether the flow still exists. */
+static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
+		      enum outcome *o)
+{
+	struct tcp_conn *c = conn_of(f);
+	bool ack = p->tcp_flags & TCP_ACK, syn = p->tcp_flags & TCP_SYN;
+
+	*o = NEXT;
+	if (ack && p->ack != c->snd_max) {
+		tcp_out_refuse(t, p);
+		return false;
+	}
+	if (p->tcp_flags & TCP_RST) {
+		/* In SYN-SENT the ack number proves it, else the number */
+		if (c->state == TCP_SYN_SENT ? ack : p->seq == c->rcv_nxt) {
+			conn_abort(t, f);
+			*o = ENDED;
+		}
+		return false;
+	}
+	if (c->state == TCP_SYN_RCVD) {
+		if (syn && p->seq + 1 == c->rcv_nxt) { /* SYN-ACK was lost */
+			tcp_out_syn(t, f);
+			return false;
+		}
+		if (syn || !ack || seq_after(p->seq, c->rcv_nxt))
+			return false;
+		c->snd_una++;
+		c->snd_wl1 = p->seq;
+		tcp_in_open(t, f);
+		return true;
+	}
+	if (!syn || !ack)
+		return false;
+	c->rcv_nxt = c->rcv_acked = p->seq + 1;
+	c->rcv_edge = c->rcv_nxt;
+	c->snd_una++;
+	conn_options(t, f, p);
+	c->snd_wnd = p->window; /* not scaled in a SYN */
+	c->snd_wl1 = p->seq;
+	tcp_in_open(t, f);
+	conn_ack_soon(t, f);
+	return false;
+}
+
+static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
+			 struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	enum outcome o;
+
+	c->active_ms = (uint32_t)t->flows->loop->now_ms;
+	if (c->state == TCP_CONNECTING) {
+		/* Repeated SYNs wait with us; RST takes the SYN back */
+		if (!(p->tcp_flags & TCP_RST) || p->seq != c->rcv_nxt)
+			return NEXT;
+		conn_abort(t, f);
+		return ENDED;
+	}
+	if (c->state != TCP_OPEN && !handshake(t, f, p, &o))
+		return o;
+
+	if (p->tcp_flags & TCP_RST)
+		return take_rst(t, f, p, b);
+	if (p->tcp_flags & TCP_SYN || !(p->tcp_flags & TCP_ACK)) {
+		if (p->tcp_flags & TCP_SYN)
+			challenge(b);
+		return NEXT;
+	}
+	if (!take_ack(t, f, p, b))
+		return NEXT;
+	if (p->payload_len <= 1 && p->seq + 1 == c->rcv_nxt &&
+	    !(p->tcp_flags & TCP_FIN))
+		keepalive(f, p, b);
+	else if ((p->payload_len || p->tcp_flags & TCP_FIN) &&
+		 take_data(f, p, b) && p->tcp_flags & TCP_FIN)
+		take_fin(f, b);
+
+	if (conn_finished(c)) {
+		conn_close(t, f);
+		return ENDED;
+	}
+	return NEXT;
+}
+
+/* Give what was gathered to the socket; false: it is broken, @f was freed */
+static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	ssize_t sent = 0;
+	int err;
+
+	if (b->len && !c->out.len) {
+		sent = conn_send(f, b->iov, b->n);
+		if (sent < 0) {
+			tcp_out_reset(t, f);
+			return false;
+		}
+	}
+	if (b->len > (size_t)sent) {
+		size_t left = b->len - (size_t)sent, put;
+
+		put = chunk_put(t->chunks, &c->out, b->iov, b->n, (size_t)sent,
+				left);
+		/* The pool is used up: not acknowledged, so not lost */
+		if (put < left) {
+			c->rcv_nxt -= (uint32_t)(left - put);
+			if (c->flags & CONN_GUEST_FIN) {
+				c->flags &= (uint16_t)~CONN_GUEST_FIN;
+				c->rcv_nxt--;
+			}
+		}
+	}
+	b->len = 0;
+	b->n = 0;
+	if (c->out.len)
+		return true;
+	err = conn_flush(t, f);
+	if (err)
+		tcp_out_reset(t, f);
+	return !err;
+}
+
+/* What the guest is told, and whether there is something to send.  Duplicate
+ * ACKs are counted by the guest, so each hole shows as often as RFC 5681 wants
+ * for fast retransmission, but no more. */
+static void settle(struct tcp *t, struct flow *f, const struct burst *b)
+{
+	enum { DUP_ACKS = 3 };
+	struct tcp_conn *c = conn_of(f);
+	unsigned i;
+
+	for (i = 0; i < MIN(b->gaps, (unsigned)DUP_ACKS); i++)
+		if (!tcp_out_ack(t, f))
+			break;
+	if (b->ack)
+		conn_ack_soon(t, f);
+	else if (c->rcv_nxt != c->rcv_acked)
+		conn_ack_late(t, f);
+	if (b->wake)
+		flow_wake(t->flows, f);
+}
+
+struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
+{
+	struct packet *p, *next;
+	struct burst b;
+
+	b.n = b.gaps = 0;
+	b.len = 0;
+	b.ack = b.wake = false;
+	for (p = list; p; p = next) {
+		next = p->next;
+		/* A scattered frame needs room for all its pieces */
+		if (b.n + p->frame->iov_cnt > BURST_IOV && !deliver(t, f, &b))
+			return p;
+		if (p->tcp_flags & TCP_RST && b.len && !deliver(t, f, &b))
+			return p;
+		if (take(t, f, p, &b) == ENDED)
+			return next;
+	}
+	if (!deliver(t, f, &b))
+		return NULL;
+	/* The guest's FIN was the last word: tcp_turn_end() acknowledges it
+	 * and closes */
+	if (conn_finished(conn_of(f)))
+		b.ack = true;
+	settle(t, f, &b);
+	return NULL;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tcp_out - towards the guest
+ *
+ * The socket's receive queue is our retransmission buffer: bytes are peeked at
+ * and taken out when the guest has acknowledged them.  Where the kernel cannot
+ * peek at an offset, they are read at once and a copy is kept.  Going back is
+ * moving snd_nxt, and the peek offset with it.
+ */
+#include "tcp_out.h"
+
+#include "iov.h"
+#include "log.h"
+
+#include <linux/virtio_net.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+
+enum {
+	RUNS_PER_TURN = 4, /* then the next connection */
+	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length has 16 bits */
+	SYN_WINDOW = 65535,
+};
+
+static struct head head_for(const struct tcp *t, struct flow *f)
+{
+	const struct side *s = &f->side[conn_tap(f)];
+
+	return (struct head){
+		.src = conn_of(f)->mac,
+		.dst = t->fwd->seen->mac,
+		.t = { .src = s->ours, .dst = s->theirs,
+		       .sport = s->our_port, .dport = s->their_port,
+		       .proto = IPPROTO_TCP },
+	};
+}
+
+static size_t head_size(const struct flow *f)
+{
+	const struct tuple k = { .src = f->side[conn_tap(f)].ours };
+
+	return head_len(&k) + TCP_HEAD;
+}
+
+static uint8_t gso_type(const struct flow *f)
+{
+	return addr_is_v4(&f->side[conn_tap(f)].ours) ?
+		       VIRTIO_NET_HDR_GSO_TCPV4 :
+		       VIRTIO_NET_HDR_GSO_TCPV6;
+}
+
+/* A segment without payload */
+static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
+{
+	const struct head h = head_for(t, f);
+	struct slot s;
+	struct note n;
+
+	if (!tap_reserve(t->tap, &s, 1, head_size(f) + th->opt_len, 0, 0))
+		return false;
+	packet_put_tcp(s.head, &h, th, 0, &n);
+	tap_commit(t->tap, &s, 0, &n);
+	return true;
+}
+
+bool tcp_out_ack(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct tcp_head th = { .seq = c->snd_nxt, .ack = c->rcv_nxt,
+			       .window = conn_window(t, f), .flags = TCP_ACK };
+
+	if (!put(t, f, &th))
+		return false;
+	c->rcv_acked = c->rcv_nxt;
+	conn_acked(t, f);
+	return true;
+}
+
+void tcp_out_probe(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct tcp_head th = { .seq = c->snd_una - 1, .ack = c->rcv_nxt,
+			       .window = conn_window(t, f), .flags = TCP_ACK };
+
+	put(t, f, &th);
+}
+
+bool tcp_out_syn(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	bool answer = c->state == TCP_SYN_RCVD;
+	struct tcp_head th = {
+		.seq = c->snd_una,
+		.ack = answer ? c->rcv_nxt : 0,
+		.flags = answer ? TCP_SYN | TCP_ACK : TCP_SYN,
+		.window = SYN_WINDOW, /* never scaled */
+		.opt = { 2, 4, 0, 0 },
+		.opt_len = 4,
+	};
+
+	st_be16(&th.opt[2], conn_mss(t, f));
+	if (!answer || c->rcv_shift) {
+		memcpy(&th.opt[4], (uint8_t[]){ 1, 3, 3, TCP_SHIFT }, 4);
+		th.opt_len = 8;
+	}
+	c->snd_nxt = c->snd_max = c->snd_una + 1;
+	c->rcv_edge = c->rcv_nxt + SYN_WINDOW;
+	c->rcv_acked = c->rcv_nxt;
+	conn_rto(t, f);
+	return put(t, f, &th);
+}
+
+void tcp_out_rewind(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	(void)t;
+	c->snd_nxt = c->snd_una;
+	if (c->flags & CONN_PEEK)
+		(void)sock_peek_to(conn_fd(f), c->lazy);
+}
+
+void tcp_out_reset(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct tcp_head th = { .seq = c->snd_nxt, .ack = c->rcv_nxt,
+			       .flags = TCP_RST | TCP_ACK };
+
+	/* A guest that was sent nothing yet takes the RST by its ack number */
+	if (c->state == TCP_CONNECTING)
+		th.seq = 0;
+	if (c->state == TCP_SYN_SENT)
+		th.flags = TCP_RST;
+	put(t, f, &th);
+	conn_abort(t, f);
+}
+
+/* RFC 9293 3.10.7.1 */
+void tcp_out_refuse(struct tcp *t, const struct packet *p)
+{
+	struct tcp_head th = { .seq = p->ack, .flags = TCP_RST };
+	const struct lan *lan = t->fwd->lan;
+	struct head h = {
+		.dst = p->smac,
+		.t = { .src = p->t.dst, .dst = p->t.src, .sport = p->t.dport,
+		       .dport = p->t.sport, .proto = IPPROTO_TCP },
+	};
+	struct slot s;
+	struct note n;
+
+	if (p->tcp_flags & TCP_RST)
+		return;
+	if (!(p->tcp_flags & TCP_ACK)) {
+		th.seq = 0;
+		th.flags = TCP_RST | TCP_ACK;
+		th.ack = p->seq + p->payload_len +
+			 !!(p->tcp_flags & TCP_SYN) +
+			 !!(p->tcp_flags & TCP_FIN);
+	}
+	h.src = *neigh_mac(t->neigh, &p->t.dst,
+			   addr_is_v4(&p->t.dst) ? &lan->gw4 : &lan->gw6,
+			   &lan->mac);
+	if (!tap_reserve(t->tap, &s, 1, head_len(&h.t) + TCP_HEAD, 0, 0))
+		return;
+	packet_put_tcp(s.head, &h, &th, 0, &n);
+	tap_commit(t->tap, &s, 0, &n);
+}
+
+/* Bytes that the guest's window leaves, one if it is to be probed */
+static uint32_t window_left(const struct tcp_conn *c)
+{
+	uint32_t end = c->snd_una + c->snd_wnd;
+
+	if (seq_before(c->snd_nxt, end))
+		return end - c->snd_nxt;
+	return c->flags & CONN_PROBE && c->snd_nxt == c->snd_una ? 1 : 0;
+}
+
+/* How much to send next: whole segments, as many as fit one run.  Not more than
+ * is known to be left when the end was seen. */
+static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c)
+{
+	uint32_t want = window_left(c);
+	uint32_t run = RUN_MAX - RUN_MAX % c->mss;
+
+	if (c->flags & CONN_EOF)
+		want = MIN(want, c->eof_seq - c->snd_nxt);
+	if (!(c->flags & CONN_PEEK)) {
+		if (seq_before(c->snd_nxt, c->snd_max))
+			want = MIN(want, c->snd_max - c->snd_nxt);
+		else
+			want = (uint32_t)MIN((size_t)want,
+					     chunk_room(t->chunks, &c->keep));
+	}
+	return MIN(want, run);
+}
+
+static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
+		     bool fin)
+{
+	struct tcp_conn *c = conn_of(f);
+	const struct head h = head_for(t, f);
+	struct tcp_head th = {
+		.seq = c->snd_nxt, .ack = c->rcv_nxt,
+		.window = conn_window(t, f),
+		.flags = TCP_ACK | (len ? TCP_PSH : 0) | (fin ? TCP_FIN : 0),
+	};
+	struct note n;
+
+	packet_put_tcp(s->head, &h, &th, len, &n);
+	if (len > c->mss) {
+		n.gso_type = gso_type(f);
+		n.gso_size = c->mss;
+	}
+	tap_commit(t->tap, s, len, &n);
+
+	if (c->rcv_nxt != c->rcv_acked)
+		c->flags |= CONN_PINGPONG;
+	c->rcv_acked = c->rcv_nxt;
+	conn_acked(t, f);
+	c->snd_nxt += (uint32_t)len + fin;
+	if (seq_after(c->snd_nxt, c->snd_max))
+		c->snd_max = c->snd_nxt;
+	c->flags &= ~CONN_PROBE;
+	c->active_ms = (uint32_t)t->flows->loop->now_ms;
+	if (!(c->flags & CONN_RTO))
+		conn_rto(t, f);
+}
+
+static void saw_end(struct tcp_conn *c, uint32_t seq)
+{
+	c->flags |= CONN_EOF;
+	c->eof_seq = seq;
+}
+
+/* A short read drained the socket; if the peer's FIN is known to be there, the
+ * read also reached the end of the stream. */
+static void read_short(struct flow *f, uint32_t got)
+{
+	uint16_t *ready = &f->ready[!conn_tap(f)];
+	struct tcp_conn *c = conn_of(f);
+
+	*ready &= (uint16_t)~READY_IN;
+	if (*ready & READY_RDHUP && !(*ready & READY_ERR))
+		saw_end(c, c->snd_nxt + got);
+}
+
+static ssize_t fill_kept(struct tcp *t, struct flow *f, struct slot *s)
+{
+	enum { PIECES = 8 };
+	struct tcp_conn *c = conn_of(f);
+	struct iovec iov[PIECES];
+	size_t done = 0;
+	unsigned i, n;
+
+	n = chunk_iov(t->chunks, &c->keep, c->snd_nxt - c->snd_una, s->room,
+		      iov, PIECES);
+	for (i = 0; i < n; i++)
+		done += iov_write(s->body, s->body_cnt, done, iov[i].iov_base,
+				  iov[i].iov_len);
+	return (ssize_t)done;
+}
+
+/* Read up to the slot's room at snd_nxt; 0 is end of file, or -errno */
+static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
+{
+	struct tcp_conn *c = conn_of(f);
+	ssize_t got;
+
+	if (c->flags & CONN_PEEK) {
+		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
+	} else {
+		if (seq_before(c->snd_nxt, c->snd_max))
+			return fill_kept(t, f, s);
+		got = sock_recv(conn_fd(f), s->body, s->body_cnt);
+		if (got > 0)
+			chunk_put(t->chunks, &c->keep, s->body, s->body_cnt, 0,
+				  (size_t)got);
+	}
+	if (got == -EAGAIN)
+		f->ready[!conn_tap(f)] &= (uint16_t)~(READY_IN | READY_ERR);
+	else if (got > 0 && (size_t)got < s->room)
+		read_short(f, (uint32_t)got);
+	else if (!got)
+		saw_end(c, c->snd_nxt);
+	return got;
+}
+
+static bool at_end(const struct tcp_conn *c)
+{
+	return c->flags & CONN_EOF && !seq_before(c->snd_nxt, c->eof_seq);
+}
+
+/* Nothing to send is known without asking the socket */
+static bool idle(const struct tcp_conn *c, uint16_t ready)
+{
+	enum { WANT = READY_IN | READY_RDHUP | READY_ERR | READY_HUP };
+
+	if (c->flags & CONN_EOF)
+		return c->snd_nxt == c->eof_seq + 1;
+	return !(ready & WANT) && c->snd_nxt == c->snd_max;
+}
+
+/* The guest takes nothing now: the timer will ask whether its window opened */
+static enum run_verdict wait_window(struct tcp *t, struct flow *f)
+{
+	uint16_t *ready = &f->ready[!conn_tap(f)];
+	struct tcp_conn *c = conn_of(f);
+
+	/* What the guest was not sent yet a reset would have cost it anyway */
+	if (*ready & READY_ERR) {
+		*ready &= (uint16_t)~READY_ERR;
+		if (sock_error(conn_fd(f))) {
+			tcp_out_reset(t, f);
+			return RUN_DONE;
+		}
+	}
+	if (!(c->flags & CONN_RTO))
+		conn_rto(t, f);
+	return RUN_DONE;
+}
+
+/* One run: RUN_AGAIN if there may be more */
+static enum run_verdict serve_run(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t want = at_end(c) ? 0 : next_run(t, c);
+	struct slot s;
+	ssize_t got = 0;
+	bool fin;
+
+	if (!window_left(c) || (!want && !at_end(c)))
+		return wait_window(t, f);
+	if (!tap_reserve(t->tap, &s, 1, head_size(f), want, c->mss))
+		return RUN_HOLD;
+	if (want)
+		got = fill(t, f, &s);
+	if (got < 0) {
+		tap_cancel(t->tap, &s);
+		if (got != -EAGAIN)
+			tcp_out_reset(t, f);
+		return RUN_DONE;
+	}
+	fin = c->flags & CONN_EOF &&
+	      c->snd_nxt + (uint32_t)got == c->eof_seq &&
+	      window_left(c) > (uint32_t)got;
+	if (got || fin)
+		send_run(t, f, &s, (size_t)got, fin);
+	else
+		tap_cancel(t->tap, &s);
+	return RUN_AGAIN;
+}
+
+enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f)
+{
+	unsigned host = !conn_tap(f), i;
+	enum run_verdict v;
+
+	for (i = 0; i < RUNS_PER_TURN; i++) {
+		if (idle(conn_of(f), f->ready[host]))
+			return RUN_DONE;
+		v = serve_run(t, f);
+		if (v != RUN_AGAIN)
+			return v;
+	}
+	return RUN_AGAIN;
+}
