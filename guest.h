@@ -23,6 +23,8 @@ struct guest {
 	struct udp *udp;
 	struct icmp *icmp;
 	unsigned watch;	  /* the transport's events come here */
+	struct runq queue; /* of @run alone: frames are waiting */
+	struct run run;
 	unsigned session; /* last one greeted */
 	struct timer ra;
 	struct flow *touched, **touched_end;

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * guest - pulls frames, answers them or finds their flow, hands each its batch
+ *
+ * A burst of frames is parsed into the pool; what belongs to a flow goes to its
+ * inbox, and each touched flow gets its inbox in one call.  So there is one
+ * lookup a packet, and one send and at most one ACK for each flow and burst.
+ * A burst a turn: sockets get theirs in between.
+ */
+#include "guest.h"
+
+#include "arp.h"
+#include "dhcp.h"
+#include "dhcpv6.h"
+#include "log.h"
+#include "ndp.h"
+
+#include <netinet/in.h>
+
+enum {
+	MESSAGE_MAX = 2048, /* longest request that an answerer gets whole */
+	ICMP_ECHO = 8,
+	ICMP6_ECHO = 128,
+};
+
+static void drop(struct guest *g, enum verdict v)
+{
+	g->drops[v]++;
+	log_trace("Packet from guest dropped: %s", verdict_name(v));
+}
+
+static void send_answer(struct guest *g, struct answer *a)
+{
+	if (!wr_ok(&a->body) || !icmp_send(g->tap, a))
+		drop(g, DROP_NO_ROOM);
+}
+
+/* --- what the guest's frames teach us ------------------------------------ */
+
+static void learn_mac(struct guest *g, const struct mac *m)
+{
+	static const struct mac zero;
+	char text[MAC_TEXT_LEN];
+
+	if (mac_equal(m, &g->seen->mac) || m->b[0] & 1 || mac_equal(m, &zero))
+		return;
+	g->seen->mac = *m;
+	log_limited(LOG_INFORM, "New guest MAC address observed: %s",
+		    mac_text(m, text));
+}
+
+static void learn_addr(struct guest *g, const struct addr *a)
+{
+	const struct lan *lan = g->lan;
+	struct seen *s = g->seen;
+
+	if (!addr_is_unicast(a))
+		return;
+	if (addr_is_v4(a)) {
+		if (!lan->fixed4)
+			s->v4 = *a;
+	} else if (addr_is_link_local(a)) {
+		s->ll = *a;
+		if (addr_is_none(&s->v6))
+			s->v6 = *a;
+	} else if (!lan->fixed6) {
+		s->v6 = *a;
+	}
+}
+
+/* --- answerers ------------------------------------------------------------ */
+
+static void answer(struct guest *g, const struct packet *p)
+{
+	uint8_t in[MESSAGE_MAX], out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+	struct rd msg = rd_init(in, packet_copy(p, 0, in, sizeof(in)));
+	bool send;
+
+	if (p->kind == PACKET_ARP)
+		send = arp_answer(g->lan, g->neigh, p, msg, &a);
+	else if (p->kind == PACKET_ICMP6)
+		send = ndp_answer(g->lan, g->neigh, p, msg, &a);
+	else if (p->t.dport == DHCP_SERVER)
+		send = dhcp_answer(g->lan, p, msg, &a);
+	else
+		send = dhcpv6_answer(g->lan, p, msg, &a);
+
+	if (!send) {
+		drop(g, DROP_UNWANTED);
+		return;
+	}
+	/* Whoever asks for an address is about to use it */
+	if (p->kind == PACKET_UDP && p->t.dport == DHCPV6_SERVER &&
+	    !addr_is_none(&g->lan->guest6))
+		g->seen->v6 = g->lan->guest6;
+	send_answer(g, &a);
+}
+
+static bool is_request(const struct guest *g, const struct packet *p)
+{
+	const struct lan *lan = g->lan;
+	bool v4;
+
+	if (p->kind == PACKET_ARP)
+		return true;
+	v4 = addr_is_v4(&p->t.src);
+	if (p->kind == PACKET_ICMP6)
+		return lan->ndp && ndp_is(p->icmp_type);
+	if (p->kind != PACKET_UDP)
+		return false;
+	if (v4)
+		return lan->dhcp && p->t.dport == DHCP_SERVER;
+	return lan->dhcpv6 && p->t.dport == DHCPV6_SERVER;
+}
+
+/* --- flows ----------------------------------------------------------------- */
+
+static bool carried(const struct lan *lan, const struct packet *p)
+{
+	switch (p->kind) {
+	case PACKET_TCP:
+		return lan->tcp;
+	case PACKET_UDP:
+		return lan->udp;
+	case PACKET_ICMP4:
+		return lan->icmp && p->icmp_type == ICMP_ECHO;
+	case PACKET_ICMP6:
+		return lan->icmp && p->icmp_type == ICMP6_ECHO;
+	default:
+		return false;
+	}
+}
+
+static struct flow *find(const struct guest *g, const struct packet *p)
+{
+	struct side key = { .ours = p->t.dst, .theirs = p->t.src,
+			    .our_port = p->t.dport, .their_port = p->t.sport,
+			    .pif = PIF_TAP };
+	uint8_t proto = p->t.proto;
+	unsigned i;
+
+	if (proto == IPPROTO_ICMPV6) /* one kind of flow for both */
+		proto = IPPROTO_ICMP;
+	return flow_find(g->flows, proto, &key, &i);
+}
+
+static bool same_tuple(const struct tuple *a, const struct tuple *b)
+{
+	return a->sport == b->sport && a->dport == b->dport &&
+	       a->proto == b->proto && addr_equal(&a->src, &b->src) &&
+	       addr_equal(&a->dst, &b->dst);
+}
+
+static void post(struct guest *g, struct flow *f, struct packet *p)
+{
+	p->next = NULL;
+	if (!f->inbox) {
+		f->inbox_end = &f->inbox;
+		f->touched = NULL;
+		*g->touched_end = f;
+		g->touched_end = &f->touched;
+	}
+	*f->inbox_end = p;
+	f->inbox_end = &p->next;
+}
+
+/* A flow for a packet that has none; it is posted there unless TCP used it */
+static struct flow *open_flow(struct guest *g, struct packet *p)
+{
+	enum verdict v = PASS;
+	struct flow *f;
+
+	if (p->kind == PACKET_TCP)
+		f = tcp_open(g->tcp, p, &v);
+	else if (p->kind == PACKET_UDP)
+		f = udp_open(g->udp, p, &v);
+	else
+		f = icmp_open(g->icmp, p, &v);
+	if (v != PASS)
+		drop(g, v);
+	if (f && p->kind != PACKET_TCP)
+		post(g, f, p);
+	return f;
+}
+
+static struct flow *to_flow(struct guest *g, struct packet *p)
+{
+	struct flow *f = find(g, p);
+
+	if (!f)
+		return open_flow(g, p);
+	post(g, f, p);
+	return f;
+}
+
+/* Give each touched flow its inbox.  What it hands back is looked up again:
+ * its connection ended and the tuple may already begin another. */
+static void hand_over(struct guest *g)
+{
+	struct packet *p, *next;
+	struct flow *f;
+
+	while ((f = g->touched)) {
+		struct flows *t = g->flows;
+
+		g->touched = f->touched;
+		if (!g->touched)
+			g->touched_end = &g->touched;
+		p = f->inbox;
+		f->inbox = NULL;
+		p = t->type[f->kind]->input(t->owner[f->kind], f, p);
+		for (; p; p = next) {
+			next = p->next;
+			to_flow(g, p);
+		}
+	}
+}
+
+/* --- frames ---------------------------------------------------------------- */
+
+static void sort(struct guest *g, unsigned n)
+{
+	const struct packet *last = NULL;
+	struct flow *last_flow = NULL;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		struct packet *p = &g->pool.p[i];
+		enum verdict v = packet_parse(&g->frames[i], p);
+
+		if (g->frames[i].len >= ETH_HEAD)
+			learn_mac(g, &p->smac);
+		if (v != PASS) {
+			drop(g, v);
+			continue;
+		}
+		if (p->kind != PACKET_ARP)
+			learn_addr(g, &p->t.src);
+		if (is_request(g, p)) {
+			answer(g, p);
+		} else if (!carried(g->lan, p)) {
+			drop(g, DROP_PROTOCOL);
+		} else if (last_flow && same_tuple(&p->t, &last->t)) {
+			post(g, last_flow, p);
+		} else {
+			last = p;
+			last_flow = to_flow(g, p);
+		}
+	}
+}
+
+static enum run_verdict burst(void *owner, struct run *r)
+{
+	struct guest *g = owner;
+	unsigned n;
+
+	(void)r;
+	n = tap_receive(g->tap, g->frames, PACKET_BATCH);
+	if (!n)
+		return RUN_DONE;
+	sort(g, n);
+	hand_over(g);
+	tap_release(g->tap);
+	return g->tap->drained ? RUN_DONE : RUN_AGAIN;
+}
+
+static void event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct guest *g = owner;
+
+	(void)ref;
+	if (events & EPOLLOUT && g->tap->full)
+		tap_flush(g->tap);
+	if (events & ~(uint32_t)EPOLLOUT)
+		runq_add(&g->queue, &g->run);
+}
+
+/* --- on our own account ----------------------------------------------------- */
+
+static void greet(struct guest *g)
+{
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	g->session = g->tap->session;
+	if (arp_ask(g->lan, g->seen, &a))
+		send_answer(g, &a);
+	a = (struct answer){ .body = wr_init(out, sizeof(out)) };
+	if (g->lan->ndp && ndp_ask(g->lan, g->seen, &a))
+		send_answer(g, &a);
+}
+
+/* RFC 4861 6.2.4: at random, so that routers do not fall in step */
+static void plan_ra(struct guest *g)
+{
+	uint32_t r = 0;
+
+	(void)util_random(&r, sizeof(r));
+	timer_set(&g->loop->timers, &g->ra,
+		  g->loop->now_ms + NDP_RA_MIN_MS +
+			  r % (NDP_RA_MAX_MS - NDP_RA_MIN_MS));
+}
+
+static void advertise(void *owner, struct timer *timer)
+{
+	struct guest *g = owner;
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	(void)timer;
+	if (g->tap->up && ndp_advertise(g->lan, g->seen, &a))
+		send_answer(g, &a);
+	plan_ra(g);
+}
+
+void guest_neighbour(struct guest *g, const struct addr *addr,
+		     const struct mac *mac)
+{
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+	bool v4 = addr_is_v4(addr), send;
+
+	if (!mac) {
+		neigh_forget(g->neigh, addr);
+		return;
+	}
+	if (!neigh_set(g->neigh, addr, mac, false) || !g->tap->up)
+		return;
+	send = v4 ? arp_announce(addr, mac, &a) :
+		    g->lan->ndp && ndp_announce(g->lan, addr, mac, &a);
+	if (send)
+		send_answer(g, &a);
+}
+
+void guest_init(struct guest *g, struct loop *l, struct flows *flows,
+		struct tap *tap, const struct lan *lan, struct seen *seen,
+		struct neigh *neigh)
+{
+	memset(g, 0, sizeof(*g));
+	g->tap = tap;
+	g->loop = l;
+	g->flows = flows;
+	g->lan = lan;
+	g->seen = seen;
+	g->neigh = neigh;
+	g->touched_end = &g->touched;
+	g->watch = loop_watch(l, event, g);
+	runq_init(l, &g->queue, burst, g);
+	timer_init(&g->ra, advertise, g);
+	if (lan->v6 && lan->ndp && lan->ra)
+		plan_ra(g);
+}
+
+void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
+		     struct icmp *icmp)
+{
+	g->tcp = tcp;
+	g->udp = udp;
+	g->icmp = icmp;
+}
+
+void guest_turn_end(struct guest *g)
+{
+	if (g->tap->up && g->session != g->tap->session)
+		greet(g);
+	tcp_turn_end(g->tcp);
+	tap_flush(g->tap);
+	if (!g->tap->full)
+		runq_release(&g->flows->guest_q);
+}
