@@ -12,6 +12,7 @@ mandir  ?= $(prefix)/share/man
 docdir  ?= $(prefix)/share/doc/passt
 
 CC      ?= cc
+NM      ?= nm
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wformat=2 -Wvla
 ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE $(WARN) -fstack-protector-strong $(CFLAGS) -DVERSION='"$(VERSION)"'
@@ -25,7 +26,7 @@ RANK3 := pcap tap tap_stream tap_tun
 RANK4 := flow sock rules fwd neigh dnsname
 RANK5 := arp ndp dhcp dhcpv6 icmp udp chunk tcp_conn tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := options conf netlink pasta isolation passt
+RANK7 := stats options conf netlink pasta isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 
@@ -48,6 +49,9 @@ $(B)/%.o: %.c | $(B)
 
 $(B):
 	mkdir -p $@
+
+lint: $(OBJ)
+	NM="$(NM)" test/lint $(B)
 
 -include $(wildcard $(B)/*.d)
 

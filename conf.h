@@ -44,7 +44,7 @@ struct conf {
 	gid_t gid;
 	bool chroot_fallback;
 	/* passt */
-	char socket[108]; /* empty: probe */
+	char socket[108]; /* empty: probe, then what was taken */
 	char repair[108]; /* empty: default; "none": off */
 	bool migrate_exit, migrate_no_linger;
 	int fd; /* --fd as given, -1; after isolation it is 3 */
@@ -69,7 +69,9 @@ struct conf {
 	bool dns_none, dns_given[2], search_given, hostname_given;
 	bool map_gw;	      /* gateway stands for the host's loopback */
 	bool map_host_given[2], map_guest_given[2], dns_host_given[2];
-	bool gw_given[2], prefix_given, mtu_given;
+	bool gw_given[2], mtu_given;
+	bool prefix_given, cidr_given; /* -n; -a ADDR/LEN of IPv4 */
+	bool no_copy_given[2];	       /* --no-copy-routes, --no-copy-addrs */
 	bool dhcp_dns, dhcp_search; /* resolvers, search list advertised */
 	/* -t -u -T -U in order, read when addresses are known */
 	unsigned specs;
@@ -80,15 +82,23 @@ struct conf {
 };
 
 /* conf_mode - from the program's name and --vhost-user
- * Also *@fd from -F/--fd.  Both scans end where a spawned command begins. */
+ * Also *@fd from -F/--fd, -1: none or not a number, which conf_parse() will
+ * refuse.  Both scans end where a spawned command begins. */
 enum mode conf_mode(int argc, char **argv, int *fd);
 
-/* conf_parse - the command line into @c; errors end the process with one line
- * and status 1, --help, --version and --print-capabilities with status 0 */
+/* conf_parse - the command line into @c, which is all zero but for what
+ * sock_init() found
+ * Errors end the process with one line and status 1, --help, --version and
+ * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
 
+/* conf_resolv - resolvers and search list from the file @path, as far as they
+ * are wanted and not given; translations are known */
+void conf_resolv(struct conf *c, const char *path);
+
 /* conf_finish - defaults from templates, /etc/resolv.conf and the kernel;
- * then the forwarding rules.  Errors as above. */
+ * then the forwarding rules
+ * sock_init(&c->sock) came before.  Errors as above. */
 void conf_finish(struct conf *c, const struct template *t4,
 		 const struct template *t6);
 

@@ -1,0 +1,625 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Options were stored one by one by options.c; here is what concerns several of
+ * them, and what nobody said: conf_parse() checks combinations, conf_finish()
+ * fills the gaps in the order template, translations, resolvers, rules, because
+ * each step reads the one before.  A family without template is in local mode:
+ * the guest gets a link-local network that is complete enough to start with.
+ * Whatever was given on the command line is never overwritten.
+ */
+#include "conf.h"
+#include "log.h"
+#include "options.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <time.h>
+
+enum {
+	LOG_SIZE_DEFAULT = 1 << 20,
+	RESOLV_BYTES = 16384,
+	DUID_EPOCH = 946684800, /* 2000-01-01 in seconds since 1970 */
+	MTU_MIN4 = 68,		/* RFC 791 */
+	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
+};
+
+static const char *const family[] = { "IPv4", "IPv6" };
+
+/* --- the command line --------------------------------------------------- */
+
+enum mode conf_mode(int argc, char **argv, int *fd)
+{
+	const char *arg, *base;
+	uint64_t v;
+
+	*fd = -1;
+	if (argc < 1 || !argv[0])
+		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
+	arg = options_find(argc, argv, "fd");
+	if (arg && util_parse_u64(arg, 0, INT_MAX, &v))
+		*fd = (int)v;
+	if (options_find(argc, argv, "vhost-user"))
+		return MODE_VHOST;
+	base = strrchr(argv[0], '/');
+	base = base ? base + 1 : argv[0];
+	if (strstr(base, "pasta"))
+		return MODE_PASTA;
+	if (strstr(base, "passt"))
+		return MODE_PASST;
+	die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
+}
+
+static void defaults(struct conf *c)
+{
+	bool pasta = c->mode == MODE_PASTA;
+	struct lan *l = &c->lan;
+
+	c->fd = -1;
+	c->log_size = LOG_SIZE_DEFAULT;
+	c->map_gw = true;
+	c->map.splice = pasta;
+	c->dhcp_dns = !pasta;
+	c->dhcp_search = !pasta;
+	l->v4 = l->v6 = true;
+	l->mac = (struct mac){ { 0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55 } };
+	l->mtu = MTU_DEFAULT;
+	l->tcp = l->udp = l->icmp = true;
+	l->dhcp = l->dhcpv6 = l->ndp = l->ra = true;
+}
+
+static bool all_digits(const char *s)
+{
+	return *s && !s[strspn(s, "0123456789")];
+}
+
+static void parse_pid(struct conf *c, const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 10, INT_MAX, &v) || !v)
+		die("Invalid PID %s", arg);
+	c->pid = (pid_t)v;
+}
+
+/* Where pasta goes: a named namespace, that of a process, or a new one */
+static void choose_target(struct conf *c, int argc, char **argv)
+{
+	if (c->netns[0]) {
+		if (argc)
+			die("Both --netns and PID or command given");
+		c->netns_only |= !c->userns[0];
+		return;
+	}
+	if (argc == 1 && all_digits(argv[0])) {
+		parse_pid(c, argv[0]);
+		return;
+	}
+	if (!argc && c->fd >= 0) /* the channel is there already */
+		return;
+	c->spawn = true;
+	c->argv = argc ? argv : NULL;
+	/* The terminal belongs to the command */
+	c->foreground = true;
+	c->quiet = !c->debug;
+}
+
+static void check_splice(const struct conf *c)
+{
+	if (c->map.splice || c->mode != MODE_PASTA)
+		return;
+	if (c->splice_only)
+		die("--splice-only conflicts with --no-splice");
+	if (c->map.host_lo_to_ns_lo)
+		die("--host-lo-to-ns-lo conflicts with --no-splice");
+}
+
+static void check(const struct conf *c)
+{
+	if (c->mode == MODE_VHOST)
+		die("--vhost-user is not available in this release");
+	if (c->control[0])
+		die("--conf-path is not available in this release");
+	if (c->stats_on && !c->foreground)
+		die("Can't display statistics if not running in foreground");
+	if (c->no_copy_given[0] && !c->config_net)
+		die("--no-copy-routes needs --config-net");
+	if (c->no_copy_given[1] && !c->config_net)
+		die("--no-copy-addrs needs --config-net");
+	check_splice(c);
+}
+
+static enum log_level level(const struct conf *c)
+{
+	if (c->trace)
+		return LOG_TRACE;
+	if (c->debug)
+		return LOG_DBG;
+	return c->quiet ? LOG_WARN : LOG_INFORM;
+}
+
+void conf_parse(struct conf *c, int argc, char **argv)
+{
+	int fd, first;
+
+	c->mode = conf_mode(argc, argv, &fd);
+	defaults(c);
+	first = options_run(c, argc, argv);
+	if (c->mode == MODE_PASTA)
+		choose_target(c, argc - first, argv + first);
+	else if (first < argc)
+		die("Extra non-option argument: %s", argv[first]);
+	check(c);
+	c->one_off |= c->fd >= 0;
+	log_level(level(c));
+}
+
+/* --- template ----------------------------------------------------------- */
+
+static void check_families(struct conf *c)
+{
+	if (!c->sock.v6 && c->lan.v6) {
+		if (!c->lan.v4)
+			die("IPv6 not available but --ipv6-only given");
+		c->lan.v6 = false;
+	}
+	if (!c->sock.v4 && c->lan.v4) {
+		if (!c->lan.v6)
+			die("IPv4 not available");
+		c->lan.v4 = false;
+	}
+}
+
+static void check_mtu(const struct lan *l)
+{
+	if (!l->mtu)
+		return;
+	if (l->v4 && l->mtu < MTU_MIN4)
+		log_warn("MTU %u is too small for IPv4 (minimum %d)", l->mtu,
+			 MTU_MIN4);
+	if (l->v6 && l->mtu < MTU_MIN6)
+		log_warn("MTU %u is too small for IPv6 (minimum %d)", l->mtu,
+			 MTU_MIN6);
+}
+
+/* The outbound interface is the template unless there is an explicit one */
+static void check_outbound(const struct conf *c, bool v4,
+			   const struct template *t)
+{
+	const char *name = v4 ? c->sock.if4 : c->sock.if6;
+
+	if (name[0] && !c->ifname[0] && !t->ifindex)
+		die("External interface not usable");
+}
+
+/* What a guest gets whose host has no network: RFC 3927 and RFC 4291 give
+ * addresses that collide with nobody's. */
+static struct template local_template(bool v4)
+{
+	struct template t = { 0 };
+
+	if (v4) {
+		t.addr = addr_v4(169, 254, 2, 1);
+		t.prefix = 16;
+		t.gw = addr_v4(169, 254, 2, 2);
+		return t;
+	}
+	addr_parse("fe80::1", &t.gw);
+	return t;
+}
+
+static void adopt4(struct conf *c, const struct template *t)
+{
+	struct lan *l = &c->lan;
+
+	if (!l->fixed4) {
+		l->guest4 = t->addr;
+		if (!c->prefix_given)
+			l->prefix4 = t->prefix;
+	}
+	if (!c->gw_given[0])
+		l->gw4 = t->gw;
+	l->our4 = l->gw4;
+	if (addr_is_none(&l->gw4))
+		l->dhcp = false;
+}
+
+static void adopt6(struct conf *c, const struct template *t)
+{
+	struct lan *l = &c->lan;
+
+	if (!l->fixed6)
+		l->guest6 = t->addr;
+	if (!c->gw_given[1])
+		l->gw6 = t->gw;
+	if (addr_is_link_local(&l->gw6))
+		l->our_ll6 = l->gw6;
+	else if (!addr_is_none(&t->ll))
+		l->our_ll6 = t->ll;
+	else /* a tunnel without one: neighbours need some name for us */
+		addr_parse("fe80::1", &l->our_ll6);
+	if (addr_is_none(&l->guest6))
+		l->dhcpv6 = false;
+}
+
+static void adopt(struct conf *c, bool v4, const struct template *t)
+{
+	struct template local = local_template(v4);
+	unsigned i = v4 ? 0 : 1;
+
+	if (!(v4 ? c->lan.v4 : c->lan.v6))
+		return;
+	check_outbound(c, v4, t);
+	if (t->ifindex && t->multiple)
+		log_info("Multiple default %s routes, picked first", family[i]);
+	if (!t->ifindex) {
+		log_info("%s: no external interface as template, use local mode",
+			 family[i]);
+		c->local[i] = true;
+		c->no_copy_routes[i] = true;
+		c->no_copy_addrs[i] = true;
+		t = &local;
+	}
+	if (v4)
+		adopt4(c, t);
+	else
+		adopt6(c, t);
+}
+
+static void name_interface(struct conf *c, const struct template *t4,
+			   const struct template *t6)
+{
+	const char *name = "tap0";
+
+	if (c->mode != MODE_PASTA || c->ns_ifname[0])
+		return;
+	if (c->lan.v4 && t4->ifindex)
+		name = t4->ifname;
+	else if (c->lan.v6 && t6->ifindex)
+		name = t6->ifname;
+	snprintf(c->ns_ifname, sizeof(c->ns_ifname), "%s", name);
+}
+
+/* The guest reaches the host's loopback through its gateway's address */
+static void map_gateway(struct conf *c)
+{
+	struct addr *map = c->map.host_loopback;
+
+	if (!c->map_gw)
+		return;
+	if (c->lan.v4 && !c->map_host_given[0])
+		map[0] = c->lan.gw4;
+	if (c->lan.v6 && !c->map_host_given[1])
+		map[1] = c->lan.gw6;
+}
+
+/* --- resolv.conf -------------------------------------------------------- */
+
+/* What the guest is told instead of a resolver that only the host can reach;
+ * none: nothing.  Its questions to that address are then for the resolver. */
+static struct addr stand_in(struct conf *c, unsigned i, const struct addr *a)
+{
+	struct addr *match = &c->map.dns_match[i];
+	const struct addr *host = &c->map.host_loopback[i];
+
+	if (!addr_is_loopback(a) &&
+	    (addr_is_none(host) || !addr_equal(a, host)))
+		return *a;
+	if (addr_is_none(match))
+		*match = *host;
+	return *match;
+}
+
+static void use_resolver(struct conf *c, const char *s, size_t len)
+{
+	char text[ADDR_TEXT_LEN];
+	struct addr a, shown;
+	unsigned i;
+
+	len = MIN(len, strcspn(s, "%")); /* the guest's scopes are its own */
+	if (len >= sizeof(text))
+		return;
+	memcpy(text, s, len);
+	text[len] = '\0';
+	if (!addr_parse(text, &a))
+		return;
+	i = addr_is_v4(&a) ? 0 : 1;
+	if (!(i ? c->lan.v6 : c->lan.v4))
+		return;
+	if (addr_is_none(&c->map.dns_host[i]))
+		c->map.dns_host[i] = a;
+	if (c->dns_none || c->dns_given[i])
+		return;
+	shown = stand_in(c, i, &a);
+	if (!addr_is_none(&shown))
+		options_add_dns(&c->lan, &shown);
+}
+
+static void use_search(struct lan *l, const char *s, const char *end)
+{
+	size_t len;
+
+	for (; s < end; s += len) {
+		s += strspn(s, " \t");
+		len = strcspn(s, " \t\r\n");
+		if (!len)
+			break;
+		options_add_search(l, s, len);
+	}
+}
+
+/* The text after @key if @line has that key, which begins the line */
+static const char *value(const char *line, const char *key)
+{
+	size_t n = strlen(key);
+
+	if (strncmp(line, key, n) || (line[n] != ' ' && line[n] != '\t'))
+		return NULL;
+	return line + n + strspn(line + n, " \t");
+}
+
+void conf_resolv(struct conf *c, const char *path)
+{
+	bool search = !c->search_given;
+	char buf[RESOLV_BYTES];
+	const char *s, *end, *v;
+
+	if (util_read_file(path, buf, sizeof(buf)) < 0)
+		return;
+	for (s = buf; *s; s = *end ? end + 1 : end) {
+		end = strchrnul(s, '\n');
+		v = value(s, "nameserver");
+		if (v)
+			use_resolver(c, v, strcspn(v, " \t\r\n"));
+		v = search ? value(s, "search") : NULL;
+		if (v) {
+			use_search(&c->lan, v, end);
+			search = false; /* the first one counts */
+		}
+	}
+}
+
+/* Is the list of this family shown to the guest?  A pasta user who names a
+ * resolver means it, one who does not asks with --dhcp-dns. */
+static bool advertised(const struct conf *c, unsigned i)
+{
+	return c->dhcp_dns || (c->mode == MODE_PASTA && c->dns_given[i]);
+}
+
+static void warn_resolvers(const struct conf *c, bool forward)
+{
+	const struct lan *l = &c->lan;
+
+	if (c->dns_none)
+		return;
+	if (!l->dns4_n && !l->dns6_n && (c->dhcp_dns || forward))
+		log_warn("Couldn't get any nameserver address");
+	if (!c->dhcp_dns)
+		return;
+	if (l->v4 && l->dhcp && !l->dns4_n)
+		log_warn("No IPv4 nameserver available for DHCP");
+	if (l->v6 && (l->ndp || l->dhcpv6) && !l->dns6_n)
+		log_warn("No IPv6 nameserver available for NDP/DHCPv6");
+}
+
+static void find_resolvers(struct conf *c, const char *path)
+{
+	struct lan *l = &c->lan;
+	bool forward = !addr_is_none(&c->map.dns_match[0]) ||
+		       !addr_is_none(&c->map.dns_match[1]);
+
+	if (c->splice_only) {
+		l->dns4_n = l->dns6_n = l->search_n = 0;
+		return;
+	}
+	conf_resolv(c, path);
+	warn_resolvers(c, forward);
+	if (!advertised(c, 0))
+		l->dns4_n = 0;
+	if (!advertised(c, 1))
+		l->dns6_n = 0;
+	if (!c->dhcp_search && !(c->mode == MODE_PASTA && c->search_given))
+		l->search_n = 0;
+}
+
+/* --- rules -------------------------------------------------------------- */
+
+static struct rules *table(struct conf *c, char opt)
+{
+	return opt == 'T' || opt == 'U' ? &c->ns : &c->host;
+}
+
+static void add_spec(struct conf *c, char opt, const char *arg,
+		     const struct rules_env *env)
+{
+	char err[RULE_ERR];
+
+	if (!rules_add_spec(table(c, opt), opt, arg, env, err))
+		die("%s", err);
+}
+
+static bool given(const struct conf *c, char opt)
+{
+	unsigned i;
+
+	for (i = 0; i < c->specs; i++)
+		if (c->spec[i].opt == opt)
+			return true;
+	return false;
+}
+
+static void add_rules(struct conf *c)
+{
+	struct rules_env env = { .v4 = c->lan.v4,
+				 .v6 = c->lan.v6,
+				 .tcp = c->lan.tcp,
+				 .udp = c->lan.udp,
+				 .pasta = c->mode == MODE_PASTA,
+				 .bindtodevice = c->sock.bindtodevice };
+	const char *opt;
+	unsigned i;
+
+	rules_ephemeral(&env);
+	c->ns.splice = true;
+	for (i = 0; i < c->specs; i++)
+		add_spec(c, c->spec[i].opt, c->spec[i].arg, &env);
+	if (!env.pasta)
+		return;
+	for (opt = "tuTU"; *opt; opt++) {
+		bool on = *opt == 't' || *opt == 'T' ? env.tcp : env.udp;
+
+		if (on && !given(c, *opt))
+			add_spec(c, *opt, "auto", &env);
+	}
+}
+
+void conf_finish(struct conf *c, const struct template *t4,
+		 const struct template *t6)
+{
+	check_families(c);
+	check_mtu(&c->lan);
+	if (!c->splice_only) {
+		adopt(c, true, t4);
+		adopt(c, false, t6);
+		name_interface(c, t4, t6);
+		map_gateway(c);
+	}
+	c->sock.scope = t6->ifindex;
+	find_resolvers(c, "/etc/resolv.conf");
+	c->lan.duid_time = (uint32_t)(time(NULL) - DUID_EPOCH);
+	add_rules(c);
+}
+
+/* --- the summary -------------------------------------------------------- */
+
+static void show(const char *what, const struct addr *a)
+{
+	char text[ADDR_TEXT_LEN];
+
+	if (!addr_is_none(a))
+		log_info("    %s: %s", what, addr_text(a, text));
+}
+
+/* "what: x (IPv4), y (IPv6)", of those that are not empty */
+static void show_both(const char *what, const char *x, const char *y)
+{
+	if (*x || *y)
+		log_info("%s: %s%s%s%s%s", what, x, *x ? " (IPv4)" : "",
+			 *x && *y ? ", " : "", y, *y ? " (IPv6)" : "");
+}
+
+static void show_outbound(const struct conf *c)
+{
+	char text4[ADDR_TEXT_LEN] = "", text6[ADDR_TEXT_LEN] = "";
+
+	show_both("Outbound interface", c->sock.if4, c->sock.if6);
+	if (!addr_is_none(&c->sock.out4))
+		addr_text(&c->sock.out4, text4);
+	if (!addr_is_none(&c->sock.out6))
+		addr_text(&c->sock.out6, text6);
+	show_both("Outbound address", text4, text6);
+}
+
+static void show_mac(const struct conf *c)
+{
+	char text[MAC_TEXT_LEN];
+
+	log_info("MAC:");
+	log_info("    host: %s", mac_text(&c->lan.mac, text));
+	if (c->lan.v4)
+		show("NAT to host 127.0.0.1", &c->map.host_loopback[0]);
+	if (c->lan.v6)
+		show("NAT to host ::1", &c->map.host_loopback[1]);
+}
+
+static void show_dns(const struct lan *l, bool v4)
+{
+	const struct addr *list = v4 ? l->dns4 : l->dns6;
+	unsigned n = v4 ? l->dns4_n : l->dns6_n, i;
+	char text[ADDR_TEXT_LEN];
+
+	if (n)
+		log_info("DNS:");
+	for (i = 0; i < n; i++)
+		log_info("    %s", addr_text(&list[i], text));
+	if (l->search_n)
+		log_info("DNS search list:");
+	for (i = 0; i < l->search_n; i++)
+		log_info("    %s", l->search[i]);
+}
+
+static void show4(const struct lan *l)
+{
+	struct addr mask;
+
+	if (!l->v4)
+		return;
+	if (l->dhcp) {
+		mask = addr_v4(255, 255, 255, 255);
+		mask = addr_mask(&mask, l->prefix4);
+		log_info("DHCP:");
+		show("assign", &l->guest4);
+		show("mask", &mask);
+		show("router", &l->gw4);
+	}
+	show_dns(l, true);
+}
+
+static void show6(const struct lan *l)
+{
+	bool ndp = l->ndp && l->ra;
+
+	if (!l->v6)
+		return;
+	if (ndp || l->dhcpv6) {
+		log_info("%s:", !l->dhcpv6 ? "NDP" :
+				ndp	   ? "NDP/DHCPv6" :
+					     "DHCPv6");
+		show("assign", &l->guest6);
+		show("router", &l->gw6);
+		show("our link-local", &l->our_ll6);
+	}
+	show_dns(l, false);
+}
+
+static void show_rules(const char *title, const struct rules *t)
+{
+	char text[RULE_TEXT];
+	unsigned i;
+
+	if (t->n)
+		log_info("%s:", title);
+	for (i = 0; i < t->n; i++)
+		log_info("    %s", rule_text(&t->r[i], text));
+}
+
+static void show_hint(const struct conf *c)
+{
+	if (c->mode != MODE_PASST || !c->socket[0])
+		return;
+	log_info("You can start QEMU with:");
+	log_info("    -device virtio-net-pci,netdev=s -netdev stream,id=s,"
+		 "server=off,addr.type=unix,addr.path=%s", c->socket);
+}
+
+void conf_print(const struct conf *c, const struct template *t4,
+		const struct template *t6)
+{
+	if (log_max < LOG_INFORM)
+		return;
+	if (c->control[0])
+		log_info("Configuration socket: %s", c->control);
+	if (!c->splice_only) {
+		show_both("Template interface",
+			  c->lan.v4 && t4->ifindex ? t4->ifname : "",
+			  c->lan.v6 && t6->ifindex ? t6->ifname : "");
+		show_outbound(c);
+		if (c->mode == MODE_PASTA)
+			log_info("Namespace interface: %s", c->ns_ifname);
+		show_mac(c);
+		show4(&c->lan);
+		show6(&c->lan);
+	}
+	show_rules("Inbound forwarding rules (HOST)", &c->host);
+	show_rules("Outbound forwarding rules (SPLICE)", &c->ns);
+	show_hint(c);
+}
