@@ -45,20 +45,21 @@ int pcap_open(struct pcap *p, const char *path)
 		.snaplen = SNAPLEN,
 		.link = LINKTYPE_ETHERNET,
 	};
+	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+	ssize_t n;
 	int err;
 
-	p->fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	if (p->fd < 0) {
-		err = -errno;
-		p->fd = -1;
+	p->fd = -1;
+	if (fd < 0)
+		return -errno;
+	n = write(fd, &h, sizeof(h));
+	if (n != sizeof(h)) {
+		err = n < 0 ? -errno : -EIO;
+		close(fd);
 		return err;
 	}
-	if (write(p->fd, &h, sizeof(h)) == sizeof(h))
-		return 0;
-	err = -EIO;
-	close(p->fd);
-	p->fd = -1;
-	return err;
+	p->fd = fd;
+	return 0;
 }
 
 static void finish(struct record *r, const struct note *n)

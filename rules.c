@@ -222,15 +222,15 @@ static void put_range(char *buf, size_t size, unsigned first, unsigned last)
 
 const char *rule_text(const struct rule *r, char buf[RULE_TEXT])
 {
-	char listen[ADDR_TEXT_LEN] = "*", target[ADDR_TEXT_LEN + 1] = "";
-	char from[16], to[16];
+	char listen[ADDR_TEXT_LEN] = "*", text[ADDR_TEXT_LEN];
+	char from[16], to[16], target[ADDR_TEXT_LEN + 4] = "";
 
 	if (!(r->flags & RULE_DUAL))
 		addr_text(&r->listen, listen);
-	if (!addr_is_none(&r->target)) {
-		addr_text(&r->target, target);
-		strcat(target, ":");
-	}
+	addr_text(&r->target, text);
+	if (!addr_is_none(&r->target))
+		snprintf(target, sizeof(target),
+			 addr_is_v4(&r->target) ? "%s:" : "[%s]:", text);
 	put_range(from, sizeof(from), r->first, r->last);
 	put_range(to, sizeof(to), r->to, r->to + ports(r) - 1);
 	snprintf(buf, RULE_TEXT, "%s [%s]%s%.15s:%s  =>  %s%s %s%s%s",

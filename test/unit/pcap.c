@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: addr checksum iov log util */
+#include "pcap.h"
+#include "checksum.h"
+#include "log.h"
+
+#include <linux/virtio_net.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HEAD = 24, RECORD = 16 };
+
+static char path[64];
+static uint8_t file[4 * 70000];
+static size_t size;
+static struct pcap p;
+
+static int open_it(void **state)
+{
+	(void)state;
+	strcpy(path, "/tmp/unit-pcap-XXXXXX");
+	close(mkstemp(path));
+	return pcap_open(&p, path);
+}
+
+static int close_it(void **state)
+{
+	(void)state;
+	if (p.fd >= 0)
+		close(p.fd);
+	return unlink(path);
+}
+
+static void load(void)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n = read(fd, file, sizeof(file));
+
+	close(fd);
+	assert_true(n >= 0);
+	size = (size_t)n;
+}
+
+static uint32_t word(size_t at)
+{
+	uint32_t v;
+
+	memcpy(&v, file + at, sizeof(v));
+	return v;
+}
+
+static struct iovec all(void *b, size_t n)
+{
+	return (struct iovec){ b, n };
+}
+
+static void head(void **state)
+{
+	uint16_t version[2];
+
+	(void)state;
+	load();
+	assert_int_equal(size, HEAD);
+	assert_int_equal(word(0), 0xa1b2c3d4);
+	memcpy(version, file + 4, 4);
+	assert_int_equal(version[0], 2);
+	assert_int_equal(version[1], 4);
+	assert_int_equal(word(8), 0);
+	assert_int_equal(word(12), 0);
+	assert_int_equal(word(16), 65535);
+	assert_int_equal(word(20), 1);
+}
+
+static void mode_and_truncation(void **state)
+{
+	struct pcap q;
+	struct stat st;
+
+	(void)state;
+	unlink(path);
+	umask(0);
+	assert_int_equal(pcap_open(&q, path), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(fcntl(q.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	assert_int_equal(write(q.fd, "old", 3), 3);
+	close(q.fd);
+	assert_int_equal(pcap_open(&q, path), 0);
+	close(q.fd);
+	load();
+	assert_int_equal(size, HEAD);
+}
+
+static void refusal(void **state)
+{
+	struct pcap q = { .fd = 7 };
+	struct iovec iov = { path, 1 };
+
+	(void)state;
+	assert_int_equal(pcap_open(&q, "/no/such/file"), -ENOENT);
+	assert_int_equal(q.fd, -1);
+	pcap_frame(&q, &iov, 1, 1, NULL);
+	pcap_sync(&q);
+	assert_int_equal(pcap_open(&q, "/dev/full"), -ENOSPC);
+	assert_int_equal(q.fd, -1);
+}
+
+static void records(void **state)
+{
+	uint8_t b[100];
+	struct iovec iov[3] = { { b, 14 }, { b + 14, 6 }, { b + 20, 80 } };
+	struct timespec before, after;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(b); i++)
+		b[i] = (uint8_t)i;
+	clock_gettime(CLOCK_REALTIME, &before);
+	pcap_frame(&p, iov, 3, 60, NULL); /* less than the iovec holds */
+	clock_gettime(CLOCK_REALTIME, &after);
+	pcap_frame(&p, iov, 3, 100, NULL);
+	load();
+	assert_int_equal(size, HEAD + RECORD + 60 + RECORD + 100);
+	assert_in_range(word(HEAD), before.tv_sec, after.tv_sec);
+	assert_true(word(HEAD + 4) < 1000000);
+	if (before.tv_sec == after.tv_sec)
+		assert_in_range(word(HEAD + 4), before.tv_nsec / 1000,
+				after.tv_nsec / 1000);
+	assert_int_equal(word(HEAD + 8), 60);
+	assert_int_equal(word(HEAD + 12), 60);
+	assert_memory_equal(file + HEAD + RECORD, b, 60);
+	assert_int_equal(word(HEAD + RECORD + 60 + 8), 100);
+	assert_memory_equal(file + HEAD + RECORD + 60 + RECORD, b, 100);
+}
+
+static void longest(void **state)
+{
+	static uint8_t b[65536];
+	struct iovec iov = all(b, sizeof(b));
+
+	(void)state;
+	memset(b, 0x5a, sizeof(b));
+	pcap_frame(&p, &iov, 1, 65535, NULL);
+	pcap_frame(&p, &iov, 1, 65536, NULL);
+	load();
+	assert_int_equal(size, HEAD + 2 * (RECORD + 65535));
+	assert_int_equal(word(HEAD + 8), 65535);
+	assert_int_equal(word(HEAD + RECORD + 65535 + 8), 65535);
+	assert_int_equal(word(HEAD + RECORD + 65535 + 12), 65536);
+}
+
+enum { START = 34, BODY = 8 + 31 };
+
+/* Ethernet, IPv4, UDP: the checksum field holds the pseudo-header's sum */
+static void unfinished(uint8_t b[START + BODY], struct note *n)
+{
+	struct addr src = addr_v4(192, 0, 2, 1), dst = addr_v4(192, 0, 2, 2);
+	uint16_t seed = csum_fold(csum_pseudo(&src, &dst, 17, BODY));
+	unsigned i;
+
+	for (i = 0; i < START + BODY; i++)
+		b[i] = (uint8_t)(i * 7);
+	memcpy(b + START + 6, &seed, 2);
+	*n = (struct note){ .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			    .csum_start = START,
+			    .csum_offset = 6 };
+}
+
+static void finishes_the_copy(void **state)
+{
+	struct addr src = addr_v4(192, 0, 2, 1), dst = addr_v4(192, 0, 2, 2);
+	uint8_t b[START + BODY], was[START + BODY];
+	struct iovec iov[2] = { { b, 41 }, { b + 41, sizeof(b) - 41 } };
+	struct note n;
+
+	(void)state;
+	unfinished(b, &n);
+	memcpy(was, b, sizeof(b));
+	pcap_frame(&p, iov, 2, sizeof(b), &n);
+	assert_memory_equal(b, was, sizeof(b)); /* not in the frame itself */
+	load();
+	/* Whoever sums all of it with the pseudo-header gets all ones */
+	assert_int_equal(csum_fold(csum_add(csum_pseudo(&src, &dst, 17, BODY),
+					    file + HEAD + RECORD + START,
+					    BODY)),
+			 0xffff);
+}
+
+static void leaves_finished_ones(void **state)
+{
+	uint8_t b[START + BODY];
+	struct iovec iov = all(b, sizeof(b));
+	struct note n;
+
+	(void)state;
+	unfinished(b, &n);
+	n.flags = 0;
+	pcap_frame(&p, &iov, 1, sizeof(b), &n);
+	load();
+	assert_memory_equal(file + HEAD + RECORD, b, sizeof(b));
+}
+
+static void zero_sum(void **state)
+{
+	uint8_t b[64] = { [40] = 0xff, 0xff };
+	struct iovec iov = all(b, sizeof(b));
+	struct note n = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			  .csum_start = 34,
+			  .csum_offset = 6 };
+
+	(void)state;
+	pcap_frame(&p, &iov, 1, sizeof(b), &n);
+	load();
+	assert_memory_equal(file + HEAD + RECORD + 40, "\xff\xff", 2);
+}
+
+static void absurd_notes(void **state)
+{
+	static const struct note bad[] = {
+		{ .flags = 1, .csum_start = 65535, .csum_offset = 65535 },
+		{ .flags = 1, .csum_start = START, .csum_offset = BODY - 1 },
+		{ .flags = 1, .csum_start = START + BODY, .csum_offset = 0 },
+	};
+	uint8_t b[START + BODY];
+	struct iovec iov = all(b, sizeof(b));
+	struct note n;
+	unsigned i;
+
+	(void)state;
+	unfinished(b, &n);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		pcap_frame(&p, &iov, 1, sizeof(b), &bad[i]);
+	load();
+	assert_int_equal(size, HEAD + 3 * (RECORD + sizeof(b)));
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_memory_equal(file + HEAD + RECORD +
+					    i * (RECORD + sizeof(b)),
+				    b, sizeof(b));
+}
+
+static void full_disk(void **state)
+{
+	struct rlimit was, now;
+	uint8_t b[100] = { 0 };
+	struct iovec iov = all(b, sizeof(b));
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &was);
+	now = was;
+	now.rlim_cur = 60;
+	setrlimit(RLIMIT_FSIZE, &now);
+	log_stderr(false); /* the warning is not for the test's output */
+	pcap_frame(&p, &iov, 1, sizeof(b), NULL);
+	setrlimit(RLIMIT_FSIZE, &was);
+	assert_int_equal(p.fd, -1);
+	pcap_frame(&p, &iov, 1, sizeof(b), NULL);
+	pcap_sync(&p);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest t[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, open_it, close_it)
+		T(head),
+		T(mode_and_truncation),
+		T(refusal),
+		T(records),
+		T(longest),
+		T(finishes_the_copy),
+		T(leaves_finished_ones),
+		T(zero_sum),
+		T(absurd_notes),
+		T(full_disk),
+	};
+
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
