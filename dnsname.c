@@ -59,7 +59,7 @@ static bool same(const struct wr *w, size_t at, const uint8_t *wire)
 			at = ld_be16(p) & POINTER_REACH;
 			continue;
 		}
-		if (memcmp(p, wire, *p + 1U))
+		if (*p != *wire || memcmp(p + 1, wire + 1, *p))
 			return false;
 		if (!*p)
 			return true;

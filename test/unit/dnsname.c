@@ -169,6 +169,25 @@ static void unpacked(void **state)
 	assert_int_equal(at, w.len);
 }
 
+/* The last label of one is shorter than the first of the other */
+static void packed_longest(void **state)
+{
+	char name[254];
+
+	(void)state;
+	memset(name, 'a', 253);
+	name[63] = name[127] = name[191] = '.';
+	name[253] = 0;
+	assert_true(dnsname_pack(&w, name));
+	memset(name, 'b', 63);
+	assert_true(dnsname_pack(&w, name));
+	assert_int_equal(w.len, 255 + 64 + 2);
+	assert_memory_equal(room + 255 + 64, BYTES(0xc0, 64), 2);
+	memset(name + 192, 'b', 61);
+	assert_true(dnsname_pack(&w, name));
+	assert_int_equal(w.len, 255 + 66 + 255);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +196,7 @@ int main(void)
 		cmocka_unit_test_setup(no_room, setup),
 		cmocka_unit_test_setup(packed, setup),
 		cmocka_unit_test_setup(packed_whole, setup),
+		cmocka_unit_test_setup(packed_longest, setup),
 		cmocka_unit_test_setup(unpacked, setup),
 	};
 
