@@ -71,6 +71,7 @@ struct request {
 /* Options that could be sent; at[]: where each begins in buf, 0 if nowhere */
 struct stock {
 	struct wr w;
+	size_t due; /* bytes of those that no message may lack */
 	uint16_t at[256];
 	uint8_t buf[1024]; /* all at once take less */
 };
@@ -164,11 +165,18 @@ static uint8_t decide(const struct lan *lan, const struct request *r)
 	return 0;
 }
 
+static bool is_due(uint8_t code)
+{
+	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE;
+}
+
 static void stock_put(struct stock *s, uint8_t code, const void *value,
 		      size_t len)
 {
 	if (len > OPT_VALUE_MAX)
 		return;
+	if (is_due(code))
+		s->due += 2 + len;
 	s->at[code] = (uint16_t)s->w.len;
 	wr_u8(&s->w, code);
 	wr_u8(&s->w, (uint8_t)len);
@@ -239,6 +247,7 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 {
 	memset(s->at, 0, sizeof(s->at));
 	s->w = wr_init(s->buf, sizeof(s->buf));
+	s->due = 0;
 	wr_u8(&s->w, 0); /* so that no option is at 0 */
 
 	stock_put(s, OPT_TYPE, &type, 1);
@@ -268,7 +277,9 @@ static void move(struct wr *w, struct stock *s, uint8_t code)
 		return;
 	s->at[code] = 0;
 	n = p[1] + 2U;
-	if (w->len + n + 1 <= MESSAGE_MAX)
+	if (is_due(code))
+		s->due -= n;
+	if (w->len + n + s->due + 1 <= MESSAGE_MAX)
 		wr_bytes(w, p, n);
 }
 

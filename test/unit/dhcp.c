@@ -369,6 +369,21 @@ static void too_much(void **state)
 	assert_int_equal(out.body.len, 240 + 257 + 6 + 6 + sizeof(tail));
 }
 
+/* However much the client likes other options better */
+static void never_left_out(void **state)
+{
+	(void)state;
+	lan.dns4_n = LAN_DNS;
+	lan.gw4 = addr_v4(198, 51, 100, 1);
+	longest_name(lan.hostname, 'h');
+	REQUEST_WITH(TYPE(REQUEST), 55, 8, 12, 121, 6, 1, 3, 26, 51, 53, END);
+	assert_true(ask());
+	/* 255 + 16 + 14 + 6 = 291, and 15 are kept: no router, no MTU */
+	assert_int_equal(out.body.len, 240 + 291 + 15 + 1);
+	assert_memory_equal(out.body.buf + 240 + 291,
+			    BYTES(LEASE, TYPE(ACK), SERVER, END), 16);
+}
+
 /* 307 bytes of options and their end fit exactly, 308 do not */
 static void exact_fit(void **state)
 {
@@ -505,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup(renewing, start),
 		cmocka_unit_test_setup(inform, start),
 		cmocka_unit_test_setup(too_much, start),
+		cmocka_unit_test_setup(never_left_out, start),
 		cmocka_unit_test_setup(exact_fit, start),
 		cmocka_unit_test_setup(search_packed, start),
 		cmocka_unit_test_setup(silent, start),
