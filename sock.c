@@ -780,6 +780,8 @@ int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
 	if (fd < 0)
 		return fd;
 	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
+	/* On for ping sockets: one would get the replies of the other */
+	set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
 	if (bind_outbound(e, fd, to, id)) {
 		/* Somebody has this identifier: any will do */
 		err = bind_outbound(e, fd, to, 0);
