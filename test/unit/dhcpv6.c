@@ -113,6 +113,10 @@ static void solicit_any_address(void **state)
 	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
 	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
 	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID);
+	/* of two the first */
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, 0, 3, 0, 12, 0, 0, 0,
+			7, 0, 0, 0, 0, 0, 0, 0, 0));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
 }
 
 static void all_options(void **state)
@@ -310,6 +314,8 @@ static void truncated(void **state)
 			 0, 0, 0, 0, 0, 0, 0, 0, 0));
 	assert_false(
 		ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, 0, 4, 0, 3, 0, 0, 0));
+	assert_false(ASK(SOLICIT, XID, CLIENT_ID, 0, 3, 0, 32, 0, 0, 0, 7, 0, 0,
+			 0, 0, 0, 0, 0, 0, 0, 5, 0, 16, NET6(0x15)));
 	assert_false(ASK(SOLICIT, XID, CLIENT_ID, 0, 39, 0, 0));
 	assert_false(ASK(SOLICIT, XID, CLIENT_ID, 0, 99, 255, 255));
 }
