@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * passt - reads like a table of contents: parse, open, isolate, run
+ *
+ * All state of the process is one struct; each module gets pointers to what it
+ * uses.  Everything that can fail fails before the process goes to the
+ * background: whoever started us may take exit status 0 for "configured".
+ */
+#include "checksum.h"
+#include "conf.h"
+#include "guest.h"
+#include "isolation.h"
+#include "log.h"
+#include "netlink.h"
+#include "pasta.h"
+#include "stats.h"
+#include "tap_stream.h"
+#include "tap_tun.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct passt {
+	struct conf conf;
+	struct loop loop;
+	struct pcap pcap;
+	struct template t4, t6;
+	struct netlink nl, nl_ns;
+	struct pasta pasta;
+	struct neigh neigh;
+	struct seen seen;
+	struct flows flows;
+	struct fwd fwd;
+	struct chunks chunks;
+	struct tcp tcp;
+	struct udp udp;
+	struct icmp icmp;
+	struct guest guest;
+	struct stats stats;
+	struct tap *tap;
+	union {
+		struct tap_stream stream;
+		struct tap_tun tun;
+	};
+	int pid_fd, listen_fd, signal_fd, neigh_fd;
+	unsigned neigh_watch;
+};
+
+static struct passt the;
+
+static void must(int err, const char *what)
+{
+	if (err < 0)
+		die("%s: %s", what, strerror(-err));
+}
+
+/* --- open what needs our privileges -------------------------------------- */
+
+static void open_files(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	int err;
+
+	p->pcap.fd = p->pid_fd = p->listen_fd = -1;
+	if (c->log_file[0]) {
+		err = log_file(c->log_file, c->log_size, VERSION);
+		if (err)
+			die("Couldn't open log file %s: %s", c->log_file,
+			    strerror(-err));
+	} else if (!c->debug) {
+		log_open_syslog();
+	}
+	if (c->pid_file[0]) {
+		p->pid_fd = open(c->pid_file, O_CREAT | O_TRUNC | O_WRONLY |
+				 O_CLOEXEC, 0600);
+		if (p->pid_fd < 0)
+			die("Couldn't open PID file %s: %s", c->pid_file,
+			    strerror(errno));
+	}
+	if (c->pcap[0]) {
+		err = pcap_open(&p->pcap, c->pcap);
+		if (err)
+			log_err("Couldn't open capture file %s: %s", c->pcap,
+				strerror(-err));
+	}
+}
+
+static void bind_socket(struct passt *p)
+{
+	struct conf *c = &p->conf;
+
+	if (c->mode == MODE_PASTA || c->fd >= 0)
+		return;
+	p->listen_fd = tap_stream_bind(c->socket);
+	if (p->listen_fd == -EADDRINUSE)
+		die("Socket path %s already in use", c->socket);
+	if (p->listen_fd < 0)
+		die("Failed to bind UNIX domain socket %s: %s", c->socket,
+		    strerror(-p->listen_fd));
+	log_info("UNIX domain socket bound at %s", c->socket);
+}
+
+/* --- the host and the namespace ------------------------------------------- */
+
+static void find_templates(struct passt *p)
+{
+	struct conf *c = &p->conf;
+	const char *if4 = c->ifname[0] ? c->ifname : c->sock.if4;
+	const char *if6 = c->ifname[0] ? c->ifname : c->sock.if6;
+
+	if (c->ifname[0] && !nl_link_index(&p->nl, c->ifname))
+		die("Invalid interface name %s: %s", c->ifname,
+		    strerror(ENODEV));
+	if (c->splice_only)
+		return;
+	if (c->lan.v4)
+		must(nl_template(&p->nl, true, if4, &p->t4),
+		     "Failed to read IPv4 routes");
+	if (c->lan.v6)
+		must(nl_template(&p->nl, false, if6, &p->t6),
+		     "Failed to read IPv6 routes");
+}
+
+static void set_up_namespace(struct passt *p)
+{
+	struct conf *c = &p->conf;
+	unsigned index;
+	int err;
+
+	if (c->mode != MODE_PASTA)
+		return;
+	if (c->fd >= 0) {
+		must(tap_tun_adopt(&p->tun, c->fd), "Invalid tap descriptor");
+		return;
+	}
+	must(tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname),
+	     "Failed to set up tap device in namespace");
+	must(pasta_netlink(&p->pasta, &p->nl_ns),
+	     "Failed to open netlink socket in namespace");
+	index = nl_link_index(&p->nl_ns, c->ns_ifname);
+	if (c->ns_mac_set)
+		must(nl_link_set(&p->nl_ns, index, &c->ns_mac, 0, 0, false),
+		     "Failed to set MAC address of namespace interface");
+	must(nl_link_mac(&p->nl_ns, index, &p->seen.mac),
+	     "Failed to read MAC address of namespace interface");
+	if (c->config_net) {
+		err = nl_configure(&p->nl, &p->nl_ns, index, c, &p->t4, &p->t6,
+				   &c->lan);
+		must(err, "Failed to configure namespace interface");
+	}
+	p->tun.tap.caps.queue = nl_link_queue(&p->nl_ns, index);
+}
+
+/* --- neighbours ------------------------------------------------------------ */
+
+static void neighbour(void *owner, unsigned ifindex, const struct addr *a,
+		      const struct mac *mac)
+{
+	struct passt *p = owner;
+	struct addr shown;
+
+	if (ifindex != (addr_is_v4(a) ? p->t4.ifindex : p->t6.ifindex))
+		return;
+	if (fwd_guest_view(&p->fwd, a, &shown))
+		guest_neighbour(&p->guest, &shown, mac);
+}
+
+static void dump_neighbours(struct passt *p)
+{
+	if (p->t4.ifindex)
+		(void)nl_neigh_dump(&p->nl, true, neighbour, p);
+	if (p->t6.ifindex)
+		(void)nl_neigh_dump(&p->nl, false, neighbour, p);
+}
+
+static void neighbour_event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct passt *p = owner;
+
+	(void)ref;
+	(void)events;
+	if (nl_neigh_read(p->neigh_fd, neighbour, p) == -ENOBUFS)
+		dump_neighbours(p);
+}
+
+static void watch_neighbours(struct passt *p)
+{
+	const struct fwd_map *m = &p->conf.map;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		if (!addr_is_none(&m->host_loopback[i]))
+			neigh_set(&p->neigh, &m->host_loopback[i],
+				  &p->conf.lan.mac, true);
+		if (!addr_is_none(&m->guest_addr[i]))
+			neigh_set(&p->neigh, &m->guest_addr[i],
+				  &p->conf.lan.mac, true);
+	}
+	if (!p->t4.ifindex && !p->t6.ifindex)
+		return;
+	p->neigh_fd = nl_neigh_open();
+	if (p->neigh_fd < 0)
+		return;
+	must(loop_add(&p->loop, p->neigh_fd,
+		      loop_watch(&p->loop, neighbour_event, p), 0, EPOLLIN),
+	     "Failed to watch neighbours");
+	dump_neighbours(p);
+}
+
+/* --- the daemon ------------------------------------------------------------ */
+
+static void turn_end(void *owner)
+{
+	struct passt *p = owner;
+
+	guest_turn_end(&p->guest);
+	if (UNLIKELY(p->conf.stats_on))
+		stats_turn(&p->stats, &p->guest, p->loop.now_ms);
+}
+
+static void signal_event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct signalfd_siginfo si;
+	struct passt *p = owner;
+
+	(void)ref;
+	(void)events;
+	if (read(p->signal_fd, &si, sizeof(si)) == sizeof(si))
+		loop_quit(&p->loop, EXIT_SUCCESS);
+}
+
+static void watch_signals(struct passt *p)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p->signal_fd < 0)
+		die("Failed to watch signals: %s", strerror(errno));
+	must(loop_add(&p->loop, p->signal_fd,
+		      loop_watch(&p->loop, signal_event, p), 0, EPOLLIN),
+	     "Failed to watch signals");
+}
+
+static void start_modules(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	const struct lan *lan = &c->lan;
+
+	p->tap = c->mode == MODE_PASTA ? &p->tun.tap : &p->stream.tap;
+	if (c->mode != MODE_PASTA)
+		memset(&p->seen.mac, 0xff, sizeof(p->seen.mac));
+	p->seen.v4 = lan->guest4;
+	p->seen.v6 = lan->guest6;
+	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
+	must(fwd_init(&p->fwd, &p->loop, lan, &p->seen, &c->map, &c->sock),
+	     "Failed to map forwarding table");
+	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->neigh,
+		      &p->chunks), "Failed to start TCP");
+	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->neigh);
+	icmp_init(&p->icmp, &p->flows, p->tap, &p->fwd, &p->neigh);
+	guest_init(&p->guest, &p->loop, &p->flows, p->tap, lan, &p->seen,
+		   &p->neigh);
+	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->icmp);
+	p->loop.turn_end = turn_end;
+	p->loop.turn_owner = p;
+}
+
+static void start_transport(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	unsigned watch = p->guest.watch;
+
+	if (c->mode == MODE_PASTA) {
+		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch,
+				   p->tun.tap.caps.queue),
+		     "Failed to watch tap device");
+		return;
+	}
+	must(tap_stream_init(&p->stream, &p->loop, &p->pcap, watch,
+			     c->one_off || c->fd >= 0),
+	     "Failed to map frame buffers");
+	if (c->fd >= 0)
+		must(tap_stream_adopt(&p->stream, c->fd),
+		     "Invalid --fd descriptor");
+	else
+		must(tap_stream_listen(&p->stream, p->listen_fd),
+		     "Failed to watch UNIX domain socket");
+}
+
+int main(int argc, char **argv)
+{
+	struct passt *p = &the;
+	struct conf *c = &p->conf;
+	int fd = -1;
+
+	c->mode = conf_mode(argc, argv, &fd);
+	isolation_start(&fd);
+	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
+	csum_init();
+	signal(SIGPIPE, SIG_IGN);
+	must(loop_init(&p->loop), "Failed to create epoll instance");
+	sock_init(&c->sock);
+
+	conf_parse(c, argc, argv);
+	if (c->fd >= 0)
+		c->fd = fd;
+	open_files(p);
+	bind_socket(p);
+
+	isolation_user(c);
+	if (c->mode == MODE_PASTA && c->fd < 0)
+		pasta_open(&p->pasta, c);
+	must(nl_open(&p->nl), "Failed to open netlink socket");
+	find_templates(p);
+	conf_finish(c, &p->t4, &p->t6);
+	set_up_namespace(p);
+
+	start_modules(p);
+	if (fwd_listen(&p->fwd, &c->host))
+		die("Couldn't listen on requested ports");
+	watch_neighbours(p);
+	start_transport(p);
+	conf_print(c, &p->t4, &p->t6);
+
+	isolation_sandbox(c);
+	isolation_daemon(c, p->pid_fd);
+	watch_signals(p);
+	if (c->mode == MODE_PASTA && c->fd < 0) {
+		must(pasta_watch(&p->pasta, &p->loop, c),
+		     "Failed to watch namespace");
+		pasta_go(&p->pasta);
+	}
+	isolation_filter(c->mode);
+
+	while (loop_turn(&p->loop))
+		;
+	pcap_sync(&p->pcap);
+	log_sync();
+	return p->loop.status;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: iov util */
+#include "chunk.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+enum { QUEUES = 5, TWIN_MAX = 200000 };
+
+static struct chunks pool;
+
+/* The plain twin: one long array, bytes moved to the front */
+static struct twin {
+	uint8_t b[TWIN_MAX];
+	size_t len;
+} twin[QUEUES];
+
+static void same(const struct chunk_queue *q, const struct twin *t, size_t off)
+{
+	struct iovec iov[TWIN_MAX / CHUNK_BLOCK + 2];
+	unsigned n = chunk_iov(&pool, q, off, t->len, iov, ARRAY_SIZE(iov)), i;
+	size_t at = off;
+
+	assert_int_equal(q->len, t->len);
+	for (i = 0; i < n; i++) {
+		assert_true(at + iov[i].iov_len <= t->len);
+		assert_memory_equal(iov[i].iov_base, t->b + at,
+				    iov[i].iov_len);
+		at += iov[i].iov_len;
+	}
+	assert_int_equal(at, off < t->len ? t->len : off);
+}
+
+static void put(struct chunk_queue *q, struct twin *t)
+{
+	size_t len = (size_t)rand() % (TWIN_MAX - t->len + 1), i, split;
+	static uint8_t buf[TWIN_MAX + 1];
+	struct iovec iov[2];
+
+	split = len ? (size_t)rand() % len : 0;
+	iov[0] = (struct iovec){ buf, 1 + split };
+	iov[1] = (struct iovec){ buf + 1 + split, len - split };
+	for (i = 0; i < len; i++)
+		buf[1 + i] = (uint8_t)rand();
+	assert_int_equal(chunk_put(&pool, q, iov, 2, 1, len), len);
+	memcpy(t->b + t->len, buf + 1, len);
+	t->len += len;
+}
+
+static void drop(struct chunk_queue *q, struct twin *t)
+{
+	size_t n = rand() % 4 ? (size_t)rand() % (t->len + 1) : t->len;
+
+	chunk_drop(&pool, q, n);
+	memmove(t->b, t->b + n, t->len - n);
+	t->len -= n;
+}
+
+static void against_twin(void **state)
+{
+	struct chunk_queue q[QUEUES] = { 0 };
+	unsigned i, k;
+
+	(void)state;
+	srand(2);
+	for (i = 0; i < 3000; i++) {
+		k = (unsigned)rand() % QUEUES;
+		if (rand() % 2)
+			put(&q[k], &twin[k]);
+		else
+			drop(&q[k], &twin[k]);
+		same(&q[k], &twin[k],
+		     twin[k].len ? (size_t)rand() % twin[k].len : 0);
+	}
+	for (k = 0; k < QUEUES; k++)
+		chunk_drop(&pool, &q[k], q[k].len);
+	assert_int_equal(pool.used, 0);
+}
+
+static void pool_has_an_end(void **state)
+{
+	static uint8_t block[CHUNK_BLOCK];
+	struct iovec iov = { block, sizeof(block) };
+	struct chunk_queue a = { 0 }, b = { 0 };
+	unsigned i;
+
+	(void)state;
+	chunk_put(&pool, &b, &iov, 1, 0, 100);
+	for (i = 0; i < CHUNK_BLOCKS - 1; i++)
+		assert_int_equal(chunk_put(&pool, &a, &iov, 1, 0, CHUNK_BLOCK),
+				 CHUNK_BLOCK);
+	assert_int_equal(chunk_put(&pool, &a, &iov, 1, 0, 1), 0);
+	assert_int_equal(chunk_room(&pool, &a), 0);
+	assert_int_equal(chunk_room(&pool, &b), CHUNK_BLOCK - 100);
+	assert_int_equal(chunk_put(&pool, &b, &iov, 1, 0, CHUNK_BLOCK),
+			 CHUNK_BLOCK - 100);
+	chunk_drop(&pool, &a, a.len);
+	assert_int_equal(pool.used, 1);
+	chunk_drop(&pool, &b, b.len);
+	assert_int_equal(pool.used, 0);
+	assert_int_equal(pool.fresh, 0); /* given back */
+}
+
+static int start(void **state)
+{
+	(void)state;
+	return chunks_init(&pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(against_twin),
+		cmocka_unit_test(pool_has_an_end),
+	};
+
+	return cmocka_run_group_tests(tests, start, NULL);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: util log addr timer loop */
+#include "flow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { N = 3000, TCP = 6, UDP = 17 };
+
+static struct loop loop;
+static struct flows flows;
+static unsigned readied, expired;
+static struct flow *last;
+
+static enum run_verdict on_ready(void *owner, struct flow *f)
+{
+	assert_ptr_equal(owner, &loop);
+	readied++;
+	last = f;
+	return RUN_DONE;
+}
+
+static void on_expire(void *owner, struct flow *f)
+{
+	(void)owner;
+	expired++;
+	last = f;
+}
+
+static const struct flow_type type = { .name = "test", .ready = on_ready,
+				       .expire = on_expire };
+
+static struct side random_side(uint8_t pif)
+{
+	/* Few values, so that tuples share most fields */
+	return (struct side){
+		.ours = addr_v4(192, 0, 2, (uint8_t)(rand() % 3)),
+		.theirs = addr_v4(198, 51, 100, (uint8_t)(rand() % 5)),
+		.our_port = (uint16_t)(rand() % 20),
+		.their_port = (uint16_t)(rand() % 50),
+		.pif = pif,
+		.fd = -1,
+	};
+}
+
+static bool same(const struct side *a, const struct side *b)
+{
+	return addr_equal(&a->ours, &b->ours) &&
+	       addr_equal(&a->theirs, &b->theirs) &&
+	       a->our_port == b->our_port && a->their_port == b->their_port &&
+	       a->pif == b->pif;
+}
+
+/* The plain twin: look at every flow */
+static struct flow *slow_find(struct flow **all, uint8_t proto,
+			      const struct side *key)
+{
+	unsigned i, s;
+
+	for (i = 0; i < N; i++)
+		for (s = 0; all[i] && s < 2; s++)
+			if (all[i]->hashed & 1U << s &&
+			    flow_proto(all[i]) == proto &&
+			    same(&all[i]->side[s], key))
+				return all[i];
+	return NULL;
+}
+
+static void finds_what_was_entered(void **state)
+{
+	static struct flow *all[N];
+	unsigned round, i;
+
+	(void)state;
+	srand(3);
+	for (round = 0; round < 20000; round++) {
+		struct flow **f = &all[rand() % N];
+		struct side key = random_side(PIF_TAP);
+		uint8_t proto = rand() % 2 ? TCP : UDP;
+
+		if (*f) {
+			flow_free(&flows, *f);
+			*f = NULL;
+		} else {
+			bool taken = slow_find(all, proto, &key);
+
+			*f = flow_new(&flows, proto == TCP ? FLOW_TCP :
+							     FLOW_UDP);
+			(*f)->side[0] = key;
+			(*f)->side[1] = random_side(PIF_HOST);
+			assert_int_equal(flow_enter(&flows, *f, 0), !taken);
+			flow_enter(&flows, *f, 1);
+		}
+		key = random_side(rand() % 2 ? PIF_TAP : PIF_HOST);
+		assert_ptr_equal(flow_find(&flows, proto, &key, &i),
+				 slow_find(all, proto, &key));
+	}
+	for (i = 0; i < N; i++)
+		if (all[i])
+			flow_free(&flows, all[i]);
+	assert_int_equal(flows.count, 0);
+	for (i = 0; i < FLOW_HASH; i++)
+		assert_int_equal(flows.hash[i], 0);
+}
+
+static void table_has_an_end(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < FLOW_MAX; i++)
+		assert_non_null(flow_new(&flows, FLOW_TCP));
+	assert_null(flow_new(&flows, FLOW_TCP));
+	for (i = 0; i < FLOW_MAX; i++)
+		flow_free(&flows, &flows.flow[i]);
+	assert_int_equal(flows.count, 0);
+	assert_int_equal(flows.peak, FLOW_MAX);
+}
+
+static void event_reaches_its_flow_only(void **state)
+{
+	struct flow *f = flow_new(&flows, FLOW_TCP);
+	int sv[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	f->side[1].fd = sv[0];
+	assert_int_equal(flow_watch(&flows, f, 1), 0);
+	readied = 0;
+	loop_turn(&loop);
+	assert_int_equal(readied, 1);
+	assert_ptr_equal(last, f);
+	assert_int_equal(f->ready[1], READY_OUT);
+	assert_int_equal(f->ready[0], 0);
+
+	/* Another flow takes its place before the event is seen */
+	assert_int_equal(write(sv[1], "x", 1), 1);
+	flow_free(&flows, f);
+	assert_ptr_equal(flow_new(&flows, FLOW_TCP), f);
+	readied = 0;
+	loop_turn(&loop);
+	assert_int_equal(readied, 0);
+	assert_int_equal(f->ready[1], 0);
+	flow_free(&flows, f);
+	close(sv[0]);
+	close(sv[1]);
+}
+
+static void timer_reaches_its_flow(void **state)
+{
+	struct flow *f = flow_new(&flows, FLOW_TCP);
+
+	(void)state;
+	expired = 0;
+	flow_timer(&flows, f, loop.now_ms + 5);
+	while (!expired)
+		loop_turn(&loop);
+	assert_ptr_equal(last, f);
+	flow_timer(&flows, f, loop.now_ms + 5);
+	flow_free(&flows, f);
+	assert_null(f->timer.prev);
+}
+
+static void held_queue_keeps_its_order(void **state)
+{
+	(void)state;
+	struct flow *a = flow_new(&flows, FLOW_TCP);
+	struct flow *b = flow_new(&flows, FLOW_TCP);
+
+	flow_wake(&flows, a);
+	flow_wake(&flows, b);
+	flow_wake(&flows, a); /* once is enough */
+	flows.guest_q.held = true;
+	timer_set(&loop.timers, &a->timer, 1);
+	readied = 0;
+	loop_turn(&loop);
+	assert_int_equal(readied, 0);
+	runq_release(&flows.guest_q);
+	loop_turn(&loop);
+	assert_int_equal(readied, 2);
+	assert_ptr_equal(last, b);
+	flow_free(&flows, a);
+	flow_free(&flows, b);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	if (loop_init(&loop) || flows_init(&flows, &loop))
+		return -1;
+	flows_type(&flows, FLOW_TCP, &type, &loop);
+	flows_type(&flows, FLOW_UDP, &type, &loop);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_what_was_entered),
+		cmocka_unit_test(table_has_an_end),
+		cmocka_unit_test(event_reaches_its_flow_only),
+		cmocka_unit_test(timer_reaches_its_flow),
+		cmocka_unit_test(held_queue_keeps_its_order),
+	};
+
+	return cmocka_run_group_tests(tests, start, NULL);
+}
