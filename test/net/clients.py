@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients that Debian has no ready-made program for, on sockets of the lab."""
+
+import os
+import socket
+import struct
+import threading
+
+from lab import DEADLINE, DGRAM, STREAM, V6, until
+
+
+# Streams
+
+def read_all(s):
+    """Everything until the other side has shut down."""
+    chunks = []
+    while chunk := s.recv(1 << 18):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def reset(s):
+    """Close with a RST instead of a FIN."""
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+class Background(threading.Thread):
+    """f(*args) in a thread; result() waits and passes on its exception."""
+
+    def __init__(self, f, *args):
+        super().__init__(daemon=True)
+        self.f, self.args = f, args
+        self.value = self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            self.value = self.f(*self.args)
+        except BaseException as e:      # handed to result()
+            self.error = e
+
+    def result(self):
+        self.join(2 * DEADLINE)
+        assert not self.is_alive(), f"{self.f.__name__} hangs"
+        if self.error:
+            raise self.error
+        return self.value
+
+
+# DNS, RFC 1035
+
+A, TXT = 1, 16
+
+
+def query(name, kind):
+    """A DNS query, and its identifier."""
+    qname = b"".join(bytes([len(l)]) + l.encode() for l in name.split("."))
+    ident = os.urandom(2)
+    return (ident + struct.pack(">HHHHH", 0x0100, 1, 0, 0, 0) + qname +
+            b"\0" + struct.pack(">HH", kind, 1)), ident
+
+
+def answers(message, ident):
+    """The record data of the answers; None if the truncation bit is set."""
+    assert message[:2] == ident
+    flags, questions, count = struct.unpack(">HHH", message[2:8])
+    assert flags & 0x8000 and not flags & 0xf, hex(flags)
+    if flags & 0x0200:
+        return None
+    at = 12
+    for _ in range(questions):
+        at = skip_name(message, at) + 4
+    found = []
+    for _ in range(count):
+        at = skip_name(message, at)
+        length, = struct.unpack(">H", message[at + 8:at + 10])
+        found.append(message[at + 10:at + 10 + length])
+        at += 10 + length
+    return found
+
+
+def skip_name(message, at):
+    while message[at]:
+        if message[at] & 0xc0:
+            return at + 2
+        at += 1 + message[at]
+    return at + 1
+
+
+def ask_udp(ns, family, server, name, kind):
+    s = ns.connect(family, server, 53, DGRAM)
+    message, ident = query(name, kind)
+    s.send(message)
+    return answers(s.recv(65535), ident)
+
+
+def ask_tcp(ns, family, server, name, kind):
+    s = ns.connect(family, server, 53, STREAM)
+    message, ident = query(name, kind)
+    s.sendall(struct.pack(">H", len(message)) + message)
+    with s.makefile("rb") as f:
+        length, = struct.unpack(">H", f.read(2))
+        return answers(f.read(length), ident)
+
+
+# Router advertisement, RFC 4861 and 8106
+
+def solicit_router(ns, dev):
+    """Ask for a router advertisement; return what it says."""
+    s = ns.socket(V6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with ns.inside():
+        index = socket.if_nametoindex(dev)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
+    s.sendto(bytes([133, 0, 0, 0, 0, 0, 0, 0]), ("ff02::2", 0, 0, index))
+    while True:
+        message, control, _, source = s.recvmsg(65535, 256)
+        if message[0] == 134:
+            break
+    hops = [struct.unpack("i", d)[0] for _, kind, d in control
+            if kind == socket.IPV6_HOPLIMIT]
+    assert hops == [255]
+    ra = {"router": source[0].partition("%")[0], "hop limit": message[4],
+          "managed": bool(message[5] & 0x80),
+          "lifetime": struct.unpack(">H", message[6:8])[0]}
+    at = 16
+    while at < len(message):
+        kind, units = message[at], message[at + 1]
+        assert units, "an option of no length makes the advertisement invalid"
+        option(ra, kind, message[at:at + 8 * units])
+        at += 8 * units
+    assert at == len(message)
+    return ra
+
+
+def option(ra, kind, data):
+    if kind == 3:
+        ra["prefix"] = (f"{socket.inet_ntop(V6, data[16:32])}/{data[2]}")
+        ra["autonomous"] = bool(data[3] & 0x40)
+    elif kind == 5:
+        ra["mtu"], = struct.unpack(">I", data[4:8])
+    elif kind == 25:
+        ra["resolvers"] = [socket.inet_ntop(V6, data[i:i + 16])
+                           for i in range(8, len(data), 16)]
+    elif kind == 31:
+        ra["search"] = names(data[8:])
+
+
+def names(data):
+    """Domain names in wire form, without compression, zero padded."""
+    found, at = [], 0
+    while at < len(data) and data[at]:
+        labels = []
+        while data[at]:
+            labels.append(data[at + 1:at + 1 + data[at]].decode())
+            at += 1 + data[at]
+        at += 1
+        found.append(".".join(labels))
+    return found
+
+
+# DHCP by real clients
+
+SCRIPT = r"""#!/bin/sh
+# Called by dhclient and udhcpc: notes the lease, then applies it
+case "$reason$1" in
+PREINIT|deconfig)
+	ip link set dev "$interface" up ;;
+PREINIT6)
+	ip link set dev "$interface" up ;;
+BOUND|REBOOT|bound|BOUND6|REBOOT6)
+	a=${ip:-$new_ip_address} m=${mtu:-$new_interface_mtu}
+	r=${router:-$new_routers}
+	[ -z "$m" ] || ip link set dev "$interface" mtu "$m"
+	if [ -n "$a" ]; then
+		len=$mask
+		[ -n "$len" ] || len=$(busybox ipcalc -p "$a" \
+			"$new_subnet_mask" | cut -d= -f2)
+		ip addr add "$a/$len" dev "$interface"
+		[ -z "$r" ] || ip route add default via "$r" dev "$interface"
+	fi
+	[ -z "$new_ip6_address" ] ||
+		ip addr add "$new_ip6_address/$new_ip6_prefixlen" \
+			dev "$interface" nodad
+	set > "$LEASE.new"
+	mv "$LEASE.new" "$LEASE" ;;
+esac
+exit 0
+"""
+CONF = """
+request subnet-mask, routers, interface-mtu, domain-name-servers,
+	domain-search, host-name, dhcp6.name-servers, dhcp6.domain-search;
+timeout 25;
+"""
+
+
+class Lease(dict):
+    """The variables that a DHCP client hands to its script."""
+
+    def __init__(self, text):
+        for line in text.splitlines():
+            name, equals, value = line.partition("=")
+            if equals:
+                self[name] = value.strip("'\"")
+
+    def words(self, *names):
+        """The words of the first of @names that the client has set."""
+        for name in names:
+            if self.get(name):
+                return [w.rstrip(".") for w in self[name].split()]
+        return []
+
+
+def dhcp(lab, guest, client, dev="eth0"):
+    """Run dhclient, dhclient -6 or udhcpc until it has a lease."""
+
+    script, lease = lab.path("dhcp-script"), lab.path(f"lease-{guest.count}")
+    conf = lab.path("dhclient.conf")
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    conf.write_text(CONF)
+    environment = dict(os.environ, LEASE=str(lease))
+    if client.startswith("dhclient"):
+        argv = [*client.split(), "-1", "-d", "-cf", conf, "-sf", script,
+                "-lf", lab.path(f"leases-{guest.count}"), "-pf",
+                lab.path(f"dhclient-{guest.count}.pid"),
+                "-e", f"LEASE={lease}", dev]
+    else:
+        argv = ["busybox", "udhcpc", "-f", "-n", "-i", dev, "-s", script,
+                "-O", "mtu", "-O", "search"]
+    process = guest.spawn(*argv, env=environment)
+
+    def bound():
+        assert lease.exists() or process.popen.poll() is None, \
+            process.output()
+        return lease.exists()
+    until(bound, f"a lease for {client}")
+    return Lease(lease.read_text())

@@ -1,0 +1,542 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The network that the tests in this directory play in.
+
+     guest            host                    peer                    far
+    +-------+  tap   +--------+     veth     +--------+     veth     +-----+
+    |       |--------| passt  |--------------| router |--------------|     |
+    +-------+        +--------+              +--------+              +-----+
+                     198.51.100.2        .1 .10      203.0.113.1     .2
+                     2001:db8:1::2      ::1 ::10     2001:db8:2::1   ::2
+
+host, peer and far are network namespaces with unique names.  The daemon runs
+in host, whose default route is peer's first address; its second is for servers,
+because the first is what a guest knows the host's loopback by.  The guest is a namespace or a virtual
+machine behind the daemon.  Commands run in a namespace with run(), sh() and
+spawn(); socket() gives the test itself a socket that lives there, so that both
+ends of a conversation stand in one test.
+
+Nothing here sleeps for a fixed time: until() polls a condition, and a deadline
+turns a hang into a failure.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import ipaddress
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("PASST_DIR", ROOT)).resolve()
+PASST = str(BIN / "passt")
+PASTA = str(BIN / "pasta")
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+HOST = {V4: "198.51.100.2", V6: "2001:db8:1::2"}
+GATEWAY = {V4: "198.51.100.1", V6: "2001:db8:1::1"}
+PEER = {V4: "198.51.100.10", V6: "2001:db8:1::10"}
+FAR = {V4: "203.0.113.2", V6: "2001:db8:2::2"}
+# peer answers for these with ICMP "host unreachable" or "address unreachable"
+NOWHERE = {V4: "192.0.2.66", V6: "2001:db8:dead::66"}
+DNS = {V4: "192.0.2.53", V6: "2001:db8:53::53"}
+SEARCH = ["lab.example", "second.example"]
+UPLINK = "eth0"
+
+# An ordinary user, as most callers are; ROOT_USER where root is the point
+USER = ("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups")
+ROOT_USER = ()
+
+DEADLINE = 30
+MIB = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+def until(condition, what, seconds=DEADLINE):
+    """Poll @condition until it is true; return what it returned."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)        # the step of the poll, not what we wait for
+
+
+def literal(address):
+    """An address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
+
+
+def alive(pid):
+    """Is @pid running?  A zombie is not."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def children(pid):
+    """The direct children of @pid."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = entry.read_text()
+            if int(text.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def signal_pid(pid, number=signal.SIGKILL):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+class Process:
+    """A command in the background; what it prints goes to a file."""
+
+    def __init__(self, argv, log, **kw):
+        self.argv = [str(a) for a in argv]
+        self.log = pathlib.Path(log)
+        with open(self.log, "wb") as out:
+            self.popen = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, **kw)
+        self.pid = self.popen.pid
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def says(self, pattern, seconds=DEADLINE):
+        """Wait until the output matches @pattern; return the match."""
+        def look():
+            match = re.search(pattern, self.output(), re.M)
+            if not match and self.popen.poll() is not None:
+                match = re.search(pattern, self.output(), re.M)
+                assert match, (f"{self.argv} ended with "
+                               f"{self.popen.returncode} and never said "
+                               f"{pattern!r}:\n{self.output()}")
+            return match
+        try:
+            return until(look, f"{pattern!r}", seconds)
+        except AssertionError as e:
+            raise AssertionError(f"{e}, got:\n{self.output()}") from None
+
+    def exit(self, seconds=DEADLINE):
+        """Wait until it ends; return its exit status."""
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"{self.argv} did not end:\n{self.output()}") from None
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def kill(self):
+        if self.popen.poll() is None:
+            for pid in children(self.pid):
+                signal_pid(pid)
+            self.popen.kill()
+        self.popen.wait()
+
+
+class Namespace:
+    """Where commands are run: prefix + command."""
+
+    def __init__(self, prefix, netns, tmp):
+        self.prefix = [str(p) for p in prefix]
+        self.netns = str(netns)
+        self.tmp = pathlib.Path(tmp)
+        self.scope = contextlib.ExitStack()
+        self.count = 0
+
+    def run(self, *argv, check=True, seconds=120, **kw):
+        """Run to the end, return what it printed on stdout."""
+        argv = self.prefix + [str(a) for a in argv]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True,
+                              timeout=seconds, **kw)
+        if check and done.returncode:
+            raise AssertionError(f"{argv} ended with {done.returncode}:\n"
+                                 f"{done.stdout}{done.stderr}")
+        return done.stdout if check else done
+
+    def sh(self, script, **kw):
+        return self.run("sh", "-c", script, **kw)
+
+    def ok(self, *argv):
+        return self.run(*argv, check=False).returncode == 0
+
+    def spawn(self, *argv, **kw):
+        """Start in the background; ends with the test."""
+        self.count += 1
+        log = self.tmp / f"{id(self):x}-{self.count}.log"
+        process = Process(self.prefix + list(argv), log, **kw)
+        self.scope.callback(process.kill)
+        return process
+
+    @contextlib.contextmanager
+    def inside(self):
+        """Be in this network namespace, for the creation of a socket."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(self.netns, os.O_RDONLY)
+        try:
+            if _libc.setns(there, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), f"setns {self.netns}")
+            yield
+        finally:
+            assert _libc.setns(home, CLONE_NEWNET) == 0
+            os.close(home)
+            os.close(there)
+
+    def socket(self, family, kind=STREAM, proto=0):
+        """A socket of this namespace for the test; closed with the test."""
+        with self.inside():
+            s = socket.socket(family, kind, proto)
+        s.settimeout(DEADLINE)
+        self.scope.callback(s.close)
+        return s
+
+    def bind(self, family, kind=DGRAM, port=0, address=None):
+        s = self.socket(family, kind)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == V6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.bind((address or ("::" if family == V6 else "0.0.0.0"), port))
+        return s
+
+    def listen(self, family, port=0):
+        s = self.bind(family, STREAM, port)
+        s.listen(128)
+        return s
+
+    def connect(self, family, address, port, kind=STREAM):
+        s = self.socket(family, kind)
+        s.connect((address, port))
+        return s
+
+    def accept(self, listener):
+        s, _ = listener.accept()
+        s.settimeout(DEADLINE)
+        self.scope.callback(s.close)
+        return s
+
+    def ip(self, words, family=None):
+        flag = [] if family is None else ["-6" if family == V6 else "-4"]
+        return json.loads(self.run("ip", "-j", *flag, *words.split()) or "[]")
+
+    def addresses(self, family, dev=UPLINK, scope="global"):
+        """Addresses in use as ADDRESS/LENGTH, those in DAD left out."""
+        link = self.ip(f"addr show dev {dev} scope {scope}", family)
+        return sorted(f"{a['local']}/{a['prefixlen']}"
+                      for l in link for a in l.get("addr_info", [])
+                      if "local" in a and not a.get("tentative"))
+
+    def default_route(self, family):
+        routes = self.ip("route show default", family)
+        return [r.get("gateway") for r in routes]
+
+    def mtu(self, dev=UPLINK):
+        return self.ip(f"link show dev {dev}")[0]["mtu"]
+
+    def retransmissions(self):
+        """TCP segments this namespace has sent again, as nstat counts."""
+        text = self.run("nstat", "-asz", "TcpRetransSegs")
+        return int(re.search(r"TcpRetransSegs\s+(\d+)", text)[1])
+
+    def reachable(self, family, address=None):
+        flag = "-6" if family == V6 else "-4"
+        return self.ok("ping", flag, "-n", "-c1", "-W5",
+                       address or PEER[family])
+
+    def close(self):
+        self.scope.close()
+
+
+@contextlib.contextmanager
+def cubic_allowed():
+    """Let a namespace choose cubic, and take that back afterwards.
+
+    A kernel whose default is another algorithm lets no namespace but the first
+    choose cubic.  The lock is for test runs side by side.
+    """
+    allowed = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    with open("/tmp/passt-test.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = allowed.read_text()
+        try:
+            if "cubic" not in before.split():
+                allowed.write_text(before.strip() + " cubic")
+            yield
+        finally:
+            if allowed.read_text() != before:
+                allowed.write_text(before)
+
+
+def choose_cubic(*namespaces):
+    with cubic_allowed():
+        for ns in namespaces:
+            with ns.inside():
+                pathlib.Path("/proc/sys/net/ipv4/"
+                             "tcp_congestion_control").write_text("cubic")
+
+
+class Wires:
+    """The three namespaces and what joins them; made once for all tests."""
+
+    def __init__(self):
+        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
+        self.tmp.chmod(0o755)
+        self.id = self.tmp.name.rpartition("-")[2]
+        self.scope = contextlib.ExitStack()
+        self.scope.callback(shutil.rmtree, self.tmp, True)
+        try:
+            self.make()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        self.scope.close()
+
+    def name(self, suffix):
+        return f"pt-{self.id}-{suffix}"
+
+    def namespace(self, suffix):
+        """A new named network namespace with lo up; removed at the end."""
+        name = self.name(suffix)
+        run("ip", "netns", "add", name)
+        self.scope.callback(run, "ip", "netns", "del", name, check=False)
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        return name
+
+    def make(self):
+        host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
+        etc = pathlib.Path("/etc/netns") / host
+        etc.mkdir(parents=True)
+        self.resolv_conf = etc / "resolv.conf"
+        self.scope.callback(remove_etc, etc)
+        self.resolver(*PEER.values())
+
+        batch(host, "net.ipv6.conf.all.accept_dad=0",
+              "net.ipv6.conf.default.accept_dad=0",
+              "net.ipv4.ping_group_range=0 2147483647",
+              "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
+        for router in (peer, far):
+            batch(router, "net.ipv6.conf.all.accept_dad=0",
+                  "net.ipv6.conf.default.accept_dad=0",
+                  "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+                  "net.ipv4.icmp_ratelimit=0", "net.ipv6.icmp.ratelimit=0")
+
+        run("ip", "-n", host, "link", "add", UPLINK, "type", "veth",
+            "peer", "name", "eth0", "netns", peer)
+        run("ip", "-n", peer, "link", "add", "eth1", "type", "veth",
+            "peer", "name", "eth0", "netns", far)
+        script(host, f"""
+            link set {UPLINK} up
+            addr add {HOST[V4]}/24 dev {UPLINK}
+            addr add {HOST[V6]}/64 dev {UPLINK} nodad""")
+        script(peer, f"""
+            link set eth0 up
+            link set eth1 up
+            addr add {GATEWAY[V4]}/24 dev eth0
+            addr add {GATEWAY[V6]}/64 dev eth0 nodad
+            addr add {PEER[V4]}/24 dev eth0
+            addr add {PEER[V6]}/64 dev eth0 nodad
+            addr add 203.0.113.1/24 dev eth1
+            addr add 2001:db8:2::1/64 dev eth1 nodad
+            route add unreachable 192.0.2.0/24
+            -6 route add unreachable 2001:db8:dead::/48""")
+        script(far, f"""
+            link set eth0 up
+            addr add {FAR[V4]}/24 dev eth0
+            addr add {FAR[V6]}/64 dev eth0 nodad
+            route add default via 203.0.113.1
+            -6 route add default via 2001:db8:2::1""")
+        script(host, f"""
+            route add default via {GATEWAY[V4]}
+            -6 route add default via {GATEWAY[V6]}""")
+
+        self.host, self.peer, self.far = (
+            Namespace(["ip", "netns", "exec", n], f"/run/netns/{n}", self.tmp)
+            for n in (host, peer, far))
+        choose_cubic(self.host, self.peer, self.far)
+        for family in (V4, V6):
+            until(lambda: self.host.reachable(family, FAR[family]),
+                  "the way from host to far")
+
+    def resolver(self, *servers, search=SEARCH):
+        """What the daemon reads as /etc/resolv.conf."""
+        self.resolv_conf.write_text(
+            "".join(f"nameserver {s}\n" for s in servers) +
+            f"search {' '.join(search)}\n")
+
+    def payload(self, size):
+        """A file of @size random bytes, and its checksum."""
+        path = self.tmp / f"payload-{size}"
+        if not path.exists():
+            with open(path, "wb") as f:
+                for left in range(size, 0, -MIB):
+                    f.write(os.urandom(min(left, MIB)))
+            path.chmod(0o644)
+        digest = hashlib.sha256()
+        with open(path, "rb") as f:
+            while chunk := f.read(MIB):
+                digest.update(chunk)
+        return path, digest.hexdigest()
+
+
+def run(*argv, check=True):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=60)
+    if check and done.returncode:
+        raise AssertionError(f"{argv}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def batch(ns, *settings):
+    run("ip", "netns", "exec", ns, "sysctl", "-q", "-w", *settings)
+
+
+def script(ns, lines):
+    for line in lines.split("\n"):
+        if line.strip():
+            run("ip", "-n", ns, *line.split())
+
+
+def outer_root(pid, name):
+    """Who is 0 in the user namespace of @pid, as seen from here."""
+    text = pathlib.Path(f"/proc/{pid}/{name}").read_text()
+    for line in text.splitlines():
+        inner, outer, _ = map(int, line.split())
+        if inner == 0:
+            return outer
+    raise AssertionError(f"no root in the {name} of {pid}: {text!r}")
+
+
+def remove_etc(directory):
+    shutil.rmtree(directory, True)
+    with contextlib.suppress(OSError):
+        directory.parent.rmdir()
+
+
+class Guest(Namespace):
+    """A network namespace behind pasta."""
+
+    def __init__(self, lab, pid, process=None):
+        # Enter as the user who is root in there
+        uid, gid = (outer_root(pid, m) for m in ("uid_map", "gid_map"))
+        super().__init__(
+            ["setpriv", "--reuid", uid, "--regid", gid, "--clear-groups",
+             "nsenter", "-t", pid, "-U", "--preserve-credentials", "-n"],
+            f"/proc/{pid}/ns/net", lab.tmp)
+        self.pid = pid
+        self.process = process
+
+
+class Lab:
+    """One test's view: the namespaces, and what it starts in them."""
+
+    def __init__(self, wires):
+        self.wires = wires
+        self.scope = contextlib.ExitStack()
+        self.tmp = pathlib.Path(tempfile.mkdtemp(dir=wires.tmp))
+        self.tmp.chmod(0o777)
+        self.scope.callback(shutil.rmtree, self.tmp, True)
+        self.scope.callback(wires.resolver, *PEER.values())
+        self.host, self.peer, self.far = (
+            self.keep(Namespace(n.prefix, n.netns, self.tmp))
+            for n in (wires.host, wires.peer, wires.far))
+        self.serial = 0
+
+    def keep(self, ns):
+        self.scope.callback(ns.close)
+        return ns
+
+    def close(self):
+        self.scope.close()
+
+    def path(self, name):
+        return self.tmp / name
+
+    def payload(self, size):
+        return self.wires.payload(size)
+
+    def resolver(self, *servers):
+        self.wires.resolver(*servers)
+
+    # Daemons
+
+    def pasta(self, *options, user=USER):
+        """Start pasta with a command that stays; return its namespace."""
+        process = self.host.spawn(*user, PASTA, *options, "--", "sh", "-c",
+                                  "echo ready; exec sleep infinity")
+        process.says("^ready$")
+        home = os.readlink(f"/proc/{process.pid}/ns/net")
+
+        def inner():
+            for pid in children(process.pid):
+                with contextlib.suppress(OSError):
+                    if os.readlink(f"/proc/{pid}/ns/net") != home:
+                        return pid
+        pid = until(inner, "the namespace of the command")
+        self.scope.callback(signal_pid, pid)
+        guest = self.keep(Guest(self, pid, process))
+        choose_cubic(guest)
+        return guest
+
+    def daemon(self, *argv, user=USER):
+        """Run a program that puts itself in the background; return its PID."""
+        pidfile = self.path(f"pid-{self.serial}")
+        self.serial += 1
+        argv = list(argv)
+        argv[1:1] = ["--pid", pidfile]
+        self.host.run(*user, *argv)
+        pid = int(pidfile.read_text())
+        self.scope.callback(signal_pid, pid)
+        return pid
+
+    def netns(self):
+        """A named network namespace that no daemon serves yet."""
+        self.serial += 1
+        name = self.wires.name(f"g{self.serial}")
+        run("ip", "netns", "add", name)
+        self.scope.callback(run, "ip", "netns", "del", name, check=False)
+        return name
+
+    def named(self, name):
+        return self.keep(Namespace(["ip", "netns", "exec", name],
+                                   f"/run/netns/{name}", self.tmp))
+
+    # Servers
+
+    def serve(self, where, port, directory):
+        """An HTTP server in @where that also takes PUT; see httpd.py."""
+        server = where.spawn(sys.executable,
+                             pathlib.Path(__file__).with_name("httpd.py"),
+                             port, directory)
+        server.says("^ready$")
+        return server
+
+
+def url(family, host, port, path):
+    return f"http://{literal(host[family])}:{port}/{path}"
+
+
+def prefix_of(address):
+    return ipaddress.ip_interface(address).network

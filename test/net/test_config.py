@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest is told about its network: address, route, resolver, MTU."""
+
+import pytest
+
+from clients import dhcp, solicit_router
+from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
+                 prefix_of, until)
+
+TELL = ("--dhcp-dns", "--dhcp-search")
+
+
+def test_config_net(lab, family):
+    """All is there before the command runs, and no DAD is pending."""
+    out = lab.host.run(
+        *USER, PASTA, "--config-net", "--", "sh", "-c",
+        "ip -o addr show scope global; ip route; ip -6 route; ip -o link")
+    assert f" {HOST[family]}/{24 if family == V4 else 64} " in out
+    assert f"default via {GATEWAY[family]} dev {UPLINK}" in out
+    assert f"{UPLINK}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 65520" in out
+    assert "tentative" not in out
+
+
+def test_config_net_copies_the_host(lab, family):
+    guest = lab.pasta("--config-net")
+    assert guest.addresses(family) == lab.host.addresses(family)
+    assert guest.default_route(family) == lab.host.default_route(family)
+    assert guest.reachable(family)
+
+
+@pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65520])
+def test_config_net_mtu(lab, mtu):
+    assert lab.pasta("--config-net", "--mtu", mtu).mtu() == mtu
+
+
+def test_config_net_given_values(lab):
+    """Options win over what the host has."""
+    guest = lab.pasta("--config-net", "-a", "10.9.8.7", "-n", "24",
+                      "-g", "10.9.8.1", "-a", "2001:db8:9::7",
+                      "-g", "fe80::1", "-I", "net7",
+                      "--ns-mac-addr", "02:00:00:00:00:07")
+    assert guest.addresses(V4, "net7") == ["10.9.8.7/24"]
+    assert guest.addresses(V6, "net7") == ["2001:db8:9::7/64"]
+    assert guest.default_route(V4) == ["10.9.8.1"]
+    assert guest.default_route(V6) == ["fe80::1"]
+    link, = guest.ip("link show dev net7")
+    assert link["address"] == "02:00:00:00:00:07"
+    assert guest.reachable(V4) and guest.reachable(V6)
+
+
+@pytest.mark.parametrize("only", [V4, V6], ids=["-4", "-6"])
+def test_config_net_one_family(lab, only):
+    guest = lab.pasta("--config-net", "-4" if only == V4 else "-6")
+    other = V6 if only == V4 else V4
+    assert guest.addresses(only) == lab.host.addresses(only)
+    assert guest.addresses(other) == []
+    assert guest.reachable(only)
+
+
+@pytest.mark.parametrize("client", ["dhclient", "udhcpc"])
+@pytest.mark.parametrize("config_net", [False, True],
+                         ids=["bare", "config-net"])
+def test_dhcp(lab, client, config_net):
+    """A real client learns everything, with and without --config-net."""
+    guest = lab.pasta(*["--config-net"] * config_net, *TELL)
+    if config_net:
+        guest.run("ip", "-4", "addr", "flush", "dev", UPLINK)
+    lease = dhcp(lab, guest, client)
+    assert lease.words("ip", "new_ip_address") == [HOST[V4]]
+    assert lease.words("router", "new_routers") == [GATEWAY[V4]]
+    assert lease.words("dns", "new_domain_name_servers") == [PEER[V4]]
+    assert lease.words("mtu", "new_interface_mtu") == ["65520"]
+    assert lease.words("search", "new_domain_search") == SEARCH
+    assert lease.words("subnet", "new_subnet_mask") == ["255.255.255.0"]
+    assert guest.addresses(V4) == [f"{HOST[V4]}/24"]
+    assert guest.default_route(V4) == [GATEWAY[V4]]
+    assert guest.mtu() == 65520
+    assert guest.reachable(V4)
+
+
+@pytest.mark.parametrize("mtu", [1280, 1500])
+def test_dhcp_mtu(lab, mtu):
+    guest = lab.pasta("--mtu", mtu)
+    dhcp(lab, guest, "udhcpc")
+    assert guest.mtu() == mtu
+
+
+def test_dhcp_is_silent_about_dns_by_default(lab):
+    """pasta passes resolvers and search list only when told to."""
+    lease = dhcp(lab, lab.pasta(), "udhcpc")
+    assert lease.words("dns") == [] and lease.words("search") == []
+
+
+# Debian's 2023 release has no -H
+def test_dhcp_hostname(lab):
+    lease = dhcp(lab, lab.pasta("-H", "seven"), "udhcpc")
+    assert lease.words("hostname") == ["seven"]
+
+
+def test_dhcp_given_resolver(lab):
+    lease = dhcp(lab, lab.pasta("-D", "192.0.2.7", *TELL), "udhcpc")
+    assert lease.words("dns") == ["192.0.2.7"]
+
+
+def test_slaac(lab):
+    """The kernel makes itself an address from the advertised prefix."""
+    guest = lab.pasta("--mtu", "1400")
+    guest.run("ip", "link", "set", UPLINK, "up")
+    address, = until(lambda: guest.addresses(V6), "an address by SLAAC")
+    assert prefix_of(address) == prefix_of(f"{HOST[V6]}/64")
+    gateway, = until(lambda: guest.default_route(V6), "a default route")
+    assert gateway.startswith("fe80::")
+    mtu = guest.run("cat", f"/proc/sys/net/ipv6/conf/{UPLINK}/mtu")
+    assert mtu.strip() == "1400"
+    assert guest.reachable(V6)
+
+
+def up(guest):
+    """Wait for the link-local address: a client of IPv6 speaks from it."""
+    guest.run("ip", "link", "set", UPLINK, "up")
+    until(lambda: guest.addresses(V6, scope="link"), "a link-local address")
+
+
+def test_router_advertisement(lab):
+    guest = lab.pasta("--mtu", "1400", *TELL)
+    up(guest)
+    ra = solicit_router(guest, UPLINK)
+    assert prefix_of(ra["prefix"]) == prefix_of(f"{HOST[V6]}/64")
+    assert ra["autonomous"] and ra["managed"] and ra["lifetime"] > 0
+    assert ra["hop limit"] == 255 and ra["mtu"] == 1400
+    assert ra["resolvers"] == [PEER[V6]]
+    assert ra["search"] == SEARCH
+
+
+# Debian's 2023 release spoils the search list of its second answer
+def test_dhcpv6(lab):
+    guest = lab.pasta(*TELL)
+    up(guest)
+    lease = dhcp(lab, guest, "dhclient -6")
+    assert lease.words("new_ip6_address") == [HOST[V6]]
+    assert lease.words("new_dhcp6_name_servers") == [PEER[V6]]
+    assert lease.words("new_dhcp6_domain_search") == SEARCH
+    assert f"{HOST[V6]}/{lease['new_ip6_prefixlen']}" in guest.addresses(V6)
+    until(lambda: guest.default_route(V6), "a default route by SLAAC")
+    assert guest.reachable(V6)
+
+
+@pytest.mark.parametrize("option", ["--no-dhcp", "--no-dhcpv6", "--no-ra"])
+def test_switched_off(lab, option):
+    """One service is off, the others still answer."""
+    guest = lab.pasta(option, *TELL)
+    up(guest)
+    if option != "--no-ra":
+        assert solicit_router(guest, UPLINK)["mtu"] == 65520
+    if option != "--no-dhcp":
+        assert dhcp(lab, guest, "udhcpc")
+    if option != "--no-dhcpv6":
+        assert dhcp(lab, guest, "dhclient -6")
+    if option == "--no-dhcp":
+        # -n: udhcpc gives up after two tries
+        assert not guest.ok("busybox", "udhcpc", "-n", "-q", "-f", "-t", "2",
+                            "-T", "1", "-i", UPLINK, "-s", "/bin/true")
+    if option == "--no-ra":
+        assert guest.default_route(V6) == []
