@@ -958,11 +958,11 @@ static void summary(void **state)
 		"Template interface: eth0 (IPv4), eth1 (IPv6)\n",
 		"MAC:\n    host: 9a:55:9a:55:9a:55\n",
 		"    NAT to host 127.0.0.1: 192.0.2.1\n",
-		"DHCP:\n    assign: 192.0.2.15\n    mask: 255.255.240.0\n"
-		"    router: 192.0.2.1\nDNS:\n    1.1.1.1\n"
-		"DNS search list:\n    a.example\n",
-		"NDP/DHCPv6:\n    assign: 2001:db8::15\n    router: fe80::1\n"
-		"    our link-local: fe80::1\nDNS:\n    fd00::53\n",
+		("DHCP:\n    assign: 192.0.2.15\n    mask: 255.255.240.0\n"
+		 "    router: 192.0.2.1\nDNS:\n    1.1.1.1\n"
+		 "DNS search list:\n    a.example\n"),
+		("NDP/DHCPv6:\n    assign: 2001:db8::15\n    router: fe80::1\n"
+		 "    our link-local: fe80::1\nDNS:\n    fd00::53\n"),
 		"Inbound forwarding rules (HOST):\n    TCP ",
 		",addr.path=/tmp/passt_1.socket\n",
 	};
