@@ -33,7 +33,8 @@ SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check unit lint clean install uninstall
+.PHONY: all run check check-fast check-net unit sim fuzz lint clean install \
+	uninstall deps sanitized
 all: passt pasta
 
 passt: $(B)/passt
@@ -52,6 +53,90 @@ $(B):
 
 lint: $(OBJ)
 	NM="$(NM)" test/lint $(B)
+
+# --- run ----------------------------------------------------------------------
+
+# A shell in a namespace that has the network, or what CMD says
+run: all
+ifdef CMD
+	./pasta --config-net -- /bin/sh -c '$(subst ','\'',$(CMD))'
+else
+	./pasta --config-net
+endif
+
+# --- tests --------------------------------------------------------------------
+
+# What the tests need, installed if it is missing and we may
+deps:
+	test/deps
+
+UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
+FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
+SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_S  ?= 5
+
+# The modules that a test names in its second line, besides its own
+linked = $(sort $(filter $(SRC),$(1).c $(patsubst %,%.c,$(shell \
+	sed -n '2s,^/\* unit:\(.*\)\*/,\1,p' $(2)))))
+
+define unit_rule
+$(B)/unit/$(1): test/unit/$(1).c $$(patsubst %.c,$(B)/%.o,$$(call linked,$(1),test/unit/$(1).c)) | $(B)/unit
+	$$(CC) $$(ALL_CFLAGS) -I. -Itest/unit -o $$@ $$^ $$(LDFLAGS) -lcmocka
+endef
+$(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
+
+define fuzz_rule
+build/fuzz/$(1): test/fuzz/$(1).c $$(call linked,$(1),test/fuzz/$(1).c) | build/fuzz
+	clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -I. -DVERSION='"fuzz"' -o $$@ $$^
+endef
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+
+$(B)/unit build/fuzz:
+	mkdir -p $@
+
+unit: $(UNITS:%=$(B)/unit/%)
+	@for t in $(sort $^); do $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; \
+		tail -n 1 $$t.log | sed "s,^,$$(basename $$t): ,"; done
+
+# A short run of each fuzzer from the saved corpus; FUZZ_S seconds each
+fuzz: $(FUZZERS:%=build/fuzz/%)
+	@for t in $(FUZZERS); do mkdir -p build/fuzz/corpus/$$t; \
+		echo "fuzz $$t"; \
+		build/fuzz/$$t -max_total_time=$(FUZZ_S) -print_final_stats=0 \
+			-verbosity=0 -close_fd_mask=1 build/fuzz/corpus/$$t \
+			$$(ls -d test/fuzz/corpus/$$t 2>/dev/null) || exit 1; done
+
+include test/sim/sim.mk
+
+# Everything that needs no namespace: seconds
+check-fast: all lint unit sim
+
+sanitized:
+	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
+
+check-net: all
+	/usr/bin/python3 -m pytest -q test/net
+
+check: deps
+	$(MAKE) check-fast
+	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
+	$(MAKE) fuzz
+	$(MAKE) check-net
+
+# --- packaging ----------------------------------------------------------------
+
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(docdir)
+	install -m 755 passt $(DESTDIR)$(bindir)/passt
+	ln -sf passt $(DESTDIR)$(bindir)/pasta
+	install -m 644 doc/passt.1 $(DESTDIR)$(mandir)/man1/passt.1
+	ln -sf passt.1 $(DESTDIR)$(mandir)/man1/pasta.1
+	install -m 644 README.md doc/*.md LICENSES/*.txt $(DESTDIR)$(docdir)
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/passt $(DESTDIR)$(bindir)/pasta
+	rm -f $(DESTDIR)$(mandir)/man1/passt.1 $(DESTDIR)$(mandir)/man1/pasta.1
+	rm -rf $(DESTDIR)$(docdir)
 
 -include $(wildcard $(B)/*.d)
 
