@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The toy kernel's clock, epoll and descriptors.
+ *
+ * loop.c runs unchanged: the linker sends its epoll and clock calls here.
+ * epoll_wait() runs the simulation's events until a descriptor is ready or the
+ * timeout is over, and moves the clock.  Readiness follows Linux: a wake-up
+ * puts a descriptor on the ready list if its key matches the mask, and what is
+ * reported is what poll() says when the list is read.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct sim sim;
+
+static struct event {
+	uint64_t at, no;
+	event_fn *fn;
+	void *arg;
+} *heap;
+static unsigned events, heap_max;
+static uint64_t event_no;
+static struct toy *toys[TOY_MAX];
+static unsigned toys_end;
+
+void sim_reset(uint64_t seed)
+{
+	sim.seed = seed;
+	sim.state = seed * 0x9e3779b97f4a7c15ULL + 1;
+	sim.now = 1000 * SEC;
+	sim.horizon = sim.now;
+	sim.progress = sim.last_progress = 0;
+	sim.idle = sim.turns = sim.slots_out = 0;
+	sim.max_turns = 10 * 1000 * 1000;
+	events = 0;
+	event_no = 0;
+	memset(toys, 0, sizeof(toys));
+	toys_end = 0;
+}
+
+void sim_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fprintf(stderr, "%s%s", sim.name ? sim.name : "sim",
+		sim.line ? ":" : ": ");
+	if (sim.line)
+		fprintf(stderr, "%u: ", sim.line);
+	fprintf(stderr, "at %.6f s: ", (double)sim.now / 1e9 - 1000);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	if (sim.catch)
+		longjmp(sim.stop, 1);
+	fflush(NULL);
+	_exit(1);
+}
+
+void trace(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!sim.verbose)
+		return;
+	printf("%12.6f ", (double)sim.now / 1e9 - 1000);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	putchar('\n');
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014) */
+uint64_t rnd(void)
+{
+	uint64_t z = sim.state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+uint64_t rnd_to(uint64_t n)
+{
+	return n ? rnd() % n : 0;
+}
+
+uint64_t rnd_in(uint64_t lo, uint64_t hi)
+{
+	return lo + rnd_to(hi - lo + 1);
+}
+
+bool chance(unsigned per_mille)
+{
+	return per_mille && rnd_to(1000) < per_mille;
+}
+
+/* --- events --------------------------------------------------------------- */
+
+static bool before(const struct event *a, const struct event *b)
+{
+	return a->at < b->at || (a->at == b->at && a->no < b->no);
+}
+
+void sim_after(uint64_t ns, event_fn *fn, void *arg)
+{
+	struct event e = { sim.now + ns, event_no++, fn, arg };
+	unsigned i = events++;
+
+	if (events > heap_max) {
+		heap_max = heap_max ? 2 * heap_max : 256;
+		heap = realloc(heap, heap_max * sizeof(*heap));
+	}
+	for (; i && before(&e, &heap[(i - 1) / 2]); i = (i - 1) / 2)
+		heap[i] = heap[(i - 1) / 2];
+	heap[i] = e;
+}
+
+static struct event pop(void)
+{
+	struct event top = heap[0], e = heap[--events];
+	unsigned i = 0, c;
+
+	while ((c = 2 * i + 1) < events) {
+		if (c + 1 < events && before(&heap[c + 1], &heap[c]))
+			c++;
+		if (!before(&heap[c], &e))
+			break;
+		heap[i] = heap[c];
+		i = c;
+	}
+	heap[i] = e;
+	return top;
+}
+
+void sim_events(void)
+{
+	while (events && heap[0].at <= sim.now) {
+		struct event e = pop();
+
+		sim.progress++;
+		e.fn(e.arg);
+	}
+}
+
+/* --- descriptors ---------------------------------------------------------- */
+
+void toy_open(struct toy *t, uint32_t (*poll)(struct toy *t))
+{
+	unsigned i;
+
+	for (i = 0; i < TOY_MAX && toys[i]; i++)
+		;
+	if (i == TOY_MAX)
+		sim_fail("out of toy descriptors");
+	if (i >= toys_end)
+		toys_end = i + 1;
+	toys[i] = t;
+	t->fd = TOY_FD + (int)i;
+	t->poll = poll;
+	t->watched = t->armed = false;
+	sim.progress++;
+}
+
+void toy_close(struct toy *t)
+{
+	toys[t->fd - TOY_FD] = NULL;
+	t->fd = -1;
+	t->watched = t->armed = false;
+	sim.progress++;
+}
+
+struct toy *toy_get(int fd)
+{
+	if (fd < TOY_FD || fd >= TOY_FD + TOY_MAX || !toys[fd - TOY_FD])
+		sim_fail("descriptor %d is not open", fd);
+	return toys[fd - TOY_FD];
+}
+
+unsigned toy_count(void)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < toys_end; i++)
+		n += !!toys[i];
+	return n;
+}
+
+void toy_wake(struct toy *t, uint32_t key)
+{
+	if (t->watched && (!key || (key & t->mask)))
+		t->armed = true;
+}
+
+/* --- what the linker puts in the kernel's place --------------------------- */
+
+int __wrap_epoll_create1(int flags)
+{
+	(void)flags;
+	return TOY_FD - 1;
+}
+
+int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+	struct toy *t = toy_get(fd);
+
+	(void)epfd;
+	if ((op == EPOLL_CTL_ADD) == t->watched) {
+		errno = op == EPOLL_CTL_ADD ? EEXIST : ENOENT;
+		return -1;
+	}
+	sim.progress++;
+	t->watched = op != EPOLL_CTL_DEL;
+	t->armed = false;
+	if (!t->watched)
+		return 0;
+	t->mask = ev->events | EPOLLERR | EPOLLHUP;
+	t->data = ev->data.u64;
+	t->armed = t->poll(t) & t->mask;
+	return 0;
+}
+
+static int collect(struct epoll_event *ev, int max)
+{
+	static unsigned start;
+	unsigned i;
+	int n = 0;
+
+	start++;
+	for (i = 0; i < toys_end && n < max; i++) {
+		struct toy *t = toys[(start + i) % toys_end];
+		uint32_t now;
+
+		if (!t || !t->armed)
+			continue;
+		t->armed = false;
+		now = t->poll(t) & t->mask;
+		if (!now)
+			continue;
+		t->armed = !(t->mask & EPOLLET);
+		ev[n].events = now;
+		ev[n++].data.u64 = t->data;
+		if (sim.verbose)
+			trace("  event fd %d:%s%s%s%s%s", t->fd,
+			      now & EPOLLIN ? " IN" : "",
+			      now & EPOLLOUT ? " OUT" : "",
+			      now & EPOLLRDHUP ? " RDHUP" : "",
+			      now & EPOLLHUP ? " HUP" : "",
+			      now & EPOLLERR ? " ERR" : "");
+	}
+	return n;
+}
+
+/* A turn that has work, does none and would do the same again is a spin */
+static void watch_turns(int timeout)
+{
+	if (sim.slots_out)
+		sim_fail("%u slots kept over the end of a turn", sim.slots_out);
+	if (++sim.turns > sim.max_turns)
+		sim_fail("%u turns: too many", sim.turns);
+	if (!timeout && sim.progress == sim.last_progress)
+		sim.idle++;
+	else
+		sim.idle = 0;
+	if (sim.idle > 100)
+		sim_fail("spin: %u turns that changed nothing", sim.idle);
+	sim.last_progress = sim.progress;
+}
+
+int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
+{
+	uint64_t until = sim.horizon;
+	int n;
+
+	(void)epfd;
+	watch_turns(timeout);
+	sim.now += 2 * US; /* a turn takes time */
+	if (timeout >= 0)
+		until = MIN(until, sim.now + (uint64_t)timeout * MS);
+	for (;;) {
+		sim_events();
+		n = collect(ev, max);
+		if (n)
+			return n;
+		if (!events || heap[0].at > until)
+			break;
+		sim.now = heap[0].at;
+	}
+	sim.now = MAX(sim.now, until);
+	return 0;
+}
+
+int __wrap_clock_gettime(int clock, struct timespec *ts)
+{
+	(void)clock;
+	ts->tv_sec = (time_t)(sim.now / SEC);
+	ts->tv_nsec = (long)(sim.now % SEC);
+	return 0;
+}
+
+bool __wrap_util_random(void *buf, size_t n)
+{
+	uint8_t *p = buf;
+
+	while (n--)
+		*p++ = (uint8_t)rnd();
+	return true;
+}

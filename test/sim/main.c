@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sim - run scenarios from seeds, or scripts
+ *
+ *   sim --seeds N [--from M]   each in a process of its own
+ *   sim --seed N [-v] [-x]     one, with a trace
+ *   sim [-v] --script FILE...  scripts
+ */
+#include "log.h"
+#include "sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CPU_SECONDS = 20 };
+
+/* LeakSanitizer has nothing to say about processes that end like ours */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+
+static int usage(void)
+{
+	fputs("usage: sim --seeds N [--from M] | --seed N [-v] [-x] | "
+	      "[-v] --script FILE...\n", stderr);
+	return 2;
+}
+
+/* In a child, so that a crash or a hang fails one of them only */
+static bool alone(void (*fn)(const void *arg), const void *arg,
+		  const char *name)
+{
+	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS };
+	int status = 0;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		setrlimit(RLIMIT_CPU, &cpu);
+		fn(arg);
+		fflush(NULL);
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return false;
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "%s: ended by signal %d%s\n", name,
+			WTERMSIG(status),
+			WTERMSIG(status) == SIGKILL ||
+			WTERMSIG(status) == SIGXCPU ? " (a hang)" : "");
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static void seed_in_child(const void *arg)
+{
+	run_seed(*(const uint64_t *)arg);
+}
+
+static void script_in_child(const void *arg)
+{
+	run_script(arg);
+}
+
+static int many_seeds(uint64_t from, uint64_t n, const char *self)
+{
+	uint64_t seed, bad = 0;
+	char name[40];
+
+	for (seed = from; seed < from + n; seed++) {
+		snprintf(name, sizeof(name), "seed %llu",
+			 (unsigned long long)seed);
+		sim.name = name;
+		if (!alone(seed_in_child, &seed, name)) {
+			bad++;
+			printf("failed: %s --seed %llu -v\n", self,
+			       (unsigned long long)seed);
+		}
+	}
+	printf("%llu seeds, %llu failed\n", (unsigned long long)n,
+	       (unsigned long long)bad);
+	return bad ? 1 : 0;
+}
+
+static int many_scripts(int n, char **path)
+{
+	int i, bad = 0;
+
+	for (i = 0; i < n; i++)
+		bad += !alone(script_in_child, path[i], path[i]);
+	printf("%d scripts, %d failed\n", n, bad);
+	return bad ? 1 : 0;
+}
+
+static bool is(const char *a, const char *b)
+{
+	return !strcmp(a, b);
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t from = 1, n = 0, seed = 0;
+	bool one = false;
+	int i;
+
+	log_init("sim");
+	log_level(LOG_ERROR);
+	for (i = 1; i < argc; i++) {
+		const char *arg = argv[i];
+
+		if (is(arg, "-v") || is(arg, "-x")) {
+			sim.verbose = true;
+			sim.dump |= is(arg, "-x");
+			log_level(LOG_TRACE);
+		} else if (is(arg, "--seeds") && ++i < argc) {
+			n = strtoull(argv[i], NULL, 0);
+		} else if (is(arg, "--from") && ++i < argc) {
+			from = strtoull(argv[i], NULL, 0);
+		} else if (is(arg, "--seed") && ++i < argc) {
+			seed = strtoull(argv[i], NULL, 0);
+			one = true;
+		} else if (is(arg, "--script")) {
+			return many_scripts(argc - i - 1, argv + i + 1);
+		} else {
+			return usage();
+		}
+	}
+	if (one) {
+		sim.name = "seed";
+		run_seed(seed);
+		return 0;
+	}
+	return n ? many_seeds(from, n, argv[0]) : usage();
+}

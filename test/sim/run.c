@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Scenarios from seeds: connections, datagrams, weather, and what must hold.
+ *
+ * Everything comes out of the seed.  A scenario is over when every flow, timer
+ * and descriptor is gone; then each plan is compared with what became of it.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6 };
+
+struct uflow {
+	unsigned no, total, sent, back;
+	bool v6, inbound, seen[64];
+	uint16_t gport, fport;
+	size_t size[64];
+	uint64_t gap;
+	bool burst;
+};
+
+static struct plan plans[PLANS];
+static struct uflow uflows[UFLOWS];
+static unsigned nplans, nuflows, started;
+
+struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
+{
+	unsigned i;
+
+	for (i = 0; i < nplans; i++)
+		if (plans[i].guest_opens == guest_opens &&
+		    plans[i].fport == fport &&
+		    (guest_opens || plans[i].gport == gport))
+			return &plans[i];
+	return NULL;
+}
+
+/* --- the far application -------------------------------------------------- */
+
+static void far_step(void *arg);
+
+static void far_later(struct plan *p)
+{
+	if (p->far_step_due || p->far_done)
+		return;
+	p->far_step_due = true;
+	sim_after(p->rtt / 2 + rnd_in(US, p->pause[1] + US), far_step, p);
+}
+
+static void far_kick(struct sock *s)
+{
+	if (s->app)
+		far_later(s->app);
+}
+
+static void attach(struct plan *p, struct sock *s)
+{
+	p->s = s;
+	s->app = p;
+	s->key[0] = 2 * p->no;
+	s->key[1] = 2 * p->no + 1;
+	s->tx_cap = p->tx_cap;
+	s->rx_cap = p->rx_cap;
+	s->refuse = p->refuse;
+}
+
+static void answer(void *arg)
+{
+	struct plan *p = arg;
+
+	if (p->ending == END_REFUSED)
+		far_refused(p->s, ECONNREFUSED);
+	else if (p->ending == END_TIMEOUT)
+		far_refused(p->s, ETIMEDOUT);
+	else
+		far_connected(p->s);
+	p->far_up = p->s->state == S_UP;
+	p->far_done = !p->far_up;
+	far_later(p);
+}
+
+static int connecting(struct sock *s)
+{
+	struct plan *p = plan_find(true, s->peer_port, 0);
+
+	if (!p)
+		sim_fail("connect to port %u: nobody's", s->peer_port);
+	if (p->s && !p->s->orphan)
+		sim_fail("connection %u: a second connect", p->no);
+	attach(p, s);
+	if (p->ending == END_UNREACHABLE) {
+		p->far_done = true;
+		return -ENETUNREACH;
+	}
+	if (p->sync_connect && p->ending != END_REFUSED &&
+	    p->ending != END_TIMEOUT) {
+		p->far_up = true;
+		far_later(p);
+		return 0;
+	}
+	sim_after(p->ending == END_TIMEOUT ? 127 * SEC : p->rtt, answer, p);
+	return -EINPROGRESS;
+}
+
+static void far_finish(struct plan *p)
+{
+	p->far_done = true;
+	trace("  far %u: %s", p->no, p->far_rst ? "reset" : "closed");
+}
+
+static void far_aborts(struct plan *p)
+{
+	trace("  far %u: aborts", p->no);
+	p->aborted = true;
+	far_reset(p->s, 0);
+	far_finish(p);
+}
+
+static void far_reads(struct plan *p)
+{
+	p->got[0] += far_read(p->s, rnd_in(1, p->chunk[1]));
+	if (far_eof(p->s) && !p->far_got_eof) {
+		p->far_got_eof = true;
+		trace("  far %u: end of file", p->no);
+	}
+}
+
+static void far_writes(struct plan *p)
+{
+	size_t n = MIN(p->chunk[1], p->bytes[1] - p->sent[1]);
+
+	p->sent[1] += far_write(p->s, n);
+	if (p->sent[1] < p->bytes[1] || p->far_fin_sent ||
+	    (p->waits[1] && !p->far_got_eof))
+		return;
+	p->far_fin_sent = true;
+	if (p->ending == END_FAR_CLOSE) {
+		far_close(p->s);
+		far_finish(p);
+	} else {
+		far_fin(p->s);
+	}
+}
+
+static void far_step(void *arg)
+{
+	struct plan *p = arg;
+	struct sock *s = p->s;
+
+	p->far_step_due = false;
+	if (p->far_done || s->state == S_CONNECTING || s->state == S_NEW)
+		return;
+	if (s->rst_tx) {
+		p->far_rst = true;
+		far_finish(p);
+		return;
+	}
+	if (p->ending == END_FAR_RST &&
+	    p->got[0] + p->sent[1] >= p->abort_at) {
+		far_aborts(p);
+		return;
+	}
+	far_reads(p);
+	far_writes(p);
+	if (p->far_done)
+		return;
+	if (p->far_got_eof && p->far_fin_sent) {
+		/* Its kernel still has to hear that our bytes were read */
+		if (s->orphan || s->rx == s->rx_read)
+			far_finish(p);
+		return;
+	}
+	if (s->tx > s->tx_seen ||
+	    (p->sent[1] < p->bytes[1] && s->rx - s->rx_read < s->rx_cap))
+		far_later(p);
+}
+
+/* --- UDP: echo at both ends ----------------------------------------------- */
+
+static void udp_fill(const struct uflow *u, uint8_t *p, unsigned i)
+{
+	size_t k;
+
+	for (k = 0; k < u->size[i]; k++)
+		p[k] = pattern(100 + u->no, i + k);
+	if (u->size[i] >= 2) {
+		p[0] = (uint8_t)u->no;
+		p[1] = (uint8_t)i;
+	}
+}
+
+static void udp_judge(struct uflow *u, const uint8_t *p, size_t len,
+		      const char *where)
+{
+	static uint8_t want[65536];
+	unsigned i = len >= 2 ? p[1] : 0;
+
+	if (len < 2) /* too short to have a name */
+		return;
+	if (i >= u->total || len != u->size[i])
+		sim_fail("UDP %u %s: datagram of %zu bytes", u->no, where, len);
+	udp_fill(u, want, i);
+	if (memcmp(want, p, len))
+		sim_fail("UDP %u %s: datagram %u has wrong bytes", u->no,
+			 where, i);
+	if (world.tap.w.dup)
+		u->seen[i] = false;
+}
+
+static void udp_back(struct uflow *u, const uint8_t *p, size_t len)
+{
+	udp_judge(u, p, len, "back");
+	if (len >= 2 && u->seen[p[1]])
+		sim_fail("UDP %u: datagram %u came twice", u->no, p[1]);
+	if (len >= 2)
+		u->seen[p[1]] = true;
+	u->back++;
+}
+
+static struct uflow *uflow_find(bool inbound, uint16_t gport, uint16_t fport)
+{
+	unsigned i;
+
+	for (i = 0; i < nuflows; i++)
+		if (uflows[i].inbound == inbound && uflows[i].fport == fport &&
+		    uflows[i].gport == gport)
+			return &uflows[i];
+	sim_fail("datagram between ports %u and %u: nobody's", gport, fport);
+}
+
+struct echo {
+	struct uflow *u;
+	struct addr to;
+	uint16_t port;
+	size_t len;
+	uint8_t data[];
+};
+
+static void echo(void *arg)
+{
+	struct echo *e = arg;
+
+	far_datagram(&far_addr[e->u->v6], e->u->fport, &e->to, e->port,
+		     e->data, e->len);
+	free(e);
+}
+
+/* The product sent a datagram to the far end */
+static void far_gets(struct sock *s, const uint8_t *p, size_t len,
+		     const struct addr *to, uint16_t port)
+{
+	struct uflow *u;
+	struct echo *e;
+
+	if (port >= ECHO_PORT) {
+		u = uflow_find(false, s->local_port, port);
+		udp_judge(u, p, len, "there");
+		e = malloc(sizeof(*e) + len + 1);
+		*e = (struct echo){ u, s->local, s->local_port, len };
+		memcpy(e->data, p, len);
+		sim_after(rnd_in(100 * US, 2 * MS), echo, e);
+		return;
+	}
+	if (!addr_equal(to, &far_addr[!addr_is_v4(to)]))
+		sim_fail("datagram to a stranger");
+	udp_back(uflow_find(true, s->local_port, port), p, len);
+}
+
+void guest_udp(const struct seg *s)
+{
+	struct seg r = { .src = s->dst, .dst = s->src, .proto = IPPROTO_UDP,
+			 .sport = s->dport, .dport = s->sport,
+			 .data = s->data, .len = s->len };
+	bool v6 = !addr_is_v4(&s->src);
+	struct uflow *u;
+
+	if (!addr_equal(&s->src, &far_addr[v6]) ||
+	    !addr_equal(&s->dst, &guest_addr[v6]))
+		sim_fail("datagram to the guest has foreign addresses");
+	if (s->sport >= ECHO_PORT) {
+		udp_back(uflow_find(false, s->dport, s->sport), s->data,
+			 s->len);
+		return;
+	}
+	u = uflow_find(true, s->dport, s->sport);
+	udp_judge(u, s->data, s->len, "there");
+	guest_send(&r);
+}
+
+static void udp_send(void *arg)
+{
+	struct uflow *u = arg;
+	static uint8_t buf[65536];
+	unsigned n = u->burst ? u->total : 1;
+
+	for (; n && u->sent < u->total; n--, u->sent++) {
+		struct seg s = { .src = guest_addr[u->v6],
+				 .dst = far_addr[u->v6], .proto = IPPROTO_UDP,
+				 .sport = u->gport, .dport = u->fport,
+				 .data = buf, .len = u->size[u->sent] };
+		struct addr us = addr_v4(198, 51, 100, 1);
+
+		udp_fill(u, buf, u->sent);
+		if (u->v6)
+			addr_parse("2001:db8:51::1", &us);
+		if (!u->inbound)
+			guest_send(&s);
+		else if (!far_datagram(&far_addr[u->v6], u->fport, &us,
+				       u->gport, buf, s.len))
+			sim_fail("no socket for a datagram to %u", u->gport);
+	}
+	if (u->sent < u->total)
+		sim_after(u->gap, udp_send, u);
+}
+
+static const struct far_ops run_far = { connecting, far_kick, far_gets };
+
+/* --- out of the seed ------------------------------------------------------ */
+
+static uint32_t some_bytes(void)
+{
+	switch (rnd_to(6)) {
+	case 0: return 0;
+	case 1: return (uint32_t)rnd_in(1, 10);
+	case 2: return (uint32_t)rnd_in(1, 3000);
+	case 3: return (uint32_t)rnd_in(1, 300 * 1000);
+	default: return (uint32_t)rnd_in(1, 60 * 1000);
+	}
+}
+
+static void make_weather(void)
+{
+	struct link_weather *w = &world.tap.w;
+	struct toy_tap *t = &world.tap;
+
+	w->delay = rnd_in(5, 500) * US;
+	w->clean = chance(300);
+	if (!w->clean) {
+		w->loss[0] = chance(600) ? (unsigned)rnd_to(101) : 0;
+		w->loss[1] = chance(600) ? (unsigned)rnd_to(101) : 0;
+		w->dup = chance(300) ? (unsigned)rnd_to(100) : 0;
+		w->reorder = chance(400) ? (unsigned)rnd_to(300) : 0;
+		w->jitter = rnd_in(10, 5000) * US;
+		w->stuff = chance(400) ? (unsigned)rnd_to(100) : 0;
+	}
+	t->tap.caps.tso = t->tap.caps.tso_in = chance(500);
+	t->tap.caps.uso = t->tap.caps.tso && chance(700);
+	t->tap.caps.queue = (unsigned)rnd_in(2, 200);
+	t->pieces = (unsigned)rnd_in(1, 40);
+	t->tso_room = chance(700) ? 65000 : rnd_in(1, 65000);
+	t->lend = (unsigned)rnd_in(1, 64);
+	t->drain = rnd_in(1, 50) * US;
+	world.lan.mtu = chance(500) ? 1500 : chance(300) ? 9000 : MTU_DEFAULT;
+	world.env.peek_off4 = chance(700);
+	world.env.peek_off6 = chance(700);
+	world.env.inherits = chance(500);
+	world.env.gso = chance(500);
+	world.env.gro = chance(500);
+}
+
+static int some_mss(bool v6)
+{
+	int most = (int)world.lan.mtu - (v6 ? 60 : 40);
+
+	switch (rnd_to(8)) {
+	case 0: return -1;
+	case 1: return (int)rnd_to(4);
+	case 2: return (int)rnd_in(4, 536);
+	case 3: return most;
+	default: return 1460;
+	}
+}
+
+static enum ending some_ending(bool guest_opens, bool alone)
+{
+	static const enum ending out[] = {
+		END_GUEST_RST, END_FAR_RST, END_FAR_CLOSE, END_GUEST_GONE,
+		END_REFUSED, END_UNREACHABLE, END_TIMEOUT, END_NO_SOCKET,
+	}, in[] = {
+		END_GUEST_RST, END_FAR_RST, END_FAR_CLOSE, END_GUEST_GONE,
+		END_GUEST_REFUSES, END_GUEST_SILENT,
+	};
+
+	if (chance(600))
+		return END_CLEAN;
+	return guest_opens ? out[rnd_to(alone ? 8 : 7)] : in[rnd_to(6)];
+}
+
+static void some_side(struct plan *p, unsigned side)
+{
+	p->chunk[side] = chance(300) ? rnd_in(1, 2000) :
+				       rnd_in(1000, 200 * 1000);
+	p->pause[side] = chance(200) ? rnd_to(50 * MS) :
+			 chance(500) ? rnd_to(500 * US) : 0;
+	/* A byte at a time for minutes teaches nothing new */
+	p->chunk[side] = MAX(p->chunk[side], p->bytes[side] / 500);
+}
+
+static void make_plan(struct plan *p, unsigned no)
+{
+	unsigned i;
+
+	*p = (struct plan){ .no = no };
+	p->v6 = chance(400);
+	p->guest_opens = chance(600);
+	p->ending = some_ending(p->guest_opens, nplans == 1);
+	for (i = 0; i < 2; i++)
+		p->bytes[i] = some_bytes();
+	for (i = 0; i < 2; i++)
+		some_side(p, i);
+	p->abort_at = (uint32_t)rnd_to((p->bytes[0] + p->bytes[1]) / 2 + 1);
+	if (p->ending == END_CLEAN && chance(600))
+		p->waits[rnd_to(2)] = true;
+	p->start = rnd_to(chance(500) ? 1 : 2 * SEC);
+	p->gport = p->guest_opens ? (uint16_t)(40000 + no) :
+				    (uint16_t)(FORWARD_FIRST + no);
+	p->fport = (uint16_t)(5000 + no);
+	p->mss = some_mss(p->v6);
+	p->ws = chance(300) ? -1 : (int)rnd_to(15);
+	p->rcv_cap = chance(300) ? rnd_in(600, 8000) :
+				   rnd_in(8000, 200 * 1000);
+	if (p->ws > 0) /* a smaller one could never be told */
+		p->rcv_cap = MAX(p->rcv_cap, (size_t)4 << p->ws);
+	p->delack = chance(500) ? 40 : 0;
+	p->ack_every = (unsigned)rnd_in(1, 4);
+	p->keeps_order = chance(500);
+	p->third_data = chance(300);
+	p->nagle = chance(500);
+	p->probe_byte = chance(500);
+	p->fin_with_data = chance(500);
+	p->big = world.tap.tap.caps.tso && chance(600);
+	p->pressure = chance(200) && p->rcv_cap > 20000 ? 30 : 0;
+	p->iss = chance(300) ? 0xffffffff - (uint32_t)rnd_to(70000) :
+			       (uint32_t)rnd();
+	p->tx_cap = chance(300) ? rnd_in(2000, 10000) :
+				  rnd_in(10000, 400 * 1000);
+	p->rx_cap = chance(300) ? rnd_in(2000, 10000) :
+				  rnd_in(10000, 400 * 1000);
+	p->refuse = chance(300) ? (unsigned)rnd_to(300) : 0;
+	p->rtt = chance(500) ? rnd_to(200 * US) : rnd_to(50 * MS);
+	p->sync_connect = chance(200);
+}
+
+static void make_uflow(struct uflow *u, unsigned no)
+{
+	size_t most = (size_t)lan_mtu(&world.lan) - 48, size = rnd_to(most + 1);
+	unsigned i;
+
+	*u = (struct uflow){ .no = no, .v6 = chance(400),
+			     .inbound = chance(500), .burst = chance(400) };
+	u->total = (unsigned)rnd_in(1, 60);
+	for (i = 0; i < u->total; i++)
+		u->size[i] = chance(600) ? size : rnd_to(most + 1);
+	u->gap = chance(800) ? rnd_to(50 * MS) : rnd_to(20 * SEC);
+	u->gport = u->inbound ? (uint16_t)(FORWARD_FIRST + no) :
+				(uint16_t)(41000 + no);
+	u->fport = u->inbound ? (uint16_t)(6000 + no) :
+				(uint16_t)(ECHO_PORT + no);
+}
+
+static void start(void *arg)
+{
+	struct plan *p = arg;
+	struct addr us = addr_v4(198, 51, 100, 1);
+	struct sock *s;
+
+	started++;
+	if (p->guest_opens) {
+		if (p->ending == END_NO_SOCKET) {
+			toy_net.open_fails = 1000;
+			p->far_done = true;
+		}
+		guest_open(p);
+		return;
+	}
+	if (p->v6)
+		addr_parse("2001:db8:51::1", &us);
+	s = far_connect(&far_addr[p->v6], p->fport, &us, p->gport);
+	if (!s)
+		sim_fail("nobody listens on port %u", p->gport);
+	attach(p, s);
+	p->far_up = true;
+	far_later(p);
+}
+
+/* --- what must hold ------------------------------------------------------- */
+
+#define must(p, cond)                                                          \
+	do {                                                                   \
+		if (!(cond))                                                   \
+			sim_fail("connection %u (%s): not %s", (p)->no,        \
+				 ending_name[(p)->ending], #cond);             \
+	} while (0)
+
+static const char *const ending_name[ENDINGS] = {
+	[END_CLEAN] = "clean", [END_GUEST_RST] = "guest aborts",
+	[END_FAR_RST] = "far aborts", [END_FAR_CLOSE] = "far closes early",
+	[END_REFUSED] = "refused", [END_UNREACHABLE] = "unreachable",
+	[END_TIMEOUT] = "connect times out", [END_NO_SOCKET] = "no socket",
+	[END_GUEST_REFUSES] = "guest refuses",
+	[END_GUEST_SILENT] = "guest is silent", [END_GUEST_GONE] = "guest gone",
+};
+
+static void judge_clean(const struct plan *p)
+{
+	must(p, p->guest_up);
+	must(p, p->got[0] == p->bytes[0]);
+	must(p, p->got[1] == p->bytes[1]);
+	must(p, p->guest_eof);
+	must(p, p->far_got_eof);
+	must(p, !p->guest_rst);
+	must(p, !p->far_rst);
+	must(p, p->guest_done);
+	must(p, p->far_done);
+	if (!world.tap.w.clean || p->pressure)
+		return;
+	must(p, !p->rexmit);
+	must(p, !p->dup_data);
+}
+
+static void judge_plan(const struct plan *p)
+{
+	switch (p->ending) {
+	case END_CLEAN:
+		judge_clean(p);
+		break;
+	case END_GUEST_RST:
+		must(p, !p->aborted || p->far_rst || p->far_got_eof);
+		must(p, p->guest_done && p->far_done);
+		break;
+	case END_FAR_RST:
+		must(p, !p->aborted || p->guest_rst);
+		must(p, p->guest_done && p->far_done);
+		break;
+	case END_FAR_CLOSE:
+		must(p, p->guest_rst || p->guest_eof);
+		must(p, p->guest_done);
+		break;
+	case END_REFUSED:
+	case END_UNREACHABLE:
+		must(p, (p->guest_rst || p->guest_icmp) && !p->guest_up);
+		break;
+	case END_TIMEOUT:
+	case END_NO_SOCKET:
+		must(p, !p->guest_up && p->guest_done);
+		break;
+	case END_GUEST_REFUSES:
+	case END_GUEST_SILENT:
+		must(p, p->far_rst && !p->far_got_eof);
+		break;
+	default:
+		must(p, p->far_done);
+	}
+}
+
+static void judge(void)
+{
+	unsigned i;
+
+	if (world.flows.count)
+		sim_fail("%u flows remain", world.flows.count);
+	if (world_leftovers())
+		sim_fail("%u descriptors remain", world_leftovers());
+	for (i = 0; i < nplans; i++)
+		judge_plan(&plans[i]);
+	for (i = 0; i < nuflows; i++) {
+		const struct link_weather *w = &world.tap.w;
+
+		if (!w->loss[0] && !w->loss[1] && !w->dup &&
+		    uflows[i].back != uflows[i].total)
+			sim_fail("UDP %u: %u of %u datagrams came back",
+				 uflows[i].no, uflows[i].back,
+				 uflows[i].total);
+	}
+}
+
+static bool all_over(void)
+{
+	unsigned i;
+
+	if (started < nplans || world.flows.count || world_leftovers())
+		return false;
+	for (i = 0; i < nplans; i++)
+		if (!plans[i].guest_done &&
+		    (plans[i].guest_opens || plans[i].g))
+			return false;
+	for (i = 0; i < nplans; i++)
+		if (!plans[i].far_done)
+			return false;
+	for (i = 0; i < nuflows; i++)
+		if (uflows[i].sent < uflows[i].total)
+			return false;
+	return true;
+}
+
+static void describe(const struct plan *p)
+{
+	trace("plan %u: %s opens, %s, v%c, %u bytes out, %u in, %s, mss %d, "
+	      "ws %d, window %zu, buffers %zu %zu, guest port %u",
+	      p->no, p->guest_opens ? "guest" : "far", ending_name[p->ending],
+	      p->v6 ? '6' : '4', p->bytes[0], p->bytes[1],
+	      p->waits[0] ? "guest closes second" :
+	      p->waits[1] ? "far closes second" : "closes at once",
+	      p->mss, p->ws, p->rcv_cap, p->tx_cap, p->rx_cap, p->gport);
+}
+
+void run_seed(uint64_t seed)
+{
+	const struct link_weather *w = &world.tap.w;
+	unsigned i;
+
+	sim_reset(seed);
+	world_config();
+	guest_reset();
+	far_ops = &run_far;
+	make_weather();
+	world_start();
+	toy_net.gso_fails = chance(200) ? 300 : 0;
+	toy_net.udp_refuse = chance(200) ? 100 : 0;
+	toy_net.accept_fails = chance(200) ? 200 : 0;
+	nplans = chance(500) ? 1 : (unsigned)rnd_in(0, PLANS);
+	nuflows = chance(600) ? 0 : (unsigned)rnd_in(1, UFLOWS);
+	started = 0;
+	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
+	      "us, %s, room %u, mtu %u, peek %d %d", w->loss[0], w->loss[1],
+	      w->dup, w->reorder, w->stuff,
+	      (unsigned long long)(w->delay / US),
+	      world.tap.tap.caps.tso ? "tso" : "no tso",
+	      world.tap.tap.caps.queue, world.lan.mtu, world.env.peek_off4,
+	      world.env.peek_off6);
+	for (i = 0; i < nplans; i++) {
+		make_plan(&plans[i], i);
+		describe(&plans[i]);
+		sim_after(plans[i].start, start, &plans[i]);
+	}
+	for (i = 0; i < nuflows; i++) {
+		make_uflow(&uflows[i], i);
+		sim_after(rnd_to(100 * MS), udp_send, &uflows[i]);
+	}
+	world_run(sim.now + HOURS * 3600 * SEC, all_over);
+	trace("over after %u turns", sim.turns);
+	judge();
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * sim - the modules above sock and the transport, under virtual time
+ *
+ * The program links the real objects, loop among them.  Its kernel is a toy:
+ * epoll, the clock and randomness (core.c, by the linker's --wrap), sockets
+ * with an application behind them (sock.c) and a guest's link (tap.c).  The
+ * guest is a plain TCP (guest.c) or a script (script.c).
+ */
+#ifndef SIM_H
+#define SIM_H
+
+#include "addr.h"
+#include "guest.h"
+#include "sock.h"
+
+#include <setjmp.h>
+
+/* --- core.c: virtual time, events, descriptors, randomness ---------------- */
+
+enum { US = 1000, MS = 1000 * US };
+#define SEC (1000ULL * MS)
+
+/* Whatever happened by the book bumps this: a turn without is no progress */
+extern struct sim {
+	uint64_t now;	  /* ns */
+	uint64_t horizon; /* epoll_wait() does not sleep beyond */
+	uint64_t seed, state;
+	uint64_t progress, last_progress;
+	unsigned idle, turns, max_turns;
+	unsigned slots_out; /* reserved, neither committed nor cancelled */
+	bool verbose;
+	bool dump;	 /* -x: packets in hexadecimal as well */
+	const char *name; /* "seed 7" or the script's file */
+	unsigned line;	 /* of the script */
+	jmp_buf stop;	 /* where sim_fail() goes if @catch */
+	bool catch;
+} sim;
+
+void sim_reset(uint64_t seed);
+void sim_fail(const char *fmt, ...) PRINTF(1, 2) __attribute__((noreturn));
+void trace(const char *fmt, ...) PRINTF(1, 2);
+
+uint64_t rnd(void);
+uint64_t rnd_to(uint64_t n); /* 0 ... n - 1 */
+uint64_t rnd_in(uint64_t lo, uint64_t hi); /* both included */
+bool chance(unsigned per_mille);
+
+typedef void event_fn(void *arg);
+void sim_after(uint64_t ns, event_fn *fn, void *arg);
+/* sim_events - run what is due at sim.now */
+void sim_events(void);
+
+/* What has a descriptor.  poll() gives its events now; toy_wake() is what the
+ * kernel's wait queues do: @key 0 means all. */
+struct toy {
+	int fd; /* -1: none */
+	uint32_t (*poll)(struct toy *t);
+	bool watched, armed, closing;
+	uint32_t mask;
+	uint64_t data;
+};
+enum { TOY_FD = 1000, TOY_MAX = 4096 };
+void toy_open(struct toy *t, uint32_t (*poll)(struct toy *t));
+void toy_close(struct toy *t);
+void toy_wake(struct toy *t, uint32_t key);
+struct toy *toy_get(int fd);
+unsigned toy_count(void);
+
+/* The byte at position @pos of stream @key: tells where it should have been */
+static inline uint8_t pattern(uint32_t key, uint64_t pos)
+{
+	return (uint8_t)((pos ^ (pos >> 8) ^ (pos >> 16)) * 167 + key);
+}
+
+/* --- wire.c: frames, written and read the obvious way --------------------- */
+
+struct seg {
+	struct mac smac, dmac;
+	uint16_t ethertype; /* 0: by address */
+	struct addr src, dst;
+	uint8_t proto, ttl, tos;
+	bool df;
+	uint16_t sport, dport;
+	uint32_t seq, ack;
+	uint8_t flags;
+	uint16_t win;
+	int mss, ws; /* -1: option absent */
+	bool sack_ok, stamps; /* option seen */
+	uint8_t icmp_type, icmp_code;
+	uint32_t flow_label;
+	const uint8_t *data; /* payload; ICMP: from the type byte */
+	size_t len;
+	bool partial; /* build: leave the layer-4 sum unfinished */
+};
+enum { SEG_HEAD = 14 + 40 + 60 };
+
+/* wire_build - frame of @s at @buf; its length */
+size_t wire_build(uint8_t *buf, const struct seg *s);
+/* wire_parse - NULL, or what is wrong with the frame */
+const char *wire_parse(const uint8_t *p, size_t len, struct seg *s);
+uint16_t wire_sum(const struct addr *src, const struct addr *dst, int proto,
+		  const uint8_t *p, size_t len);
+void wire_trace(char dir, const uint8_t *p, size_t len);
+const char *wire_flags(uint8_t flags);
+
+/* --- sock.c: toy sockets -------------------------------------------------- */
+
+struct dgram {
+	struct dgram *next;
+	struct addr from, to;
+	uint16_t from_port;
+	size_t len;
+	uint8_t data[];
+};
+
+enum sock_kind { S_TCP, S_LISTEN, S_UDP, S_UDP_LISTEN, S_PING };
+enum sock_state { S_NEW, S_CONNECTING, S_UP, S_DOWN };
+
+struct sock {
+	struct toy toy; /* first */
+	enum sock_kind kind;
+	enum sock_state state;
+	bool v4, dual;
+	int err;
+	struct addr local, peer;
+	uint16_t local_port, peer_port;
+	void *app; /* the far application's */
+	struct sock *all; /* list of all, for look-up */
+	/* stream: towards the far end */
+	uint32_t key[2]; /* patterns: [0] to the far end, [1] from it */
+	uint64_t tx, tx_seen; /* accepted; taken by the far application */
+	size_t tx_cap, tx_waste;
+	bool nospace, fin_tx, rst_tx, orphan;
+	unsigned refuse; /* per mille of sends taken partly or not at all */
+	/* from the far end: written, consumed, peek offset */
+	uint64_t rx, rx_read;
+	size_t rx_cap, peek;
+	bool peeking, fin_rx, far_closed;
+	unsigned keepalive;
+	/* listener: waiting to be accepted */
+	struct sock *queue, *next;
+	int accept_err;
+	/* datagrams to be received, errors to be read */
+	struct dgram *in, **in_end;
+	struct sock_error *errq;
+	unsigned errs;
+	uint8_t ttl;
+	bool gro;
+};
+
+/* What far applications do; scripts and the runner have one each */
+struct far_ops {
+	int (*connect)(struct sock *s); /* 0, -EINPROGRESS, or why not */
+	void (*kick)(struct sock *s); /* something changed */
+	void (*datagram)(struct sock *s, const uint8_t *p, size_t len,
+			 const struct addr *to, uint16_t port);
+};
+extern const struct far_ops *far_ops;
+
+extern struct toy_net { /* what the toy kernel does next */
+	unsigned open_fails; /* so many socket calls fail with ... */
+	int open_err;
+	unsigned gso_fails; /* per mille of runs refused with EIO */
+	unsigned accept_fails; /* per mille of accept() */
+	size_t tx_cap, rx_cap; /* new sockets' */
+	unsigned refuse;
+	unsigned udp_refuse; /* per mille of send_dgrams taken partly */
+	unsigned bound_fails; /* so many binds to a wanted port fail */
+} toy_net;
+
+void sock_reset(void);
+void far_connected(struct sock *s);
+void far_refused(struct sock *s, int err);
+size_t far_write(struct sock *s, size_t n);
+size_t far_read(struct sock *s, size_t n);
+void far_fin(struct sock *s);
+void far_close(struct sock *s);
+void far_reset(struct sock *s, int err);
+/* far_connect - a client at @from knocks; NULL: nobody listens */
+struct sock *far_connect(const struct addr *from, uint16_t from_port,
+			 const struct addr *to, uint16_t port);
+/* far_datagram - false: nobody is bound */
+bool far_datagram(const struct addr *from, uint16_t from_port,
+		  const struct addr *to, uint16_t port, const void *p,
+		  size_t len);
+void far_error(struct sock *s, const struct sock_error *e);
+struct sock *sock_last(enum sock_kind k); /* newest open one */
+static inline bool far_eof(const struct sock *s)
+{
+	return s->fin_tx && s->tx_seen == s->tx;
+}
+
+/* --- tap.c: toy transport ------------------------------------------------- */
+
+struct link_weather {
+	unsigned loss[2], dup, reorder; /* per mille; loss to, from the guest */
+	uint64_t delay, jitter;	 /* ns */
+	unsigned stuff; /* per mille of reserves that find the link stuffed */
+	bool clean;	 /* none of it: nothing may be sent twice */
+};
+
+struct toy_tap {
+	struct tap tap; /* first */
+	struct toy toy;
+	struct link_weather w;
+	unsigned pieces; /* without tso: segments laid out in a row */
+	size_t tso_room; /* with it: bytes of one run */
+	unsigned lend; /* frames at a time, at most */
+	uint64_t drain; /* ns the guest takes for a frame */
+	struct tframe *gathered, **gathered_end; /* committed, not flushed */
+	struct tframe *queue, **queue_end;
+	unsigned queued;
+	bool draining, stuffed, wants_room;
+	struct tframe *in, **in_end, *lent;
+	unsigned drops_row[2][64];
+	void (*guest)(const uint8_t *p, size_t len); /* arrived there */
+	uint64_t to_guest, from_guest; /* frames over the link */
+};
+
+void toy_tap_init(struct toy_tap *t, struct loop *l, unsigned watch);
+/* toy_tap_send - a frame of the guest; @gso: payload of each segment or 0 */
+void toy_tap_send(struct toy_tap *t, const uint8_t *p, size_t len,
+		  const struct note *n);
+void toy_tap_up(struct toy_tap *t, bool up);
+
+/* --- world.c: everything put together as passt.c does --------------------- */
+
+extern struct world {
+	struct loop loop;
+	struct flows flows;
+	struct toy_tap tap;
+	struct lan lan;
+	struct seen seen;
+	struct neigh neigh;
+	struct sock_env env;
+	struct fwd_map map;
+	struct fwd fwd;
+	struct rules rules;
+	struct chunks chunks;
+	struct tcp tcp;
+	struct udp udp;
+	struct icmp icmp;
+	struct guest guest;
+} world;
+
+enum { FORWARD_FIRST = 8000, FORWARD_PORTS = 16 };
+
+/* world_config - defaults; change what differs, then world_start() */
+void world_config(void);
+void world_start(void);
+/* world_run - turns until virtual time @until, or @done says so */
+void world_run(uint64_t until, bool (*done)(void));
+unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
+
+/* --- guest.c: the guest's plain TCP and UDP ------------------------------- */
+
+enum ending {
+	END_CLEAN,
+	END_GUEST_RST,	  /* the guest's application aborts */
+	END_FAR_RST,	  /* the far application aborts */
+	END_FAR_CLOSE,	  /* closes altogether while data still comes */
+	END_REFUSED,	  /* far end refuses */
+	END_UNREACHABLE,  /* connect() fails at once */
+	END_TIMEOUT,	  /* far end never answers */
+	END_NO_SOCKET,	  /* no descriptor left */
+	END_GUEST_REFUSES, /* inbound: nobody listens in the guest */
+	END_GUEST_SILENT, /* inbound: guest never answers */
+	END_GUEST_GONE,	  /* the guest forgets everything, silently */
+	ENDINGS
+};
+
+/* A connection as the seed wants it, and what became of it */
+struct plan {
+	unsigned no;
+	bool v6, guest_opens;
+	enum ending ending;
+	uint32_t bytes[2]; /* [0] guest to far, [1] far to guest */
+	uint32_t abort_at; /* bytes sent and received by the aborter */
+	bool waits[2];	   /* closes only after the other's EOF */
+	uint64_t start;
+	/* guest */
+	uint16_t gport, fport;
+	int mss, ws; /* options; -1: none */
+	size_t rcv_cap;
+	unsigned delack, ack_every;
+	bool keeps_order; /* stores what comes out of order */
+	bool third_data;  /* no pure ACK: data come with the handshake's */
+	bool nagle, probe_byte, big; /* big: segments beyond the MSS (TSO) */
+	bool fin_with_data;
+	size_t chunk[2]; /* applications' writes and reads: guest, far */
+	uint64_t pause[2];
+	unsigned pressure; /* per mille per read: window shut for a while */
+	uint32_t iss;
+	/* far */
+	size_t tx_cap, rx_cap;
+	unsigned refuse;
+	uint64_t rtt;
+	bool sync_connect; /* connect() succeeds at once */
+	/* results */
+	struct gconn *g;
+	struct sock *s;
+	uint64_t got[2], sent[2]; /* as in @bytes: received by whom it is for */
+	bool guest_up, guest_eof, guest_rst, guest_icmp, guest_done;
+	bool aborted;
+	bool far_up, far_got_eof, far_rst, far_done;
+	bool far_step_due, far_fin_sent;
+	uint64_t rexmit, dup_data;
+};
+
+struct gconn;
+void guest_reset(void);
+void guest_open(struct plan *p);
+void guest_frame(const uint8_t *p, size_t len);
+/* run.c's */
+void guest_udp(const struct seg *s);
+struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
+void guest_send(struct seg *s); /* fills MACs, sends */
+extern struct addr guest_addr[2], far_addr[2];
+
+/* --- run.c, script.c ------------------------------------------------------ */
+
+void run_seed(uint64_t seed);
+void run_script(const char *path);
+
+/* --- the kernel's functions, as the linker names them --------------------- */
+
+struct epoll_event;
+struct timespec;
+int __wrap_epoll_create1(int flags);
+int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev);
+int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout);
+int __wrap_clock_gettime(int clock, struct timespec *ts);
+bool __wrap_util_random(void *buf, size_t n);
+
+#endif /* SIM_H */

@@ -1,0 +1,22 @@
+# The simulator: the real modules on toy sockets, a toy transport and virtual
+# time.  What it replaces is not linked; the kernel's calls are wrapped.
+
+SIM_TOYS  := sock pcap tap_stream tap_tun
+SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES))
+SIM_SRC   := $(wildcard test/sim/*.c)
+SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) \
+	     $(patsubst %.c,$(B)/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))
+SIM_WRAP  := epoll_create1 epoll_ctl epoll_wait clock_gettime util_random
+SIM_SEEDS ?= 1000
+
+$(B)/sim: $(SIM_OBJ)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
+		$(SIM_WRAP:%=-Wl,--wrap=%) -o $@ $(SIM_OBJ)
+
+$(B)/sim-%.o: test/sim/%.c | $(B)
+	$(CC) $(ALL_CFLAGS) -I. -MMD -MP -c -o $@ $<
+
+.PHONY: sim
+sim: $(B)/sim
+	$(B)/sim --script $(wildcard test/sim/*.sim)
+	$(B)/sim --seeds $(SIM_SEEDS)

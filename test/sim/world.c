@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Everything put together as passt.c does it, on toys.
+ */
+#include "sim.h"
+
+#include <netinet/in.h>
+
+struct world world;
+
+static struct addr addr(const char *text)
+{
+	struct addr a;
+
+	if (!addr_parse(text, &a))
+		sim_fail("bad address %s", text);
+	return a;
+}
+
+void world_config(void)
+{
+	struct world *w = &world;
+
+	memset(w, 0, sizeof(*w));
+	sock_reset();
+	w->lan = (struct lan){
+		.v4 = true, .v6 = true, .tcp = true, .udp = true,
+		.icmp = true, .dhcp = true, .dhcpv6 = true, .ndp = true,
+		.mtu = MTU_DEFAULT,
+		.guest4 = addr("10.0.2.15"), .prefix4 = 24,
+		.gw4 = addr("10.0.2.2"), .our4 = addr("10.0.2.2"),
+		.guest6 = addr("2001:db8:1::15"),
+		.gw6 = addr("fe80::1"), .our_ll6 = addr("fe80::1"),
+	};
+	mac_parse("9a:55:9a:55:9a:55", &w->lan.mac);
+	w->seen = (struct seen){ .v4 = w->lan.guest4, .v6 = w->lan.guest6 };
+	memset(w->seen.mac.b, 0xff, 6);
+	w->map.host_loopback[0] = w->lan.gw4;
+	w->map.host_loopback[1] = w->lan.gw6;
+	sock_init(&w->env);
+	w->env.peek_off4 = w->env.peek_off6 = w->env.inherits = true;
+	w->env.gso = w->env.gro = true;
+	w->tap.tap.caps.tso = w->tap.tap.caps.uso = true;
+	w->tap.tap.caps.tso_in = true;
+	w->tap.tap.caps.queue = 64;
+	w->tap.tso_room = 65000;
+	w->tap.pieces = 8;
+	w->tap.lend = 64;
+	w->tap.drain = 5 * US;
+	w->tap.w.delay = 50 * US;
+	w->tap.guest = guest_frame;
+}
+
+static void forward(uint8_t proto)
+{
+	world.rules.r[world.rules.n++] = (struct rule){
+		.first = FORWARD_FIRST, .to = FORWARD_FIRST,
+		.last = FORWARD_FIRST + FORWARD_PORTS - 1,
+		.proto = proto, .flags = RULE_DUAL,
+	};
+	world.rules.sockets += FORWARD_PORTS;
+}
+
+static void turn_end(void *owner)
+{
+	guest_turn_end(owner);
+}
+
+static void must(int err, const char *what)
+{
+	if (err)
+		sim_fail("%s: %s", what, strerror(-err));
+}
+
+void world_start(void)
+{
+	struct world *w = &world;
+
+	must(loop_init(&w->loop), "loop_init");
+	must(flows_init(&w->flows, &w->loop), "flows_init");
+	must(fwd_init(&w->fwd, &w->loop, &w->lan, &w->seen, &w->map, &w->env),
+	     "fwd_init");
+	guest_init(&w->guest, &w->loop, &w->flows, &w->tap.tap, &w->lan,
+		   &w->seen, &w->neigh);
+	must(tcp_init(&w->tcp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh,
+		      &w->chunks), "tcp_init");
+	w->tcp.syn_linear = 4; /* whatever this machine has */
+	w->tcp.syn_retries = 6;
+	w->tcp.rto_max_ms = 120 * 1000;
+	udp_init(&w->udp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
+	w->udp.timeout_ms = 30 * 1000;
+	w->udp.stream_ms = 120 * 1000;
+	icmp_init(&w->icmp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
+	guest_protocols(&w->guest, &w->tcp, &w->udp, &w->icmp);
+	w->loop.turn_end = turn_end;
+	w->loop.turn_owner = &w->guest;
+	forward(IPPROTO_TCP);
+	forward(IPPROTO_UDP);
+	must(fwd_listen(&w->fwd, &w->rules), "fwd_listen");
+	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
+}
+
+void world_run(uint64_t until, bool (*done)(void))
+{
+	sim.horizon = until;
+	while (sim.now < until && !(done && done()))
+		loop_turn(&world.loop);
+}
+
+unsigned world_leftovers(void)
+{
+	return toy_count() - 2 * FORWARD_PORTS - 1;
+}
