@@ -139,9 +139,8 @@ static bool is_run(const uint8_t *frame, size_t len, const struct note *n)
 {
 	size_t l4 = is_udp(n) ? UDP_HEAD : TCP_HEAD, ip = IP6_HEAD;
 
-	if (n->gso_type == VIRTIO_NET_HDR_GSO_NONE || !n->gso_size ||
-	    !(n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || n->hdr_len >= len ||
-	    n->csum_start + l4 > n->hdr_len ||
+	if (!n->gso_size || !(n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+	    n->hdr_len >= len || n->csum_start + l4 > n->hdr_len ||
 	    n->csum_start + (size_t)n->csum_offset + 2 > n->hdr_len)
 		return false;
 	if (n->csum_start < ETH_HEAD + IP4_HEAD)
@@ -156,13 +155,15 @@ size_t segment_split(uint8_t *dst, const uint8_t *frame, size_t len,
 {
 	size_t total, off, piece;
 
-	if (!is_run(frame, len, n)) {
+	if (n->gso_type == VIRTIO_NET_HDR_GSO_NONE) {
 		if (i)
 			return 0;
 		memcpy(dst, frame, len);
 		segment_finish(dst, len, n);
 		return len;
 	}
+	if (!is_run(frame, len, n))
+		return 0;
 	total = len - n->hdr_len;
 	off = (size_t)i * n->gso_size;
 	if (off >= total)

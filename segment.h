@@ -38,8 +38,9 @@ void segment_finish_iov(const struct iovec *iov, unsigned cnt, size_t len,
 			const struct note *n);
 
 /* segment_split - copy segment @i of a frame that lies in a row to @dst
- * Returns its length, 0 when there is no such segment.  @dst has room for
- * head and gso_size. */
+ * Returns its length, 0 when there is no such segment or the note cannot be
+ * that of a run.  @dst has room for head and gso_size; a frame that is no run
+ * is its own and only segment. */
 size_t segment_split(uint8_t *dst, const uint8_t *frame, size_t len,
 		     const struct note *n, unsigned i);
 

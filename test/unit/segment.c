@@ -291,7 +291,7 @@ static void test_nothing_to_do(void **st)
 	assert_memory_equal(frame, was, 64);
 }
 
-/* Notes that do not fit: one piece, nothing touched outside of it */
+/* Notes that do not fit a run: nothing comes of it, nothing is touched */
 static void test_split_bad(void **st)
 {
 	uint8_t *frame, *got;
@@ -301,7 +301,7 @@ static void test_split_bad(void **st)
 	for (i = 0; i < 6; i++) {
 		make(&r, true, true, 100, 10);
 		frame = malloc(r.head_len + 100);
-		got = malloc(r.head_len + 100);
+		got = malloc(1);
 		memcpy(frame, r.head, r.head_len);
 		memcpy(frame + r.head_len, r.payload, 100);
 		if (i == 0)
@@ -318,9 +318,6 @@ static void test_split_bad(void **st)
 			r.n.csum_offset = 60000;
 		assert_int_equal(
 			segment_split(got, frame, r.head_len + 100, &r.n, 0),
-			r.head_len + 100);
-		assert_int_equal(
-			segment_split(got, frame, r.head_len + 100, &r.n, 1),
 			0);
 		free(frame);
 		free(got);
