@@ -106,7 +106,7 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 
 	*v = PASS;
 	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
-		tcp_out_refuse(t, p);
+		tcp_out_stray(t, p);
 		return NULL;
 	}
 	*v = endpoints_ok(&p->t) ? fwd_out(t->fwd, &p->t, &host) :

@@ -11,6 +11,12 @@
 #include "neigh.h"
 #include "tap.h"
 
+/* Instead of a flow in TIME-WAIT: what is needed to acknowledge a FIN again */
+struct tcp_past {
+	struct side side;
+	uint32_t snd_nxt, rcv_nxt, ended_ms;
+};
+
 struct tcp {
 	struct flows *flows;
 	struct tap *tap;
@@ -21,6 +27,7 @@ struct tcp {
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
 	struct chunks *chunks; /* bytes a socket did not take at once */
+	struct tcp_past past[512]; /* by hash, the last one wins */
 	int reserve; /* descriptor given back for a moment on EMFILE */
 	struct timer resume;
 	unsigned paused_n;

@@ -302,6 +302,37 @@ bool conn_finished(const struct tcp_conn *c)
 	       c->snd_una == c->eof_seq + 1;
 }
 
+static struct tcp_past *past_of(struct tcp *t, const struct side *key)
+{
+	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, key);
+
+	return &t->past[h % ARRAY_SIZE(t->past)];
+}
+
+static void remember(struct tcp *t, struct flow *f)
+{
+	const struct side *tap = &f->side[conn_tap(f)];
+	const struct tcp_conn *c = conn_of(f);
+
+	*past_of(t, tap) = (struct tcp_past){ .side = *tap,
+					      .snd_nxt = c->snd_nxt,
+					      .rcv_nxt = c->rcv_nxt,
+					      .ended_ms = now_ms(t) };
+}
+
+const struct tcp_past *conn_past(struct tcp *t, const struct side *key)
+{
+	const struct tcp_past *p = past_of(t, key);
+
+	if (p->side.pif != PIF_TAP || now_ms(t) - p->ended_ms > TCP_PAST_MS ||
+	    p->side.our_port != key->our_port ||
+	    p->side.their_port != key->their_port ||
+	    !addr_equal(&p->side.ours, &key->ours) ||
+	    !addr_equal(&p->side.theirs, &key->theirs))
+		return NULL;
+	return p;
+}
+
 static void end(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -317,6 +348,7 @@ void conn_close(struct tcp *t, struct flow *f)
 	/* Unread bytes would make the kernel send a reset */
 	conn_discard(t, f, true);
 	sock_close(conn_fd(f));
+	remember(t, f);
 	end(t, f);
 }
 

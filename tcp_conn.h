@@ -71,9 +71,10 @@ enum {
 	TCP_RTO_SYN_MS = 3000,	   /* RFC 6298 5.7, after a repeated SYN */
 	TCP_RETRIES = 7,
 	TCP_ACK_DELAY_MS = 10,	   /* Linux delays its own by 40: stay below */
+	TCP_PAST_MS = 60 * 1000, /* Linux's TIME-WAIT */
 	TCP_PROBE_IDLE_MS = 30 * 1000,
 	TCP_DEAD_MS = 7200 * 1000, /* silent for so long: gone */
-	TCP_LAZY = 16 << 10, /* first value of lazy_max, see conn_discard() */
+	TCP_LAZY = 2048, /* first value of lazy_max: the smallest buffers hold more */
 	TCP_LAZY_MAX = 256 << 10,
 };
 
@@ -137,6 +138,10 @@ int conn_flush(struct tcp *t, struct flow *f);
 
 /* conn_discard - take acknowledged bytes out of the socket, if @all even a few */
 void conn_discard(struct tcp *t, struct flow *f, bool all);
+
+/* conn_past - the connection with this guest's side that ended well and not
+ * long ago, NULL */
+const struct tcp_past *conn_past(struct tcp *t, const struct side *key);
 
 /* conn_finished - both directions ended and all is acknowledged */
 bool conn_finished(const struct tcp_conn *c);

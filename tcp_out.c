@@ -136,10 +136,9 @@ void tcp_out_reset(struct tcp *t, struct flow *f)
 	conn_abort(t, f);
 }
 
-/* RFC 9293 3.10.7.1 */
-void tcp_out_refuse(struct tcp *t, const struct packet *p)
+static void put_stray(struct tcp *t, const struct packet *p,
+		      struct tcp_head *th)
 {
-	struct tcp_head th = { .seq = p->ack, .flags = TCP_RST };
 	const struct lan *lan = t->fwd->lan;
 	struct head h = {
 		.dst = p->smac,
@@ -148,6 +147,19 @@ void tcp_out_refuse(struct tcp *t, const struct packet *p)
 	};
 	struct slot s;
 	struct note n;
+
+	h.src = *neigh_mac(t->neigh, &p->t.dst,
+			   addr_is_v4(&p->t.dst) ? &lan->gw4 : &lan->gw6,
+			   &lan->mac);
+	if (!tap_reserve(t->tap, &s, 1, head_len(&h.t) + TCP_HEAD, 0, 0))
+		return;
+	packet_put_tcp(s.head, &h, th, 0, &n);
+	tap_commit(t->tap, &s, 0, &n);
+}
+
+void tcp_out_refuse(struct tcp *t, const struct packet *p)
+{
+	struct tcp_head th = { .seq = p->ack, .flags = TCP_RST };
 
 	if (p->tcp_flags & TCP_RST)
 		return;
@@ -158,13 +170,28 @@ void tcp_out_refuse(struct tcp *t, const struct packet *p)
 			 !!(p->tcp_flags & TCP_SYN) +
 			 !!(p->tcp_flags & TCP_FIN);
 	}
-	h.src = *neigh_mac(t->neigh, &p->t.dst,
-			   addr_is_v4(&p->t.dst) ? &lan->gw4 : &lan->gw6,
-			   &lan->mac);
-	if (!tap_reserve(t->tap, &s, 1, head_len(&h.t) + TCP_HEAD, 0, 0))
+	put_stray(t, p, &th);
+}
+
+void tcp_out_stray(struct tcp *t, const struct packet *p)
+{
+	const struct side key = { .ours = p->t.dst, .theirs = p->t.src,
+				  .our_port = p->t.dport,
+				  .their_port = p->t.sport, .pif = PIF_TAP };
+	const struct tcp_past *past = conn_past(t, &key);
+	struct tcp_head th = { .flags = TCP_ACK };
+
+	if (!past || p->tcp_flags & TCP_SYN) {
+		tcp_out_refuse(t, p);
 		return;
-	packet_put_tcp(s.head, &h, &th, 0, &n);
-	tap_commit(t->tap, &s, 0, &n);
+	}
+	/* TIME-WAIT: our last ACK was lost, or this is late.  A bare ACK needs
+	 * no answer. */
+	if (!p->payload_len && !(p->tcp_flags & TCP_FIN))
+		return;
+	th.seq = past->snd_nxt;
+	th.ack = past->rcv_nxt;
+	put_stray(t, p, &th);
 }
 
 /* Bytes that the guest's window leaves, one if it is to be probed */
@@ -182,7 +209,7 @@ static uint32_t window_left(const struct tcp_conn *c)
 static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c)
 {
 	uint32_t want = window_left(c);
-	uint32_t run = RUN_MAX - RUN_MAX % c->mss;
+	uint32_t run = MAX((uint32_t)c->mss, RUN_MAX - RUN_MAX % c->mss);
 
 	if (c->flags & CONN_EOF)
 		want = MIN(want, c->eof_seq - c->snd_nxt);

@@ -26,7 +26,11 @@ void tcp_out_rewind(struct tcp *t, struct flow *f);
 /* tcp_out_reset - RST to the guest and to the socket; frees @f */
 void tcp_out_reset(struct tcp *t, struct flow *f);
 
-/* tcp_out_refuse - RST in answer to a segment that has no connection */
+/* tcp_out_refuse - RST in answer to a segment (RFC 9293 3.10.7.1) */
 void tcp_out_refuse(struct tcp *t, const struct packet *p);
+
+/* tcp_out_stray - what a segment without connection gets: RST, unless its
+ * connection ended well a moment ago */
+void tcp_out_stray(struct tcp *t, const struct packet *p);
 
 #endif /* TCP_OUT_H */
