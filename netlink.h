@@ -38,8 +38,9 @@ int nl_link_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 
 /* nl_configure - addresses and routes of the guest's link (--config-net)
  * Sequence of spec: behaviour 2.14.  @host is asked for what is copied, @ns is
- * told.  A family without kernel support in local mode is switched off in
- * @lan with a warning. */
+ * told.  A family that the namespace's kernel does not have, or that is turned
+ * off there, is switched off in @lan with a warning.  What else fails is
+ * reported. */
 int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 		 const struct conf *c, const struct template *t4,
 		 const struct template *t6, struct lan *lan);

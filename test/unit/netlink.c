@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: addr util log */
+/* netlink against the real kernel: two network namespaces, "host" with links
+ * made by ip(8), and "guest" with one that is configured after them.
+ * Skipped where namespaces or ip(8) are not to be had. */
+#include "netlink.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int host_ns = -1, guest_ns = -1, home_ns = -1;
+static struct netlink host, guest;
+
+static void enter(int ns)
+{
+	assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+}
+
+static void run(int ns, const char *cmd)
+{
+	enter(ns);
+	assert_int_equal(system(cmd), 0);
+	enter(home_ns);
+}
+
+/* Number of lines that a command prints */
+static unsigned count(int ns, const char *cmd)
+{
+	unsigned n = 0;
+	FILE *f;
+	int c;
+
+	enter(ns);
+	f = popen(cmd, "r");
+	assert_non_null(f);
+	while ((c = fgetc(f)) != EOF)
+		n += c == '\n';
+	pclose(f);
+	enter(home_ns);
+	return n;
+}
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, text, strlen(text));
+	close(fd);
+}
+
+/* A user namespace of our own, if we are not root */
+static bool be_root(void)
+{
+	unsigned uid = getuid(), gid = getgid();
+	char map[32];
+
+	if (!unshare(CLONE_NEWNET))
+		return true;
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	write_file("/proc/self/uid_map", map);
+	write_file("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	write_file("/proc/self/gid_map", map);
+	return true;
+}
+
+static int this_ns(void)
+{
+	return open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (system("ip -V >/dev/null 2>&1") || !be_root())
+		return 0;
+	home_ns = this_ns();
+	if (unshare(CLONE_NEWNET))
+		return 0;
+	guest_ns = this_ns();
+	if (system("ip link add g0 type veth") || nl_open(&guest))
+		return 0;
+	if (unshare(CLONE_NEWNET) || nl_open(&host))
+		return 0;
+	host_ns = this_ns();
+	assert_int_equal(setns(home_ns, CLONE_NEWNET), 0);
+	return 0;
+}
+
+static void need(void)
+{
+	if (host_ns < 0)
+		skip();
+}
+
+/* Links h0 and h1 of the host, g0 of the guest, all new.  Their other ends only
+ * give them a carrier. */
+static void fresh(const char *host_cmd)
+{
+	need();
+	run(host_ns, "ip link del h0 2>/dev/null; ip link del h1 2>/dev/null;"
+		     "ip link add h0 type veth peer p0 &&"
+		     "ip link add h1 type veth peer p1 &&"
+		     "ip link set lo up && ip link set p0 up &&"
+		     "ip link set p1 up && ip link set h1 up &&"
+		     "ip link set h0 address 02:00:00:00:00:07 up");
+	run(guest_ns, "ip link del g0; ip link add g0 type veth peer q0 &&"
+		      "ip link set q0 up");
+	run(host_ns, host_cmd);
+}
+
+static struct addr parse(const char *s)
+{
+	struct addr a;
+
+	assert_true(addr_parse(s, &a));
+	return a;
+}
+
+static void expect(const struct addr *a, const char *s)
+{
+	char text[ADDR_TEXT_LEN];
+
+	assert_string_equal(addr_is_none(a) ? "none" : addr_text(a, text), s);
+}
+
+/* --- links --------------------------------------------------------------- */
+
+static void links(void **state)
+{
+	struct mac mac, other = { { 2, 0, 0, 0, 0, 9 } };
+	unsigned i;
+
+	(void)state;
+	fresh("true");
+	i = nl_link_index(&host, "h0");
+	assert_int_not_equal(i, 0);
+	assert_int_equal(nl_link_index(&host, "nosuch"), 0);
+	assert_int_equal(nl_link_mac(&host, i, &mac), 0);
+	assert_int_equal(mac.b[5], 7);
+	assert_int_equal(nl_link_mac(&host, 1, &mac), -ENOENT); /* lo */
+	assert_int_equal(nl_link_mac(&host, 99999, &mac), -ENODEV);
+	assert_int_equal(nl_link_set(&host, i, &other, 1300, 77, false), 0);
+	assert_int_equal(nl_link_queue(&host, i), 77);
+	assert_int_equal(nl_link_mac(&host, i, &mac), 0);
+	assert_true(mac_equal(&mac, &other));
+	assert_int_equal(count(host_ns, "ip link show h0 | grep 'mtu 1300'"),
+			 1);
+	assert_int_equal(nl_link_set(&host, 99999, NULL, 0, 0, true), -ENODEV);
+}
+
+/* --- templates ----------------------------------------------------------- */
+
+static void template_default(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip addr add 192.0.2.1/25 dev h1 &&"
+	      "ip addr add 192.0.2.130/25 dev h0 &&"
+	      "ip addr add 192.0.2.131/26 dev h0 &&"
+	      "ip addr add 192.0.2.140/26 dev h0 &&"
+	      "ip route add default via 192.0.2.129 dev h0");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.addr, "192.0.2.131"); /* longest, first among equals */
+	assert_int_equal(t.prefix, 26);
+	expect(&t.gw, "192.0.2.129");
+	assert_true(t.has_mac);
+	assert_int_equal(t.mac.b[5], 7);
+	assert_false(t.multiple);
+	/* by name: no default route there */
+	assert_int_equal(nl_template(&host, true, "h1", &t), 0);
+	assert_string_equal(t.ifname, "h1");
+	expect(&t.gw, "none");
+	assert_int_equal(nl_template(&host, true, "nosuch", &t), 0);
+	assert_int_equal(t.ifindex, 0);
+}
+
+static void template_other(void **state)
+{
+	struct template t;
+
+	(void)state;
+	/* link-local route first: ignored; no address on h0: no template */
+	fresh("ip route add 169.254.0.0/16 dev h0 &&"
+	      "ip addr add 198.51.100.1/24 dev h1");
+	assert_int_equal(nl_template(&host, true, "", &t), 0);
+	assert_string_equal(t.ifname, "h1");
+	expect(&t.gw, "none");
+	run(host_ns, "ip addr flush dev h1; ip route add 203.0.113.0/24 dev h1");
+	assert_int_equal(nl_template(&host, true, "", &t), 0);
+	assert_int_equal(t.ifindex, 0);
+}
+
+static void template_multipath(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip addr add 192.0.2.2/24 dev h0 &&"
+	      "ip addr add 198.51.100.2/24 dev h1 &&"
+	      "ip route add default"
+	      " nexthop via 192.0.2.1 dev h0 weight 1"
+	      " nexthop via 192.0.2.9 dev h0 weight 3"
+	      " nexthop via 198.51.100.1 dev h1 weight 9");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.gw, "192.0.2.9"); /* the heaviest of this interface */
+	run(host_ns, "ip route add default via 198.51.100.1 metric 50");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_true(t.multiple);
+}
+
+static void template_nexthop_object(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip addr add 192.0.2.2/24 dev h0");
+	enter(host_ns);
+	if (system("ip nexthop replace id 7 via 192.0.2.3 dev h0 2>/dev/null "
+		   "&& ip route add default nhid 7")) {
+		enter(home_ns);
+		skip();
+	}
+	enter(home_ns);
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.gw, "192.0.2.3");
+}
+
+static void template_v6(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip -6 addr add 2001:db8::5/64 dev h0 nodad preferred_lft 0 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip -6 addr add fd00::7/48 dev h0 nodad &&"
+	      "ip -6 route add default via fe80::99 dev h0");
+	assert_int_equal(nl_template(&host, false, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.addr, "2001:db8::6");
+	expect(&t.ll, "fe80::ff:fe00:7");
+	expect(&t.gw, "fe80::99");
+	/* link-local only will do */
+	run(host_ns, "ip -6 addr flush dev h0 scope global");
+	assert_int_equal(nl_template(&host, false, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.addr, "none");
+	expect(&t.ll, "fe80::ff:fe00:7");
+}
+
+/* --- configuration ------------------------------------------------------- */
+
+/* As conf_finish() would fill it from the templates */
+static int configure(struct conf *c)
+{
+	struct template t4, t6;
+
+	assert_int_equal(nl_template(&host, true, NULL, &t4), 0);
+	assert_int_equal(nl_template(&host, false, NULL, &t6), 0);
+	c->lan.v4 = c->lan.v6 = true;
+	if (addr_is_none(&c->lan.guest4)) {
+		c->lan.guest4 = t4.addr;
+		c->lan.prefix4 = t4.prefix;
+	}
+	return nl_configure(&host, &guest, nl_link_index(&guest, "g0"), c, &t4,
+			    &t6, &c->lan);
+}
+
+static struct conf c;
+
+static void copy_many(void **state)
+{
+	FILE *f;
+	unsigned i;
+
+	(void)state;
+	fresh("ip addr add 10.0.0.2/8 dev h0 label h0:lab &&"
+	      "ip addr add 198.51.100.2/24 dev h1 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip -6 addr add 2001:db8::8/64 dev h0 nodad preferred_lft 0 &&"
+	      "ip -6 route add default via 2001:db8::1 dev h0 &&"
+	      "ip route add default via 10.1.1.1 src 10.0.0.2 &&"
+	      "ip route add 203.0.113.0/24 dev h1 &&"
+	      "ip route add 203.0.114.0/24 nexthop via 10.0.0.8 dev h0"
+	      " nexthop via 198.51.100.7 dev h1 &&"
+	      "ip route add 203.0.115.0/24 nexthop via 10.0.0.8 dev h0"
+	      " nexthop via 10.0.0.9 dev h0");
+	enter(host_ns);
+	f = popen("ip -batch -", "w");
+	assert_non_null(f);
+	for (i = 0; i < 2000; i++)
+		fprintf(f, "route add 11.%u.%u.0/24 via 10.0.0.%u\n", i / 256,
+			i % 256, 3 + i % 200);
+	assert_int_equal(pclose(f), 0);
+	enter(home_ns);
+	c = (struct conf){ .lan.mtu = 9000 };
+	assert_int_equal(configure(&c), 0);
+	assert_true(c.lan.v4 && c.lan.v6);
+
+	assert_int_equal(count(guest_ns, "ip route | grep ^11"), 2000);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "10.1.1.1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | grep 203.0.113"), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep 203.0.114"), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep 'nexthop .* g0'"), 2);
+	/* the connected route is there once */
+	assert_int_equal(count(guest_ns, "ip route | grep ^10.0.0.0/8"), 1);
+	assert_int_equal(count(guest_ns, "ip -4 addr show dev g0 | grep inet"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -4 addr | grep lab"), 0);
+	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope global|"
+					 " grep 2001:db8::6/64.*nodad"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 addr | grep 2001:db8::8"), 0);
+	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope link |"
+					 " grep 'inet6 fe80.*nodad'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip addr | grep tentative"), 0);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
+					 "2001:db8::1'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip link show g0 | grep 'mtu 9000' |"
+					 " grep 'qlen 10000'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip link show g0 | grep NOARP"), 0);
+}
+
+/* The default route comes first in the dump and needs a later one */
+static void copy_dependent(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add 9.0.0.0/24 via 10.0.0.1 &&"
+	      "ip route add 8.0.0.0/24 via 10.0.0.1 &&"
+	      "ip route add 172.16.9.9 dev h0 scope link &&"
+	      "ip route add default via 172.16.9.9 dev h0 &&"
+	      "ip route add 7.0.0.0/8 via 172.16.9.9 dev h0");
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "172.16.9.9'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route"),
+			 count(host_ns, "ip route"));
+}
+
+static void single(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add default via 10.0.0.1 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad");
+	c = (struct conf){
+		.no_copy_addrs = { true, true },
+		.no_copy_routes = { true, true },
+		.ns_mac_set = true,
+		.ns_mac = { { 2, 0, 0, 0, 0, 0x55 } },
+		.lan.guest4 = parse("192.0.2.7"),
+		.lan.prefix4 = 28,
+		.lan.gw4 = parse("198.51.100.1"), /* elsewhere */
+		.lan.guest6 = parse("2001:db8:1::7"),
+		.lan.gw6 = parse("fe80::1"),
+	};
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, "ip addr | grep 192.0.2.7/28"), 1);
+	assert_int_equal(count(guest_ns, "ip addr | grep 10.0.0.2"), 0);
+	assert_int_equal(count(guest_ns, "ip addr | grep 2001:db8:1::7/64"), 1);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "198.51.100.1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
+					 "fe80::1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip link show g0 | grep :55"), 1);
+}
+
+/* disable_ipv6 in the namespace: IPv4 goes on */
+static void without_v6(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add default via 10.0.0.1 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad");
+	enter(guest_ns);
+	write_file("/proc/sys/net/ipv6/conf/g0/disable_ipv6", "1");
+	enter(home_ns);
+	c = (struct conf){ 0 };
+	log_level(LOG_ERROR);
+	assert_int_equal(configure(&c), 0);
+	log_level(LOG_INFORM);
+	assert_true(c.lan.v4);
+	assert_false(c.lan.v6);
+	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 1);
+}
+
+/* --- neighbours ---------------------------------------------------------- */
+
+static struct addr last;
+static unsigned seen, gone;
+
+static void heard(void *owner, unsigned ifindex, const struct addr *a,
+		  const struct mac *mac)
+{
+	assert_ptr_equal(owner, &seen);
+	assert_int_not_equal(ifindex, 0);
+	if (mac)
+		seen++;
+	else
+		gone++;
+	last = *a;
+}
+
+static void neighbours(void **state)
+{
+	int fd;
+
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0");
+	enter(host_ns);
+	fd = nl_neigh_open();
+	enter(home_ns);
+	assert_true(fd >= 0);
+	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	seen = gone = 0;
+	run(host_ns, "ip neigh replace 10.0.0.3 lladdr 02:00:00:00:00:33 dev h0"
+		     " nud permanent");
+	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_int_equal(seen, 1);
+	expect(&last, "10.0.0.3");
+	assert_int_equal(nl_neigh_dump(&host, true, heard, &seen), 0);
+	assert_int_equal(seen, 2);
+	run(host_ns, "ip neigh del 10.0.0.3 dev h0");
+	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_true(gone >= 1);
+	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	close(fd);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(links),
+		cmocka_unit_test(template_default),
+		cmocka_unit_test(template_other),
+		cmocka_unit_test(template_multipath),
+		cmocka_unit_test(template_nexthop_object),
+		cmocka_unit_test(template_v6),
+		cmocka_unit_test(copy_many),
+		cmocka_unit_test(copy_dependent),
+		cmocka_unit_test(single),
+		cmocka_unit_test(without_v6),
+		cmocka_unit_test(neighbours),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, NULL);
+}
