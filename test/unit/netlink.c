@@ -334,7 +334,7 @@ static void copy_many(void **state)
 	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope link |"
 					 " grep 'inet6 fe80.*nodad'"),
 			 1);
-	assert_int_equal(count(guest_ns, "ip addr | grep tentative"), 0);
+	assert_int_equal(count(guest_ns, "ip addr show dev g0 | grep tent"), 0);
 	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
 					 "2001:db8::1'"),
 			 1);
