@@ -299,7 +299,7 @@ void conn_discard(struct tcp *t, struct flow *f, bool all)
 bool conn_finished(const struct tcp_conn *c)
 {
 	return c->flags & CONN_SHUT && c->flags & CONN_EOF &&
-	       c->snd_una == c->eof_seq + 1;
+	       c->snd_una == c->eof_seq + 1 && c->rcv_acked == c->rcv_nxt;
 }
 
 static struct tcp_past *past_of(struct tcp *t, const struct side *key)

@@ -143,7 +143,7 @@ void conn_discard(struct tcp *t, struct flow *f, bool all);
  * long ago, NULL */
 const struct tcp_past *conn_past(struct tcp *t, const struct side *key);
 
-/* conn_finished - both directions ended and all is acknowledged */
+/* conn_finished - both directions ended and all is acknowledged, by us too */
 bool conn_finished(const struct tcp_conn *c);
 
 /* conn_close, conn_abort - free the flow; the peer sees FIN or RST */

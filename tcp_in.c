@@ -388,12 +388,7 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 		if (take(t, f, p, &b) == ENDED)
 			return next;
 	}
-	if (!deliver(t, f, &b))
-		return NULL;
-	/* The guest's FIN was the last word: tcp_turn_end() acknowledges it
-	 * and closes */
-	if (conn_finished(conn_of(f)))
-		b.ack = true;
-	settle(t, f, &b);
+	if (deliver(t, f, &b))
+		settle(t, f, &b);
 	return NULL;
 }
