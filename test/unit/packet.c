@@ -161,6 +161,7 @@ static void test_udp_lengths(void **st)
 	put("hello", 5);
 	assert_int_equal(parse(), PASS);
 	assert_int_equal(b.p.payload_len, 2);
+	assert_int_equal(b.p.hdr_len, 44);
 	/* zero length datagram */
 	ip4(IPPROTO_UDP, 28, 0);
 	udp(8);
@@ -303,6 +304,10 @@ static void test_loopback(void **st)
 	/* An IPv6 header with a v4-mapped address must not become IPv4 */
 	memset(b.d + 38, 0, 16);
 	memcpy(b.d + 48, "\xff\xff\x7f\x00\x00\x01", 6);
+	assert_int_equal(parse(), DROP_ENDPOINT);
+	memcpy(b.d + 22, b.d + 38, 16);
+	assert_int_equal(parse(), DROP_ENDPOINT);
+	memcpy(b.d + 38, dst6, 16);
 	assert_int_equal(parse(), DROP_ENDPOINT);
 }
 

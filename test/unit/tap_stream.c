@@ -81,6 +81,7 @@ static void input(void *owner, uint64_t ref, uint32_t events)
 	assert_int_equal(ref, 0);
 	while ((n = tap_receive(&t.tap, f, burst))) {
 		assert_in_range(n, 1, burst);
+		assert_true(t.tap.up);
 		for (i = 0; i < n; i++) {
 			assert_int_equal(f[i].iov_cnt, 1);
 			assert_int_equal(f[i].iov->iov_len, f[i].len);
@@ -94,7 +95,8 @@ static void input(void *owner, uint64_t ref, uint32_t events)
 		tap_release(&t.tap);
 	}
 	assert_true(t.tap.drained);
-	tap_flush(&t.tap);
+	if (t.tap.up)
+		tap_flush(&t.tap);
 }
 
 static void turns(unsigned n)
@@ -544,23 +546,37 @@ static void test_slots(void **st)
 	}
 	tap_commit(&t.tap, &s[0], 90, &none);
 	tap_cancel(&t.tap, &s[1]);
-	assert_true(send_one(14, 80, 9));
+	assert_true(send_one(14, 380, 9));
 	tap_flush(&t.tap); /* must not take the slots' bytes */
-	assert_true(send_one(14, 70, 8));
+	assert_true(send_one(14, 370, 8));
 	tap_commit(&t.tap, &s[2], 100, &none);
 	tap_commit(&t.tap, &s[3], 0, &none);
 	tap_cancel(&t.tap, &s[4]);
 	tap_flush(&t.tap);
 	assert_int_equal(drain(fd, b, sizeof(b)),
-			 4 + 104 + 4 + 94 + 4 + 84 + 4 + 114 + 4 + 60);
+			 4 + 104 + 4 + 394 + 4 + 384 + 4 + 114 + 4 + 60);
 	assert_int_equal(b[4], 0);
 	assert_int_equal(b[4 + 103], 0);
 	assert_int_equal(b[108 + 4], 9);
-	assert_int_equal(b[108 + 98 + 4], 8);
-	assert_int_equal(b[108 + 98 + 88 + 4 + 113], 2);
-	assert_int_equal(b[108 + 98 + 88 + 118 + 4 + 13], 3);
-	assert_int_equal(b[108 + 98 + 88 + 118 + 4 + 14], 0);
+	assert_int_equal(b[108 + 398 + 4], 8);
+	assert_int_equal(b[108 + 398 + 388 + 4 + 113], 2);
+	assert_int_equal(b[108 + 398 + 388 + 118 + 4 + 13], 3);
+	assert_int_equal(b[108 + 398 + 388 + 118 + 4 + 14], 0);
 	assert_int_equal(t.tx_used, 0);
+
+	/* Committed in another order than laid out: the room behind the upper
+	 * one must not be taken for free */
+	assert_int_equal(tap_reserve(&t.tap, s, 1, 14, 100, 0), 1);
+	assert_true(send_one(14, 300, 5));
+	memset(s[0].head, 6, 14);
+	tap_commit(&t.tap, &s[0], 0, &none);
+	assert_true(send_one(14, 300, 7));
+	tap_flush(&t.tap);
+	assert_int_equal(drain(fd, b, sizeof(b)), 318 + 64 + 318);
+	assert_int_equal(b[4], 5);
+	assert_int_equal(b[4 + 313], 5);
+	assert_int_equal(b[318 + 4], 6);
+	assert_int_equal(b[382 + 4], 7);
 
 	/* As many of the longest frames as there are slots, and no more */
 	assert_int_equal(
@@ -651,6 +667,43 @@ static void test_iov_limit(void **st)
 	assert_int_equal(t.tap.count.frames[1], sent);
 	assert_int_equal(t.iov_end, 0);
 	close(fd);
+}
+
+/* The same, and the guest does not read */
+static void test_iov_limit_when_full(void **st)
+{
+	int fd = adopt(), small = 4096;
+	struct slot s[2];
+	unsigned n;
+
+	(void)st;
+	setsockopt(t.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	while ((n = tap_reserve(&t.tap, s, 2, 60, 10, 0))) {
+		while (n--)
+			tap_commit(&t.tap, &s[n], 0, &none);
+		assert_true(t.iov_end <= STREAM_TX_IOV);
+	}
+	assert_true(t.iov_end > STREAM_TX_IOV - 2);
+	assert_true(t.tap.full);
+	close(fd);
+}
+
+/* The padding of the last piece has room at the very end, too */
+static void test_end_of_room(void **st)
+{
+	struct slot s;
+	size_t left;
+
+	(void)st;
+	for (left = 0; left < 1000; left++) {
+		t.tx_used = STREAM_TX_BYTES - left;
+		if (!tap_reserve(&t.tap, &s, 1, 54, 501, 500))
+			continue;
+		assert_true(s.room >= 500);
+		assert_true(t.tx_used <= STREAM_TX_BYTES);
+		tap_cancel(&t.tap, &s);
+	}
+	t.tx_used = 0;
 }
 
 static void test_not_connected(void **st)
@@ -798,6 +851,8 @@ int main(void)
 		TEST(test_slots),
 		TEST(test_full),
 		TEST(test_iov_limit),
+		TEST(test_iov_limit_when_full),
+		TEST(test_end_of_room),
 		TEST(test_not_connected),
 		TEST(test_gone_while_full),
 		TEST(test_last_words),
