@@ -188,10 +188,12 @@ static void join(struct burst *b, size_t len, unsigned cnt)
 
 static bool joins(const struct burst *b, size_t len, unsigned cnt)
 {
-	const struct sock_dgram *d = &b->d[b->n - 1];
+	const struct sock_dgram *d;
 
-	return b->n && b->segment && len && len <= b->segment &&
-	       d->len + len <= SOCK_GSO_BYTES &&
+	if (!b->n || !b->segment || !len || len > b->segment)
+		return false;
+	d = &b->d[b->n - 1];
+	return d->len + len <= SOCK_GSO_BYTES &&
 	       d->iov_cnt + cnt <= DGRAM_IOV;
 }
 

@@ -1,0 +1,1073 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: icmp flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
+#include "udp.h"
+
+#include "toy.h"
+
+#include <arpa/inet.h>
+#include <netinet/ip.h>
+#include <sys/syscall.h>
+
+#define GUEST4 "192.0.2.15"
+#define GUEST6 "2001:db8::15"
+#define LO4    "192.0.2.254"
+#define LO6    "2001:db8::fe"
+
+static struct udp udp;
+
+static int setup(void **state)
+{
+	enter_netns(state);
+	sock_init(&env);
+	return 0;
+}
+
+static struct sock_env all;
+
+static int fresh(void **state)
+{
+	(void)state;
+	if (!all.v4)
+		all = env;
+	env = all;
+	toy_start();
+	udp_init(&udp, &flows, &toy.tap, &fwd, &neigh);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(toy.out, 0);
+	for (i = 0; i < flows.fresh; i++)
+		if (flows.flow[i].kind == FLOW_UDP)
+			flows.type[FLOW_UDP]->expire(&udp, &flows.flow[i]);
+	assert_int_equal(flows.count, 0);
+	close(loop.epfd);
+	return 0;
+}
+
+/* --- the other end ------------------------------------------------------ */
+
+/* What sock.c has of its own, so that a fault there does not hide one here */
+static int peer_at(const char *text, uint16_t port, uint16_t *got)
+{
+	struct sockaddr_storage ss = { 0 };
+	struct sockaddr_in *in = (void *)&ss;
+	struct sockaddr_in6 *in6 = (void *)&ss;
+	socklen_t len = sizeof(ss);
+	bool v4 = !strchr(text, ':');
+	int on = 1, fd;
+
+	ss.ss_family = v4 ? AF_INET : AF_INET6;
+	in->sin_port = htons(port);
+	inet_pton(ss.ss_family, text,
+		  v4 ? (void *)&in->sin_addr : (void *)&in6->sin6_addr);
+	fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	assert_int_equal(bind(fd, (void *)&ss, v4 ? sizeof(*in)
+						  : sizeof(*in6)),
+			 0);
+	assert_int_equal(getsockname(fd, (void *)&ss, &len), 0);
+	*got = ntohs(in->sin_port);
+	return fd;
+}
+
+static void send_to(int fd, const char *text, uint16_t port, const void *p,
+		    size_t len)
+{
+	struct sockaddr_storage ss = { 0 };
+	struct sockaddr_in *in = (void *)&ss;
+	struct sockaddr_in6 *in6 = (void *)&ss;
+	bool v4 = !strchr(text, ':');
+
+	ss.ss_family = v4 ? AF_INET : AF_INET6;
+	in->sin_port = htons(port);
+	inet_pton(ss.ss_family, text,
+		  v4 ? (void *)&in->sin_addr : (void *)&in6->sin6_addr);
+	assert_int_equal(sendto(fd, p, len, 0, (void *)&ss,
+				v4 ? sizeof(*in) : sizeof(*in6)),
+			 len);
+}
+
+/* One datagram with its source's port, -1 if there is none */
+static ssize_t take(int fd, void *buf, size_t size, uint16_t *from,
+		    char *text)
+{
+	struct sockaddr_storage ss;
+	struct sockaddr_in *in = (void *)&ss;
+	struct sockaddr_in6 *in6 = (void *)&ss;
+	socklen_t len = sizeof(ss);
+	ssize_t n = recvfrom(fd, buf, size, 0, (void *)&ss, &len);
+
+	if (n < 0)
+		return -1;
+	if (from)
+		*from = ntohs(in->sin_port);
+	if (text)
+		inet_ntop(ss.ss_family,
+			  ss.ss_family == AF_INET ? (void *)&in->sin_addr
+						  : (void *)&in6->sin6_addr,
+			  text, ADDR_TEXT_LEN);
+	return n;
+}
+
+/* --- the guest ---------------------------------------------------------- */
+
+static struct toy_packet pkt[80];
+static uint8_t bytes[1 << 17];
+
+static struct flow *flow_of(const struct packet *p)
+{
+	struct side key = { .ours = p->t.dst, .theirs = p->t.src,
+			    .our_port = p->t.dport, .their_port = p->t.sport,
+			    .pif = PIF_TAP };
+	unsigned i;
+
+	return flow_find(&flows, IPPROTO_UDP, &key, &i);
+}
+
+/* The first @n of @pkt as one burst of one flow, as guest.c would do it */
+static struct flow *burst(unsigned n)
+{
+	struct flow *f = flow_of(&pkt[0].p);
+	enum verdict v = PASS;
+	unsigned i;
+
+	for (i = 0; i + 1 < n; i++)
+		pkt[i].p.next = &pkt[i + 1].p;
+	pkt[n - 1].p.next = NULL;
+	if (!f)
+		f = udp_open(&udp, &pkt[0].p, &v);
+	assert_int_equal(v, PASS);
+	assert_non_null(f);
+	assert_null(flows.type[FLOW_UDP]->input(&udp, f, &pkt[0].p));
+	return f;
+}
+
+static struct flow *say(const char *src, uint16_t sport, const char *dst,
+			uint16_t dport, const void *p, size_t len)
+{
+	toy_udp(&pkt[0], src, sport, dst, dport, p, len);
+	return burst(1);
+}
+
+static struct side *host(struct flow *f)
+{
+	return &f->side[f->side[0].pif == PIF_HOST ? 0 : 1];
+}
+
+/* Turns until the guest has @n frames */
+static void until(struct flow *f, unsigned n)
+{
+	unsigned k;
+
+	for (k = 0; toy.n < n && k < 100; k++) {
+		if (f)
+			toy_wait(host(f)->fd, POLLIN);
+		toy_turn();
+	}
+	assert_int_equal(toy.n, n);
+}
+
+static void check_got(unsigned i, const char *src, uint16_t sport,
+		      const char *dst, uint16_t dport, const void *p,
+		      size_t len)
+{
+	struct toy_packet *g = toy_got(i);
+	struct addr a = toy_addr(src), b = toy_addr(dst);
+
+	assert_true(addr_equal(&g->p.t.src, &a));
+	assert_true(addr_equal(&g->p.t.dst, &b));
+	assert_int_equal(g->p.t.sport, sport);
+	assert_int_equal(g->p.t.dport, dport);
+	assert_int_equal(g->p.payload_len, len);
+	assert_memory_equal(toy_payload(g), p, len);
+}
+
+/* --- both ways ---------------------------------------------------------- */
+
+static void there_and_back(const char *guest, const char *known,
+			   const char *real)
+{
+	uint16_t port, from;
+	int p = peer_at(real, 0, &port);
+	unsigned n = toy.n;
+	struct flow *f;
+	char buf[64];
+
+	f = say(guest, 40000, known, port, "question", 8);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, buf, sizeof(buf), &from, NULL), 8);
+	assert_memory_equal(buf, "question", 8);
+	assert_int_equal(from, 40000);
+	send_to(p, real, from, "an answer", 9);
+	send_to(p, real, from, "", 0);
+	until(f, n + 2);
+	check_got(n, known, port, guest, 40000, "an answer", 9);
+	check_got(n + 1, known, port, guest, 40000, "", 0);
+	/* An empty one goes out, too */
+	assert_ptr_equal(say(guest, 40000, known, port, "", 0), f);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, buf, sizeof(buf), NULL, NULL), 0);
+	close(p);
+}
+
+static void datagrams_go_both_ways(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	there_and_back(GUEST4, LO4, "127.0.0.1");
+	there_and_back(GUEST6, LO6, "::1");
+	assert_int_equal(flows.count, 2);
+}
+
+/* --- from the guest ----------------------------------------------------- */
+
+static void fill(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 31 + (i >> 8));
+}
+
+/* The peer must see @len[0], @len[1] ... whatever way they were sent */
+static void expect_lengths(int p, const size_t *len, unsigned n)
+{
+	static uint8_t buf[65536];
+	size_t off = 0;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		toy_wait(p, POLLIN);
+		assert_int_equal(take(p, buf, sizeof(buf), NULL, NULL),
+				 len[i]);
+		assert_memory_equal(buf, bytes + off, len[i]);
+		off += len[i];
+	}
+	assert_int_equal(take(p, buf, sizeof(buf), NULL, NULL), -1);
+}
+
+static void send_lengths(uint16_t port, const size_t *len, unsigned n)
+{
+	size_t off = 0;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		toy_udp(&pkt[i], GUEST4, 40001, LO4, port, bytes + off,
+			len[i]);
+		off += len[i];
+	}
+	burst(n);
+}
+
+static void bursts_arrive_as_they_were(void **state)
+{
+	static const size_t mixed[] = { 1000, 1000, 1000, 400, 1000, 1000, 0,
+					0, 7, 7, 7, 8, 8, 3, 1400, 9000, 9000,
+					1 };
+	size_t same[70], big[3] = { 40000, 40000, 40000 };
+	unsigned gso, i;
+	uint16_t port;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	for (i = 0; i < 70; i++)
+		same[i] = 100; /* more than one run, more than one batch */
+	for (gso = 0; gso < 2; gso++) {
+		env.gso = gso && all.gso;
+		p = peer_at("127.0.0.1", 0, &port);
+		send_lengths(port, mixed, ARRAY_SIZE(mixed));
+		expect_lengths(p, mixed, ARRAY_SIZE(mixed));
+		send_lengths(port, same, ARRAY_SIZE(same));
+		expect_lengths(p, same, ARRAY_SIZE(same));
+		send_lengths(port, big, ARRAY_SIZE(big));
+		expect_lengths(p, big, ARRAY_SIZE(big));
+		close(p);
+	}
+	assert_int_equal(udp.drops[DROP_SOCKET], 0);
+}
+
+static void send_run(uint16_t port, size_t len, uint16_t size)
+{
+	toy_udp(&pkt[0], GUEST4, 40001, LO4, port, bytes, len);
+	pkt[0].f.note.gso_type = 5;
+	pkt[0].f.note.gso_size = size;
+	toy_parse(&pkt[0], pkt[0].f.len, &pkt[0].f.note);
+	assert_int_equal(pkt[0].p.gso_size, size);
+	burst(1);
+}
+
+static void runs_of_the_guest_come_apart(void **state)
+{
+	size_t len[101], i;
+	unsigned gso;
+	uint16_t port;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	for (i = 0; i < 101; i++)
+		len[i] = 50;
+	len[100] = 13;
+	for (gso = 0; gso < 2; gso++) {
+		env.gso = gso && all.gso;
+		p = peer_at("127.0.0.1", 0, &port);
+		send_run(port, 5013, 50); /* more than 64 */
+		expect_lengths(p, len, 101);
+		send_run(port, 100, 50);
+		expect_lengths(p, len, 2);
+		close(p);
+	}
+}
+
+static void refused_runs_go_one_by_one(void **state)
+{
+	static const size_t len[] = { 500, 500, 500, 100 };
+	uint16_t port;
+	struct flow *f;
+	int p, on = 1;
+
+	(void)state;
+	NEED_NETNS();
+	if (!env.gso)
+		skip();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = say(GUEST4, 40001, LO4, port, "", 0);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, bytes, 1, NULL, NULL), 0);
+	/* The kernel wants checksums if it is to segment: else EINVAL */
+	setsockopt(host(f)->fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on));
+	send_lengths(port, len, 4);
+	expect_lengths(p, len, 4);
+	send_lengths(port, len, 4);
+	expect_lengths(p, len, 4);
+	assert_int_equal(udp.drops[DROP_SOCKET], 0);
+	close(p);
+}
+
+static int ttl_of(int fd)
+{
+	char buf[16], ctrl[128];
+	struct iovec v = { buf, sizeof(buf) };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1,
+			    .msg_control = ctrl,
+			    .msg_controllen = sizeof(ctrl) };
+	struct cmsghdr *c;
+	int ttl = -1;
+
+	toy_wait(fd, POLLIN);
+	assert_true(recvmsg(fd, &m, 0) >= 0);
+	for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		if (c->cmsg_type == IP_TTL)
+			memcpy(&ttl, CMSG_DATA(c), sizeof(ttl));
+	return ttl;
+}
+
+static void ttl_follows_the_guest(void **state)
+{
+	static const uint8_t ttl[] = { 64, 64, 3, 4, 64, 0 };
+	uint16_t port;
+	unsigned i;
+	int p, on = 1;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	setsockopt(p, SOL_IP, IP_RECVTTL, &on, sizeof(on));
+	for (i = 0; i < ARRAY_SIZE(ttl); i++) {
+		toy_udp(&pkt[i], GUEST4, 40001, LO4, port, "x", 1);
+		pkt[i].p.ttl = ttl[i];
+	}
+	burst(ARRAY_SIZE(ttl));
+	for (i = 0; i + 1 < ARRAY_SIZE(ttl); i++)
+		assert_int_equal(ttl_of(p), ttl[i]);
+	/* What must not be forwarded is not */
+	assert_int_equal(udp.drops[DROP_UNWANTED], 1);
+	close(p);
+}
+
+static void refusal(const char *guest, const char *known, const char *real)
+{
+	uint16_t port;
+	int p = peer_at(real, 0, &port);
+	bool v4 = !strchr(real, ':');
+	unsigned n = toy.n;
+	struct toy_packet *g;
+	struct addr peer = toy_addr(known);
+	size_t ip = v4 ? 20 : 40;
+
+	close(p);
+	say(guest, 40009, known, port, "anybody?", 8);
+	toy_turn();
+	toy_turn();
+	assert_int_equal(toy.n, n + 1);
+	g = toy_got(n);
+	assert_int_equal(g->p.icmp_type, v4 ? 3 : 1);
+	assert_int_equal(g->p.icmp_code, v4 ? 3 : 4);
+	assert_true(addr_equal(&g->p.t.src, &peer));
+	assert_int_equal(ld_be16(toy_payload(g) + 8 + ip), 40009);
+	assert_int_equal(ld_be16(toy_payload(g) + 8 + ip + 2), port);
+	assert_memory_equal(toy_payload(g) + 8 + ip + 8, "anybody?", 8);
+	/* The next one is sent in spite of what befell that one */
+	p = peer_at(real, port, &port);
+	say(guest, 40009, known, port, "you", 3);
+	toy_wait(p, POLLIN);
+	close(p);
+}
+
+static void refusals_are_told(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	refusal(GUEST4, LO4, "127.0.0.1");
+	refusal(GUEST6, LO6, "::1");
+	assert_int_equal(udp.drops[DROP_SOCKET], 0);
+}
+
+static void an_error_in_the_way_costs_nothing(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	char c;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	close(p);
+	f = say(GUEST4, 40009, LO4, port, "a", 1);
+	p = peer_at("127.0.0.1", port, &port);
+	/* No turn in between: send itself meets the error */
+	assert_ptr_equal(say(GUEST4, 40009, LO4, port, "b", 1), f);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, &c, 1, NULL, NULL), 1);
+	assert_int_equal(c, 'b');
+	assert_int_equal(toy.n, 1);
+	close(p);
+}
+
+static void two_guests_one_port(void **state)
+{
+	uint16_t port, one, two;
+	struct flow *f, *g;
+	char c[2];
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = say(GUEST4, 40009, LO4, port, "a", 1);
+	g = say("192.0.2.16", 40009, LO4, port, "b", 1);
+	assert_ptr_not_equal(f, g);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, &c[0], 1, &one, NULL), 1);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, &c[1], 1, &two, NULL), 1);
+	assert_int_equal(one, 40009);
+	assert_int_not_equal(two, one);
+	send_to(p, "127.0.0.1", two, "B", 1);
+	until(g, 1);
+	check_got(0, LO4, port, "192.0.2.16", 40009, "B", 1);
+	close(p);
+}
+
+static void verdicts(void **state)
+{
+	static const struct {
+		const char *src, *dst;
+		uint16_t sport, dport;
+		enum verdict v;
+	} t[] = {
+		{ GUEST4, LO4, 0, 53, DROP_ENDPOINT },
+		{ GUEST4, LO4, 1, 0, DROP_ENDPOINT },
+		{ "0.0.0.0", LO4, 1, 2, DROP_ENDPOINT },
+		{ "224.0.0.1", LO4, 1, 2, DROP_ENDPOINT },
+		{ "255.255.255.255", LO4, 1, 2, DROP_ENDPOINT },
+		{ GUEST4, "0.0.0.0", 1, 2, DROP_ENDPOINT },
+		{ GUEST6, "::", 1, 2, DROP_ENDPOINT },
+		{ "ff02::1", LO6, 1, 2, DROP_ENDPOINT },
+	};
+	enum verdict v;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		toy_udp(&pkt[0], t[i].src, t[i].sport, t[i].dst, t[i].dport,
+			"", 0);
+		assert_null(udp_open(&udp, &pkt[0].p, &v));
+		assert_int_equal(v, t[i].v);
+	}
+	lan.udp = false;
+	toy_udp(&pkt[0], GUEST4, 1, LO4, 2, "", 0);
+	assert_null(udp_open(&udp, &pkt[0].p, &v));
+	assert_int_equal(v, DROP_PROTOCOL);
+	assert_int_equal(flows.count, 0);
+}
+
+/* --- to the guest ------------------------------------------------------- */
+
+static struct flow *ask(int p, uint16_t port)
+{
+	struct flow *f = say(GUEST4, 40002, LO4, port, "?", 1);
+	char c;
+
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, &c, 1, NULL, NULL), 1);
+	/* Past the first read, which looks at addresses */
+	send_to(p, "127.0.0.1", 40002, "!", 1);
+	until(f, 1);
+	toy.n = 0;
+	return f;
+}
+
+static void sizes_may_change_at_any_time(void **state)
+{
+	static const size_t len[] = { 100, 5000, 1, 0, 60000, 7, 2048, 2049,
+				      100, 65470 };
+	uint16_t port;
+	struct flow *f;
+	unsigned i, k;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = ask(p, port);
+	for (k = 0; k < 2; k++) {
+		toy.n = 0;
+		for (i = 0; i < ARRAY_SIZE(len); i++)
+			send_to(p, "127.0.0.1", 40002, bytes + i, len[i]);
+		until(f, ARRAY_SIZE(len));
+		for (i = 0; i < ARRAY_SIZE(len); i++)
+			check_got(i, LO4, port, GUEST4, 40002, bytes + i,
+				  len[i]);
+	}
+	assert_int_equal(udp.drops[DROP_NO_ROOM], 0);
+	close(p);
+}
+
+static void too_big_for_the_guest(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = ask(p, port);
+	toy.tap.caps.frame_max = 14 + 20 + 8 + 1000;
+	send_to(p, "127.0.0.1", 40002, bytes, 1000);
+	send_to(p, "127.0.0.1", 40002, bytes, 1001);
+	send_to(p, "127.0.0.1", 40002, bytes, 9000);
+	send_to(p, "127.0.0.1", 40002, bytes, 999);
+	until(f, 2);
+	check_got(0, LO4, port, GUEST4, 40002, bytes, 1000);
+	check_got(1, LO4, port, GUEST4, 40002, bytes, 999);
+	assert_int_equal(udp.drops[DROP_TOO_BIG], 2);
+	close(p);
+}
+
+static void short_slots_lose_by_name(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = ask(p, port);
+	toy.body_max = 300;
+	send_to(p, "127.0.0.1", 40002, bytes, 300);
+	send_to(p, "127.0.0.1", 40002, bytes, 301);
+	send_to(p, "127.0.0.1", 40002, bytes, 10);
+	until(f, 2);
+	check_got(0, LO4, port, GUEST4, 40002, bytes, 300);
+	check_got(1, LO4, port, GUEST4, 40002, bytes, 10);
+	assert_int_equal(udp.drops[DROP_NO_ROOM], 1);
+	close(p);
+}
+
+static void full_guest_leaves_it_in_the_socket(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	unsigned i;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = ask(p, port);
+	for (i = 0; i < 100; i++)
+		send_to(p, "127.0.0.1", 40002, bytes + i, 10);
+	toy.room = 0;
+	toy_turn();
+	toy_turn();
+	assert_int_equal(toy.n, 0);
+	toy.room = 3;
+	for (i = 0; i < 100 && toy.n < 100; i++)
+		toy_turn();
+	assert_int_equal(toy.n, 100);
+	for (i = 0; i < 100; i++)
+		check_got(i, LO4, port, GUEST4, 40002, bytes + i, 10);
+	assert_ptr_equal(flow_of(&pkt[0].p), f);
+	close(p);
+}
+
+/* Frames as the datagrams that they stand for */
+static unsigned unroll(size_t *len, unsigned max)
+{
+	unsigned i, n = 0;
+	size_t off = 0;
+
+	for (i = 0; i < toy.n; i++) {
+		static uint8_t one[TOY_SLOT];
+		const struct toy_frame *f = &toy.frame[i];
+		size_t got;
+		unsigned k;
+
+		for (k = 0; (got = segment_split(one, f->b, f->len, &f->n, k));
+		     k++) {
+			assert_true(n < max);
+			len[n] = got - 42;
+			assert_memory_equal(one + 42, bytes + off, len[n]);
+			off += len[n++];
+			if (!f->n.gso_type)
+				break;
+		}
+	}
+	return n;
+}
+
+static void runs(size_t total, uint16_t size, size_t body_max)
+{
+	struct sock_bind any = { .addr = addr_any(true) };
+	struct addr to = addr_loopback(true), a;
+	struct iovec v = { bytes, total };
+	struct sock_dgram d = { .iov = &v, .iov_cnt = 1, .len = total,
+				.gso_size = size };
+	size_t len[128], i, n = (total + size - 1) / size;
+	uint16_t port;
+	struct flow *f;
+	unsigned k;
+	int p = sock_udp(&env, &any, &to, 40003, false);
+
+	assert_true(p >= 0);
+	assert_int_equal(sock_local(p, &a, &port), 0);
+	toy.n = 0;
+	toy.body_max = body_max;
+	f = say(GUEST4, 40003, LO4, port, "?", 1);
+	/* Twice: the first read looks at addresses */
+	for (k = 0; k < 2; k++) {
+		toy.n = 0;
+		assert_int_equal(sock_send_dgrams(p, &d, 1), 1);
+		toy_wait(host(f)->fd, POLLIN);
+		toy_turn();
+		toy_turn();
+		if (body_max >= total)
+			assert_int_equal(toy.n, 1);
+		assert_int_equal(unroll(len, 128), n);
+		for (i = 0; i + 1 < n; i++)
+			assert_int_equal(len[i], size);
+		assert_int_equal(len[n - 1], total - (n - 1) * size);
+	}
+	sock_close(p);
+}
+
+static void runs_stay_whole_with_offload(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	if (!env.gso || !env.gro)
+		skip();
+	fill();
+	toy.tap.caps.uso = true;
+	runs(10 * 1200 + 5, 1200, 65507);
+	runs(64 * 100, 100, 65507);
+	/* Longer than a slot: in two, none lost and none out of order */
+	runs(65500, 1310, 65475);
+	runs(65500, 1310, 20000);
+}
+
+static void runs_come_apart_without(void **state)
+{
+	static const size_t size = 1200;
+	size_t len[32];
+	struct sock_bind any = { .addr = addr_any(true) };
+	struct addr to = addr_loopback(true), a;
+	struct iovec v = { bytes, size * 20 };
+	struct sock_dgram d = { .iov = &v, .iov_cnt = 1, .gso_size = 1200 };
+	uint16_t port;
+	struct flow *f;
+	int p = sock_udp(&env, &any, &to, 40004, false);
+
+	(void)state;
+	NEED_NETNS();
+	if (!env.gso)
+		skip();
+	fill();
+	assert_int_equal(sock_local(p, &a, &port), 0);
+	f = say(GUEST4, 40004, LO4, port, "?", 1);
+	assert_int_equal(sock_send_dgrams(p, &d, 1), 1);
+	until(f, 20);
+	assert_int_equal(unroll(len, 32), 20);
+	sock_close(p);
+}
+
+/* --- listeners ---------------------------------------------------------- */
+
+static void serve(const char *listen, uint16_t port, uint16_t to)
+{
+	rules.n = 1;
+	rules.r[0] = (struct rule){ .first = port, .last = port, .to = to,
+				    .proto = IPPROTO_UDP };
+	if (listen)
+		rules.r[0].listen = toy_addr(listen);
+	else
+		rules.r[0].flags = RULE_DUAL;
+	assert_int_equal(fwd_listen(&fwd, &rules), 0);
+}
+
+static struct flow *got_flow(unsigned i)
+{
+	struct tuple *t = &toy_got(i)->p.t;
+	struct side key = { .ours = t->src, .theirs = t->dst,
+			    .our_port = t->sport, .their_port = t->dport,
+			    .pif = PIF_TAP };
+	unsigned side;
+
+	return flow_find(&flows, IPPROTO_UDP, &key, &side);
+}
+
+static void client(const char *listen, const char *at, const char *bind_to,
+		   const char *known, const char *guest)
+{
+	char buf[16], from[ADDR_TEXT_LEN];
+	uint16_t port, answerer;
+	int c = peer_at(bind_to, 0, &port);
+	struct flow *f;
+
+	serve(listen, 7000, 8000);
+	send_to(c, at, 7000, "first", 5);
+	send_to(c, at, 7000, "second", 6);
+	until(NULL, 2);
+	check_got(0, known, port, guest, 8000, "first", 5);
+	check_got(1, known, port, guest, 8000, "second", 6);
+	assert_int_equal(flows.count, 1);
+	f = got_flow(0);
+	assert_non_null(f);
+	/* From the flow's own socket now */
+	send_to(c, at, 7000, "third", 5);
+	until(f, 3);
+	assert_int_equal(flows.count, 1);
+	/* The answer is from the address that was asked */
+	assert_ptr_equal(say(guest, 8000, known, port, "answer", 6), f);
+	toy_wait(c, POLLIN);
+	assert_int_equal(take(c, buf, sizeof(buf), &answerer, from), 6);
+	assert_string_equal(from, at);
+	assert_int_equal(answerer, 7000);
+	close(c);
+}
+
+static void close_listener(void)
+{
+	sock_close(fwd.fd[0] - 1);
+	fwd.fd[0] = 0;
+}
+
+static void clients_reach_the_guest(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	client("0.0.0.0", "127.0.0.5", "127.0.0.1", LO4, GUEST4);
+	close_listener();
+}
+
+static void clients_reach_the_guest_dual4(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	client(NULL, "127.0.0.1", "127.0.0.1", LO4, GUEST4);
+	close_listener();
+}
+
+static void clients_reach_the_guest_dual6(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	client(NULL, "::1", "::1", LO6, GUEST6);
+	close_listener();
+}
+
+static void clients_do_not_mix(void **state)
+{
+	uint16_t port[40];
+	int c[40], i;
+	char text[40][8];
+
+	(void)state;
+	NEED_NETNS();
+	serve("127.0.0.1", 7000, 7000);
+	for (i = 0; i < 40; i++) {
+		c[i] = peer_at("127.0.0.1", 0, &port[i]);
+		snprintf(text[i], sizeof(text[i]), "%d", i);
+		send_to(c[i], "127.0.0.1", 7000, text[i], strlen(text[i]));
+	}
+	until(NULL, 40);
+	for (i = 0; i < 40; i++) {
+		check_got((unsigned)i, LO4, port[i], GUEST4, 7000, text[i],
+			  strlen(text[i]));
+		close(c[i]);
+	}
+	assert_int_equal(flows.count, 40);
+	close_listener();
+}
+
+static void unwanted_is_consumed(void **state)
+{
+	uint16_t port;
+	int c;
+
+	(void)state;
+	NEED_NETNS();
+	serve("127.0.0.1", 7000, 7000);
+	seen.v4 = (struct addr){ 0 }; /* no guest yet */
+	c = peer_at("127.0.0.1", 0, &port);
+	send_to(c, "127.0.0.1", 7000, "x", 1);
+	toy_turn();
+	toy_turn();
+	assert_int_equal(flows.count, 0);
+	assert_int_equal(udp.drops[DROP_NO_ROUTE], 1);
+	close_listener();
+	close(c);
+}
+
+/* Datagrams for the listener's port that arrive just before connect() */
+static struct {
+	int fd, on; /* sends to @to:@port while @on, counted down */
+	uint16_t port;
+	const char *to;
+} stray;
+
+int connect(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	if (stray.on) {
+		stray.on--;
+		send_to(stray.fd, stray.to, stray.port, "stray", 5);
+	}
+	return (int)syscall(SYS_connect, fd, sa, len);
+}
+
+static void strays_find_their_flow(void **state)
+{
+	uint16_t port, other;
+	int c, s;
+
+	(void)state;
+	NEED_NETNS();
+	serve("127.0.0.1", 7000, 7000);
+	c = peer_at("127.0.0.1", 0, &port);
+	s = peer_at("127.0.0.1", 0, &other);
+	stray.fd = s;
+	stray.port = 7000;
+	stray.to = "127.0.0.1";
+	stray.on = 1;
+	send_to(c, "127.0.0.1", 7000, "mine", 4);
+	toy_turn();
+	toy_turn();
+	toy_turn();
+	assert_int_equal(stray.on, 0);
+	assert_int_equal(toy.n, 2);
+	check_got(0, LO4, port, GUEST4, 7000, "mine", 4);
+	check_got(1, LO4, other, GUEST4, 7000, "stray", 5);
+	assert_int_equal(flows.count, 2);
+	close_listener();
+	close(c);
+	close(s);
+}
+
+static void strays_of_nobody_are_dropped(void **state)
+{
+	uint16_t port, other;
+	char text[16];
+	struct flow *f;
+	int p, s;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	s = peer_at("127.0.0.1", 0, &other);
+	stray.fd = s;
+	stray.port = 40008;
+	stray.to = "127.0.0.1";
+	stray.on = 1;
+	f = say(GUEST4, 40008, LO4, port, "?", 1);
+	assert_int_equal(stray.on, 0);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, text, sizeof(text), NULL, NULL), 1);
+	send_to(p, "127.0.0.1", 40008, "answer", 6);
+	until(f, 1);
+	check_got(0, LO4, port, GUEST4, 40008, "answer", 6);
+	assert_int_equal(udp.drops[DROP_UNWANTED], 1);
+	close(p);
+	close(s);
+}
+
+/* --- groups ------------------------------------------------------------- */
+
+static bool add_address(const char *text)
+{
+	struct ifreq r = { .ifr_name = "lo:1" };
+	struct sockaddr_in *in = (void *)&r.ifr_addr;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	bool ok;
+
+	in->sin_family = AF_INET;
+	inet_pton(AF_INET, text, &in->sin_addr);
+	ok = !ioctl(fd, SIOCSIFADDR, &r);
+	inet_pton(AF_INET, "255.255.255.0", &in->sin_addr);
+	ok = ok && !ioctl(fd, SIOCSIFNETMASK, &r);
+	close(fd);
+	return ok;
+}
+
+static void broadcast_is_answered_by_members(void **state)
+{
+	uint16_t port, from;
+	struct flow *f;
+	char buf[16];
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	if (!add_address("198.51.100.1"))
+		skip();
+	p = peer_at("0.0.0.0", 0, &port);
+	f = say(GUEST4, 40005, "198.51.100.255", port, "who?", 4);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, buf, sizeof(buf), &from, NULL), 4);
+	assert_int_equal(from, 40005);
+	close(p);
+	p = peer_at("198.51.100.1", port, &port);
+	send_to(p, "198.51.100.1", from, "I", 1);
+	until(f, 1);
+	check_got(0, "198.51.100.1", port, GUEST4, 40005, "I", 1);
+	/* Again, to the same group by the same flow */
+	assert_ptr_equal(say(GUEST4, 40005, "198.51.100.255", port, "?", 1),
+			 f);
+	close(p);
+}
+
+/* --- time --------------------------------------------------------------- */
+
+static void patience_grows_with_conversation(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	char c;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	udp.timeout_ms = 1000;
+	udp.stream_ms = 5000;
+	p = peer_at("127.0.0.1", 0, &port);
+	say(GUEST4, 40006, LO4, port, "1", 1);
+	f = say(GUEST4, 40006, LO4, port, "2", 1);
+	/* Many, but one way only */
+	assert_int_equal(f->timer.due_ms, loop.now_ms + 1000);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, &c, 1, NULL, NULL), 1);
+	send_to(p, "127.0.0.1", 40006, "x", 1);
+	until(f, 1);
+	assert_int_equal(f->timer.due_ms, loop.now_ms + 5000);
+	close(p);
+
+	p = peer_at("127.0.0.1", 0, &port);
+	f = say(GUEST4, 40007, LO4, port, "1", 1);
+	send_to(p, "127.0.0.1", 40007, "x", 1);
+	until(f, 2);
+	/* A question and an answer */
+	assert_int_equal(f->timer.due_ms, loop.now_ms + 1000);
+	close(p);
+}
+
+static void expiry_ends_it(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	int p, fd;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = say(GUEST4, 40006, LO4, port, "1", 1);
+	fd = host(f)->fd;
+	f->timer.due_ms = 1;
+	f->timer.filed_ms = 1;
+	timer_set(&loop.timers, &f->timer, 1);
+	flows.type[FLOW_UDP]->expire(&udp, f);
+	assert_int_equal(flows.count, 0);
+	assert_null(flow_of(&pkt[0].p));
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	close(p);
+}
+
+static void init_has_sane_patience(void **state)
+{
+	(void)state;
+	assert_true(udp.timeout_ms >= 1000);
+	assert_true(udp.stream_ms >= udp.timeout_ms);
+	assert_int_equal(fwd.udp_watch, udp.watch);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(datagrams_go_both_ways),
+		T(bursts_arrive_as_they_were),
+		T(runs_of_the_guest_come_apart),
+		T(refused_runs_go_one_by_one),
+		T(ttl_follows_the_guest),
+		T(refusals_are_told),
+		T(an_error_in_the_way_costs_nothing),
+		T(two_guests_one_port),
+		T(verdicts),
+		T(sizes_may_change_at_any_time),
+		T(too_big_for_the_guest),
+		T(short_slots_lose_by_name),
+		T(full_guest_leaves_it_in_the_socket),
+		T(runs_stay_whole_with_offload),
+		T(runs_come_apart_without),
+		T(clients_reach_the_guest),
+		T(clients_reach_the_guest_dual4),
+		T(clients_reach_the_guest_dual6),
+		T(clients_do_not_mix),
+		T(unwanted_is_consumed),
+		T(strays_find_their_flow),
+		T(strays_of_nobody_are_dropped),
+		T(broadcast_is_answered_by_members),
+		T(patience_grows_with_conversation),
+		T(expiry_ends_it),
+		T(init_has_sane_patience),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
