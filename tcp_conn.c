@@ -279,21 +279,23 @@ int conn_flush(struct tcp *t, struct flow *f)
 }
 
 /* Bytes stay in the socket's receive queue after the guest acknowledged them,
- * so that one call takes many out.  They count against the peer's window, hence
- * at most a quarter of the buffer. */
-void conn_discard(struct tcp *t, struct flow *f, bool all)
+ * so that one call takes many out.  They count against the peer's window: while
+ * the buffer is small they could leave it less than a segment (64 KiB on
+ * loopback), and that puts a sender on its timer of 200 ms. */
+void conn_discard(struct flow *f, bool all)
 {
 	struct tcp_conn *c = conn_of(f);
+	size_t buf;
 
-	(void)t;
 	if (!c->lazy || (!all && c->lazy < c->lazy_max))
 		return;
 	(void)sock_discard(conn_fd(f), c->lazy);
 	c->lazy = 0;
-	if (!all)
-		c->lazy_max = (uint32_t)MAX(
-			MIN(sock_rcvbuf(conn_fd(f)) / 4, (size_t)TCP_LAZY_MAX),
-			(size_t)1024);
+	if (all || c->lazy_max > TCP_LAZY)
+		return;
+	buf = sock_rcvbuf(conn_fd(f));
+	if (buf >= TCP_LAZY_BUFFER)
+		c->lazy_max = TCP_LAZY_BUFFER / 4;
 }
 
 bool conn_finished(const struct tcp_conn *c)
@@ -346,7 +348,7 @@ static void end(struct tcp *t, struct flow *f)
 void conn_close(struct tcp *t, struct flow *f)
 {
 	/* Unread bytes would make the kernel send a reset */
-	conn_discard(t, f, true);
+	conn_discard(f, true);
 	sock_close(conn_fd(f));
 	remember(t, f);
 	end(t, f);

@@ -75,7 +75,7 @@ enum {
 	TCP_PROBE_IDLE_MS = 30 * 1000,
 	TCP_DEAD_MS = 7200 * 1000, /* silent for so long: gone */
 	TCP_LAZY = 2048, /* first value of lazy_max: the smallest buffers hold more */
-	TCP_LAZY_MAX = 256 << 10,
+	TCP_LAZY_BUFFER = 1 << 20, /* receive buffers that can afford more */
 };
 
 static inline struct tcp_conn *conn_of(struct flow *f)
@@ -137,7 +137,7 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
 int conn_flush(struct tcp *t, struct flow *f);
 
 /* conn_discard - take acknowledged bytes out of the socket, if @all even a few */
-void conn_discard(struct tcp *t, struct flow *f, bool all);
+void conn_discard(struct flow *f, bool all);
 
 /* conn_past - the connection with this guest's side that ended well and not
  * long ago, NULL */

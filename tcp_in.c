@@ -91,7 +91,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		c->lazy += n;
 		if (jumped)
 			(void)sock_peek_to(conn_fd(f), c->lazy);
-		conn_discard(t, f, false);
+		conn_discard(f, false);
 	} else {
 		chunk_drop(t->chunks, &c->keep, n);
 	}

@@ -209,7 +209,7 @@ static uint32_t window_left(const struct tcp_conn *c)
 static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c)
 {
 	uint32_t want = window_left(c);
-	uint32_t run = MAX((uint32_t)c->mss, RUN_MAX - RUN_MAX % c->mss);
+	uint32_t run = RUN_MAX - (uint32_t)RUN_MAX % c->mss;
 
 	if (c->flags & CONN_EOF)
 		want = MIN(want, c->eof_seq - c->snd_nxt);
@@ -220,7 +220,8 @@ static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c)
 			want = (uint32_t)MIN((size_t)want,
 					     chunk_room(t->chunks, &c->keep));
 	}
-	return MIN(want, run);
+	/* At the largest MTU one segment is all that fits */
+	return MIN(want, MAX(run, (uint32_t)c->mss));
 }
 
 static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
