@@ -85,7 +85,7 @@ static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 	bool stream;
 
 	c[i] = (uint8_t)MIN(c[i] + n, 2U);
-	stream = c[1] && c[0] + c[1] > 2;
+	stream = c[0] + c[1] > 2; /* neither alone can be more than 2 */
 	flow_timer(u->flows, f, u->flows->loop->now_ms +
 				(stream ? u->stream_ms : u->timeout_ms));
 }
