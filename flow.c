@@ -12,6 +12,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
 enum {
@@ -210,9 +211,12 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 {
 	uint64_t ref = flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
 		       (uint64_t)(f->gen & GEN_MASK) << GEN_SHIFT;
+	uint32_t events = EPOLLIN | EPOLLET;
 
-	return loop_add(t->loop, f->side[i].fd, t->watch, ref,
-			EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	/* Each datagram that leaves would report room again */
+	if (flow_proto(f) == IPPROTO_TCP)
+		events |= EPOLLOUT | EPOLLRDHUP;
+	return loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
 }
 
 void flow_wake(struct flows *t, struct flow *f)

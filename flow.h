@@ -113,8 +113,8 @@ void flow_leave(struct flows *t, struct flow *f, unsigned i);
 struct flow *flow_find(const struct flows *t, uint8_t proto,
 		       const struct side *key, unsigned *i);
 
-/* flow_watch - register side @i's descriptor for IN, OUT and RDHUP, edge-
- * triggered.  0 or -errno. */
+/* flow_watch - register side @i's descriptor, edge-triggered, for IN and with a
+ * stream also OUT and RDHUP.  0 or -errno. */
 int flow_watch(struct flows *t, struct flow *f, unsigned i);
 
 /* flow_wake - have type->ready() called in this turn or the next */
