@@ -29,10 +29,21 @@ static uint64_t event_no;
 static struct toy *toys[TOY_MAX];
 static unsigned toys_end;
 
+/* splitmix64 (Steele, Lea, Flood 2014) */
+uint64_t rnd(void)
+{
+	uint64_t z = sim.state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
 void sim_reset(uint64_t seed)
 {
+	sim.state = seed;
+	sim.state = rnd() ^ seed << 32; /* neighbours have nothing in common */
 	sim.seed = seed;
-	sim.state = seed * 0x9e3779b97f4a7c15ULL + 1;
 	sim.now = 1000 * SEC;
 	sim.horizon = sim.now;
 	sim.progress = sim.last_progress = 0;
@@ -75,16 +86,6 @@ void trace(const char *fmt, ...)
 	vprintf(fmt, ap);
 	va_end(ap);
 	putchar('\n');
-}
-
-/* splitmix64 (Steele, Lea, Flood 2014) */
-uint64_t rnd(void)
-{
-	uint64_t z = sim.state += 0x9e3779b97f4a7c15ULL;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
 }
 
 uint64_t rnd_to(uint64_t n)

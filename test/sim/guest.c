@@ -34,6 +34,7 @@ struct gconn {
 	uint8_t have[320 * 1024 / 8]; /* bytes that came early */
 	uint64_t early; /* highest of them, 0: none */
 	unsigned unacked;
+	uint64_t told; /* window field last sent */
 	bool fin_seen, shut, ack_due, step_due;
 	uint64_t heard;	 /* when anything came last */
 	unsigned probes; /* keep-alives without answer */
@@ -101,6 +102,8 @@ static uint16_t window(struct gconn *g, bool syn)
 	w = MIN(w >> shift, 65535);
 	g->edge = MAX(g->edge, g->rcv + (w << shift));
 	g->most = MAX(g->most, g->edge);
+	g->told = w;
+	g->p->shut_window |= !w && g->state != G_SYN_SENT;
 	return (uint16_t)w;
 }
 
@@ -258,14 +261,16 @@ static void unshut(void *arg)
 	struct gconn *g = arg;
 
 	g->shut = false;
-	if (g->state == G_UP || g->state == G_WAIT)
+	if (!g->fin_seen && (g->state == G_UP || g->state == G_WAIT))
 		send_ack(g);
-	app_later(g, 0);
+	app_later(g, US);
 }
 
 static bool aborts(struct plan *p, enum ending e)
 {
-	p->aborted |= p->ending == e && p->got[1] + p->sent[0] >= p->abort_at;
+	if (p->ending != e)
+		return false;
+	p->aborted |= p->got[1] + p->sent[0] >= p->abort_at;
 	return p->aborted;
 }
 
@@ -278,15 +283,18 @@ static void app_read(struct gconn *g)
 		return;
 	g->read += n;
 	p->got[1] = g->read;
-	if (chance(p->pressure)) {
+	if (!g->fin_seen && chance(p->pressure)) {
 		g->shut = true;
 		g->edge = g->rcv;
 		sim_after(rnd_in(1, 3000) * MS, unshut, g);
 		send_ack(g);
 		return;
 	}
-	/* Tell about a window that grew by two segments or half the buffer */
-	if (g->rcv + space(g) >= old + MIN(p->rcv_cap / 2, 2 * 1460))
+	/* Tell about a window that grew by two segments or half the buffer,
+	 * unless scaling hides it: that would be a duplicate ACK */
+	if (!g->fin_seen &&
+	    g->rcv + space(g) >= old + MIN(p->rcv_cap / 2, 2 * 1460) &&
+	    MIN(space(g) >> MAX(p->ws, 0), 65535) != g->told)
 		send_ack(g);
 }
 
@@ -524,6 +532,8 @@ static void on_reset(struct gconn *g, uint64_t pos)
 		return;
 	}
 	trace("  guest %u: reset", g->p->no);
+	if (g->state == G_WAIT) /* closed already: nobody is told */
+		return;
 	g->p->guest_rst = true;
 	die(g);
 }
@@ -539,8 +549,8 @@ static void in_up(struct gconn *g, const struct seg *s)
 	if (s->flags & TCP_SYN) {
 		if (g->state == G_SYN_RCVD && s->seq == g->irs)
 			emit(g, 0, 0, TCP_SYN | TCP_ACK);
-		else if (s->seq == g->irs)
-			send_ack(g); /* our last ACK was lost */
+		else if (s->seq == g->irs || g->state == G_WAIT)
+			send_ack(g); /* our ACK was lost, or a SYN late */
 		else
 			sim_fail("connection %u: SYN with number %u, not %u",
 				 g->p->no, s->seq, g->irs);

@@ -216,6 +216,7 @@ struct toy_tap {
 	unsigned drops_row[2][64];
 	void (*guest)(const uint8_t *p, size_t len); /* arrived there */
 	uint64_t to_guest, from_guest; /* frames over the link */
+	unsigned refusals; /* reserves that got nothing */
 };
 
 void toy_tap_init(struct toy_tap *t, struct loop *l, unsigned watch);
@@ -303,6 +304,7 @@ struct plan {
 	uint64_t got[2], sent[2]; /* as in @bytes: received by whom it is for */
 	bool guest_up, guest_eof, guest_rst, guest_icmp, guest_done;
 	bool aborted;
+	bool shut_window; /* guest: it told a window of zero */
 	bool far_up, far_got_eof, far_rst, far_done;
 	bool far_step_due, far_fin_sent;
 	uint64_t rexmit, dup_data;

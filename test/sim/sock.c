@@ -114,7 +114,7 @@ static int make_fd(enum sock_kind k, bool v4, struct sock **out)
 
 struct sock *sock_last(enum sock_kind k)
 {
-	struct sock *s;
+	struct sock *s = NULL;
 
 	for (s = all; s; s = s->all)
 		if (s->kind == k && s->toy.fd >= 0)
@@ -301,7 +301,7 @@ void sock_init(struct sock_env *e)
 
 int sock_tcp(const struct sock_env *e, const struct addr *to)
 {
-	struct sock *s;
+	struct sock *s = NULL;
 
 	(void)e;
 	return make_fd(S_TCP, addr_is_v4(to), &s);
@@ -332,7 +332,7 @@ int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 
 static int listen_on(enum sock_kind k, const struct sock_bind *b)
 {
-	struct sock *s;
+	struct sock *s = NULL;
 	int fd = make_fd(k, !b->dual && addr_is_v4(&b->addr), &s);
 
 	if (fd < 0)
@@ -647,7 +647,7 @@ void sock_abort(int fd)
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	     const struct addr *to, uint16_t to_port, bool any_port)
 {
-	struct sock *s;
+	struct sock *s = NULL;
 	int fd;
 
 	(void)e;
@@ -815,7 +815,7 @@ bool sock_error_next(int fd, struct sock_error *e)
 
 int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
 {
-	struct sock *s;
+	struct sock *s = NULL;
 	int fd = make_fd(S_PING, addr_is_v4(to), &s);
 
 	(void)e;

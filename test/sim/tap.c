@@ -299,8 +299,10 @@ static unsigned reserve(struct tap *tap, struct slot *s, unsigned n,
 	for (i = 0; i < have; i++)
 		lay_out(t, &s[i], head, want, mss);
 	sim.slots_out += have;
-	if (have < n)
+	if (have < n) {
 		t->wants_room = tap->full = true;
+		t->refusals += !have;
+	}
 	return have;
 }
 
