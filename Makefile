@@ -48,6 +48,12 @@ $(B)/passt: $(OBJ)
 $(B)/%.o: %.c | $(B)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The system call filters, from the notes beside the calls
+$(B)/seccomp.h: seccomp.sh $(SRC) | $(B)
+	CC="$(CC)" ./seccomp.sh $@ $(SRC)
+$(B)/isolation.o: ALL_CFLAGS += -I$(B)
+$(B)/isolation.o: $(B)/seccomp.h
+
 $(B):
 	mkdir -p $@
 

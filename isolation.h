@@ -2,8 +2,8 @@
  *
  * isolation - shrink privileges in named steps
  *
- * In this order: start, user, sandbox, filter (spec: behaviour 1.8).  Each ends
- * the process with one line if it fails and must not.
+ * In this order: start, user, sandbox, daemon, filter (spec: behaviour 1.8).
+ * Each ends the process with one line if it fails and must not.
  */
 #ifndef ISOLATION_H
 #define ISOLATION_H
@@ -15,15 +15,21 @@
  * /dev/null where 0-2 are closed; raise RLIMIT_NOFILE. */
 void isolation_start(int *fd);
 
-/* isolation_user - become --runas or nobody; join or make the user namespace */
-void isolation_user(const struct conf *c);
+/* isolation_user - become --runas or nobody; join or make the user namespace
+ * In pasta mode, true means that we had the rights of an administrator, kept
+ * those that are needed to set up namespaces and are in no other user namespace
+ * yet: pasta_open() finds it, isolation_sandbox() enters it. */
+bool isolation_user(const struct conf *c);
 
 /* isolation_sandbox - new IPC, mount, UTS (and PID) namespaces and an empty
- * root; keep only the capabilities of the mode */
-void isolation_sandbox(const struct conf *c);
+ * root; keep only the capabilities of the mode
+ * @userns, if not -1, is entered first and closed. */
+void isolation_sandbox(const struct conf *c, int userns);
 
 /* isolation_daemon - fork unless foreground; the parent writes the child's PID
- * to @pid_fd (-1: none) and leaves with 0 */
+ * to @pid_fd (-1: none) and leaves with 0
+ * The child has /dev/null as 0-2 and no stderr for messages.  @pid_fd is
+ * closed. */
 void isolation_daemon(const struct conf *c, int pid_fd);
 
 /* isolation_filter - not dumpable, no new privileges, the seccomp filter */

@@ -125,6 +125,11 @@ static void find_templates(struct passt *p)
 		     "Failed to read IPv6 routes");
 }
 
+static int open_netlink(void *arg)
+{
+	return nl_open(arg);
+}
+
 static void set_up_namespace(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -139,7 +144,7 @@ static void set_up_namespace(struct passt *p)
 	}
 	must(tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname),
 	     "Failed to set up tap device in namespace");
-	must(pasta_netlink(&p->pasta, &p->nl_ns),
+	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nl_link_index(&p->nl_ns, c->ns_ifname);
 	if (c->ns_mac_set)
@@ -271,6 +276,7 @@ static void start_modules(struct passt *p)
 	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->icmp);
 	p->loop.turn_end = turn_end;
 	p->loop.turn_owner = p;
+	stats_init(&p->stats, c->stats_s);
 }
 
 static void start_transport(struct passt *p)
@@ -299,6 +305,7 @@ int main(int argc, char **argv)
 {
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
+	bool outside;
 	int fd = -1;
 
 	c->mode = conf_mode(argc, argv, &fd);
@@ -315,9 +322,10 @@ int main(int argc, char **argv)
 	open_files(p);
 	bind_socket(p);
 
-	isolation_user(c);
+	outside = isolation_user(c);
+	p->pasta.userns = -1;
 	if (c->mode == MODE_PASTA && c->fd < 0)
-		pasta_open(&p->pasta, c);
+		pasta_open(&p->pasta, c, outside);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);
@@ -330,7 +338,7 @@ int main(int argc, char **argv)
 	start_transport(p);
 	conf_print(c, &p->t4, &p->t6);
 
-	isolation_sandbox(c);
+	isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p);
 	if (c->mode == MODE_PASTA && c->fd < 0) {

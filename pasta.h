@@ -10,26 +10,42 @@
 
 struct pasta {
 	int netns;	/* descriptor of the target network namespace */
-	int home;	/* of the one we were started in */
+	int userns;	/* of the user namespace that isolation_sandbox() is to
+			   enter, -1: none, or we are in it */
 	pid_t child;	/* spawned command, 0 if none */
-	int child_fd;	/* pidfd of it, or of the joined process; -1 */
+	int child_fd;	/* pidfd of it, or a signalfd, or of the joined
+			   process; -1 */
+	int go_fd;	/* the command waits at the other end, -1 */
 	int watch_fd;	/* inotify on the namespace's directory, or -1 */
+	int dir_fd;	/* that directory, where inotify is of no use, or -1 */
 	struct loop *loop;
 	struct timer poll; /* where inotify cannot see it go */
-	char path[4096];   /* the namespace's, for the watch */
+	char path[4096];   /* the namespace's, for the watch; empty: none */
 };
 
-/* pasta_open - join or create the namespaces that @c names
- * With a command: it is cloned into new namespaces and waits for pasta_go().
- * The caller has joined or made the user namespace (isolation_user()).
- * Failures end the process with one line. */
-void pasta_open(struct pasta *p, const struct conf *c);
+/* pasta_map - write the maps of a fresh user namespace: root there is @uid and
+ * @gid here
+ * @pid is a process in it, 0: ourselves.  Failure is a warning. */
+void pasta_map(pid_t pid, uid_t uid, gid_t gid);
 
-/* pasta_in_ns - run @fn inside the network namespace, on a thread-less clone or
- * by setns() there and back; returns what it returned, or -errno. */
+/* pasta_open - join or create the namespaces that @c names, bring up lo
+ * With a command: it is cloned into new namespaces and waits for pasta_go().
+ * @outside is what isolation_user() gave: true, we have kept the privileges for
+ * this and sort out the user namespace as well; false, we are in it.
+ * Failures end the process with one line. */
+void pasta_open(struct pasta *p, const struct conf *c, bool outside);
+
+/* pasta_in_ns - run @fn inside the network namespace, on a process that shares
+ * our memory and descriptors; returns what it returned, or -errno
+ * Signals wait meanwhile. */
 int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg);
 
-/* pasta_go - everything is up: the command may run */
+/* pasta_tun - /dev/net/tun, opened inside the network namespace
+ * Failures end the process with one line. */
+int pasta_tun(struct pasta *p);
+
+/* pasta_go - everything is up: the command may run
+ * The terminal is the command's now: unless debugging, messages to stderr end. */
 void pasta_go(struct pasta *p);
 
 /* pasta_watch - leave with the command's status when it ends, with 0 when the

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * pasta - namespaces: join, make, enter, watch
+ *
+ * Work in the network namespace is done by a short-lived clone that shares
+ * memory and descriptors with us: it needs the right to enter, but unlike
+ * setns() there and back not the right to return, which an ordinary user does
+ * not have.  We are suspended meanwhile, so there is no concurrency.
+ *
+ * A spawned command is the first process of its PID namespace.  It reads one
+ * byte when its user namespace is mapped and another one when all is up; if
+ * the pipe closes before, it ends.
+ */
+#include "pasta.h"
+#include "log.h"
+#include "netlink.h"
+
+#include <linux/close_range.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef DEVPTS_SUPER_MAGIC
+#define DEVPTS_SUPER_MAGIC 0x1cd1
+#endif
+/* Same number on all architectures, like all since 5.1 */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+enum { STACK = 256 << 10, POLL_MS = 1000, PATH_LEN = 64 };
+
+/* Of clones: ours is in use while they share our memory */
+static uint8_t stack[STACK] __attribute__((aligned(16)));
+
+/* --- inside the namespace ------------------------------------------------ */
+
+struct call {
+	int ns;
+	int (*fn)(void *arg);
+	void *arg;
+	int ret;
+};
+
+static int enter_and_call(void *arg)
+{
+	struct call *call = arg;
+
+	/* #syscalls:pasta setns exit exit_group */
+	if (setns(call->ns, CLONE_NEWNET))
+		call->ret = -errno;
+	else
+		call->ret = call->fn(call->arg);
+	return 0;
+}
+
+int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg)
+{
+	struct call call = { p->netns, fn, arg, -ECHILD };
+	sigset_t all, before;
+	pid_t pid;
+
+	/* A handler must not run twice, nor between two namespaces */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	/* #syscalls:pasta clone wait4 waitpid rt_sigprocmask */
+	pid = clone(enter_and_call, stack + STACK,
+		    CLONE_VM | CLONE_VFORK | CLONE_FILES, &call);
+	if (pid < 0)
+		call.ret = -errno;
+	else
+		(void)waitpid(pid, NULL, __WALL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return call.ret;
+}
+
+static int open_tun(void *arg)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	(void)arg;
+	return fd < 0 ? -errno : fd;
+}
+
+int pasta_tun(struct pasta *p)
+{
+	int fd = pasta_in_ns(p, open_tun, NULL);
+
+	if (fd < 0)
+		die("Can't open /dev/net/tun: %s", strerror(-fd));
+	return fd;
+}
+
+static int bring_up_lo(void *arg)
+{
+	struct netlink n;
+	int *err = arg;
+
+	*err = nl_open(&n);
+	if (*err)
+		return 0;
+	*err = nl_link_set(&n, nl_link_index(&n, "lo"), NULL, 0, 0, true);
+	nl_close(&n);
+	return 0;
+}
+
+/* The first visit, which shows whether we may enter at all */
+static void visit(struct pasta *p)
+{
+	int err, lo_err = 0;
+
+	err = pasta_in_ns(p, bring_up_lo, &lo_err);
+	if (err)
+		die("Can't enter network namespace %s: %s",
+		    p->child ? "of the command" : p->path, strerror(-err));
+	if (lo_err)
+		log_warn("Can't bring up lo in the namespace: %s",
+			 strerror(-lo_err));
+}
+
+/* --- joining ------------------------------------------------------------- */
+
+static bool same_ns(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* Where the rights over a network namespace are: its owner.  What was named
+ * is of use only where the kernel (before 4.9) cannot tell. */
+static int owner_of(int netns, const struct conf *c)
+{
+	char path[PATH_LEN];
+	int fd;
+
+	fd = ioctl(netns, NS_GET_USERNS);
+	if (fd < 0 && errno == ENOTTY) {
+		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
+		fd = open(c->userns[0] ? c->userns : path,
+			  O_RDONLY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		die("Can't tell the user namespace to join: %s",
+		    strerror(errno));
+	if (same_ns(fd, "/proc/self/ns/user")) {
+		close(fd);
+		return -1;
+	}
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
+}
+
+static void join(struct pasta *p, const struct conf *c, bool outside)
+{
+	if (c->pid)
+		snprintf(p->path, sizeof(p->path), "/proc/%d/ns/net",
+			 (int)c->pid);
+	else if (strchr(c->netns, '/'))
+		snprintf(p->path, sizeof(p->path), "%s", c->netns);
+	else
+		snprintf(p->path, sizeof(p->path), "/run/netns/%.*s",
+			 NAME_MAX, c->netns);
+	p->netns = open(p->path, O_RDONLY | O_CLOEXEC);
+	if (p->netns < 0)
+		die("Can't open network namespace %s: %s", p->path,
+		    strerror(errno));
+	if (outside && !c->netns_only)
+		p->userns = owner_of(p->netns, c);
+}
+
+/* --- spawning ------------------------------------------------------------ */
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int write_proc(pid_t pid, const char *name, const char *text)
+{
+	char path[PATH_LEN];
+
+	if (pid)
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	else
+		snprintf(path, sizeof(path), "/proc/self/%s", name);
+	return write_text(path, text);
+}
+
+void pasta_map(pid_t pid, uid_t uid, gid_t gid)
+{
+	char map[PATH_LEN];
+	int err;
+
+	snprintf(map, sizeof(map), "0 %u 1", (unsigned)uid);
+	err = write_proc(pid, "uid_map", map);
+	/* Without this an ordinary user may not map its group */
+	if (!err)
+		err = write_proc(pid, "setgroups", "deny");
+	if (err == -ENOENT) /* before 3.19 there is no such file */
+		err = 0;
+	snprintf(map, sizeof(map), "0 %u 1", (unsigned)gid);
+	if (!err)
+		err = write_proc(pid, "gid_map", map);
+	if (err)
+		log_warn("Can't map users into the namespace: %s",
+			 strerror(-err));
+}
+
+struct command {
+	const struct conf *conf;
+	int wait_fd, go_fd;
+};
+
+static void wait_parent(int fd)
+{
+	ssize_t n;
+	char b;
+
+	do {
+		n = read(fd, &b, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(EXIT_FAILURE);
+}
+
+/* A /proc of the new PID namespace.  Where parts of the old one are covered,
+ * as in containers, this is not allowed, and the old one stays. */
+static void mount_proc(void)
+{
+	if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) ||
+	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  NULL))
+		log_debug("Can't mount a new /proc: %s", strerror(errno));
+}
+
+static void name_host(const struct conf *c)
+{
+	char host[HOST_NAME_MAX + 1] = "", name[HOST_NAME_MAX + 1];
+
+	if (c->lan.hostname[0]) {
+		snprintf(name, sizeof(name), "%.*s", HOST_NAME_MAX,
+			 c->lan.hostname);
+	} else {
+		(void)gethostname(host, sizeof(host) - 1);
+		snprintf(name, sizeof(name), "pasta-%.*s", HOST_NAME_MAX - 6,
+			 host);
+	}
+	if (sethostname(name, strlen(name)))
+		log_debug("Can't set the host name: %s", strerror(errno));
+}
+
+static void furnish(const struct conf *c)
+{
+	int err;
+
+	mount_proc();
+	name_host(c);
+	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
+	if (err)
+		log_warn("Can't set ping_group_range in the namespace: %s",
+			 strerror(-err));
+}
+
+static _Noreturn void run_command(const struct conf *c)
+{
+	const char *shell = getenv("SHELL");
+	char login[PATH_MAX], *login_argv[] = { login, NULL };
+
+	if (!shell || !shell[0])
+		shell = "/bin/sh";
+	snprintf(login, sizeof(login), "-%s", shell);
+	if (c->argv)
+		execvp(c->argv[0], c->argv);
+	else
+		execvp(shell, login_argv);
+	log_err("Can't run %s: %s", c->argv ? c->argv[0] : shell,
+		strerror(errno));
+	_exit(EXIT_FAILURE);
+}
+
+/* What we changed about signals and descriptors is not for the command */
+static void clean_up(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* All have the flag; one that was forgotten would be the command's */
+	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+static int be_command(void *arg)
+{
+	const struct command *cmd = arg;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close(cmd->go_fd);
+	wait_parent(cmd->wait_fd);
+	furnish(cmd->conf);
+	wait_parent(cmd->wait_fd);
+	clean_up();
+	prctl(PR_SET_PDEATHSIG, 0);
+	run_command(cmd->conf);
+}
+
+static void signal_command(struct pasta *p)
+{
+	if (write(p->go_fd, "", 1) < 0)
+		log_debug("The command is gone: %s", strerror(errno));
+}
+
+static int open_ns(pid_t pid, const char *name)
+{
+	char path[PATH_LEN];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("Can't open %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* Where the end of a process can be polled; before 5.3 the signal is left.
+ * Unlike -1, the latter tells about our own children only. */
+static int end_fd(pid_t pid, bool ours)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	sigset_t set;
+
+	if (fd >= 0 || !ours)
+		return fd;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die("Can't watch the command: %s", strerror(errno));
+	return fd;
+}
+
+static void block_child_signal(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static void spawn(struct pasta *p, const struct conf *c, bool new_user)
+{
+	int flags = CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS |
+		    CLONE_NEWNS | (new_user ? CLONE_NEWUSER : 0);
+	struct command cmd = { .conf = c };
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC))
+		die("Can't make a pipe: %s", strerror(errno));
+	cmd.wait_fd = ends[0];
+	cmd.go_fd = ends[1];
+	/* Before it can end */
+	block_child_signal();
+	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
+	if (p->child < 0)
+		die("Can't make namespaces for the command: %s",
+		    strerror(errno));
+	close(ends[0]);
+	p->go_fd = ends[1];
+	p->child_fd = end_fd(p->child, true);
+	if (new_user) {
+		pasta_map(p->child, geteuid(), getegid());
+		p->userns = open_ns(p->child, "user");
+	}
+	p->netns = open_ns(p->child, "net");
+	signal_command(p);
+}
+
+void pasta_open(struct pasta *p, const struct conf *c, bool outside)
+{
+	*p = (struct pasta){
+		.netns = -1,
+		.userns = -1,
+		.child_fd = -1,
+		.go_fd = -1,
+		.watch_fd = -1,
+		.dir_fd = -1,
+	};
+	if (c->spawn)
+		spawn(p, c, outside && !c->netns_only);
+	else
+		join(p, c, outside);
+	visit(p);
+}
+
+void pasta_go(struct pasta *p)
+{
+	if (p->go_fd < 0)
+		return;
+	if (log_max < LOG_DBG)
+		log_stderr(false);
+	signal_command(p);
+	close(p->go_fd);
+	p->go_fd = -1;
+}
+
+/* --- the end ------------------------------------------------------------- */
+
+static void on_command_end(void *owner, uint64_t ref, uint32_t events)
+{
+	struct pasta *p = owner;
+	struct signalfd_siginfo drop;
+	siginfo_t si = { 0 };
+
+	(void)ref;
+	(void)events;
+	/* #syscalls:pasta waitid read */
+	if (waitid(P_PID, (id_t)p->child, &si, WEXITED | WNOHANG))
+		return;
+	if (si.si_pid == p->child)
+		loop_quit(p->loop, si.si_code == CLD_EXITED ?
+					   si.si_status :
+					   128 + si.si_status);
+	else
+		(void)!read(p->child_fd, &drop, sizeof(drop));
+}
+
+static void leave(struct pasta *p)
+{
+	log_info("Namespace %s is gone, exiting", p->path);
+	loop_quit(p->loop, EXIT_SUCCESS);
+}
+
+static void on_process_end(void *owner, uint64_t ref, uint32_t events)
+{
+	(void)ref;
+	(void)events;
+	leave(owner);
+}
+
+static const char *base_name(const struct pasta *p)
+{
+	const char *slash = strrchr(p->path, '/');
+
+	return slash ? slash + 1 : p->path;
+}
+
+/* Not to be allowed to look does not mean that it is gone */
+static bool is_gone(struct pasta *p)
+{
+	/* #syscalls:pasta openat */
+	int fd = openat(p->dir_fd, base_name(p), O_PATH | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ESRCH || errno == ENOTDIR;
+	close(fd);
+	return false;
+}
+
+static void look(void *owner, struct timer *t)
+{
+	struct pasta *p = owner;
+
+	if (is_gone(p))
+		leave(p);
+	else
+		timer_set(&p->loop->timers, t, p->loop->now_ms + POLL_MS);
+}
+
+/* Several events may come at once, with names of any length */
+static void on_delete(void *owner, uint64_t ref, uint32_t events)
+{
+	uint8_t buf[4096] __attribute__((aligned(8)));
+	struct pasta *p = owner;
+	ssize_t len, at, step;
+
+	(void)ref;
+	(void)events;
+	while ((len = read(p->watch_fd, buf, sizeof(buf))) > 0) {
+		for (at = 0; at < len; at += step) {
+			const struct inotify_event *e = (void *)(buf + at);
+
+			step = (ssize_t)(sizeof(*e) + e->len);
+			if (e->len && !strcmp(e->name, base_name(p))) {
+				leave(p);
+				return;
+			}
+		}
+	}
+}
+
+/* Files that come and go without anybody deleting them */
+static bool is_virtual(const char *dir)
+{
+	struct statfs fs;
+
+	if (statfs(dir, &fs))
+		return true;
+	return fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
+	       fs.f_type == DEVPTS_SUPER_MAGIC;
+}
+
+static int watch_delete(struct pasta *p, const char *dir)
+{
+	if (is_virtual(dir))
+		return -1;
+	p->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (p->watch_fd < 0)
+		return -1;
+	if (inotify_add_watch(p->watch_fd, dir, IN_DELETE) >= 0 &&
+	    !loop_add(p->loop, p->watch_fd,
+		      loop_watch(p->loop, on_delete, p), 0, EPOLLIN))
+		return 0;
+	close(p->watch_fd);
+	p->watch_fd = -1;
+	return -1;
+}
+
+static int watch_path(struct pasta *p)
+{
+	char dir[sizeof(p->path)];
+
+	/* With the slash, so that it works for one in the root as well */
+	snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(p) - p->path),
+		 p->path);
+	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd < 0)
+		return -errno;
+	if (watch_delete(p, dir)) {
+		timer_init(&p->poll, look, p);
+		timer_set(&p->loop->timers, &p->poll, p->loop->now_ms + POLL_MS);
+		return 0;
+	}
+	/* It may have gone before we began to watch */
+	if (is_gone(p))
+		leave(p);
+	close(p->dir_fd);
+	p->dir_fd = -1;
+	return 0;
+}
+
+/* The process behind /proc/PID/ns/net: its end is known at once */
+static pid_t process_behind(const struct pasta *p)
+{
+	int pid, end = 0;
+
+	if (sscanf(p->path, "/proc/%d/ns/net%n", &pid, &end) != 1 || !end ||
+	    p->path[end])
+		return 0;
+	return pid;
+}
+
+int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
+{
+	watch_fn *fn = on_command_end;
+
+	p->loop = l;
+	if (!p->child && c->no_netns_quit)
+		return 0;
+	if (!p->child && process_behind(p)) {
+		p->child_fd = end_fd(process_behind(p), false);
+		fn = on_process_end;
+	}
+	if (p->child_fd >= 0) {
+		int err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
+				   EPOLLIN);
+
+		if (err)
+			return err;
+	}
+	return p->child ? 0 : watch_path(p);
+}
