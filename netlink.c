@@ -904,7 +904,21 @@ static int add_default_route(struct job *j)
 	return err == -EEXIST ? 0 : err;
 }
 
-/* The kernel's own link-local address would be probed for once NOARP goes */
+/* The kernel's own link-local address is tentative for as long as a second,
+ * with or without NODAD set later: have the same again, born without */
+static int renew_address(struct job *j, const struct nlmsghdr *h)
+{
+	struct ifaddrmsg m = *(const struct ifaddrmsg *)NLMSG_DATA(h);
+	struct addr a = local_address(h);
+	struct request r;
+	int err;
+
+	begin(&r, RTM_DELADDR, 0, &m, sizeof(m));
+	put_addr(&r, IFA_LOCAL, &a);
+	err = tell(j->ns, &r);
+	return err ? err : copy_address(j, h);
+}
+
 static int settle_link_local(struct job *j)
 {
 	const struct nlmsghdr *h;
@@ -918,7 +932,7 @@ static int settle_link_local(struct job *j)
 
 		if (is_address(h, false, j->to) &&
 		    m->ifa_scope == RT_SCOPE_LINK)
-			err = copy_address(j, h);
+			err = renew_address(j, h);
 	}
 	drop(&addrs);
 	return err;
