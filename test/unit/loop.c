@@ -1,0 +1,716 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: util timer */
+/* The real loop on a clock and an epoll_wait() of our own: time moves when the
+ * test says so or the loop waits, so nothing here takes any. */
+#include "loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { START_MS = 5000, NONE = -2, RUNS = 8 };
+
+static struct loop loop;
+static uint64_t clock_ns;
+static unsigned clock_reads;
+static int waited; /* the time-out that the loop asked for last */
+
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+	(void)id;
+	clock_reads++;
+	ts->tv_sec = (time_t)(clock_ns / 1000000000);
+	ts->tv_nsec = (long)(clock_ns % 1000000000);
+	return 0;
+}
+
+/* Without an event the time passes */
+int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
+{
+	int n = epoll_pwait(fd, ev, max, 0, NULL);
+
+	waited = timeout;
+	if (!n && timeout > 0)
+		clock_ns += (uint64_t)timeout * 1000000;
+	return n;
+}
+
+/* What happened, in order */
+static char diary[512];
+
+static void note(char what)
+{
+	size_t len = strlen(diary);
+
+	assert_true(len + 1 < sizeof(diary));
+	diary[len] = what;
+	diary[len + 1] = '\0';
+}
+
+#define assert_diary(want)                                                     \
+	do {                                                                   \
+		assert_string_equal(diary, want);                              \
+		diary[0] = '\0';                                               \
+	} while (0)
+
+static int setup(void **state)
+{
+	(void)state;
+	clock_ns = START_MS * 1000000ULL + 999999;
+	diary[0] = '\0';
+	waited = NONE;
+	assert_int_equal(loop_init(&loop), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	close(loop.epfd);
+	return 0;
+}
+
+/* --- a queue whose entries do as they are told --------------------------- */
+
+struct job {
+	struct run run;
+	char name;
+	enum run_verdict verdict;
+	struct job *add, *del; /* what it does to others meanwhile */
+};
+
+static struct runq queue, other;
+static struct job job[RUNS];
+
+static enum run_verdict work(void *owner, struct run *r)
+{
+	struct job *j = container_of(r, struct job, run);
+	struct runq *q = owner;
+
+	assert_null(r->prev); /* off the queue while it is served */
+	note(j->name);
+	if (j->add)
+		runq_add(q, &j->add->run);
+	if (j->del)
+		runq_del(q, &j->del->run);
+	return j->verdict;
+}
+
+static int setup_queue(void **state)
+{
+	unsigned i;
+
+	setup(state);
+	memset(job, 0, sizeof(job));
+	for (i = 0; i < RUNS; i++)
+		job[i].name = (char)('a' + i);
+	runq_init(&loop, &queue, work, &queue);
+	return 0;
+}
+
+static void add(unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		runq_add(&queue, &job[i].run);
+}
+
+static void in_order(void **state)
+{
+	(void)state;
+	add(4);
+	assert_true(loop_turn(&loop));
+	assert_diary("abcd");
+	assert_int_equal(waited, 0);
+	assert_true(loop_turn(&loop));
+	assert_diary("");
+	assert_int_equal(waited, -1); /* no work, no timer */
+}
+
+static void added_once(void **state)
+{
+	(void)state;
+	add(3);
+	add(3);
+	loop_turn(&loop);
+	assert_diary("abc");
+	add(1);
+	loop_turn(&loop);
+	assert_diary("a");
+}
+
+/* One turn serves each once; what comes back waits for the next */
+static void again_waits(void **state)
+{
+	(void)state;
+	job[1].verdict = job[2].verdict = RUN_AGAIN;
+	add(4);
+	loop_turn(&loop);
+	assert_diary("abcd");
+	job[1].verdict = RUN_DONE;
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_diary("bc");
+	loop_turn(&loop);
+	assert_diary("c");
+	job[2].verdict = RUN_DONE;
+	loop_turn(&loop);
+	assert_diary("c");
+	loop_turn(&loop);
+	assert_diary("");
+	assert_int_equal(waited, -1);
+}
+
+static void again_goes_to_tail(void **state)
+{
+	(void)state;
+	job[0].verdict = RUN_AGAIN;
+	add(2);
+	loop_turn(&loop);
+	assert_diary("ab");
+	runq_add(&queue, &job[3].run);
+	loop_turn(&loop);
+	assert_diary("ad");
+}
+
+/* Who has no room is first when there is some, and nobody overtakes it */
+static void hold_keeps_place(void **state)
+{
+	(void)state;
+	job[1].verdict = RUN_HOLD;
+	add(4);
+	loop_turn(&loop);
+	assert_diary("ab");
+	runq_add(&queue, &job[5].run);
+	loop_turn(&loop);
+	assert_diary("");
+	assert_int_equal(waited, -1); /* nothing here can be done */
+	job[1].verdict = RUN_DONE;
+	runq_release(&queue);
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_diary("bcdf");
+}
+
+static void hold_of_the_last(void **state)
+{
+	(void)state;
+	job[0].verdict = RUN_HOLD;
+	add(1);
+	loop_turn(&loop);
+	runq_add(&queue, &job[1].run);
+	runq_release(&queue);
+	loop_turn(&loop);
+	assert_diary("aa");
+	job[0].verdict = RUN_DONE;
+	runq_release(&queue);
+	loop_turn(&loop);
+	assert_diary("ab");
+}
+
+/* It was woken while it was served: on the queue once, and at its head */
+static void hold_of_the_woken(void **state)
+{
+	(void)state;
+	job[0].verdict = RUN_HOLD;
+	job[0].add = &job[0];
+	add(3);
+	loop_turn(&loop);
+	assert_diary("a");
+	job[0].verdict = RUN_DONE;
+	job[0].add = NULL;
+	runq_release(&queue);
+	loop_turn(&loop);
+	assert_diary("abc");
+	loop_turn(&loop);
+	assert_diary("");
+}
+
+static void held_can_be_deleted(void **state)
+{
+	(void)state;
+	job[0].verdict = RUN_HOLD;
+	add(3);
+	loop_turn(&loop);
+	runq_del(&queue, &job[0].run);
+	runq_del(&queue, &job[0].run);
+	runq_release(&queue);
+	loop_turn(&loop);
+	assert_diary("abc");
+}
+
+/* One queue's hold is not the other's */
+static void hold_is_per_queue(void **state)
+{
+	(void)state;
+	runq_init(&loop, &other, work, &other);
+	job[0].verdict = RUN_HOLD;
+	add(2);
+	loop_turn(&loop);
+	assert_diary("a");
+	job[4].verdict = RUN_AGAIN;
+	runq_add(&other, &job[4].run);
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	loop_turn(&loop);
+	assert_diary("ee");
+}
+
+/* Entries may be queued, and others freed, by the one that is served */
+static void changes_while_served(void **state)
+{
+	(void)state;
+	job[0].del = &job[1];
+	job[2].add = &job[5];
+	job[3].add = &job[3]; /* wakes itself: the next turn */
+	job[4].del = &job[4];
+	add(5);
+	loop_turn(&loop);
+	assert_diary("acde");
+	job[3].add = NULL;
+	loop_turn(&loop);
+	assert_diary("fd");
+	loop_turn(&loop);
+	assert_diary("");
+}
+
+static void deletes_the_last(void **state)
+{
+	(void)state;
+	job[0].del = &job[1];
+	add(2);
+	loop_turn(&loop);
+	assert_diary("a");
+	add(2);
+	runq_del(&queue, &job[1].run);
+	runq_add(&queue, &job[2].run);
+	loop_turn(&loop);
+	assert_diary("ac");
+}
+
+/* The plain twin: an array of names */
+static void against_twin(void **state)
+{
+	char twin[RUNS + 1] = "";
+	unsigned i, n = 0;
+
+	(void)state;
+	srand(7);
+	for (i = 0; i < 20000; i++) {
+		struct job *j = &job[rand() % RUNS];
+		char *at = memchr(twin, j->name, n);
+
+		switch (rand() % 4) {
+		case 0:
+			runq_del(&queue, &j->run);
+			if (at) {
+				memmove(at, at + 1, (size_t)(twin + n - at));
+				n--;
+			}
+			break;
+		case 1:
+			loop_turn(&loop);
+			assert_diary(twin);
+			n = 0;
+			break;
+		default:
+			runq_add(&queue, &j->run);
+			if (!at)
+				twin[n++] = j->name;
+		}
+		twin[n] = '\0';
+	}
+}
+
+/* --- watches ----------------------------------------------------------------- */
+
+struct seen {
+	void *owner;
+	uint64_t ref;
+	uint32_t events;
+	unsigned n;
+};
+
+static struct seen seen;
+static int fd[3];
+
+static void watcher(void *owner, uint64_t ref, uint32_t events)
+{
+	seen = (struct seen){ owner, ref, events, seen.n + 1 };
+	note('w');
+}
+
+static void quitter(void *owner, uint64_t ref, uint32_t events)
+{
+	(void)owner;
+	(void)events;
+	loop_quit(&loop, (int)ref);
+	note('q');
+}
+
+static int setup_watch(void **state)
+{
+	unsigned i;
+
+	setup_queue(state);
+	memset(&seen, 0, sizeof(seen));
+	for (i = 0; i < 3; i++) {
+		fd[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		assert_true(fd[i] >= 0);
+	}
+	return 0;
+}
+
+static int teardown_watch(void **state)
+{
+	unsigned i;
+
+	for (i = 0; i < 3; i++)
+		close(fd[i]);
+	return teardown(state);
+}
+
+static void ring(unsigned i)
+{
+	assert_int_equal(eventfd_write(fd[i], 1), 0);
+}
+
+static void hush(unsigned i)
+{
+	eventfd_t v;
+
+	assert_int_equal(eventfd_read(fd[i], &v), 0);
+}
+
+static void watch_references(void **state)
+{
+	static const uint64_t ref[] = { 0, 1, 0xffffffff, 1ULL << 55,
+					(1ULL << 56) - 1 };
+	int me[2];
+	unsigned w[2], i;
+
+	(void)state;
+	w[0] = loop_watch(&loop, watcher, &me[0]);
+	w[1] = loop_watch(&loop, watcher, &me[1]);
+	assert_int_not_equal(w[0], w[1]);
+	ring(0);
+	for (i = 0; i < ARRAY_SIZE(ref); i++) {
+		unsigned k = i % 2;
+
+		assert_int_equal(loop_add(&loop, fd[0], w[k], ref[i], EPOLLIN),
+				 0);
+		loop_turn(&loop);
+		assert_ptr_equal(seen.owner, &me[k]);
+		assert_true(seen.ref == ref[i]);
+		assert_int_equal(seen.events, EPOLLIN);
+		assert_int_equal(seen.n, i + 1);
+		loop_del(&loop, fd[0]);
+		loop_turn(&loop);
+		assert_int_equal(seen.n, i + 1);
+	}
+}
+
+/* As many watches as there can be, none taken for another */
+static void watch_numbers(void **state)
+{
+	static int me[LOOP_WATCHES];
+	unsigned w[LOOP_WATCHES], i;
+
+	(void)state;
+	ring(0);
+	for (i = 0; i < LOOP_WATCHES; i++)
+		w[i] = loop_watch(&loop, watcher, &me[i]);
+	assert_int_equal(loop_add(&loop, fd[0], w[0], 0, EPOLLIN), 0);
+	for (i = LOOP_WATCHES; i--; ) {
+		assert_int_equal(loop_mod(&loop, fd[0], w[i], i, EPOLLIN), 0);
+		loop_turn(&loop);
+		assert_ptr_equal(seen.owner, &me[i]);
+		assert_true(seen.ref == i);
+	}
+}
+
+static void watch_masks(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL);
+
+	(void)state;
+	assert_int_equal(loop_add(&loop, fd[0], w, 1,
+				  EPOLLIN | EPOLLOUT | EPOLLET), 0);
+	loop_turn(&loop);
+	assert_int_equal(seen.events, EPOLLOUT);
+	loop_turn(&loop); /* an edge is told once */
+	assert_int_equal(seen.n, 1);
+	ring(0);
+	loop_turn(&loop);
+	assert_int_equal(seen.events, EPOLLIN | EPOLLOUT);
+	assert_int_equal(loop_mod(&loop, fd[0], w, 2, 0), 0);
+	ring(0);
+	loop_turn(&loop);
+	assert_int_equal(seen.n, 2);
+	/* Asking again tells what is so by now: nothing can be missed */
+	assert_int_equal(loop_mod(&loop, fd[0], w, 3, EPOLLIN | EPOLLET), 0);
+	loop_turn(&loop);
+	assert_int_equal(seen.n, 3);
+	assert_true(seen.ref == 3);
+}
+
+static void watch_errors(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL);
+
+	(void)state;
+	assert_int_equal(loop_add(&loop, -1, w, 0, EPOLLIN), -EBADF);
+	assert_int_equal(loop_mod(&loop, fd[0], w, 0, EPOLLIN), -ENOENT);
+	assert_int_equal(loop_add(&loop, fd[0], w, 0, EPOLLIN), 0);
+	assert_int_equal(loop_add(&loop, fd[0], w, 0, EPOLLIN), -EEXIST);
+	loop_del(&loop, fd[1]); /* was never in: no harm */
+}
+
+static void closed_is_out(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL);
+
+	(void)state;
+	ring(2);
+	assert_int_equal(loop_add(&loop, fd[2], w, 0, EPOLLIN), 0);
+	close(fd[2]);
+	fd[2] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	loop_turn(&loop);
+	assert_int_equal(seen.n, 0);
+	assert_int_equal(waited, -1);
+}
+
+static void many_events(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL), i;
+
+	(void)state;
+	for (i = 0; i < 3; i++) {
+		ring(i);
+		assert_int_equal(loop_add(&loop, fd[i], w, i, EPOLLIN), 0);
+	}
+	hush(1);
+	loop_turn(&loop);
+	assert_int_equal(seen.n, 2);
+	assert_diary("ww");
+}
+
+/* --- a turn --------------------------------------------------------------------- */
+
+static void tick(void *owner, struct timer *t)
+{
+	const char *name = owner;
+
+	(void)t;
+	note(*name);
+}
+
+static void turn_end(void *owner)
+{
+	assert_ptr_equal(owner, &seen);
+	note('.');
+}
+
+/* Events, then timers, then work that both may have queued, then the end */
+static void order_of_a_turn(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL);
+	struct timer t;
+
+	(void)state;
+	loop.turn_end = turn_end;
+	loop.turn_owner = &seen;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, loop.now_ms);
+	clock_ns += 2 * TIMER_TICK * 1000000ULL;
+	add(2);
+	ring(0);
+	assert_int_equal(loop_add(&loop, fd[0], w, 0, EPOLLIN | EPOLLET), 0);
+	loop_turn(&loop);
+	assert_diary("wtab.");
+	loop_turn(&loop);
+	assert_diary(".");
+	assert_int_equal(loop.turns, 2);
+}
+
+static void one_clock_read(void **state)
+{
+	unsigned w = loop_watch(&loop, watcher, NULL), i;
+
+	(void)state;
+	assert_int_equal(loop.now_ms, START_MS); /* read by loop_init() */
+	assert_true(loop.now_ns == clock_ns);
+	for (i = 0; i < 3; i++) {
+		ring(i);
+		loop_add(&loop, fd[i], w, i, EPOLLIN);
+	}
+	add(4);
+	clock_ns += 7000001;
+	clock_reads = 0;
+	loop_turn(&loop);
+	assert_int_equal(clock_reads, 1);
+	assert_true(loop.now_ns == clock_ns);
+	assert_int_equal(loop.now_ms, START_MS + 8);
+}
+
+/* --- timers ---------------------------------------------------------------------- */
+
+static uint64_t fired_at[4];
+
+static void fire(void *owner, struct timer *t)
+{
+	fired_at[(char *)owner - diary] = loop.now_ms;
+	(void)t;
+}
+
+static void timers_in_turn(void **state)
+{
+	static const uint64_t after[] = { 3, 50, 1000, 3600 * 1000 };
+	struct timer t[4];
+	unsigned i, turns = 0;
+
+	(void)state;
+	memset(fired_at, 0, sizeof(fired_at));
+	for (i = 4; i--; ) {
+		timer_init(&t[i], fire, diary + i);
+		timer_set(&loop.timers, &t[i], START_MS + after[i]);
+	}
+	while (!fired_at[3]) {
+		loop_turn(&loop);
+		assert_true(waited > 0); /* it slept, it did not spin */
+		assert_true(++turns < 100);
+		for (i = 1; i < 4; i++)
+			assert_true(fired_at[i - 1] || !fired_at[i]);
+	}
+	for (i = 0; i < 4; i++) {
+		assert_true(fired_at[i] >= START_MS + after[i]);
+		assert_true(fired_at[i] <= START_MS + after[i] + TIMER_TICK);
+	}
+	loop_turn(&loop);
+	assert_int_equal(waited, -1);
+}
+
+/* A deadline that passed while the process did not run */
+static void overdue(void **state)
+{
+	struct timer t;
+
+	(void)state;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + 10);
+	clock_ns += 60 * 1000000000ULL;
+	ring(0);
+	loop_add(&loop, fd[0], loop_watch(&loop, watcher, NULL), 0, EPOLLIN);
+	loop_turn(&loop);
+	assert_diary("wt");
+}
+
+/* Work keeps the loop from sleeping, not the timers from firing */
+static void timer_while_busy(void **state)
+{
+	struct timer t;
+
+	(void)state;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + 10);
+	job[0].verdict = RUN_AGAIN;
+	add(1);
+	loop_turn(&loop);
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_diary("aa");
+	clock_ns += 20 * 1000000ULL;
+	loop_turn(&loop);
+	assert_diary("ta");
+}
+
+/* Longer than epoll can wait and than the wheel reaches: it sleeps in parts */
+static void far_future(void **state)
+{
+	struct timer t;
+	unsigned turns = 0;
+
+	(void)state;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + (1ULL << 33));
+	while (!diary[0]) {
+		loop_turn(&loop);
+		assert_true(waited > 0);
+		assert_true(++turns < 1000);
+	}
+	assert_diary("t");
+	assert_true(loop.now_ms >= START_MS + (1ULL << 33));
+}
+
+/* --- the end ------------------------------------------------------------------- */
+
+static void quit_status(void **state)
+{
+	unsigned w = loop_watch(&loop, quitter, NULL);
+
+	(void)state;
+	loop.turn_end = turn_end;
+	loop.turn_owner = &seen;
+	ring(0);
+	loop_add(&loop, fd[0], w, 42, EPOLLIN);
+	add(2);
+	assert_false(loop_turn(&loop));
+	assert_diary("qab."); /* the turn is finished */
+	assert_int_equal(loop.status, 42);
+	assert_true(loop.quit);
+}
+
+static void quit_does_not_wait(void **state)
+{
+	(void)state;
+	loop_quit(&loop, 1);
+	assert_false(loop_turn(&loop));
+	assert_int_equal(waited, 0);
+	assert_int_equal(loop.status, 1);
+	loop_quit(&loop, 0);
+	assert_false(loop_turn(&loop));
+	assert_int_equal(loop.status, 0);
+}
+
+int main(void)
+{
+#define QUEUE(t) cmocka_unit_test_setup_teardown(t, setup_queue, teardown)
+#define WATCH(t) cmocka_unit_test_setup_teardown(t, setup_watch, teardown_watch)
+	const struct CMUnitTest tests[] = {
+		QUEUE(in_order),
+		QUEUE(added_once),
+		QUEUE(again_waits),
+		QUEUE(again_goes_to_tail),
+		QUEUE(hold_keeps_place),
+		QUEUE(hold_of_the_last),
+		QUEUE(hold_of_the_woken),
+		QUEUE(held_can_be_deleted),
+		QUEUE(hold_is_per_queue),
+		QUEUE(changes_while_served),
+		QUEUE(deletes_the_last),
+		QUEUE(against_twin),
+		WATCH(watch_references),
+		WATCH(watch_numbers),
+		WATCH(watch_masks),
+		WATCH(watch_errors),
+		WATCH(closed_is_out),
+		WATCH(many_events),
+		WATCH(order_of_a_turn),
+		WATCH(one_clock_read),
+		WATCH(timers_in_turn),
+		WATCH(overdue),
+		WATCH(timer_while_busy),
+		WATCH(far_future),
+		WATCH(quit_status),
+		WATCH(quit_does_not_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
