@@ -30,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -52,6 +53,9 @@ enum { STACK = 256 << 10, POLL_MS = 1000, PATH_LEN = 64 };
 
 /* Of clones: ours is in use while they share our memory */
 static uint8_t stack[STACK] __attribute__((aligned(16)));
+
+/* Of the command: we have raised ours */
+static rlim_t nofile;
 
 /* --- inside the namespace ------------------------------------------------ */
 
@@ -111,31 +115,120 @@ int pasta_tun(struct pasta *p)
 	return fd;
 }
 
-static int bring_up_lo(void *arg)
+struct first {
+	int lo_err, netns;
+};
+
+static int bring_up_lo(void)
 {
 	struct netlink n;
-	int *err = arg;
+	int err;
 
-	*err = nl_open(&n);
-	if (*err)
-		return 0;
-	*err = nl_link_set(&n, nl_link_index(&n, "lo"), NULL, 0, 0, true);
+	err = nl_open(&n);
+	if (err)
+		return err;
+	err = nl_link_set(&n, nl_link_index(&n, "lo"), NULL, 0, 0, true);
 	nl_close(&n);
+	return err;
+}
+
+static int first_visit(void *arg)
+{
+	struct first *f = arg;
+
+	f->lo_err = bring_up_lo();
+	f->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
 
-/* The first visit, which shows whether we may enter at all */
+/* Shows whether we may enter at all */
 static void visit(struct pasta *p)
 {
-	int err, lo_err = 0;
+	struct first f = { 0, -1 };
+	int err = pasta_in_ns(p, first_visit, &f);
 
-	err = pasta_in_ns(p, bring_up_lo, &lo_err);
 	if (err)
 		die("Can't enter network namespace %s: %s",
 		    p->child ? "of the command" : p->path, strerror(-err));
-	if (lo_err)
+	if (f.lo_err)
 		log_warn("Can't bring up lo in the namespace: %s",
-			 strerror(-lo_err));
+			 strerror(-f.lo_err));
+	/* Opened by its path, it would keep that path from being unmounted */
+	if (f.netns >= 0) {
+		close(p->netns);
+		p->netns = f.netns;
+	}
+}
+
+/* --- what tells the end --------------------------------------------------- */
+
+/* Where the end of a process can be polled; before 5.3 the signal is left,
+ * which tells about our own children only */
+static int end_fd(pid_t pid, bool ours)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	sigset_t set;
+
+	if (fd >= 0 || !ours)
+		return fd;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die("Can't watch the command: %s", strerror(errno));
+	return fd;
+}
+
+/* The process behind /proc/PID/ns/net: its end is known at once */
+static pid_t process_behind(const struct pasta *p)
+{
+	int pid, end = 0;
+
+	if (sscanf(p->path, "/proc/%d/ns/net%n", &pid, &end) != 1 || !end ||
+	    p->path[end])
+		return 0;
+	return pid;
+}
+
+static const char *base_name(const struct pasta *p)
+{
+	const char *slash = strrchr(p->path, '/');
+
+	return slash ? slash + 1 : p->path;
+}
+
+/* Files that come and go without anybody deleting them */
+static bool is_virtual(const char *dir)
+{
+	struct statfs fs;
+
+	if (statfs(dir, &fs))
+		return true;
+	return fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
+	       fs.f_type == DEVPTS_SUPER_MAGIC;
+}
+
+/* Open all that is needed to see the namespace go, while there are paths */
+static void prepare_watch(struct pasta *p)
+{
+	char dir[sizeof(p->path)];
+
+	/* With the slash, so that it works for one in the root as well */
+	snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(p) - p->path),
+		 p->path);
+	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd < 0)
+		die("Can't open %s: %s", dir, strerror(errno));
+	if (process_behind(p))
+		p->child_fd = end_fd(process_behind(p), false);
+	if (is_virtual(dir))
+		return;
+	p->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (p->watch_fd >= 0 &&
+	    inotify_add_watch(p->watch_fd, dir, IN_DELETE) < 0) {
+		close(p->watch_fd);
+		p->watch_fd = -1;
+	}
 }
 
 /* --- joining ------------------------------------------------------------- */
@@ -188,9 +281,16 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 		    strerror(errno));
 	if (outside && !c->netns_only)
 		p->userns = owner_of(p->netns, c);
+	if (!c->no_netns_quit)
+		prepare_watch(p);
 }
 
 /* --- spawning ------------------------------------------------------------ */
+
+void pasta_nofile(rlim_t soft)
+{
+	nofile = soft;
+}
 
 static int write_text(const char *path, const char *text)
 {
@@ -310,8 +410,13 @@ static _Noreturn void run_command(const struct conf *c)
 /* What we changed about signals and descriptors is not for the command */
 static void clean_up(void)
 {
+	struct rlimit r;
 	sigset_t none;
 
+	if (nofile && !getrlimit(RLIMIT_NOFILE, &r)) {
+		r.rlim_cur = nofile;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
@@ -348,23 +453,6 @@ static int open_ns(pid_t pid, const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		die("Can't open %s: %s", path, strerror(errno));
-	return fd;
-}
-
-/* Where the end of a process can be polled; before 5.3 the signal is left.
- * Unlike -1, the latter tells about our own children only. */
-static int end_fd(pid_t pid, bool ours)
-{
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	sigset_t set;
-
-	if (fd >= 0 || !ours)
-		return fd;
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (fd < 0)
-		die("Can't watch the command: %s", strerror(errno));
 	return fd;
 }
 
@@ -467,13 +555,6 @@ static void on_process_end(void *owner, uint64_t ref, uint32_t events)
 	leave(owner);
 }
 
-static const char *base_name(const struct pasta *p)
-{
-	const char *slash = strrchr(p->path, '/');
-
-	return slash ? slash + 1 : p->path;
-}
-
 /* Not to be allowed to look does not mean that it is gone */
 static bool is_gone(struct pasta *p)
 {
@@ -492,7 +573,7 @@ static void look(void *owner, struct timer *t)
 
 	if (is_gone(p))
 		leave(p);
-	else
+	else if (p->watch_fd < 0)
 		timer_set(&p->loop->timers, t, p->loop->now_ms + POLL_MS);
 }
 
@@ -518,84 +599,24 @@ static void on_delete(void *owner, uint64_t ref, uint32_t events)
 	}
 }
 
-/* Files that come and go without anybody deleting them */
-static bool is_virtual(const char *dir)
-{
-	struct statfs fs;
-
-	if (statfs(dir, &fs))
-		return true;
-	return fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
-	       fs.f_type == DEVPTS_SUPER_MAGIC;
-}
-
-static int watch_delete(struct pasta *p, const char *dir)
-{
-	if (is_virtual(dir))
-		return -1;
-	p->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (p->watch_fd < 0)
-		return -1;
-	if (inotify_add_watch(p->watch_fd, dir, IN_DELETE) >= 0 &&
-	    !loop_add(p->loop, p->watch_fd,
-		      loop_watch(p->loop, on_delete, p), 0, EPOLLIN))
-		return 0;
-	close(p->watch_fd);
-	p->watch_fd = -1;
-	return -1;
-}
-
-static int watch_path(struct pasta *p)
-{
-	char dir[sizeof(p->path)];
-
-	/* With the slash, so that it works for one in the root as well */
-	snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(p) - p->path),
-		 p->path);
-	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (p->dir_fd < 0)
-		return -errno;
-	if (watch_delete(p, dir)) {
-		timer_init(&p->poll, look, p);
-		timer_set(&p->loop->timers, &p->poll, p->loop->now_ms + POLL_MS);
-		return 0;
-	}
-	/* It may have gone before we began to watch */
-	if (is_gone(p))
-		leave(p);
-	close(p->dir_fd);
-	p->dir_fd = -1;
-	return 0;
-}
-
-/* The process behind /proc/PID/ns/net: its end is known at once */
-static pid_t process_behind(const struct pasta *p)
-{
-	int pid, end = 0;
-
-	if (sscanf(p->path, "/proc/%d/ns/net%n", &pid, &end) != 1 || !end ||
-	    p->path[end])
-		return 0;
-	return pid;
-}
-
 int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 {
-	watch_fn *fn = on_command_end;
+	watch_fn *fn = p->child ? on_command_end : on_process_end;
+	int err = 0;
 
 	p->loop = l;
 	if (!p->child && c->no_netns_quit)
 		return 0;
-	if (!p->child && process_behind(p)) {
-		p->child_fd = end_fd(process_behind(p), false);
-		fn = on_process_end;
-	}
-	if (p->child_fd >= 0) {
-		int err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
-				   EPOLLIN);
-
-		if (err)
-			return err;
-	}
-	return p->child ? 0 : watch_path(p);
+	if (p->child_fd >= 0)
+		err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
+			       EPOLLIN);
+	if (err || p->dir_fd < 0)
+		return err;
+	timer_init(&p->poll, look, p);
+	timer_set(&l->timers, &p->poll, l->now_ms + POLL_MS);
+	if (p->watch_fd < 0)
+		return 0;
+	/* The timer looks once more for what went before the watch began */
+	return loop_add(l, p->watch_fd, loop_watch(l, on_delete, p), 0,
+			EPOLLIN);
 }

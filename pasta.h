@@ -8,6 +8,8 @@
 #include "conf.h"
 #include "loop.h"
 
+#include <sys/resource.h>
+
 struct pasta {
 	int netns;	/* descriptor of the target network namespace */
 	int userns;	/* of the user namespace that isolation_sandbox() is to
@@ -17,16 +19,19 @@ struct pasta {
 			   process; -1 */
 	int go_fd;	/* the command waits at the other end, -1 */
 	int watch_fd;	/* inotify on the namespace's directory, or -1 */
-	int dir_fd;	/* that directory, where inotify is of no use, or -1 */
+	int dir_fd;	/* that directory, or -1 */
 	struct loop *loop;
 	struct timer poll; /* where inotify cannot see it go */
-	char path[4096];   /* the namespace's, for the watch; empty: none */
+	char path[4096];   /* the namespace's, empty if we made it */
 };
 
 /* pasta_map - write the maps of a fresh user namespace: root there is @uid and
  * @gid here
  * @pid is a process in it, 0: ourselves.  Failure is a warning. */
 void pasta_map(pid_t pid, uid_t uid, gid_t gid);
+
+/* pasta_nofile - the soft limit of descriptors that a command is to have */
+void pasta_nofile(rlim_t soft);
 
 /* pasta_open - join or create the namespaces that @c names, bring up lo
  * With a command: it is cloned into new namespaces and waits for pasta_go().
@@ -49,7 +54,8 @@ int pasta_tun(struct pasta *p);
 void pasta_go(struct pasta *p);
 
 /* pasta_watch - leave with the command's status when it ends, with 0 when the
- * namespace goes (unless --no-netns-quit) */
+ * namespace goes (unless --no-netns-quit)
+ * Any time after pasta_open(): what it needs is open. */
 int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c);
 
 #endif /* PASTA_H */
