@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: pasta netlink loop timer addr util log */
+/* isolation, each step in a process of its own, which says by its exit status
+ * how far it came.  Skipped where there are no user namespaces. */
+#include "isolation.h"
+#include "log.h"
+#include "util.h"
+
+#include <linux/capability.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { UNAVAILABLE = 77 };
+
+static struct conf c;
+
+static int raw_status(void (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		alarm(30);
+		log_stderr(false);
+		memset(&c, 0, sizeof(c));
+		fn();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static int isolated(void (*fn)(void))
+{
+	int status = raw_status(fn);
+
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == UNAVAILABLE)
+		skip();
+	return WEXITSTATUS(status);
+}
+
+static void need_namespaces(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) ? 1 : 0);
+	if (waitpid(pid, &status, 0) != pid || status)
+		_exit(UNAVAILABLE);
+}
+
+/* --- start --------------------------------------------------------------- */
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static int given;
+
+static void starts(void)
+{
+	int fd = given, p[2];
+
+	if (pipe(p) || dup2(p[0], given) < 0 || dup2(p[0], 40) < 0)
+		_exit(1);
+	close(1);
+	isolation_start(&fd);
+	if (fd != 3 || !is_open(0) || !is_open(1) || !is_open(2))
+		_exit(2);
+	if (is_open(4) || is_open(40) || (given != 3 && is_open(given) &&
+					  given > 2))
+		_exit(3);
+	/* it is the pipe, and does not leak */
+	if (lseek(3, 0, SEEK_CUR) != -1 || errno != ESPIPE ||
+	    !(fcntl(3, F_GETFD) & FD_CLOEXEC))
+		_exit(4);
+	/* the closed one is /dev/null now, as is one that was given */
+	if (write(1, "x", 1) != 1)
+		_exit(5);
+}
+
+static void descriptors(void **state)
+{
+	static const int fds[] = { 0, 2, 3, 4, 9 };
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(fds); i++) {
+		given = fds[i];
+		assert_int_equal(isolated(starts), 0);
+	}
+}
+
+static void starts_without(void)
+{
+	struct rlimit r;
+	int fd = -1;
+
+	if (dup2(0, 3) < 0 || dup2(0, 5) < 0)
+		_exit(1);
+	isolation_start(&fd);
+	if (fd != -1 || is_open(3) || is_open(5))
+		_exit(2);
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur != r.rlim_max)
+		_exit(3);
+}
+
+static void no_descriptor(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(starts_without), 0);
+}
+
+static void starts_closed(void)
+{
+	int fd = 50;
+
+	isolation_start(&fd);
+}
+
+static void closed_descriptor(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(starts_closed), 1);
+}
+
+/* --- sandbox ------------------------------------------------------------- */
+
+static uint64_t permitted(void)
+{
+	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct d[2] = { 0 };
+
+	syscall(SYS_capget, &h, d);
+	return (uint64_t)d[1].permitted << 32 | d[0].permitted;
+}
+
+static void sandboxes(void)
+{
+	need_namespaces();
+	c.foreground = true;
+	isolation_user(&c);
+	isolation_sandbox(&c, -1);
+	if (permitted())
+		_exit(2);
+	if (!access("/proc", F_OK) || !access("/tmp", F_OK) ||
+	    !access("/etc", F_OK) || chdir("..") || !access("proc", F_OK))
+		_exit(3);
+	if (open("/x", O_CREAT | O_WRONLY, 0600) >= 0)
+		_exit(4);
+}
+
+static void sandbox(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(sandboxes), 0);
+}
+
+static void runs_as(void)
+{
+	char map[64] = "";
+
+	/* Root of all users, not of some */
+	util_read_file("/proc/self/uid_map", map, sizeof(map));
+	if (geteuid() || !strstr(map, "4294967295"))
+		_exit(UNAVAILABLE);
+	need_namespaces();
+	c.runas = true;
+	c.uid = 1234;
+	c.gid = 2345;
+	isolation_user(&c);
+	if (getuid() != 1234 || getgid() != 2345 || getgroups(0, NULL))
+		_exit(1);
+	c.foreground = true;
+	isolation_sandbox(&c, -1);
+	if (permitted() || !setuid(0))
+		_exit(2);
+}
+
+static void runas(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(runs_as), 0);
+}
+
+/* --- daemon -------------------------------------------------------------- */
+
+static int report[2];
+
+static void daemonises(void)
+{
+	int file = memfd_create("pid", 0), keep = dup(file);
+	char text[16] = "";
+	pid_t shown;
+	unsigned i;
+
+	need_namespaces();
+	isolation_user(&c);
+	isolation_sandbox(&c, -1);
+	isolation_daemon(&c, file); /* our parent waits for who leaves here */
+	/* The first process of its namespace; the number is of the outer one,
+	 * and in the file before anybody is told that we are up */
+	for (i = 0; i < 10000 && !text[0]; i++) {
+		(void)!pread(keep, text, sizeof(text) - 1, 0);
+		sched_yield();
+	}
+	shown = atoi(text);
+	if (getpid() != 1 || getsid(0) != 1 || shown < 2 || is_open(file) ||
+	    !strchr(text, '\n'))
+		shown = -1;
+	(void)!write(report[1], &shown, sizeof(shown));
+}
+
+static void daemon_pid(void **state)
+{
+	pid_t pid = 0;
+
+	(void)state;
+	assert_int_equal(pipe(report), 0);
+	assert_int_equal(isolated(daemonises), 0);
+	assert_int_equal(read(report[0], &pid, sizeof(pid)), sizeof(pid));
+	assert_true(pid > 1);
+	close(report[0]);
+	close(report[1]);
+}
+
+static void stays(void)
+{
+	int file = memfd_create("pid", 0), keep = dup(file);
+	char text[16] = "";
+	pid_t me = getpid();
+
+	c.foreground = true;
+	isolation_daemon(&c, file);
+	(void)!pread(keep, text, sizeof(text) - 1, 0);
+	if (getpid() != me || atoi(text) != me)
+		_exit(1);
+}
+
+static void foreground(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(stays), 0);
+}
+
+/* --- filter -------------------------------------------------------------- */
+
+static void filters(void)
+{
+	/* as seccomp.sh found them beside the calls */
+	isolation_filter(MODE_PASST);
+	if (prctl(PR_GET_DUMPABLE) == 1)
+		_exit(1);
+}
+
+static void filters_and_runs(void)
+{
+	int fds[2];
+	char b = 0;
+
+	if (pipe(fds))
+		_exit(1);
+	isolation_filter(MODE_PASTA);
+	if (write(fds[1], "x", 1) != 1 || read(fds[0], &b, 1) != 1 || b != 'x')
+		_exit(2);
+	close(fds[0]);
+}
+
+static bool dies_of(void (*fn)(void))
+{
+	int status = raw_status(fn);
+
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+static void filter(void **state)
+{
+	(void)state;
+#if defined(__SANITIZE_ADDRESS__)
+	skip();
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+	skip();
+#endif
+#endif
+	/* prctl() is not among those that are needed later */
+	assert_true(dies_of(filters));
+	assert_int_equal(isolated(filters_and_runs), 0);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(descriptors),
+		cmocka_unit_test(no_descriptor),
+		cmocka_unit_test(closed_descriptor),
+		cmocka_unit_test(sandbox),
+		cmocka_unit_test(runas),
+		cmocka_unit_test(daemon_pid),
+		cmocka_unit_test(foreground),
+		cmocka_unit_test(filter),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
