@@ -93,6 +93,10 @@ program() {
 		emit(mid + 1, hi)
 	}
 	END {
+		if (!NR) { # the compiler has failed, or there are no notes
+			print "seccomp.sh: no calls for " name >"/dev/stderr"
+			exit 1
+		}
 		end[++n] = last + 1
 		if (n > 250) { # jumps have 8 bits
 			print "seccomp.sh: too many calls" >"/dev/stderr"
@@ -175,7 +179,7 @@ notes "$@" >"$tmp.notes"
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 EOT
 	for mode in passt pasta vu; do
-		numbers $mode <"$tmp.notes" | program $mode
+		numbers $mode <"$tmp.notes" | program $mode || exit 1
 	done
 } >"$tmp"
 cmp -s "$tmp" "$out" || mv "$tmp" "$out"
