@@ -288,8 +288,10 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 	for (;;) {
 		sim_events();
 		n = collect(ev, max);
-		if (n)
+		if (n || sim.interrupt) {
+			sim.interrupt = false;
 			return n;
+		}
 		if (!events || heap[0].at > until)
 			break;
 		sim.now = heap[0].at;

@@ -24,7 +24,7 @@ struct uflow {
 
 static struct plan plans[PLANS];
 static struct uflow uflows[UFLOWS];
-static unsigned nplans, nuflows, started;
+static unsigned nplans, nuflows, started, chunks_kept;
 
 struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
 {
@@ -93,7 +93,8 @@ static int connecting(struct sock *s)
 
 	if (!p)
 		sim_fail("connect to port %u: nobody's", s->peer_port);
-	if (p->far_done && p->guest_up) { /* an old SYN came late */
+	if (p->far_done || (p->guest_up && p->s->orphan)) {
+		/* a late SYN, or one whose answers were all lost */
 		sim_after(p->rtt, refuse_again, s);
 		return -EINPROGRESS;
 	}
@@ -524,7 +525,7 @@ static void judge_clean(const struct plan *p)
 	must(p, !p->far_rst);
 	must(p, p->guest_done);
 	must(p, p->far_done);
-	if (!world.tap.w.clean || p->pressure)
+	if (!world.tap.w.clean || p->pressure || chunks_kept)
 		return;
 	must(p, !p->rexmit);
 	/* A window that goes to zero tells that data were dropped (trap 6) */
@@ -577,6 +578,10 @@ static void judge(void)
 		sim_fail("%u flows remain", world.flows.count);
 	if (world_leftovers())
 		sim_fail("%u descriptors remain", world_leftovers());
+	if (world.chunks.used != chunks_kept)
+		sim_fail("%u chunks remain", world.chunks.used - chunks_kept);
+	if (world.tcp.acks || world.flows.guest_q.head)
+		sim_fail("a flow that is gone is queued");
 	for (i = 0; i < nplans; i++)
 		judge_plan(&plans[i]);
 	for (i = 0; i < nuflows; i++) {
@@ -584,6 +589,7 @@ static void judge(void)
 
 		if (!w->loss[0] && !w->loss[1] && !w->dup &&
 		    !world.tap.refusals && !toy_net.open_fails &&
+		    world.tap.tap.session == 1 &&
 		    uflows[i].back != uflows[i].total)
 			sim_fail("UDP %u: %u of %u datagrams came back",
 				 uflows[i].no, uflows[i].back,
@@ -608,6 +614,22 @@ static bool all_over(void)
 		if (uflows[i].sent < uflows[i].total)
 			return false;
 	return true;
+}
+
+/* The guest goes away and comes back, its connections with it */
+static void tap_up(void *arg)
+{
+	(void)arg;
+	trace("  the link is up");
+	toy_tap_up(&world.tap, true);
+}
+
+static void tap_down(void *arg)
+{
+	(void)arg;
+	trace("  the link is down");
+	toy_tap_up(&world.tap, false);
+	sim_after(rnd_in(1, 5000) * MS, tap_up, NULL);
 }
 
 static void describe(const struct plan *p)
@@ -638,22 +660,27 @@ void run_seed(uint64_t seed)
 	nplans = chance(500) ? 1 : (unsigned)rnd_in(0, PLANS);
 	nuflows = chance(600) ? 0 : (unsigned)rnd_in(1, UFLOWS);
 	started = 0;
-	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
-	      "us, %s, room %u, mtu %u, peek %d %d", w->loss[0], w->loss[1],
-	      w->dup, w->reorder, w->stuff,
-	      (unsigned long long)(w->delay / US),
-	      world.tap.tap.caps.tso ? "tso" : "no tso",
-	      world.tap.tap.caps.queue, world.lan.mtu, world.env.peek_off4,
-	      world.env.peek_off6);
 	for (i = 0; i < nplans; i++) {
 		make_plan(&plans[i], i);
 		describe(&plans[i]);
 		sim_after(plans[i].start, start, &plans[i]);
 	}
+	if (!w->clean && chance(100))
+		sim_after(rnd_to(2 * SEC), tap_down, NULL);
+	if (chance(50)) /* hardly any memory for what sockets refuse */
+		world.chunks.fresh = CHUNK_BLOCKS - (unsigned)rnd_in(1, 8);
+	chunks_kept = world.chunks.used = world.chunks.fresh;
 	for (i = 0; i < nuflows; i++) {
 		make_uflow(&uflows[i], i);
 		sim_after(rnd_to(100 * MS), udp_send, &uflows[i]);
 	}
+	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
+	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0], w->loss[1],
+	      w->dup, w->reorder, w->stuff,
+	      (unsigned long long)(w->delay / US),
+	      world.tap.tap.caps.tso ? "tso" : "no tso",
+	      world.tap.tap.caps.queue, world.lan.mtu, world.env.peek_off4,
+	      world.env.peek_off6, CHUNK_BLOCKS - world.chunks.fresh);
 	world_run(sim.now + HOURS * 3600 * SEC, all_over);
 	trace("over after %u turns", sim.turns);
 	judge();

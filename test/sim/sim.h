@@ -29,6 +29,7 @@ extern struct sim {
 	uint64_t progress, last_progress;
 	unsigned idle, turns, max_turns;
 	unsigned slots_out; /* reserved, neither committed nor cancelled */
+	bool interrupt; /* epoll_wait() returns early */
 	bool verbose;
 	bool dump;	 /* -x: packets in hexadecimal as well */
 	const char *name; /* "seed 7" or the script's file */

@@ -355,7 +355,7 @@ static void flush(struct tap *tap)
 		t->queued++;
 	}
 	t->gathered_end = &t->gathered;
-	if (!t->draining) {
+	if (t->queue && !t->draining) {
 		t->draining = true;
 		sim_after(t->drain, drain, t);
 	}

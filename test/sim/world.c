@@ -26,6 +26,7 @@ void world_config(void)
 	w->lan = (struct lan){
 		.v4 = true, .v6 = true, .tcp = true, .udp = true,
 		.icmp = true, .dhcp = true, .dhcpv6 = true, .ndp = true,
+		.ra = true,
 		.mtu = MTU_DEFAULT,
 		.guest4 = addr("10.0.2.15"), .prefix4 = 24,
 		.gw4 = addr("10.0.2.2"), .our4 = addr("10.0.2.2"),
