@@ -50,6 +50,8 @@ struct passt {
 	unsigned neigh_watch;
 };
 
+enum { TX_QUEUE = 10000 };
+
 static struct passt the;
 
 static void must(int err, const char *what)
@@ -101,7 +103,6 @@ static void bind_socket(struct passt *p)
 	if (p->listen_fd < 0)
 		die("Failed to bind UNIX domain socket %s: %s", c->socket,
 		    strerror(-p->listen_fd));
-	log_info("UNIX domain socket bound at %s", c->socket);
 }
 
 /* --- the host and the namespace ------------------------------------------- */
@@ -147,9 +148,10 @@ static void set_up_namespace(struct passt *p)
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nl_link_index(&p->nl_ns, c->ns_ifname);
-	if (c->ns_mac_set)
-		must(nl_link_set(&p->nl_ns, index, &c->ns_mac, 0, 0, false),
-		     "Failed to set MAC address of namespace interface");
+	/* A queue for whole windows: what does not fit is lost */
+	must(nl_link_set(&p->nl_ns, index,
+			 c->ns_mac_set ? &c->ns_mac : NULL, 0, TX_QUEUE, false),
+	     "Failed to set up namespace interface");
 	must(nl_link_mac(&p->nl_ns, index, &p->seen.mac),
 	     "Failed to read MAC address of namespace interface");
 	if (c->config_net) {
