@@ -105,10 +105,8 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	int err;
 
 	*v = PASS;
-	if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
-		tcp_out_stray(t, p);
+	if (tcp_out_stray(t, p))
 		return NULL;
-	}
 	*v = endpoints_ok(&p->t) ? fwd_out(t->fwd, &p->t, &host) :
 				   DROP_ENDPOINT;
 	if (*v != PASS)

@@ -322,9 +322,9 @@ static void remember(struct tcp *t, struct flow *f)
 					      .ended_ms = now_ms(t) };
 }
 
-const struct tcp_past *conn_past(struct tcp *t, const struct side *key)
+struct tcp_past *conn_past(struct tcp *t, const struct side *key)
 {
-	const struct tcp_past *p = past_of(t, key);
+	struct tcp_past *p = past_of(t, key);
 
 	if (p->side.pif != PIF_TAP || now_ms(t) - p->ended_ms > TCP_PAST_MS ||
 	    p->side.our_port != key->our_port ||

@@ -141,7 +141,7 @@ void conn_discard(struct flow *f, bool all);
 
 /* conn_past - the connection with this guest's side that ended well and not
  * long ago, NULL */
-const struct tcp_past *conn_past(struct tcp *t, const struct side *key);
+struct tcp_past *conn_past(struct tcp *t, const struct side *key);
 
 /* conn_finished - both directions ended and all is acknowledged, by us too */
 bool conn_finished(const struct tcp_conn *c);

@@ -50,15 +50,16 @@ static enum outcome take_rst(struct tcp *t, struct flow *f,
 	return NEXT;
 }
 
-/* The guest's window.  A keep-alive carries an old number but a valid window;
- * among segments of one number the newest is the last to arrive. */
+/* The guest's window.  A keep-alive carries an old number but a valid window,
+ * what acknowledges more is newer whatever its number; among equals the newest
+ * is the last to arrive. */
 static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
-			struct burst *b)
+			bool newer, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
 
-	if (seq_before(p->seq + 1, c->snd_wl1))
+	if (!newer && seq_before(p->seq + 1, c->snd_wl1))
 		return;
 	if (seq_after(p->seq, c->snd_wl1))
 		c->snd_wl1 = p->seq;
@@ -125,6 +126,7 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
+	bool newer = seq_after(p->ack, c->snd_una);
 
 	/* For something that we never sent, or long ago (RFC 5961 5) */
 	if (seq_after(p->ack, c->snd_max) ||
@@ -133,7 +135,7 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 		return false;
 	}
 	c->flags |= CONN_HEARD;
-	if (seq_after(p->ack, c->snd_una)) {
+	if (newer) {
 		acknowledged(t, f, p->ack);
 		b->wake = true;
 	} else if (p->ack == c->snd_una && c->snd_una != c->snd_max &&
@@ -142,7 +144,7 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 		duplicate_ack(t, f, b);
 	}
 	if (p->ack == c->snd_una)
-		take_window(t, f, p, b);
+		take_window(t, f, p, newer, b);
 	return true;
 }
 
@@ -163,8 +165,11 @@ static bool take_data(struct flow *f, const struct packet *p, struct burst *b)
 		challenge(b);
 		return false;
 	}
-	if (len == skip)
+	if (len == skip) {
+		if (len)
+			challenge(b);
 		return true;
+	}
 	if (c->flags & CONN_GUEST_FIN) { /* data behind its own FIN */
 		challenge(b);
 		return false;

@@ -173,25 +173,34 @@ void tcp_out_refuse(struct tcp *t, const struct packet *p)
 	put_stray(t, p, &th);
 }
 
-void tcp_out_stray(struct tcp *t, const struct packet *p)
+bool tcp_out_stray(struct tcp *t, const struct packet *p)
 {
 	const struct side key = { .ours = p->t.dst, .theirs = p->t.src,
 				  .our_port = p->t.dport,
 				  .their_port = p->t.sport, .pif = PIF_TAP };
-	const struct tcp_past *past = conn_past(t, &key);
+	bool syn = (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	struct tcp_past *past = conn_past(t, &key);
 	struct tcp_head th = { .flags = TCP_ACK };
 
-	if (!past || p->tcp_flags & TCP_SYN) {
+	if (past && p->tcp_flags & TCP_RST) {
+		past->side.pif = PIF_NONE;
+		return true;
+	}
+	/* RFC 9293 3.10.7.4: a newer SYN begins another connection */
+	if (syn && (!past || seq_after(p->seq, past->rcv_nxt)))
+		return false;
+	if (!past) {
 		tcp_out_refuse(t, p);
-		return;
+		return true;
 	}
 	/* TIME-WAIT: our last ACK was lost, or this is late.  A bare ACK needs
 	 * no answer. */
-	if (!p->payload_len && !(p->tcp_flags & TCP_FIN))
-		return;
+	if (!p->payload_len && !(p->tcp_flags & (TCP_FIN | TCP_SYN)))
+		return true;
 	th.seq = past->snd_nxt;
 	th.ack = past->rcv_nxt;
 	put_stray(t, p, &th);
+	return true;
 }
 
 /* Bytes that the guest's window leaves, one if it is to be probed */

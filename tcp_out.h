@@ -29,8 +29,9 @@ void tcp_out_reset(struct tcp *t, struct flow *f);
 /* tcp_out_refuse - RST in answer to a segment (RFC 9293 3.10.7.1) */
 void tcp_out_refuse(struct tcp *t, const struct packet *p);
 
-/* tcp_out_stray - what a segment without connection gets: RST, unless its
- * connection ended well a moment ago */
-void tcp_out_stray(struct tcp *t, const struct packet *p);
+/* tcp_out_stray - a segment without connection
+ * False if it is a SYN that may begin one; everything else was answered: with
+ * RST, unless its connection ended well a moment ago. */
+bool tcp_out_stray(struct tcp *t, const struct packet *p);
 
 #endif /* TCP_OUT_H */
