@@ -23,10 +23,11 @@ RANK0 := util log addr cursor siphash
 RANK1 := iov checksum packet segment
 RANK2 := timer loop
 RANK3 := pcap tap tap_stream tap_tun
-RANK4 := flow sock rules fwd neigh dnsname
-RANK5 := arp ndp dhcp dhcpv6 icmp udp chunk tcp_conn tcp_out tcp_in tcp
+RANK4 := flow sock ns rules fwd listen neigh dnsname
+RANK5 := arp ndp dhcp dhcpv6 icmp udp_splice udp chunk splice tcp_conn \
+	 tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := stats options conf netlink pasta isolation passt
+RANK7 := stats options conf netlink scan pasta isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 

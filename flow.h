@@ -34,8 +34,8 @@ struct side {
 	int fd; /* -1: none */
 };
 
-enum flow_kind { FLOW_FREE, FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_ICMP,
-		 FLOW_KINDS };
+enum flow_kind { FLOW_FREE, FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_UDP_SPLICE,
+		 FLOW_ICMP, FLOW_KINDS };
 
 /* What events have told and nobody has used up yet, for each side */
 enum {
@@ -135,7 +135,7 @@ static inline uint8_t flow_proto(const struct flow *f)
 {
 	static const uint8_t proto[FLOW_KINDS] = {
 		[FLOW_TCP] = 6, [FLOW_SPLICE] = 6,
-		[FLOW_UDP] = 17, [FLOW_ICMP] = 1,
+		[FLOW_UDP] = 17, [FLOW_UDP_SPLICE] = 17, [FLOW_ICMP] = 1,
 	};
 
 	return proto[f->kind];

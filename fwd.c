@@ -6,22 +6,15 @@
  * stands for the host's loopback and the one that stands for the guest's
  * address as the host has it.  Towards the guest the same is undone, and a
  * source that the guest could not answer is replaced by our own address.
+ *
+ * Loopback addresses never appear on the guest's link: what is between the
+ * loopbacks of both namespaces goes from socket to socket.
  */
 #include "fwd.h"
 
-#include "log.h"
-
-#include <errno.h>
 #include <netinet/in.h>
-#include <string.h>
-#include <sys/resource.h>
 
-enum {
-	DNS_PORT = 53,
-	DNS_TLS_PORT = 853,   /* RFC 7858 */
-	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
-	PORT_BITS = 16,
-};
+enum { DNS_PORT = 53, DNS_TLS_PORT = 853 /* RFC 7858 */ };
 
 static unsigned family(const struct addr *a)
 {
@@ -120,12 +113,19 @@ static struct addr guest_addr(const struct fwd *f, const struct addr *from)
 	return f->seen->v6;
 }
 
+static uint16_t target_port(const struct rule *r, const struct side *from)
+{
+	return (uint16_t)(from->our_port - r->first + r->to);
+}
+
 enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 		    const struct side *host, struct side *tap)
 {
 	if (!addr_is_unicast(&host->theirs) || !host->their_port)
 		return DROP_ENDPOINT;
 
+	if (f->map->splice_only)
+		return DROP_NO_ROUTE;
 	*tap = (struct side){ .pif = PIF_TAP, .fd = -1,
 			      .our_port = host->their_port };
 	if (!fwd_guest_view(f, &host->theirs, &tap->ours))
@@ -134,7 +134,7 @@ enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 	if (addr_is_none(&tap->ours))
 		return DROP_NO_ROUTE;
 
-	tap->their_port = (uint16_t)(host->our_port - r->first + r->to);
+	tap->their_port = target_port(r, host);
 	if (!addr_is_none(&r->target))
 		tap->theirs = r->target;
 	else if (addr_is_multicast(&host->ours))
@@ -144,100 +144,41 @@ enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 	return addr_is_none(&tap->theirs) ? DROP_NO_ROUTE : PASS;
 }
 
-int fwd_init(struct fwd *f, struct loop *l, const struct lan *lan,
-	     const struct seen *seen, const struct fwd_map *map,
-	     const struct sock_env *env)
+bool fwd_splices(const struct fwd *f, const struct rule *r,
+		 const struct side *from)
 {
-	*f = (struct fwd){ .loop = l, .lan = lan, .seen = seen, .map = map,
-			   .env = env };
-	f->fd = util_map(sizeof(int) * RULES_SOCKETS);
-	return f->fd ? 0 : -ENOMEM;
+	if (from->pif == PIF_SPLICE)
+		return true;
+	return f->map->splice && addr_is_none(&r->target) &&
+	       addr_is_loopback(&from->theirs);
 }
 
-static int listen_port(struct fwd *f, unsigned i, uint16_t port)
+enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
+			const struct side *from, struct side *to)
 {
-	const struct rule *r = &f->rules->r[i];
-	struct sock_bind b = { .addr = r->listen, .port = port,
-			       .dual = r->flags & RULE_DUAL,
-			       .ifname = r->ifname };
-	bool tcp = r->proto == IPPROTO_TCP;
-	int fd = tcp ? sock_listen(f->env, &b) : sock_udp_listen(f->env, &b);
-	int err;
+	bool outbound = from->pif == PIF_SPLICE;
+	bool to_loopback = addr_is_loopback(&from->ours);
 
-	if (fd < 0)
-		return fd;
-	err = loop_add(f->loop, fd, tcp ? f->tcp_watch : f->udp_watch,
-		       (uint64_t)i << PORT_BITS | port, EPOLLIN);
-	if (err) {
-		sock_close(fd);
-		return err;
-	}
-	f->fd[f->base[i] + port - r->first] = fd + 1;
-	return 0;
+	if (!addr_is_loopback(&from->theirs) || !from->their_port ||
+	    (outbound && !to_loopback))
+		return DROP_ENDPOINT;
+
+	*to = (struct side){ .pif = outbound ? PIF_HOST : PIF_SPLICE, .fd = -1,
+			     .their_port = target_port(r, from) };
+	/* The service knows which of its addresses was meant, 127/8 has many */
+	if (outbound || (f->map->host_lo_to_ns_lo && to_loopback))
+		to->theirs = from->ours;
+	else
+		to->theirs = guest_addr(f, &from->theirs);
+	to->ours = addr_any(addr_is_v4(&to->theirs));
+	/* As in fwd_out() */
+	if (r->proto != IPPROTO_TCP)
+		to->our_port = from->their_port;
+	return addr_is_none(&to->theirs) ? DROP_NO_ROUTE : PASS;
 }
 
-/* A weak rule may fail in parts, a strict one not at all */
-static int listen_rule(struct fwd *f, unsigned i)
+void fwd_init(struct fwd *f, const struct lan *lan, const struct seen *seen,
+	      const struct fwd_map *map, const struct sock_env *env)
 {
-	const struct rule *r = &f->rules->r[i];
-	unsigned port, opened = 0;
-	char text[RULE_TEXT];
-	int err = 0;
-
-	for (port = r->first; port <= r->last; port++) {
-		int ret = listen_port(f, i, (uint16_t)port);
-
-		if (!ret) {
-			opened++;
-			continue;
-		}
-		err = ret;
-		if (r->flags & RULE_WEAK)
-			continue;
-		log_warn("Listen failed for HOST %s port %s: %s",
-			 r->proto == IPPROTO_TCP ? "TCP" : "UDP",
-			 rule_text(r, text), strerror(-ret));
-	}
-	return opened && r->flags & RULE_WEAK ? 0 : err;
-}
-
-int fwd_listen(struct fwd *f, const struct rules *rules)
-{
-	unsigned i, want = 0;
-	struct rlimit lim;
-	int err;
-
-	f->rules = rules;
-	for (i = 0; i < rules->n; i++) {
-		const struct rule *r = &rules->r[i];
-
-		f->base[i] = want;
-		if (!(r->flags & RULE_SCAN))
-			want += r->last - r->first + 1U;
-	}
-	if (!getrlimit(RLIMIT_NOFILE, &lim) &&
-	    want + SPARE_DESCRIPTORS > lim.rlim_cur) {
-		log_err("Forwarding %u ports needs %u descriptors, the limit "
-			"(RLIMIT_NOFILE) is %llu", want,
-			want + SPARE_DESCRIPTORS,
-			(unsigned long long)lim.rlim_cur);
-		return -EMFILE;
-	}
-	for (i = 0; i < rules->n; i++) {
-		if (rules->r[i].flags & RULE_SCAN)
-			continue;
-		err = listen_rule(f, i);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-int fwd_listener(const struct fwd *f, uint64_t ref, const struct rule **r)
-{
-	unsigned i = (unsigned)(ref >> PORT_BITS);
-	unsigned port = ref & ((1U << PORT_BITS) - 1);
-
-	*r = &f->rules->r[i];
-	return f->fd[f->base[i] + port - (*r)->first] - 1;
+	*f = (struct fwd){ .lan = lan, .seen = seen, .map = map, .env = env };
 }

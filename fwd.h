@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * fwd - policy: given a tuple on one side, what the other side must be
- *
- * Also keeps the listening sockets of the rule tables.
  */
 #ifndef FWD_H
 #define FWD_H
@@ -21,6 +19,7 @@ struct fwd_map {
 	struct addr dns_host[2];      /* the resolver */
 	bool splice;		      /* loopback traffic may bypass the guest */
 	bool host_lo_to_ns_lo;
+	bool splice_only;	      /* and there is no other way */
 };
 
 struct fwd {
@@ -28,12 +27,6 @@ struct fwd {
 	const struct seen *seen;
 	const struct fwd_map *map;
 	const struct sock_env *env;
-	struct loop *loop;
-	unsigned tcp_watch, udp_watch; /* where listeners' events go: tcp_init()
-					  and udp_init() set them */
-	const struct rules *rules;     /* HOST */
-	unsigned base[RULES_MAX]; /* where a rule's ports begin in @fd */
-	int *fd; /* descriptor + 1 of each port of each rule, 0: none; mapped */
 };
 
 /* fwd_out - from a packet of the guest to the side of the host
@@ -51,19 +44,21 @@ enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 bool fwd_guest_view(const struct fwd *f, const struct addr *host,
 		    struct addr *guest);
 
-/* fwd_init - the pointers stay the caller's; 0 or -errno
- * TCP and UDP plant the watches of their listeners afterwards. */
-int fwd_init(struct fwd *f, struct loop *l, const struct lan *lan,
-	      const struct seen *seen, const struct fwd_map *map,
-	      const struct sock_env *env);
+/* fwd_splices - whether what came to a listener goes from socket to socket,
+ * past the guest's link
+ * @from is complete, @r is the listener's rule. */
+bool fwd_splices(const struct fwd *f, const struct rule *r,
+		 const struct side *from);
 
-/* fwd_listen - open the sockets of @rules, which stays the caller's
- * A strict rule that fails ends it: -errno, with a warning for each port.  So
- * does a descriptor limit that is too low, before anything is opened. */
-int fwd_listen(struct fwd *f, const struct rules *rules);
+/* fwd_splice - for that: from the side where it came to the one in the other
+ * namespace
+ * Fills @to but @fd; our address there is the kernel's choice.  PASS or why
+ * not. */
+enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
+			const struct side *from, struct side *to);
 
-/* fwd_listener - what the reference of a listener's event names
- * Returns its descriptor, -1 if it is gone; *@r its rule. */
-int fwd_listener(const struct fwd *f, uint64_t ref, const struct rule **r);
+/* fwd_init - the pointers stay the caller's */
+void fwd_init(struct fwd *f, const struct lan *lan, const struct seen *seen,
+	      const struct fwd_map *map, const struct sock_env *env);
 
 #endif /* FWD_H */

@@ -374,6 +374,7 @@ static void set_splice_only(struct conf *c, const struct option_row *o,
 	(void)arg;
 	c->splice_only = true;
 	c->map.host_lo_to_ns_lo = true;
+	c->map.splice_only = true;
 	c->lan.icmp = false;
 }
 

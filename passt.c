@@ -13,6 +13,7 @@
 #include "log.h"
 #include "netlink.h"
 #include "pasta.h"
+#include "scan.h"
 #include "stats.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
@@ -31,10 +32,14 @@ struct passt {
 	struct template t4, t6;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
+	struct ns ns;
 	struct neigh neigh;
 	struct seen seen;
 	struct flows flows;
 	struct fwd fwd;
+	struct listen listen;
+	struct splice splice;
+	struct scan scan;
 	struct chunks chunks;
 	struct tcp tcp;
 	struct udp udp;
@@ -131,6 +136,23 @@ static int open_netlink(void *arg)
 	return nl_open(arg);
 }
 
+static int in_namespace(void *owner, int (*fn)(void *arg), void *arg)
+{
+	return pasta_in_ns(owner, fn, arg);
+}
+
+/* Sockets of the namespace know nothing of --outbound and its like */
+static void describe_namespace(struct passt *p)
+{
+	const struct sock_env *e = &p->conf.sock;
+
+	p->ns = (struct ns){ .run = in_namespace, .owner = &p->pasta,
+			     .env = *e };
+	p->ns.env.out4 = p->ns.env.out6 = (struct addr){ 0 };
+	p->ns.env.if4[0] = p->ns.env.if6[0] = '\0';
+	p->ns.env.scope = 0;
+}
+
 static void set_up_namespace(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -143,6 +165,9 @@ static void set_up_namespace(struct passt *p)
 		must(tap_tun_adopt(&p->tun, c->fd), "Invalid tap descriptor");
 		return;
 	}
+	describe_namespace(p);
+	if (c->splice_only)
+		return;
 	must(tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname),
 	     "Failed to set up tap device in namespace");
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
@@ -160,6 +185,7 @@ static void set_up_namespace(struct passt *p)
 		must(err, "Failed to configure namespace interface");
 	}
 	p->tun.tap.caps.queue = nl_link_queue(&p->nl_ns, index);
+	p->ns.env.scope = index;
 }
 
 /* --- neighbours ------------------------------------------------------------ */
@@ -224,7 +250,8 @@ static void turn_end(void *owner)
 {
 	struct passt *p = owner;
 
-	guest_turn_end(&p->guest);
+	if (!p->conf.splice_only)
+		guest_turn_end(&p->guest);
 	if (UNLIKELY(p->conf.stats_on))
 		stats_turn(&p->stats, &p->guest, p->loop.now_ms);
 }
@@ -267,11 +294,13 @@ static void start_modules(struct passt *p)
 	p->seen.v4 = lan->guest4;
 	p->seen.v6 = lan->guest6;
 	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
-	must(fwd_init(&p->fwd, &p->loop, lan, &p->seen, &c->map, &c->sock),
+	fwd_init(&p->fwd, lan, &p->seen, &c->map, &c->sock);
+	must(listen_init(&p->listen, &p->loop, &c->sock,
+			 p->ns.run ? &p->ns : NULL),
 	     "Failed to map forwarding table");
-	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->neigh,
-		      &p->chunks), "Failed to start TCP");
-	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->neigh);
+	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
+		      &p->neigh, &p->chunks), "Failed to start TCP");
+	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);
 	icmp_init(&p->icmp, &p->flows, p->tap, &p->fwd, &p->neigh);
 	guest_init(&p->guest, &p->loop, &p->flows, p->tap, lan, &p->seen,
 		   &p->neigh);
@@ -281,11 +310,31 @@ static void start_modules(struct passt *p)
 	stats_init(&p->stats, c->stats_s);
 }
 
+/* Between loopback addresses, and what else is for the namespace only */
+static void start_splicing(struct passt *p)
+{
+	int err;
+
+	if (!p->ns.run)
+		return;
+	splice_init(&p->splice, &p->flows, &p->fwd, &p->ns);
+	tcp_splice(&p->tcp, &p->splice);
+	if (listen_set(&p->listen, PIF_SPLICE, &p->conf.ns))
+		die("Couldn't listen on requested ports");
+	err = scan_init(&p->scan, &p->loop, &p->flows, &p->listen, &p->ns);
+	if (err)
+		log_warn("No automatic forwarding: %s", strerror(-err));
+	else
+		scan_start(&p->scan);
+}
+
 static void start_transport(struct passt *p)
 {
 	const struct conf *c = &p->conf;
 	unsigned watch = p->guest.watch;
 
+	if (c->splice_only)
+		return;
 	if (c->mode == MODE_PASTA) {
 		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch,
 				   p->tun.tap.caps.queue),
@@ -334,8 +383,9 @@ int main(int argc, char **argv)
 	set_up_namespace(p);
 
 	start_modules(p);
-	if (fwd_listen(&p->fwd, &c->host))
+	if (listen_set(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
+	start_splicing(p);
 	watch_neighbours(p);
 	start_transport(p);
 	conf_print(c, &p->t4, &p->t6);

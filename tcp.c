@@ -145,6 +145,10 @@ static void accepted(struct tcp *t, const struct rule *r, struct side *host)
 	struct side tap;
 	struct flow *f;
 
+	if (t->splice && fwd_splices(t->fwd, r, host)) {
+		splice_accepted(t->splice, r, host);
+		return;
+	}
 	v = fwd_in(t->fwd, r, host, &tap);
 	f = v == PASS ? flow_new(t->flows, FLOW_TCP) : NULL;
 	if (!f) {
@@ -195,11 +199,12 @@ static void resume(void *owner, struct timer *timer)
 {
 	struct tcp *t = owner;
 	const struct rule *r;
+	enum pif pif;
 
 	(void)timer;
 	while (t->paused_n) {
 		uint64_t ref = t->paused[--t->paused_n];
-		int fd = fwd_listener(t->fwd, ref, &r);
+		int fd = listen_find(t->listen, ref, &r, &pif);
 
 		if (fd >= 0)
 			loop_mod(t->flows->loop, fd, t->watch, ref, EPOLLIN);
@@ -210,29 +215,29 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct tcp *t = owner;
 	const struct rule *r;
-	int listener = fwd_listener(t->fwd, ref, &r);
+	enum pif pif;
+	int listener = listen_find(t->listen, ref, &r, &pif);
 	unsigned i;
 
 	(void)events;
 	for (i = 0; listener >= 0 && i < ACCEPTS_PER_EVENT; i++) {
-		struct side host = { .pif = PIF_HOST };
+		struct side s = { .pif = (uint8_t)pif };
 
-		host.fd = sock_accept(t->fwd->env, listener, &host.theirs,
-				      &host.their_port, &host.ours,
-				      &host.our_port);
-		if (host.fd >= 0) {
-			accepted(t, r, &host);
+		s.fd = sock_accept(t->fwd->env, listener, &s.theirs,
+				   &s.their_port, &s.ours, &s.our_port);
+		if (s.fd >= 0) {
+			accepted(t, r, &s);
 			continue;
 		}
-		if (host.fd == -ECONNABORTED)
+		if (s.fd == -ECONNABORTED)
 			continue;
-		if (host.fd == -EMFILE || host.fd == -ENFILE) {
+		if (s.fd == -EMFILE || s.fd == -ENFILE) {
 			log_limited(LOG_WARN, "Out of descriptors, refusing "
 					      "connections");
 			if (shed(t, listener))
 				continue;
 		}
-		if (host.fd != -EAGAIN)
+		if (s.fd != -EAGAIN)
 			pause_listener(t, listener, ref);
 		break;
 	}
@@ -368,7 +373,8 @@ static unsigned sysctl(const char *path, unsigned unset)
 }
 
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
-	     struct fwd *fwd, const struct neigh *neigh, struct chunks *chunks)
+	     const struct fwd *fwd, struct listen *listen,
+	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .expire = expire,
@@ -376,7 +382,8 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	int err;
 
 	*t = (struct tcp){ .flows = flows, .tap = tap, .fwd = fwd,
-			   .neigh = neigh, .chunks = chunks, .reserve = -1 };
+			   .listen = listen, .neigh = neigh, .chunks = chunks,
+			   .reserve = -1 };
 	err = chunks_init(chunks);
 	if (err)
 		return err;
@@ -386,7 +393,7 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 				SYN_RETRIES);
 	t->rto_max_ms = sysctl("/proc/sys/net/ipv4/tcp_rto_max_ms", RTO_MAX_MS);
 	t->watch = loop_watch(flows->loop, listener_event, t);
-	fwd->tcp_watch = t->watch;
+	listen->tcp_watch = t->watch;
 	timer_init(&t->resume, resume, t);
 	t->reserve = fcntl(flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
 	flows_type(flows, FLOW_TCP, &type, t);

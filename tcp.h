@@ -8,7 +8,9 @@
 #include "chunk.h"
 #include "flow.h"
 #include "fwd.h"
+#include "listen.h"
 #include "neigh.h"
+#include "splice.h"
 #include "tap.h"
 
 /* Instead of a flow in TIME-WAIT: what is needed to acknowledge a FIN again */
@@ -21,6 +23,8 @@ struct tcp {
 	struct flows *flows;
 	struct tap *tap;
 	const struct fwd *fwd;
+	const struct listen *listen;
+	struct splice *splice; /* NULL: everything goes to the guest */
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
 	struct flow *acks; /* flows that owe the guest an ACK this turn */
@@ -34,10 +38,18 @@ struct tcp {
 	uint64_t paused[16]; /* listeners that wait for @resume */
 };
 
-/* tcp_init - registers FLOW_TCP with @flows and the watch of @fwd's listeners
+/* tcp_init - registers FLOW_TCP with @flows and a watch for listeners, which
+ * @listen is told
  * @chunks is initialised.  0 or -errno. */
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
-	     struct fwd *fwd, const struct neigh *neigh, struct chunks *chunks);
+	     const struct fwd *fwd, struct listen *listen,
+	     const struct neigh *neigh, struct chunks *chunks);
+
+/* tcp_splice - hand loopback connections to @s */
+static inline void tcp_splice(struct tcp *t, struct splice *s)
+{
+	t->splice = s;
+}
 
 /* tcp_open - a flow for a SYN of the guest; NULL: it was answered or dropped
  * Anything but a SYN is answered with RST (RFC 9293 3.10.7.1). */

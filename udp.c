@@ -77,17 +77,9 @@ static void finish(struct udp *u, struct flow *f)
 	flow_free(u->flows, f);
 }
 
-/* Side @i has sent @n more.  Short patience until both have spoken and one of
- * them more than once. */
 static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
-	uint8_t *c = dgrams_of(f)->count;
-	bool stream;
-
-	c[i] = (uint8_t)MIN(c[i] + n, 2U);
-	stream = c[0] + c[1] > 2; /* neither alone can be more than 2 */
-	flow_timer(u->flows, f, u->flows->loop->now_ms +
-				(stream ? u->stream_ms : u->timeout_ms));
+	udp_keep_alive(u->flows, &u->patience, f, dgrams_of(f)->count, i, n);
 }
 
 static void drain_errors(struct udp *u, struct flow *f)
@@ -448,46 +440,31 @@ static bool has_peer(const struct side *host, const struct sock_dgram *d)
 	       addr_equal(&d->from, &host->theirs);
 }
 
-/* The rule by which a listener would have got it */
-static const struct rule *rule_for(const struct fwd *fwd,
-				   const struct addr *to, uint16_t port)
-{
-	unsigned i;
-
-	for (i = 0; fwd->rules && i < fwd->rules->n; i++) {
-		const struct rule *r = &fwd->rules->r[i];
-
-		if (r->proto != IPPROTO_UDP || r->flags & RULE_SCAN ||
-		    port < r->first || port > r->last)
-			continue;
-		if (r->flags & RULE_DUAL || addr_equal(&r->listen, to) ||
-		    (addr_is_unspecified(&r->listen) &&
-		     addr_is_v4(&r->listen) == addr_is_v4(to)))
-			return r;
-	}
-	return NULL;
-}
-
+/* Where a datagram without a flow belongs */
 static struct flow *open_in(struct udp *u, const struct rule *r,
-			    const struct side *host, enum verdict *v);
+			    const struct side *from, enum verdict *v);
 
-/* What came to @port of ours, for whatever flow */
-static void dispatch(struct udp *u, const struct rule *r, uint16_t port,
-		     const struct sock_dgram *d, const uint8_t *p)
+/* What came to @port of ours at @pif, for whatever flow */
+static void dispatch(struct udp *u, enum pif pif, const struct rule *r,
+		     uint16_t port, const struct sock_dgram *d, uint8_t *p)
 {
-	struct side host = { .ours = d->to, .theirs = d->from,
+	struct side from = { .ours = d->to, .theirs = d->from,
 			     .our_port = port, .their_port = d->from_port,
-			     .pif = PIF_HOST, .fd = -1 };
+			     .pif = (uint8_t)pif, .fd = -1 };
 	enum verdict v = DROP_UNWANTED;
 	struct flow *f;
 	struct head h;
-	unsigned i;
+	unsigned i = 0;
 
-	f = flow_find(u->flows, IPPROTO_UDP, &host, &i);
+	f = flow_find(u->flows, IPPROTO_UDP, &from, &i);
 	if (!f && r)
-		f = open_in(u, r, &host, &v);
+		f = open_in(u, r, &from, &v);
 	if (!f) {
 		drop(u, v, 1);
+		return;
+	}
+	if (f->kind == FLOW_UDP_SPLICE) {
+		udp_splice_pass(&u->splice, f, i, p, d->len);
 		return;
 	}
 	h = head_for(u, f);
@@ -529,12 +506,12 @@ static int receive_mixed(struct udp *u, struct flow *f)
 			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
 			continue;
 		}
-		r = rule_for(u->fwd, &d[k].to, port);
-		if (x->group && !r) {
+		r = listen_rule(u->listen, PIF_HOST, IPPROTO_UDP, &d[k].to,
+				port);
+		if (x->group && !r)
 			group_answer(u, f, &d[k], u->rx[k]);
-		} else {
-			dispatch(u, r, port, &d[k], u->rx[k]);
-		}
+		else
+			dispatch(u, PIF_HOST, r, port, &d[k], u->rx[k]);
 	}
 	if (err && err != -EAGAIN)
 		return err;
@@ -581,13 +558,53 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	return f->ready[x->host] & READY_IN ? RUN_AGAIN : RUN_DONE;
 }
 
+/* The same for a spliced flow's side */
+static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
+{
+	const struct side *s = &f->side[i];
+	struct sock_dgram d[UDP_BATCH];
+	const struct rule *r;
+	unsigned n, k;
+	int err;
+
+	n = receive_aside(u, s->fd, d, &err);
+	for (k = 0; k < n; k++) {
+		if (has_peer(s, &d[k])) {
+			udp_splice_pass(&u->splice, f, i, u->rx[k], d[k].len);
+			continue;
+		}
+		r = listen_rule(u->listen, s->pif, IPPROTO_UDP, &d[k].to,
+				s->our_port);
+		dispatch(u, s->pif, r, s->our_port, &d[k], u->rx[k]);
+	}
+	if (n == UDP_BATCH || (err && err != -EAGAIN))
+		return;
+	f->ready[i] &= (uint16_t)~READY_IN;
+	udp_splice_settled(f, i);
+}
+
+static enum run_verdict ready_spliced(void *owner, struct flow *f)
+{
+	struct udp *u = owner;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		if (f->ready[i] & READY_IN && udp_splice_fresh(f, i))
+			receive_fresh(u, f, i);
+		if (!udp_splice_serve(&u->splice, f, i))
+			return RUN_DONE;
+	}
+	return (f->ready[0] | f->ready[1]) & READY_IN ? RUN_AGAIN : RUN_DONE;
+}
+
 /* Level-triggered: what is left after these rounds comes back next turn */
 static void listener_event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct sock_dgram d[UDP_BATCH];
 	struct udp *u = owner;
 	const struct rule *r;
-	int fd = fwd_listener(u->fwd, ref, &r), err;
+	enum pif pif;
+	int fd = listen_find(u->listen, ref, &r, &pif), err;
 	unsigned round, n, k;
 	struct sock_error e;
 	struct addr any;
@@ -603,7 +620,7 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 	for (round = 0; round < ROUNDS; round++) {
 		n = receive_aside(u, fd, d, &err);
 		for (k = 0; k < n; k++)
-			dispatch(u, r, port, &d[k], u->rx[k]);
+			dispatch(u, pif, r, port, &d[k], u->rx[k]);
 		if (n < UDP_BATCH)
 			break;
 	}
@@ -623,6 +640,20 @@ static const struct flow_type udp_type = {
 	.expire = expire,
 };
 
+static void expire_spliced(void *owner, struct flow *f)
+{
+	struct udp *u = owner;
+
+	udp_splice_finish(&u->splice, f);
+}
+
+static const struct flow_type spliced_type = {
+	.name = "UDP (spliced)",
+	.ready = ready_spliced,
+	.expire = expire_spliced,
+	.free_queue = true,
+};
+
 static unsigned timeout(const char *path, unsigned s)
 {
 	char buf[32];
@@ -639,19 +670,26 @@ static unsigned timeout(const char *path, unsigned s)
 #define CONNTRACK "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 
 void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
-	      struct fwd *fwd, const struct neigh *neigh)
+	      const struct fwd *fwd, struct listen *listen,
+	      const struct neigh *neigh)
 {
 	/* All but @rx, whose pages cost nothing until touched */
 	memset(u, 0, offsetof(struct udp, rx));
 	u->flows = flows;
 	u->tap = tap;
 	u->fwd = fwd;
+	u->listen = listen;
 	u->neigh = neigh;
-	u->timeout_ms = timeout(CONNTRACK, 30);
-	u->stream_ms = timeout(CONNTRACK "_stream", 120);
+	u->patience.single_ms = timeout(CONNTRACK, 30);
+	u->patience.stream_ms = timeout(CONNTRACK "_stream", 120);
+	u->splice = (struct udp_splice){
+		.flows = flows, .fwd = fwd, .ns = listen->ns,
+		.patience = &u->patience, .drops = u->drops, .rx = u->rx,
+	};
 	u->watch = loop_watch(flows->loop, listener_event, u);
-	fwd->udp_watch = u->watch;
+	listen->udp_watch = u->watch;
 	flows_type(flows, FLOW_UDP, &udp_type, u);
+	flows_type(flows, FLOW_UDP_SPLICE, &spliced_type, u);
 }
 
 static bool is_group(const struct addr *a)
@@ -798,17 +836,13 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 }
 
 /* The socket answers from the very address that the peer has used */
-static struct flow *open_in(struct udp *u, const struct rule *r,
-			    const struct side *host, enum verdict *v)
+static struct flow *open_to_guest(struct udp *u, const struct rule *r,
+				  const struct side *host, enum verdict *v)
 {
 	struct side guest;
 	struct flow *f;
 	int err;
 
-	if (addr_is_none(&host->ours)) {
-		*v = DROP_ENDPOINT;
-		return NULL;
-	}
 	*v = fwd_in(u->fwd, r, host, &guest);
 	if (*v != PASS)
 		return NULL;
@@ -820,4 +854,16 @@ static struct flow *open_in(struct udp *u, const struct rule *r,
 		return fail(u, f, 0, v);
 	err = open_socket(u, f, r->ifname, false);
 	return err ? fail(u, f, err, v) : start(u, f, v);
+}
+
+static struct flow *open_in(struct udp *u, const struct rule *r,
+			    const struct side *from, enum verdict *v)
+{
+	if (addr_is_none(&from->ours)) {
+		*v = DROP_ENDPOINT;
+		return NULL;
+	}
+	if (u->splice.ns && fwd_splices(u->fwd, r, from))
+		return udp_splice_open(&u->splice, r, from, v);
+	return open_to_guest(u, r, from, v);
 }

@@ -8,30 +8,32 @@
 
 #include "flow.h"
 #include "fwd.h"
+#include "listen.h"
 #include "neigh.h"
 #include "tap.h"
-
-enum { UDP_BATCH = 32, UDP_RX = 65536 };
+#include "udp_splice.h"
 
 struct udp {
 	struct flows *flows;
 	struct tap *tap;
 	const struct fwd *fwd;
+	const struct listen *listen;
 	const struct neigh *neigh;
-	unsigned watch;	     /* listeners' */
-	unsigned timeout_ms; /* one-way or single exchange */
-	unsigned stream_ms;  /* after several datagrams both ways */
+	unsigned watch; /* listeners' */
+	struct udp_patience patience;
+	struct udp_splice splice;
 	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow, or
 				     because a listener's got none */
 	uint8_t rx[UDP_BATCH][UDP_RX]; /* what cannot go straight to a slot */
 };
 
-/* udp_init - registers FLOW_UDP with @flows and a watch for listeners, which
- * @fwd is told
+/* udp_init - registers FLOW_UDP and FLOW_UDP_SPLICE with @flows and a watch for
+ * listeners, which @listen is told; its namespace is the other one
  * Time-outs are net.netfilter.nf_conntrack_udp_timeout(_stream), else 30 s and
  * 120 s (RFC 4787 4.3 wants at least 2 minutes for the latter). */
 void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
-	      struct fwd *fwd, const struct neigh *neigh);
+	      const struct fwd *fwd, struct listen *listen,
+	      const struct neigh *neigh);
 
 /* udp_open - a flow for the guest's datagram @p; NULL and *@v: why not */
 struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v);

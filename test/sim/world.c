@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 struct world world;
+static struct listen listeners;
 
 static struct addr addr(const char *text)
 {
@@ -79,25 +80,26 @@ void world_start(void)
 
 	must(loop_init(&w->loop), "loop_init");
 	must(flows_init(&w->flows, &w->loop), "flows_init");
-	must(fwd_init(&w->fwd, &w->loop, &w->lan, &w->seen, &w->map, &w->env),
-	     "fwd_init");
+	fwd_init(&w->fwd, &w->lan, &w->seen, &w->map, &w->env);
+	must(listen_init(&listeners, &w->loop, &w->env, NULL), "listen_init");
 	guest_init(&w->guest, &w->loop, &w->flows, &w->tap.tap, &w->lan,
 		   &w->seen, &w->neigh);
-	must(tcp_init(&w->tcp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh,
-		      &w->chunks), "tcp_init");
+	must(tcp_init(&w->tcp, &w->flows, &w->tap.tap, &w->fwd, &listeners,
+		      &w->neigh, &w->chunks), "tcp_init");
 	w->tcp.syn_linear = 4; /* whatever this machine has */
 	w->tcp.syn_retries = 6;
 	w->tcp.rto_max_ms = 120 * 1000;
-	udp_init(&w->udp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
-	w->udp.timeout_ms = 30 * 1000;
-	w->udp.stream_ms = 120 * 1000;
+	udp_init(&w->udp, &w->flows, &w->tap.tap, &w->fwd, &listeners,
+		 &w->neigh);
+	w->udp.patience.single_ms = 30 * 1000;
+	w->udp.patience.stream_ms = 120 * 1000;
 	icmp_init(&w->icmp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
 	guest_protocols(&w->guest, &w->tcp, &w->udp, &w->icmp);
 	w->loop.turn_end = turn_end;
 	w->loop.turn_owner = &w->guest;
 	forward(IPPROTO_TCP);
 	forward(IPPROTO_UDP);
-	must(fwd_listen(&w->fwd, &w->rules), "fwd_listen");
+	must(listen_set(&listeners, PIF_HOST, &w->rules), "listen_set");
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
 }
 

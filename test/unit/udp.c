@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: icmp flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
+/* unit: icmp udp_splice flow fwd listen rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
 #include "udp.h"
 
 #include "toy.h"
@@ -14,6 +14,7 @@
 #define LO6    "2001:db8::fe"
 
 static struct udp udp;
+static struct listen listeners;
 
 static int setup(void **state)
 {
@@ -31,7 +32,8 @@ static int fresh(void **state)
 		all = env;
 	env = all;
 	toy_start();
-	udp_init(&udp, &flows, &toy.tap, &fwd, &neigh);
+	assert_int_equal(listen_init(&listeners, &loop, &env, NULL), 0);
+	udp_init(&udp, &flows, &toy.tap, &fwd, &listeners, &neigh);
 	return 0;
 }
 
@@ -740,7 +742,7 @@ static void serve(const char *listen, uint16_t port, uint16_t to)
 		rules.r[0].listen = toy_addr(listen);
 	else
 		rules.r[0].flags = RULE_DUAL;
-	assert_int_equal(fwd_listen(&fwd, &rules), 0);
+	assert_int_equal(listen_set(&listeners, PIF_HOST, &rules), 0);
 }
 
 static struct flow *got_flow(unsigned i)
@@ -786,8 +788,8 @@ static void client(const char *listen, const char *at, const char *bind_to,
 
 static void close_listener(void)
 {
-	sock_close(fwd.fd[0] - 1);
-	fwd.fd[0] = 0;
+	rules.n = 0;
+	assert_int_equal(listen_set(&listeners, PIF_HOST, &rules), 0);
 }
 
 static void clients_reach_the_guest(void **state)
@@ -984,8 +986,8 @@ static void patience_grows_with_conversation(void **state)
 
 	(void)state;
 	NEED_NETNS();
-	udp.timeout_ms = 1000;
-	udp.stream_ms = 5000;
+	udp.patience.single_ms = 1000;
+	udp.patience.stream_ms = 5000;
 	p = peer_at("127.0.0.1", 0, &port);
 	say(GUEST4, 40006, LO4, port, "1", 1);
 	f = say(GUEST4, 40006, LO4, port, "2", 1);
@@ -1031,9 +1033,9 @@ static void expiry_ends_it(void **state)
 static void init_has_sane_patience(void **state)
 {
 	(void)state;
-	assert_true(udp.timeout_ms >= 1000);
-	assert_true(udp.stream_ms >= udp.timeout_ms);
-	assert_int_equal(fwd.udp_watch, udp.watch);
+	assert_true(udp.patience.single_ms >= 1000);
+	assert_true(udp.patience.stream_ms >= udp.patience.single_ms);
+	assert_int_equal(listeners.udp_watch, udp.watch);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * listen - the listening sockets of the rule tables
+ *
+ * A slot for each port of each rule, in a mapping of which only what is used
+ * costs memory.  A new table is built in the spare one: slots of equal binding
+ * move over with their sockets, the rest is opened, and what is left behind is
+ * closed.  An epoll reference is side, rule and port, so a socket whose rule
+ * has got another number is registered anew, which is all that happens to it.
+ *
+ * Work on the table of the other namespace is one visit there.
+ */
+#include "listen.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+enum {
+	PORT_BITS = 16,
+	RULE_BITS = 8,
+	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
+	SLOT_BYTES = sizeof(struct listener) * RULES_SOCKETS,
+};
+
+/* One piece of work, possibly for a visit to the other namespace */
+struct job {
+	struct listen *l;
+	unsigned side;
+	uint8_t proto;
+	const struct portmap *want, *busy;
+	int (*fn)(struct job *j);
+};
+
+static unsigned side_of(enum pif pif)
+{
+	return pif == PIF_SPLICE;
+}
+
+static enum pif pif_of(unsigned side)
+{
+	return side ? PIF_SPLICE : PIF_HOST;
+}
+
+static unsigned ports(const struct rule *r)
+{
+	return r->last - r->first + 1U;
+}
+
+static struct listener *slot(const struct listen_table *t, unsigned i,
+			     unsigned port)
+{
+	return &t->slot[t->base[i] + port - t->rules.r[i].first];
+}
+
+static uint64_t ref_of(unsigned side, unsigned i, unsigned port)
+{
+	return (uint64_t)side << (PORT_BITS + RULE_BITS) |
+	       (uint64_t)i << PORT_BITS | port;
+}
+
+static unsigned watch_of(const struct listen *l, const struct rule *r)
+{
+	return r->proto == IPPROTO_TCP ? l->tcp_watch : l->udp_watch;
+}
+
+static int visit(void *arg)
+{
+	struct job *j = arg;
+
+	return j->fn(j);
+}
+
+static int work(struct job *j)
+{
+	return j->side ? ns_run(j->l->ns, visit, j) : j->fn(j);
+}
+
+/* --- one socket --------------------------------------------------------- */
+
+static uint32_t inode_of(int fd)
+{
+	struct stat st;
+
+	/* #syscalls:pasta fstat fstat64 newfstatat fstatat64 statx */
+	return fstat(fd, &st) ? 0 : (uint32_t)st.st_ino;
+}
+
+static int open_port(struct listen *l, unsigned side,
+		     const struct listen_table *t, unsigned i, unsigned port)
+{
+	const struct rule *r = &t->rules.r[i];
+	const struct sock_env *env = side ? &l->ns->env : l->env;
+	struct sock_bind b = { .addr = r->listen, .port = (uint16_t)port,
+			       .dual = r->flags & RULE_DUAL,
+			       .ifname = r->ifname };
+	int fd = r->proto == IPPROTO_TCP ? sock_listen(env, &b) :
+					   sock_udp_listen(env, &b);
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = loop_add(l->loop, fd, watch_of(l, r), ref_of(side, i, port),
+		       EPOLLIN);
+	if (err) {
+		sock_close(fd);
+		return err;
+	}
+	*slot(t, i, port) = (struct listener){
+		.fd = fd + 1, .inode = l->ns ? inode_of(fd) : 0,
+	};
+	return 0;
+}
+
+static void close_port(struct listener *s)
+{
+	sock_close(s->fd - 1);
+	*s = (struct listener){ 0 };
+}
+
+/* --- a table ------------------------------------------------------------ */
+
+static void lay_out(struct listen_table *t)
+{
+	unsigned i, at = 0;
+
+	for (i = 0; i < t->rules.n; i++) {
+		t->base[i] = at;
+		at += ports(&t->rules.r[i]);
+	}
+}
+
+static unsigned descriptors(const struct rules *rules)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < rules->n; i++)
+		if (!(rules->r[i].flags & RULE_SCAN))
+			n += ports(&rules->r[i]);
+	return n;
+}
+
+static int check_limit(unsigned want)
+{
+	struct rlimit lim;
+
+	/* #syscalls:pasta getrlimit ugetrlimit prlimit64 */
+	if (getrlimit(RLIMIT_NOFILE, &lim) ||
+	    want + SPARE_DESCRIPTORS <= lim.rlim_cur)
+		return 0;
+	log_err("Forwarding %u ports needs %u descriptors, the limit "
+		"(RLIMIT_NOFILE) is %llu", want, want + SPARE_DESCRIPTORS,
+		(unsigned long long)lim.rlim_cur);
+	return -EMFILE;
+}
+
+static bool same_binding(const struct rule *a, const struct rule *b)
+{
+	return a->proto == b->proto && addr_equal(&a->listen, &b->listen) &&
+	       (a->flags & RULE_DUAL) == (b->flags & RULE_DUAL) &&
+	       !strncmp(a->ifname, b->ifname, sizeof(a->ifname));
+}
+
+/* What both tables bind goes from @old to @t */
+static void take_over(struct listen *l, unsigned side, struct listen_table *old,
+		      struct listen_table *t, unsigned o, unsigned i)
+{
+	const struct rule *was = &old->rules.r[o], *r = &t->rules.r[i];
+	unsigned port, last = MIN(was->last, r->last);
+
+	for (port = MAX(was->first, r->first); port <= last; port++) {
+		struct listener *s = slot(old, o, port);
+
+		if (!s->fd || slot(t, i, port)->fd)
+			continue;
+		if (o != i && loop_mod(l->loop, s->fd - 1, watch_of(l, r),
+				       ref_of(side, i, port), EPOLLIN))
+			continue;
+		*slot(t, i, port) = *s;
+		*s = (struct listener){ 0 };
+	}
+}
+
+static void inherit(struct listen *l, unsigned side, struct listen_table *old,
+		    struct listen_table *t)
+{
+	unsigned o, i;
+
+	for (o = 0; o < old->rules.n; o++)
+		for (i = 0; i < t->rules.n; i++)
+			if (same_binding(&old->rules.r[o], &t->rules.r[i]))
+				take_over(l, side, old, t, o, i);
+}
+
+/* A weak rule may fail in parts, a strict one not at all */
+static int open_rule(struct listen *l, unsigned side, struct listen_table *t,
+		     unsigned i, bool quiet)
+{
+	const struct rule *r = &t->rules.r[i];
+	unsigned port, opened = 0;
+	char text[RULE_TEXT];
+	int err = 0, ret;
+
+	for (port = r->first; port <= r->last; port++) {
+		ret = slot(t, i, port)->fd ? 0 : open_port(l, side, t, i, port);
+		if (!ret) {
+			opened++;
+			continue;
+		}
+		err = ret;
+		if (!quiet && !(r->flags & RULE_WEAK))
+			log_warn("Listen failed for %s %s port %s: %s",
+				 side ? "SPLICE" : "HOST",
+				 r->proto == IPPROTO_TCP ? "TCP" : "UDP",
+				 rule_text(r, text), strerror(-ret));
+	}
+	return opened && r->flags & RULE_WEAK ? 0 : err;
+}
+
+static int open_all(struct listen *l, unsigned side, struct listen_table *t,
+		    bool quiet)
+{
+	int err = 0, ret;
+	unsigned i;
+
+	for (i = 0; i < t->rules.n; i++) {
+		if (t->rules.r[i].flags & RULE_SCAN)
+			continue;
+		ret = open_rule(l, side, t, i, quiet);
+		err = err ? err : ret;
+	}
+	return err;
+}
+
+static void close_all(struct listen_table *t)
+{
+	unsigned i, port;
+
+	for (i = 0; i < t->rules.n; i++)
+		for (port = t->rules.r[i].first; port <= t->rules.r[i].last;
+		     port++)
+			if (slot(t, i, port)->fd)
+				close_port(slot(t, i, port));
+	/* #syscalls:pasta madvise */
+	madvise(t->slot, SLOT_BYTES, MADV_DONTNEED);
+}
+
+static int replace(struct job *j)
+{
+	struct listen *l = j->l;
+	struct listen_table *t = &l->table[j->side], old = *t;
+	int err;
+
+	*t = l->spare;
+	inherit(l, j->side, &old, t);
+	/* Old ones may be in the way: what fails now is tried again */
+	if (old.rules.n)
+		(void)open_all(l, j->side, t, true);
+	close_all(&old);
+	err = open_all(l, j->side, t, false);
+	l->spare.slot = old.slot;
+	return err;
+}
+
+int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
+{
+	struct job j = { .l = l, .side = side_of(pif), .fn = replace };
+	int err;
+
+	if (!rules->n && !l->table[j.side].rules.n)
+		return 0;
+	err = check_limit(descriptors(rules) +
+			  descriptors(&l->table[!j.side].rules));
+	if (err)
+		return err;
+	l->spare.rules = *rules;
+	lay_out(&l->spare);
+	return work(&j);
+}
+
+int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
+		const struct ns *ns)
+{
+	l->loop = loop;
+	l->env = env;
+	l->ns = ns;
+	l->table[0].rules.n = l->table[1].rules.n = 0;
+	l->table[0].slot = util_map(SLOT_BYTES);
+	l->table[1].slot = util_map(SLOT_BYTES);
+	l->spare.slot = util_map(SLOT_BYTES);
+	return l->table[0].slot && l->table[1].slot && l->spare.slot ? 0 :
+								      -ENOMEM;
+}
+
+/* --- questions ---------------------------------------------------------- */
+
+int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
+		enum pif *pif)
+{
+	unsigned port = ref & ((1U << PORT_BITS) - 1);
+	unsigned i = ref >> PORT_BITS & ((1U << RULE_BITS) - 1);
+	unsigned side = ref >> (PORT_BITS + RULE_BITS) & 1;
+	const struct listen_table *t = &l->table[side];
+
+	if (i >= t->rules.n || port < t->rules.r[i].first ||
+	    port > t->rules.r[i].last)
+		return -1;
+	*r = &t->rules.r[i];
+	*pif = pif_of(side);
+	return slot(t, i, port)->fd - 1;
+}
+
+static bool serves(const struct rule *r, uint8_t proto, const struct addr *to,
+		   uint16_t port)
+{
+	if (r->proto != proto || port < r->first || port > r->last)
+		return false;
+	return r->flags & RULE_DUAL || addr_equal(&r->listen, to) ||
+	       (addr_is_unspecified(&r->listen) &&
+		addr_is_v4(&r->listen) == addr_is_v4(to));
+}
+
+const struct rule *listen_rule(const struct listen *l, enum pif pif,
+			       uint8_t proto, const struct addr *to,
+			       uint16_t port)
+{
+	const struct listen_table *t = &l->table[side_of(pif)];
+	unsigned i;
+
+	for (i = 0; i < t->rules.n; i++)
+		if (serves(&t->rules.r[i], proto, to, port) &&
+		    slot(t, i, port)->fd)
+			return &t->rules.r[i];
+	return NULL;
+}
+
+bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto)
+{
+	const struct rules *rules = &l->table[side_of(pif)].rules;
+	unsigned i;
+
+	for (i = 0; i < rules->n; i++)
+		if (rules->r[i].proto == proto && rules->r[i].flags & RULE_SCAN)
+			return true;
+	return false;
+}
+
+bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
+		 uint16_t port, uint32_t inode)
+{
+	const struct listen_table *t = &l->table[side_of(pif)];
+	unsigned i;
+
+	for (i = 0; i < t->rules.n; i++) {
+		const struct rule *r = &t->rules.r[i];
+
+		if (r->proto == proto && port >= r->first && port <= r->last &&
+		    slot(t, i, port)->fd && slot(t, i, port)->inode == inode)
+			return true;
+	}
+	return false;
+}
+
+/* --- following the other side ------------------------------------------- */
+
+/* Call with each port of a scanning rule of this kind */
+static int scan(struct job *j, int (*each)(struct job *j, unsigned i,
+					   unsigned port, bool want))
+{
+	const struct rules *rules = &j->l->table[j->side].rules;
+	unsigned i, port;
+	int n = 0;
+
+	for (i = 0; i < rules->n; i++) {
+		const struct rule *r = &rules->r[i];
+
+		if (r->proto != j->proto || !(r->flags & RULE_SCAN))
+			continue;
+		for (port = r->first; port <= r->last; port++)
+			n += each(j, i, port,
+				  portmap_has(j->want, port - r->first + r->to));
+	}
+	return n;
+}
+
+static bool missing(const struct job *j, const struct listener *s,
+		    unsigned port, bool want)
+{
+	return want && !s->fd && !portmap_has(j->busy, port);
+}
+
+/* Close what is not wanted, count what is missing */
+static int tidy(struct job *j, unsigned i, unsigned port, bool want)
+{
+	struct listener *s = slot(&j->l->table[j->side], i, port);
+
+	if (!want && s->fd)
+		close_port(s);
+	return missing(j, s, port, want);
+}
+
+static int add(struct job *j, unsigned i, unsigned port, bool want)
+{
+	struct listen_table *t = &j->l->table[j->side];
+	int err;
+
+	if (!missing(j, slot(t, i, port), port, want))
+		return 0;
+	err = open_port(j->l, j->side, t, i, port);
+	if (err)
+		log_debug("Can't follow port %u: %s", port, strerror(-err));
+	return 0;
+}
+
+static int add_all(struct job *j)
+{
+	return scan(j, add);
+}
+
+void listen_scan(struct listen *l, enum pif pif, uint8_t proto,
+		 const struct portmap *want, const struct portmap *busy)
+{
+	struct job j = { .l = l, .side = side_of(pif), .proto = proto,
+			 .want = want, .busy = busy, .fn = add_all };
+
+	if (scan(&j, tidy))
+		(void)work(&j);
+}

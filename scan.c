@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * scan - looks which ports are bound in both namespaces and has listen follow
+ *
+ * The kernel is asked for nothing but listening TCP sockets and unconnected UDP
+ * sockets, which takes it some microseconds; /proc/net has all the others as
+ * well and is for kernels that have no NETLINK_SOCK_DIAG.  Our own sockets are
+ * told by their inodes and left out: otherwise what is forwarded one way would
+ * be forwarded back.  When nothing has changed since the last time, nothing is
+ * done.
+ */
+#include "scan.h"
+
+#include "log.h"
+
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+	PERIOD_MS = 950, /* a new server is seen within a second */
+	HOST = 0,
+	SPLICE = 1,
+};
+
+static const struct {
+	uint8_t number;
+	uint8_t state; /* of sockets that can be sent to */
+	const char *file[2];
+} proto[SCAN_PROTOS] = {
+	[SCAN_TCP] = { IPPROTO_TCP, TCP_LISTEN,
+		       { "/proc/net/tcp", "/proc/net/tcp6" } },
+	[SCAN_UDP] = { IPPROTO_UDP, TCP_CLOSE,
+		       { "/proc/net/udp", "/proc/net/udp6" } },
+};
+
+static enum pif pif_of(unsigned side)
+{
+	return side == SPLICE ? PIF_SPLICE : PIF_HOST;
+}
+
+/* --- what is ours ------------------------------------------------------- */
+
+/* A datagram flow's socket that sends to a group is not connected.  There are
+ * few, and only ports that seem to be new are asked about. */
+static bool is_flow(const struct scan *s, unsigned side, uint16_t port,
+		    uint32_t inode)
+{
+	unsigned n, i;
+
+	for (n = 0; n < s->flows->fresh; n++) {
+		const struct flow *f = &s->flows->flow[n];
+		struct stat st;
+
+		if (f->kind != FLOW_UDP && f->kind != FLOW_UDP_SPLICE)
+			continue;
+		for (i = 0; i < 2; i++)
+			if (f->side[i].pif == pif_of(side) &&
+			    f->side[i].our_port == port &&
+			    !fstat(f->side[i].fd, &st) &&
+			    (uint32_t)st.st_ino == inode)
+				return true;
+	}
+	return false;
+}
+
+static void found(struct scan *s, unsigned side, unsigned p, uint16_t port,
+		  uint32_t inode)
+{
+	if (!port || portmap_has(&s->now[side][p], port))
+		return;
+	if (listen_owns(s->listen, pif_of(side), proto[p].number, port, inode))
+		return;
+	if (p == SCAN_UDP && !portmap_has(&s->before[side][p], port) &&
+	    is_flow(s, side, port, inode))
+		return;
+	portmap_put(&s->now[side][p], port);
+}
+
+/* --- by NETLINK_SOCK_DIAG ------------------------------------------------ */
+
+static int ask(struct scan *s, unsigned side, unsigned p, int family)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req_v2 r;
+	} q = {
+		.h = { .nlmsg_len = sizeof(q), .nlmsg_seq = ++s->seq,
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.r = { .sdiag_family = (uint8_t)family,
+		       .sdiag_protocol = proto[p].number,
+		       .idiag_states = 1U << proto[p].state },
+	};
+
+	/* #syscalls:pasta sendto recvfrom */
+	return send(s->diag[side], &q, sizeof(q), 0) < 0 ? -errno : 0;
+}
+
+/* 1: there is more to come */
+static int take(struct scan *s, unsigned side, unsigned p, size_t len)
+{
+	const struct nlmsghdr *h = (const void *)s->buf;
+
+	for (; NLMSG_OK(h, len); h = NLMSG_NEXT(h, len)) {
+		const struct inet_diag_msg *m = NLMSG_DATA(h);
+		const int *err = NLMSG_DATA(h);
+
+		if (h->nlmsg_seq != s->seq)
+			continue;
+		if (h->nlmsg_type == NLMSG_DONE)
+			return 0;
+		if (h->nlmsg_type == NLMSG_ERROR)
+			return *err ? *err : -EPROTO;
+		if (h->nlmsg_type == SOCK_DIAG_BY_FAMILY)
+			found(s, side, p, be16toh(m->id.idiag_sport),
+			      m->idiag_inode);
+	}
+	return 1;
+}
+
+static int dump(struct scan *s, unsigned side, unsigned p, int family)
+{
+	int ret = ask(s, side, p, family);
+	ssize_t n;
+
+	for (ret = ret ? ret : 1; ret > 0;) {
+		n = recv(s->diag[side], s->buf, sizeof(s->buf), MSG_DONTWAIT);
+		if (n <= 0)
+			return n ? -errno : -EPROTO;
+		ret = take(s, side, p, (size_t)n);
+	}
+	return ret;
+}
+
+/* --- by /proc ------------------------------------------------------------ */
+
+/* "  sl: ADDRESS:PORT ADDRESS:PORT STATE QUEUES TIMER RETRIES UID TIMEOUT
+ * INODE" */
+static void take_line(struct scan *s, unsigned side, unsigned p,
+		      const char *line)
+{
+	unsigned port, state;
+	unsigned long inode;
+
+	if (sscanf(line,
+		   " %*u: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s %lu",
+		   &port, &state, &inode) == 3 &&
+	    state == proto[p].state)
+		found(s, side, p, (uint16_t)port, (uint32_t)inode);
+}
+
+static int read_file(struct scan *s, unsigned side, unsigned p, int fd)
+{
+	char *buf = (char *)s->buf, *line, *end;
+	size_t have = 0;
+	ssize_t n;
+
+	/* #syscalls:pasta lseek read */
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	while ((n = read(fd, buf + have, sizeof(s->buf) - 1 - have)) > 0) {
+		have += (size_t)n;
+		buf[have] = '\0';
+		for (line = buf; (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			take_line(s, side, p, line);
+		}
+		have -= (size_t)(line - buf);
+		memmove(buf, line, have);
+	}
+	return n < 0 ? -errno : 0;
+}
+
+/* --- both ---------------------------------------------------------------- */
+
+static int look_at(struct scan *s, unsigned side, unsigned p)
+{
+	static const int family[] = { AF_INET, AF_INET6 };
+	int err = 0, fd;
+	unsigned i;
+
+	memset(&s->now[side][p], 0, sizeof(s->now[side][p]));
+	for (i = 0; i < ARRAY_SIZE(family) && !err; i++) {
+		fd = s->proc[side][p * 2 + i];
+		if (s->diag[side] >= 0)
+			err = dump(s, side, p, family[i]);
+		else if (fd >= 0)
+			err = read_file(s, side, p, fd);
+	}
+	/* Rather what was true a second ago than nothing */
+	if (err)
+		s->now[side][p] = s->before[side][p];
+	return err;
+}
+
+static void follow(struct scan *s, unsigned side)
+{
+	static const struct portmap none;
+	struct portmap *tcp = &s->now[!side][SCAN_TCP];
+	struct portmap udp = s->now[!side][SCAN_UDP];
+	enum pif pif = pif_of(side);
+	unsigned i;
+
+	/* Where a TCP port is taken already, bind() tells */
+	listen_scan(s->listen, pif, IPPROTO_TCP, tcp, &none);
+	/* What serves TCP may serve UDP on demand, as QUIC does */
+	for (i = 0; i < ARRAY_SIZE(udp.w); i++)
+		udp.w[i] |= tcp->w[i];
+	/* Two UDP sockets can have one port: ours would take over a server's */
+	listen_scan(s->listen, pif, IPPROTO_UDP, &udp, &s->now[side][SCAN_UDP]);
+}
+
+static bool wanted(const struct scan *s, uint8_t number)
+{
+	return listen_scans(s->listen, PIF_HOST, number) ||
+	       listen_scans(s->listen, PIF_SPLICE, number);
+}
+
+static int look(struct scan *s)
+{
+	bool udp = wanted(s, IPPROTO_UDP);
+	int err = 0, ret;
+	unsigned side;
+
+	for (side = HOST; side <= SPLICE; side++) {
+		ret = look_at(s, side, SCAN_TCP);
+		if (!ret && udp)
+			ret = look_at(s, side, SCAN_UDP);
+		err = err ? err : ret;
+	}
+	return err;
+}
+
+void scan_look(struct scan *s)
+{
+	int err = look(s);
+
+	if (err)
+		log_limited(LOG_WARN, "Can't tell which ports are bound: %s",
+			    strerror(-err));
+	if (!memcmp(s->now, s->before, sizeof(s->now)))
+		return;
+	follow(s, HOST);
+	follow(s, SPLICE);
+	memcpy(s->before, s->now, sizeof(s->before));
+}
+
+static void tick(void *owner, struct timer *t)
+{
+	struct scan *s = owner;
+
+	if (!wanted(s, IPPROTO_TCP) && !wanted(s, IPPROTO_UDP))
+		return;
+	scan_look(s);
+	timer_set(&s->loop->timers, t, s->loop->now_ms + PERIOD_MS);
+}
+
+void scan_start(struct scan *s)
+{
+	memset(s->before, 0, sizeof(s->before));
+	timer_off(&s->timer);
+	tick(s, &s->timer);
+}
+
+/* --- opening ------------------------------------------------------------- */
+
+struct opening {
+	struct scan *s;
+	unsigned side;
+};
+
+static int open_diag(void *arg)
+{
+	const struct opening *o = arg;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
+			NETLINK_SOCK_DIAG);
+
+	o->s->diag[o->side] = fd;
+	return fd < 0 ? -errno : 0;
+}
+
+static int open_files(void *arg)
+{
+	const struct opening *o = arg;
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		o->s->proc[o->side][i] = open(proto[i / 2].file[i % 2],
+					      O_RDONLY | O_CLOEXEC);
+	return o->s->proc[o->side][0] < 0 ? -errno : 0;
+}
+
+static int in_side(struct scan *s, unsigned side, int (*fn)(void *arg))
+{
+	struct opening o = { s, side };
+
+	return side == SPLICE ? ns_run(s->ns, fn, &o) : fn(&o);
+}
+
+static bool diag_works(struct scan *s, unsigned side)
+{
+	return !in_side(s, side, open_diag) && !look_at(s, side, SCAN_TCP) &&
+	       !look_at(s, side, SCAN_UDP);
+}
+
+int scan_init(struct scan *s, struct loop *l, const struct flows *flows,
+	      struct listen *listen, const struct ns *ns)
+{
+	unsigned side;
+	int err;
+
+	s->loop = l;
+	s->flows = flows;
+	s->listen = listen;
+	s->ns = ns;
+	timer_init(&s->timer, tick, s);
+	memset(s->proc, 0xff, sizeof(s->proc));
+	for (side = HOST; side <= SPLICE; side++) {
+		if (diag_works(s, side))
+			continue;
+		if (s->diag[side] >= 0)
+			close(s->diag[side]);
+		s->diag[side] = -1;
+		err = in_side(s, side, open_files);
+		if (err)
+			return err;
+	}
+	return 0;
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * splice - stream flows between two sockets without the guest
+ *
+ * A flow has two ways, from each side to the other.  Little is copied through
+ * one buffer, in two calls.  Once that was full, a pipe is borrowed and the
+ * kernel moves pages.  Whatever the destination does not take at once waits in
+ * a pipe, which is then lent until it is empty; an idle connection has none.
+ * When no pipe is to be had, bytes are looked at, sent, and only then taken as
+ * far as they were sent: slower, but nothing has to be kept.
+ *
+ * The state of a socket is in the flow's ready bits: IN until it said EAGAIN,
+ * OUT until it refused bytes.  An end is passed on as soon as the bytes before
+ * it are gone, a failure as a reset.
+ */
+#include "splice.h"
+
+#include "log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+enum {
+	BUDGET = 1 << 20, /* bytes, then others have their turn */
+	KEEP = 4,	  /* pipes that stay open while nobody needs them */
+	READABLE = READY_IN | READY_RDHUP | READY_HUP,
+};
+
+/* From a side to the other */
+struct way {
+	struct splice_pipe *pipe; /* lent while it holds bytes */
+	size_t held;
+	bool bulk; /* the last read was a large one */
+	bool eof, shut;
+};
+
+struct ways {
+	struct way way[2];
+	bool connected;
+};
+static_assert(sizeof(struct ways) <= FLOW_PRIV, "private data of a flow");
+
+static struct ways *ways_of(struct flow *f)
+{
+	return (struct ways *)(void *)f->priv;
+}
+
+/* --- pipes -------------------------------------------------------------- */
+
+static bool make_pipe(struct splice *s)
+{
+	struct splice_pipe *p = s->unmade;
+	int size;
+
+	/* #syscalls:pasta pipe2 fcntl */
+	if (!p || pipe2(p->fd, O_NONBLOCK | O_CLOEXEC))
+		return false;
+	/* Refused beyond a user's quota: the default is 16 pages */
+	(void)fcntl(p->fd[1], F_SETPIPE_SZ, SPLICE_PIPE);
+	size = fcntl(p->fd[1], F_GETPIPE_SZ);
+	if (size < SPLICE_COPY) {
+		close(p->fd[0]);
+		close(p->fd[1]);
+		return false;
+	}
+	p->size = (size_t)size;
+	s->unmade = p->next;
+	p->next = s->spare;
+	s->spare = p;
+	s->spares++;
+	return true;
+}
+
+static bool have_pipe(struct splice *s)
+{
+	return s->spare || make_pipe(s);
+}
+
+static struct splice_pipe *borrow(struct splice *s)
+{
+	struct splice_pipe *p = s->spare;
+
+	s->spare = p->next;
+	s->spares--;
+	return p;
+}
+
+static void unmake(struct splice *s, struct splice_pipe *p)
+{
+	close(p->fd[0]);
+	close(p->fd[1]);
+	p->next = s->unmade;
+	s->unmade = p;
+}
+
+static void give_back(struct splice *s, struct splice_pipe *p)
+{
+	if (s->spares == KEEP) {
+		unmake(s, p);
+		return;
+	}
+	p->next = s->spare;
+	s->spare = p;
+	s->spares++;
+}
+
+/* --- bytes -------------------------------------------------------------- */
+
+static void not_readable(struct flow *f, unsigned i)
+{
+	f->ready[i] &= (uint16_t)~READABLE;
+	ways_of(f)->way[i].bulk = false;
+}
+
+static void not_writable(struct flow *f, unsigned i)
+{
+	f->ready[i] &= (uint16_t)~READY_OUT;
+}
+
+/* What is in the pipe of way @i, as far as it goes */
+static int drain(struct splice *s, struct flow *f, unsigned i)
+{
+	struct way *w = &ways_of(f)->way[i];
+	ssize_t n;
+
+	while (w->held) {
+		/* #syscalls:pasta splice */
+		n = splice(w->pipe->fd[0], NULL, f->side[!i].fd, NULL, w->held,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (n < 0 && errno == EAGAIN) {
+			not_writable(f, !i);
+			return 0;
+		}
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		w->held -= (size_t)n;
+	}
+	give_back(s, w->pipe);
+	w->pipe = NULL;
+	return 0;
+}
+
+/* The destination did not take all: the rest goes to a pipe, which there is */
+static int keep(struct splice *s, struct flow *f, unsigned i,
+		const uint8_t *rest, size_t len)
+{
+	struct way *w = &ways_of(f)->way[i];
+
+	w->pipe = borrow(s);
+	/* #syscalls:pasta write */
+	if (write(w->pipe->fd[1], rest, len) != (ssize_t)len) {
+		w->held = len; /* or less: it is not used again */
+		return -EIO;
+	}
+	w->held = len;
+	return drain(s, f, i);
+}
+
+static ssize_t send_some(struct flow *f, unsigned i, const void *p, size_t len)
+{
+	const struct iovec iov = { (void *)p, len };
+	ssize_t sent = sock_send(f->side[i].fd, &iov, 1);
+
+	if (sent == -EAGAIN) {
+		not_writable(f, i);
+		return 0;
+	}
+	return sent;
+}
+
+/* How many bytes have moved; 0 with the way's @eof, or because there is
+ * nothing to read or no room; or -errno */
+static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
+{
+	struct way *w = &ways_of(f)->way[i];
+	const struct iovec iov = { s->buf, sizeof(s->buf) };
+	ssize_t n = sock_recv(f->side[i].fd, &iov, 1), sent;
+
+	if (n == -EAGAIN)
+		not_readable(f, i);
+	w->eof = !n;
+	if (n <= 0)
+		return n == -EAGAIN ? 0 : n;
+	sent = send_some(f, !i, s->buf, (size_t)n);
+	if (sent < 0)
+		return sent;
+	if (sent < n) {
+		int err = keep(s, f, i, s->buf + sent, (size_t)(n - sent));
+
+		return err ? err : n;
+	}
+	w->bulk = n == (ssize_t)sizeof(s->buf);
+	/* A short read has emptied the socket, unless its end is next */
+	if (!w->bulk && !(f->ready[i] & (READY_RDHUP | READY_HUP)))
+		not_readable(f, i);
+	return n;
+}
+
+static ssize_t move(struct splice *s, struct flow *f, unsigned i)
+{
+	struct way *w = &ways_of(f)->way[i];
+	struct splice_pipe *p = borrow(s);
+	ssize_t n = splice(f->side[i].fd, NULL, p->fd[1], NULL, p->size,
+			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	int err;
+
+	if (n > 0) {
+		w->pipe = p;
+		w->held = (size_t)n;
+		w->bulk = n >= SPLICE_COPY;
+		err = drain(s, f, i);
+		return err ? err : n;
+	}
+	err = n ? errno : 0;
+	give_back(s, p);
+	w->eof = !n;
+	if (err == EAGAIN)
+		not_readable(f, i);
+	return err == EAGAIN ? 0 : -err;
+}
+
+/* Without a pipe */
+static ssize_t look_and_take(struct splice *s, struct flow *f, unsigned i)
+{
+	const struct iovec iov = { s->buf, sizeof(s->buf) };
+	int fd = f->side[i].fd;
+	ssize_t n, sent;
+
+	/* Accepted sockets have a peek offset, which goes on by itself */
+	(void)sock_peek_to(fd, 0);
+	n = sock_peek(fd, &iov, 1);
+	if (n == -EAGAIN)
+		not_readable(f, i);
+	ways_of(f)->way[i].eof = !n;
+	if (n <= 0)
+		return n == -EAGAIN ? 0 : n;
+	sent = send_some(f, !i, s->buf, (size_t)n);
+	return sent <= 0 ? sent : sock_discard(fd, (size_t)sent);
+}
+
+static ssize_t step(struct splice *s, struct flow *f, unsigned i)
+{
+	if (!have_pipe(s))
+		return look_and_take(s, f, i);
+	return ways_of(f)->way[i].bulk ? move(s, f, i) : copy(s, f, i);
+}
+
+static int pass_end(struct flow *f, unsigned i)
+{
+	int err = sock_shut_write(f->side[!i].fd);
+
+	ways_of(f)->way[i].shut = true;
+	/* It was faster: its reset shows when we read */
+	return err == -ENOTCONN ? 0 : err;
+}
+
+/* Move what can be moved from side @i: 0, or -errno; *@moved grows */
+static int serve_way(struct splice *s, struct flow *f, unsigned i,
+		     size_t *moved)
+{
+	struct way *w = &ways_of(f)->way[i];
+	ssize_t n;
+	int err;
+
+	while (!w->shut && f->ready[!i] & READY_OUT && *moved < BUDGET) {
+		if (w->held) {
+			err = drain(s, f, i);
+			if (err)
+				return err;
+		} else if (w->eof) {
+			return pass_end(f, i);
+		} else if (f->ready[i] & READABLE) {
+			n = step(s, f, i);
+			if (n < 0)
+				return (int)n;
+			*moved += (size_t)n;
+		} else {
+			break;
+		}
+	}
+	return 0;
+}
+
+/* --- flows -------------------------------------------------------------- */
+
+static void release(struct splice *s, struct way *w)
+{
+	if (!w->pipe)
+		return;
+	/* With bytes of this connection in it */
+	unmake(s, w->pipe);
+	w->pipe = NULL;
+}
+
+static void finish(struct splice *s, struct flow *f, void (*end)(int fd))
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		release(s, &ways_of(f)->way[i]);
+		if (f->side[i].fd >= 0)
+			end(f->side[i].fd);
+	}
+	flow_free(s->flows, f);
+}
+
+static void fail(struct splice *s, struct flow *f, int err)
+{
+	char name[FLOW_NAME];
+
+	if (log_max >= LOG_DBG)
+		log_debug("%s: %s", flow_name(s->flows, f, name, sizeof(name)),
+			  strerror(-err));
+	finish(s, f, sock_abort);
+}
+
+/* Whether connect() has ended; then 0 or -errno */
+static bool has_connected(struct flow *f, int *err)
+{
+	*err = -ECONNRESET;
+	if (f->ready[0] & (READY_ERR | READY_HUP))
+		return true;
+	if (!(f->ready[1] & (READY_OUT | READY_ERR | READY_HUP)))
+		return false;
+	*err = sock_error(f->side[1].fd);
+	return true;
+}
+
+static enum run_verdict ready(void *owner, struct flow *f)
+{
+	struct ways *x = ways_of(f);
+	struct splice *s = owner;
+	size_t moved[2] = { 0 };
+	int err = 0;
+
+	if (!x->connected) {
+		if (!has_connected(f, &err))
+			return RUN_DONE;
+		x->connected = !err;
+	}
+	if (!err)
+		err = serve_way(s, f, 0, &moved[0]);
+	if (!err)
+		err = serve_way(s, f, 1, &moved[1]);
+	/* Not before: what arrived in front of a reset is still to be had */
+	if (!err && (f->ready[0] | f->ready[1]) & READY_ERR)
+		err = -ECONNRESET;
+	if (err) {
+		fail(s, f, err);
+		return RUN_DONE;
+	}
+	if (x->way[0].shut && x->way[1].shut) {
+		finish(s, f, sock_close);
+		return RUN_DONE;
+	}
+	return moved[0] >= BUDGET || moved[1] >= BUDGET ? RUN_AGAIN : RUN_DONE;
+}
+
+static void expire(void *owner, struct flow *f)
+{
+	finish(owner, f, sock_abort);
+}
+
+struct fill {
+	struct splice *s;
+	unsigned fam;
+};
+
+/* In the other namespace */
+static int fill(void *arg)
+{
+	const struct fill *a = arg;
+	struct splice *s = a->s;
+	struct addr any = addr_any(!a->fam);
+	unsigned *n = &s->pooled[a->fam];
+	int fd = 0;
+
+	while (*n < SPLICE_POOL) {
+		fd = sock_tcp(&s->ns->env, &any);
+		if (fd < 0)
+			return fd;
+		s->pool[a->fam][(*n)++] = fd;
+	}
+	return 0;
+}
+
+static int refill(struct splice *s, unsigned fam)
+{
+	struct fill a = { s, fam };
+
+	return ns_run(s->ns, fill, &a);
+}
+
+static int make_socket(struct splice *s, const struct side *to)
+{
+	unsigned fam = !addr_is_v4(&to->theirs), *n = &s->pooled[fam];
+	int err = 0;
+
+	if (to->pif != PIF_SPLICE)
+		return sock_tcp(s->fwd->env, &to->theirs);
+	if (!*n)
+		err = refill(s, fam);
+	if (!*n)
+		return err ? err : -EMFILE;
+	return s->pool[fam][--*n];
+}
+
+static int connect_side(struct splice *s, struct side *to)
+{
+	const struct sock_env *env = to->pif == PIF_SPLICE ? &s->ns->env
+							   : s->fwd->env;
+	int fd = make_socket(s, to), err;
+
+	if (fd < 0)
+		return fd;
+	to->fd = fd;
+	err = sock_connect(env, fd, &to->theirs, to->their_port);
+	return err == -EINPROGRESS ? 0 : err;
+}
+
+/* The next ones do not wait while this one gets on */
+static void refill_early(struct splice *s, const struct side *to)
+{
+	unsigned fam = !addr_is_v4(&to->theirs);
+
+	if (to->pif == PIF_SPLICE && s->pooled[fam] < SPLICE_POOL / 2)
+		(void)refill(s, fam);
+}
+
+void splice_accepted(struct splice *s, const struct rule *r,
+		     const struct side *from)
+{
+	struct side to;
+	struct flow *f;
+	int err;
+
+	f = fwd_splice(s->fwd, r, from, &to) == PASS
+		    ? flow_new(s->flows, FLOW_SPLICE)
+		    : NULL;
+	if (!f) {
+		sock_abort(from->fd);
+		return;
+	}
+	f->side[0] = *from;
+	f->side[1] = to;
+	err = connect_side(s, &f->side[1]);
+	/* Adding tells what happened before, so nothing is lost in between */
+	if (!err)
+		err = flow_watch(s->flows, f, 0);
+	if (!err)
+		err = flow_watch(s->flows, f, 1);
+	if (err)
+		fail(s, f, err);
+	refill_early(s, &to);
+}
+
+void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
+		 const struct ns *ns)
+{
+	static const struct flow_type type = {
+		.name = "TCP (spliced)", .ready = ready, .expire = expire,
+		.free_queue = true,
+	};
+	unsigned i;
+
+	memset(s, 0, offsetof(struct splice, buf));
+	s->flows = flows;
+	s->fwd = fwd;
+	s->ns = ns;
+	for (i = 0; i < SPLICE_PIPES; i++) {
+		s->pipe[i].next = s->unmade;
+		s->unmade = &s->pipe[i];
+	}
+	flows_type(flows, FLOW_SPLICE, &type, s);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * splice - stream flows between two sockets without the guest
+ *
+ * One end was accepted at a listener, the other is connected in the other
+ * namespace.
+ */
+#ifndef SPLICE_H
+#define SPLICE_H
+
+#include "flow.h"
+#include "fwd.h"
+#include "ns.h"
+
+enum {
+	SPLICE_COPY = 32 << 10,	 /* up to here copying costs no more */
+	SPLICE_PIPES = 32,	 /* with all of them full, 16 MiB */
+	SPLICE_PIPE = 512 << 10,
+	SPLICE_POOL = 32,	 /* sockets made at one visit */
+};
+
+struct splice_pipe {
+	int fd[2]; /* [0] to read; -1: not made */
+	size_t size;
+	struct splice_pipe *next;
+};
+
+struct splice {
+	struct flows *flows;
+	const struct fwd *fwd;
+	const struct ns *ns;
+	struct splice_pipe pipe[SPLICE_PIPES], *spare, *unmade;
+	unsigned spares;
+	int pool[2][SPLICE_POOL]; /* of the other namespace: IPv4, IPv6 */
+	unsigned pooled[2];
+	uint8_t buf[SPLICE_COPY];
+};
+
+/* splice_init - registers FLOW_SPLICE with @flows */
+void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
+		 const struct ns *ns);
+
+/* splice_accepted - @from was accepted at the listener of @r: connect it
+ * Its descriptor is ours from now on. */
+void splice_accepted(struct splice *s, const struct rule *r,
+		     const struct side *from);
+
+#endif /* SPLICE_H */

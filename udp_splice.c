@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * udp_splice - datagram flows between two sockets without the guest
+ *
+ * Each side has a connected socket of its own, the one of the other namespace
+ * made in a visit there.  Batches go from one to the other through the buffer
+ * of udp.c.  An error that a socket reports is about what the other side sent;
+ * there is nobody to tell it to, so it is taken and forgotten.
+ */
+#include "udp_splice.h"
+
+#include "log.h"
+
+#include <assert.h>
+#include <errno.h>
+
+enum { ROUNDS = 4 }; /* batches before others have their turn */
+
+struct dgrams {
+	uint8_t count[2];
+	bool fresh[2];
+};
+static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
+
+static struct dgrams *dgrams_of(const struct flow *f)
+{
+	return (struct dgrams *)(void *)f->priv;
+}
+
+/* Short patience until both have spoken and one of them more than once */
+void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
+		    struct flow *f, uint8_t count[2], unsigned i, unsigned n)
+{
+	bool stream;
+
+	count[i] = (uint8_t)MIN(count[i] + n, 2U);
+	stream = count[0] + count[1] > 2; /* neither alone can be more than 2 */
+	flow_timer(flows, f, flows->loop->now_ms +
+			     (stream ? p->stream_ms : p->single_ms));
+}
+
+/* --- moving ------------------------------------------------------------- */
+
+static void forget_errors(struct flow *f, unsigned i)
+{
+	struct sock_error e;
+
+	f->ready[i] &= (uint16_t)~READY_ERR;
+	while (sock_error_next(f->side[i].fd, &e))
+		;
+}
+
+/* An error may be about an earlier datagram: each has a second chance */
+static void send_all(struct udp_splice *s, struct flow *f, unsigned i,
+		     const struct sock_dgram *d, unsigned n)
+{
+	bool again = true;
+	unsigned k = 0;
+	int sent;
+
+	while (k < n) {
+		sent = sock_send_dgrams(f->side[i].fd, d + k, n - k);
+		if (sent == -EAGAIN || sent == -ENOBUFS)
+			break;
+		if (sent < 0 && again) {
+			forget_errors(f, i);
+			again = false;
+			continue;
+		}
+		if (sent < 0)
+			s->drops[DROP_SOCKET]++;
+		again = true;
+		k += sent < 0 ? 1 : (unsigned)sent;
+	}
+	s->drops[DROP_SOCKET] += n - k;
+}
+
+static void heard(struct udp_splice *s, struct flow *f, unsigned i, unsigned n)
+{
+	udp_keep_alive(s->flows, s->patience, f, dgrams_of(f)->count, i, n);
+}
+
+void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
+		     void *p, size_t len)
+{
+	struct iovec iov = { p, len };
+	const struct sock_dgram d = { .iov = &iov, .iov_cnt = 1, .len = len };
+
+	send_all(s, f, !i, &d, 1);
+	heard(s, f, i, 1);
+}
+
+/* One batch: how many, or -errno */
+static int move(struct udp_splice *s, struct flow *f, unsigned i)
+{
+	struct sock_dgram d[UDP_BATCH];
+	struct iovec iov[UDP_BATCH];
+	unsigned k;
+	int n;
+
+	for (k = 0; k < UDP_BATCH; k++) {
+		iov[k] = (struct iovec){ s->rx[k], UDP_RX };
+		d[k] = (struct sock_dgram){ .iov = &iov[k], .iov_cnt = 1 };
+	}
+	n = sock_recv_dgrams(f->side[i].fd, d, UDP_BATCH, false);
+	if (n < 0 && n != -EAGAIN)
+		return n;
+	if (n < UDP_BATCH)
+		f->ready[i] &= (uint16_t)~READY_IN;
+	if (n <= 0)
+		return 0;
+	for (k = 0; k < (unsigned)n; k++)
+		iov[k].iov_len = d[k].len;
+	send_all(s, f, !i, d, (unsigned)n);
+	heard(s, f, i, (unsigned)n);
+	return n;
+}
+
+bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i)
+{
+	unsigned round, failed = 0;
+
+	if (f->ready[i] & READY_ERR)
+		forget_errors(f, i);
+	for (round = 0; round < ROUNDS && f->ready[i] & READY_IN; round++) {
+		if (move(s, f, i) >= 0)
+			continue;
+		/* An error hides what is behind it, but only once */
+		if (failed++) {
+			udp_splice_finish(s, f);
+			return false;
+		}
+		forget_errors(f, i);
+	}
+	return true;
+}
+
+bool udp_splice_fresh(const struct flow *f, unsigned i)
+{
+	return dgrams_of(f)->fresh[i];
+}
+
+void udp_splice_settled(struct flow *f, unsigned i)
+{
+	dgrams_of(f)->fresh[i] = false;
+}
+
+/* --- flows -------------------------------------------------------------- */
+
+void udp_splice_finish(struct udp_splice *s, struct flow *f)
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (f->side[i].fd >= 0)
+			sock_close(f->side[i].fd);
+	flow_free(s->flows, f);
+}
+
+/* Possibly on a visit */
+struct open {
+	struct side *side;
+	const struct sock_env *env;
+	const char *ifname;
+	bool any_port;
+};
+
+static int open_socket(void *arg)
+{
+	const struct open *o = arg;
+	const struct side *side = o->side;
+	const struct sock_bind b = { .addr = side->ours, .port = side->our_port,
+				     .ifname = o->ifname };
+
+	return sock_udp(o->env, &b, &side->theirs, side->their_port,
+			o->any_port);
+}
+
+static int open_side(struct udp_splice *s, struct flow *f, unsigned i,
+		     const char *ifname)
+{
+	struct side *side = &f->side[i];
+	bool inside = side->pif == PIF_SPLICE;
+	struct open o = { .side = side, .ifname = ifname, .any_port = i,
+			  .env = inside ? &s->ns->env : s->fwd->env };
+	int fd = inside ? ns_run(s->ns, open_socket, &o) : open_socket(&o);
+
+	if (fd < 0)
+		return fd;
+	side->fd = fd;
+	dgrams_of(f)->fresh[i] = true;
+	return 0;
+}
+
+/* Two clients of different addresses may have one port: then the second gets
+ * another one */
+static int open_target(struct udp_splice *s, struct flow *f)
+{
+	const struct side was = f->side[1];
+	struct side *to = &f->side[1];
+	unsigned tries;
+	int err = -EADDRINUSE;
+
+	for (tries = 0; tries < 2; tries++) {
+		err = open_side(s, f, 1, NULL);
+		if (!err)
+			err = sock_local(to->fd, &to->ours, &to->our_port);
+		if (err || flow_enter(s->flows, f, 1))
+			return err;
+		sock_close(to->fd);
+		*to = was;
+		to->our_port = 0;
+		err = -EADDRINUSE;
+	}
+	return err;
+}
+
+static int start(struct udp_splice *s, struct flow *f, const struct rule *r)
+{
+	int err = -EEXIST;
+
+	if (flow_enter(s->flows, f, 0))
+		err = open_side(s, f, 0, r->ifname);
+	if (!err)
+		err = open_target(s, f);
+	if (!err)
+		err = flow_watch(s->flows, f, 0);
+	if (!err)
+		err = flow_watch(s->flows, f, 1);
+	return err;
+}
+
+struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
+			     const struct side *from, enum verdict *v)
+{
+	char name[FLOW_NAME];
+	struct side to;
+	struct flow *f;
+	int err;
+
+	*v = fwd_splice(s->fwd, r, from, &to);
+	if (*v != PASS)
+		return NULL;
+	*v = DROP_NO_FLOW;
+	f = flow_new(s->flows, FLOW_UDP_SPLICE);
+	if (!f)
+		return NULL;
+	f->side[0] = *from;
+	f->side[1] = to;
+	err = start(s, f, r);
+	if (err) {
+		log_limited(LOG_DBG, "%s: no socket: %s",
+			    flow_name(s->flows, f, name, sizeof(name)),
+			    strerror(-err));
+		udp_splice_finish(s, f);
+		return NULL;
+	}
+	heard(s, f, 0, 0);
+	*v = PASS;
+	return f;
+}
