@@ -35,7 +35,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net unit sim fuzz lint clean install \
-	uninstall deps sanitized
+	uninstall deps
 all: passt pasta
 
 passt: $(B)/passt
@@ -45,6 +45,7 @@ pasta: passt
 
 $(B)/passt: $(OBJ)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJ)
+	ln -sf passt $(B)/pasta
 
 $(B)/%.o: %.c | $(B)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -117,9 +118,6 @@ include test/sim/sim.mk
 
 # Everything that needs no namespace: seconds
 check-fast: all lint unit sim
-
-sanitized:
-	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
 
 check-net: all
 	/usr/bin/python3 -m pytest -q test/net
