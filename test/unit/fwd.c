@@ -52,14 +52,17 @@ static int setup(void **state)
 	seen = (struct seen){ .v4 = A("192.0.2.77"), .v6 = A("2001:db8::77"),
 			      .ll = A("fe80::77") };
 	map = (struct fwd_map){
-		.host_loopback = { A("192.0.2.254"), A("2001:db8::fe") },
-		.guest_addr = { A("192.0.2.253"), A("2001:db8::fd") },
-		.dns_match = { A("192.0.2.53"), A("2001:db8::53") },
-		.dns_host = { A("198.51.100.53"), A("2001:db8:1::53") },
+		.host_loopback = { { A("192.0.2.254") }, { A("2001:db8::fe") } },
+		.guest_addr = { { A("192.0.2.253") }, { A("2001:db8::fd") } },
+		.dns = {
+			.match = { A("192.0.2.53"), A("2001:db8::53") },
+			.host = { { A("198.51.100.53") },
+				  { A("2001:db8:1::53") } },
+			.n = { 1, 1 },
+		},
 	};
 	env = (struct sock_env){ .v4 = true, .v6 = true };
-	fwd = (struct fwd){ .lan = &lan, .seen = &seen, .map = &map,
-			    .env = &env };
+	fwd_init(&fwd, &lan, &seen, &map, &env);
 	rule = (struct rule){ .first = 8000, .last = 8010, .to = 80,
 			      .proto = IPPROTO_TCP };
 	return 0;
@@ -177,6 +180,7 @@ static void out_unmapped(void **state)
 
 	(void)state;
 	memset(&map, 0, sizeof(map));
+	memset(&fwd.dns, 0, sizeof(fwd.dns));
 	assert_out("192.0.2.53", UDP, 53, "192.0.2.53", "0.0.0.0");
 	assert_out("192.0.2.254", TCP, 80, "192.0.2.254", "0.0.0.0");
 	assert_out("2001:db8::fd", TCP, 80, "2001:db8::fd", "::");
@@ -189,7 +193,7 @@ static void out_nowhere(void **state)
 	struct side host;
 
 	(void)state;
-	map.dns_host[0] = map.dns_host[1] = A(NULL);
+	fwd.dns.n[0] = fwd.dns.n[1] = 0;
 	assert_int_equal(out("192.0.2.53", UDP, 53, &host), DROP_NO_ROUTE);
 	assert_int_equal(out("2001:db8::53", TCP, 853, &host), DROP_NO_ROUTE);
 	assert_out("192.0.2.53", TCP, 80, "192.0.2.53", "0.0.0.0");
@@ -202,8 +206,8 @@ static void out_nowhere(void **state)
 static void out_order(void **state)
 {
 	(void)state;
-	map.host_loopback[0] = map.guest_addr[0] = map.dns_match[0];
-	map.host_loopback[1] = map.guest_addr[1] = map.dns_match[1];
+	map.host_loopback[0][0] = map.guest_addr[0][0] = fwd.dns.match[0];
+	map.host_loopback[1][0] = map.guest_addr[1][0] = fwd.dns.match[1];
 	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
 	assert_out("192.0.2.53", UDP, 80, "127.0.0.1", "0.0.0.0");
 	assert_out("192.0.2.53", ICMP, 53, "127.0.0.1", "0.0.0.0");
@@ -216,8 +220,8 @@ static void out_local_resolver(void **state)
 {
 	(void)state;
 	env.out4 = A("203.0.113.9");
-	map.dns_host[0] = A("127.0.0.53");
-	map.dns_host[1] = A("::1");
+	fwd.dns.host[0][0] = A("127.0.0.53");
+	fwd.dns.host[1][0] = A("::1");
 	assert_out("192.0.2.53", UDP, 53, "127.0.0.53", "0.0.0.0");
 	assert_out("2001:db8::53", UDP, 53, "::1", "::");
 }
@@ -412,7 +416,7 @@ static void in_nowhere(void **state)
 	assert_int_equal(in("127.0.0.2", "127.0.0.1", &tap), DROP_NO_ROUTE);
 	assert_int_equal(in("198.51.100.1", "203.0.113.5", &tap), PASS);
 	lan.our_ll6 = A(NULL);
-	map.host_loopback[1] = A(NULL);
+	map.host_loopback[1][0] = A(NULL);
 	assert_int_equal(in("::1", "::1", &tap), DROP_NO_ROUTE);
 
 	seen = (struct seen){ .ll = A("fe80::77") };
@@ -425,7 +429,7 @@ static void in_nowhere(void **state)
 	assert_in("fe80::9", "fe80::5", "fe80::9", "2001:db8::77");
 }
 
-/* --- rules ------------------------------------------------------------------ */
+/* --- rules ---------------------------------------------------------------- */
 
 static void rule_ports(void **state)
 {

@@ -76,7 +76,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* --- a queue whose entries do as they are told --------------------------- */
+/* --- a queue whose entries do as they are told ---------------------------- */
 
 struct job {
 	struct run run;
@@ -329,7 +329,7 @@ static void against_twin(void **state)
 	}
 }
 
-/* --- watches ----------------------------------------------------------------- */
+/* --- watches -------------------------------------------------------------- */
 
 struct seen {
 	void *owner;
@@ -502,7 +502,7 @@ static void many_events(void **state)
 	assert_diary("ww");
 }
 
-/* --- a turn --------------------------------------------------------------------- */
+/* --- a turn --------------------------------------------------------------- */
 
 static void tick(void *owner, struct timer *t)
 {
@@ -560,7 +560,7 @@ static void one_clock_read(void **state)
 	assert_int_equal(loop.now_ms, START_MS + 8);
 }
 
-/* --- timers ---------------------------------------------------------------------- */
+/* --- timers --------------------------------------------------------------- */
 
 static uint64_t fired_at[4];
 
@@ -612,6 +612,23 @@ static void overdue(void **state)
 	assert_diary("wt");
 }
 
+/* One that was set too late, after timers ran */
+static void set_in_the_past(void **state)
+{
+	struct timer t;
+
+	(void)state;
+	loop_turn(&loop);
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, 1);
+	while (!diary[0]) {
+		loop_turn(&loop);
+		assert_true(waited >= 0);
+		assert_true(loop.now_ms <= START_MS + 2 * TIMER_TICK);
+	}
+	assert_diary("t");
+}
+
 /* Work keeps the loop from sleeping, not the timers from firing */
 static void timer_while_busy(void **state)
 {
@@ -649,7 +666,7 @@ static void far_future(void **state)
 	assert_true(loop.now_ms >= START_MS + (1ULL << 33));
 }
 
-/* --- the end ------------------------------------------------------------------- */
+/* --- the end -------------------------------------------------------------- */
 
 static void quit_status(void **state)
 {
@@ -706,6 +723,7 @@ int main(void)
 		WATCH(one_clock_read),
 		WATCH(timers_in_turn),
 		WATCH(overdue),
+		WATCH(set_in_the_past),
 		WATCH(timer_while_busy),
 		WATCH(far_future),
 		WATCH(quit_status),
