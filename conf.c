@@ -17,7 +17,6 @@
 
 enum {
 	LOG_SIZE_DEFAULT = 1 << 20,
-	RESOLV_BYTES = 16384,
 	DUID_EPOCH = 946684800, /* 2000-01-01 in seconds since 1970 */
 	MTU_MIN4 = 68,		/* RFC 791 */
 	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
@@ -282,38 +281,54 @@ static void name_interface(struct conf *c, const struct template *t4,
 /* The guest reaches the host's loopback through its gateway's address */
 static void map_gateway(struct conf *c)
 {
-	struct addr *map = c->map.host_loopback;
+	struct addr *map4 = &c->map.host_loopback[0][0];
+	struct addr *map6 = &c->map.host_loopback[1][0];
 
 	if (!c->map_gw)
 		return;
-	if (c->lan.v4 && !c->map_host_given[0])
-		map[0] = c->lan.gw4;
-	if (c->lan.v6 && !c->map_host_given[1])
-		map[1] = c->lan.gw6;
+	if (c->lan.v4 && addr_is_none(map4))
+		*map4 = c->lan.gw4;
+	if (c->lan.v6 && addr_is_none(map6))
+		*map6 = c->lan.gw6;
 }
 
 /* --- resolv.conf -------------------------------------------------------- */
 
+struct found {
+	struct addr a[2][LAN_DNS];
+	unsigned n[2];
+};
+
+static bool is_host_loopback(const struct conf *c, const struct addr *a)
+{
+	const struct addr *names = c->map.host_loopback[addr_is_v4(a) ? 0 : 1];
+	unsigned i;
+
+	for (i = 0; i < FWD_NAMES; i++)
+		if (addr_equal(a, &names[i]))
+			return true;
+	return addr_is_loopback(a);
+}
+
 /* What the guest is told instead of a resolver that only the host can reach;
- * none: nothing.  Its questions to that address are then for the resolver. */
+ * none: nothing.  Its questions to that address are then for the resolver, even
+ * when that has another address later. */
 static struct addr stand_in(struct conf *c, unsigned i, const struct addr *a)
 {
-	struct addr *match = &c->map.dns_match[i];
-	const struct addr *host = &c->map.host_loopback[i];
+	struct addr *match = &c->map.dns.match[i];
 
-	if (!addr_is_loopback(a) &&
-	    (addr_is_none(host) || !addr_equal(a, host)))
+	if (!is_host_loopback(c, a))
 		return *a;
 	if (addr_is_none(match))
-		*match = *host;
+		*match = c->map.host_loopback[i][0];
 	return *match;
 }
 
-static void use_resolver(struct conf *c, const char *s, size_t len)
+static void find_resolver(struct found *found, const char *s, size_t len)
 {
 	char text[ADDR_TEXT_LEN];
-	struct addr a, shown;
-	unsigned i;
+	struct addr a;
+	unsigned i, k;
 
 	len = MIN(len, strcspn(s, "%")); /* the guest's scopes are its own */
 	if (len >= sizeof(text))
@@ -323,15 +338,11 @@ static void use_resolver(struct conf *c, const char *s, size_t len)
 	if (!addr_parse(text, &a))
 		return;
 	i = addr_is_v4(&a) ? 0 : 1;
-	if (!(i ? c->lan.v6 : c->lan.v4))
-		return;
-	if (addr_is_none(&c->map.dns_host[i]))
-		c->map.dns_host[i] = a;
-	if (c->dns_none || c->dns_given[i])
-		return;
-	shown = stand_in(c, i, &a);
-	if (!addr_is_none(&shown))
-		options_add_dns(&c->lan, &shown);
+	for (k = 0; k < found->n[i]; k++)
+		if (addr_equal(&found->a[i][k], &a))
+			return;
+	if (found->n[i] < LAN_DNS)
+		found->a[i][found->n[i]++] = a;
 }
 
 static void use_search(struct lan *l, const char *s, const char *end)
@@ -357,25 +368,56 @@ static const char *value(const char *line, const char *key)
 	return line + n + strspn(line + n, " \t");
 }
 
-void conf_resolv(struct conf *c, const char *path)
+static void find(struct conf *c, struct found *found, const char *text)
 {
 	bool search = !c->search_given;
-	char buf[RESOLV_BYTES];
 	const char *s, *end, *v;
 
-	if (util_read_file(path, buf, sizeof(buf)) < 0)
-		return;
-	for (s = buf; *s; s = *end ? end + 1 : end) {
+	if (search)
+		c->lan.search_n = 0;
+	for (s = text; *s; s = *end ? end + 1 : end) {
 		end = strchrnul(s, '\n');
 		v = value(s, "nameserver");
 		if (v)
-			use_resolver(c, v, strcspn(v, " \t\r\n"));
+			find_resolver(found, v, strcspn(v, " \t\r\n"));
 		v = search ? value(s, "search") : NULL;
 		if (v) {
 			use_search(&c->lan, v, end);
 			search = false; /* the first one counts */
 		}
 	}
+}
+
+static void add_host(struct conf *c, unsigned i, const struct addr *a)
+{
+	struct fwd_dns *d = &c->map.dns;
+
+	if (addr_is_v4(a) ? c->sock.v4 : c->sock.v6)
+		d->host[i][d->n[i]++] = *a;
+}
+
+/* Where questions that come by family @i go.  A resolver that was given is the
+ * only one of its family, and what it is given for asks no other. */
+static void order(struct conf *c, const struct found *found, unsigned i)
+{
+	struct fwd_dns *d = &c->map.dns;
+	const struct addr *given = c->dns_host;
+	unsigned k;
+
+	memset(d->host[i], 0, sizeof(d->host[i]));
+	d->n[i] = d->current[i] = 0;
+	if (!addr_is_none(&given[i])) {
+		add_host(c, i, &given[i]);
+		return;
+	}
+	for (k = 0; k < found->n[i]; k++)
+		add_host(c, i, &found->a[i][k]);
+	if (!addr_is_none(&given[!i])) {
+		add_host(c, i, &given[!i]);
+		return;
+	}
+	for (k = 0; k < found->n[!i]; k++)
+		add_host(c, i, &found->a[!i][k]);
 }
 
 /* Is the list of this family shown to the guest?  A pasta user who names a
@@ -385,13 +427,54 @@ static bool advertised(const struct conf *c, unsigned i)
 	return c->dhcp_dns || (c->mode == MODE_PASTA && c->dns_given[i]);
 }
 
-static void warn_resolvers(const struct conf *c, bool forward)
+static void show_resolvers(struct conf *c, const struct found *found,
+			   unsigned i)
 {
+	unsigned *n = i ? &c->lan.dns6_n : &c->lan.dns4_n, k;
+
+	if (c->dns_given[i] || !(i ? c->lan.v6 : c->lan.v4))
+		return;
+	*n = 0;
+	for (k = 0; k < found->n[i] && !c->dns_none; k++) {
+		struct addr shown = stand_in(c, i, &found->a[i][k]);
+
+		if (!addr_is_none(&shown))
+			options_add_dns(&c->lan, &shown);
+	}
+}
+
+void conf_resolv(struct conf *c, const char *text)
+{
+	struct found found = { 0 };
+	struct lan *l = &c->lan;
+	unsigned i;
+
+	find(c, &found, text);
+	for (i = 0; i < 2; i++) {
+		if (!found.n[0] && !found.n[1] && c->map.dns.n[i])
+			continue;
+		order(c, &found, i);
+		show_resolvers(c, &found, i);
+	}
+	if (!advertised(c, 0))
+		l->dns4_n = 0;
+	if (!advertised(c, 1))
+		l->dns6_n = 0;
+	if (!c->dhcp_search && !(c->mode == MODE_PASTA && c->search_given))
+		l->search_n = 0;
+}
+
+static void warn_resolvers(const struct conf *c)
+{
+	const struct fwd_dns *d = &c->map.dns;
 	const struct lan *l = &c->lan;
+	bool forward = !addr_is_none(&d->match[0]) ||
+		       !addr_is_none(&d->match[1]);
 
 	if (c->dns_none)
 		return;
-	if (!l->dns4_n && !l->dns6_n && (c->dhcp_dns || forward))
+	if ((c->dhcp_dns && !l->dns4_n && !l->dns6_n) ||
+	    (forward && !d->n[0] && !d->n[1]))
 		log_warn("Couldn't get any nameserver address");
 	if (!c->dhcp_dns)
 		return;
@@ -404,21 +487,16 @@ static void warn_resolvers(const struct conf *c, bool forward)
 static void find_resolvers(struct conf *c, const char *path)
 {
 	struct lan *l = &c->lan;
-	bool forward = !addr_is_none(&c->map.dns_match[0]) ||
-		       !addr_is_none(&c->map.dns_match[1]);
+	char text[CONF_RESOLV];
 
 	if (c->splice_only) {
 		l->dns4_n = l->dns6_n = l->search_n = 0;
 		return;
 	}
-	conf_resolv(c, path);
-	warn_resolvers(c, forward);
-	if (!advertised(c, 0))
-		l->dns4_n = 0;
-	if (!advertised(c, 1))
-		l->dns6_n = 0;
-	if (!c->dhcp_search && !(c->mode == MODE_PASTA && c->search_given))
-		l->search_n = 0;
+	if (util_read_file(path, text, sizeof(text)) < 0)
+		text[0] = '\0';
+	conf_resolv(c, text);
+	warn_resolvers(c);
 }
 
 /* --- rules -------------------------------------------------------------- */
@@ -522,13 +600,17 @@ static void show_outbound(const struct conf *c)
 static void show_mac(const struct conf *c)
 {
 	char text[MAC_TEXT_LEN];
+	unsigned i;
 
 	log_info("MAC:");
 	log_info("    host: %s", mac_text(&c->lan.mac, text));
-	if (c->lan.v4)
-		show("NAT to host 127.0.0.1", &c->map.host_loopback[0]);
-	if (c->lan.v6)
-		show("NAT to host ::1", &c->map.host_loopback[1]);
+	for (i = 0; i < FWD_NAMES; i++)
+		if (c->lan.v4)
+			show("NAT to host 127.0.0.1",
+			     &c->map.host_loopback[0][i]);
+	for (i = 0; i < FWD_NAMES; i++)
+		if (c->lan.v6)
+			show("NAT to host ::1", &c->map.host_loopback[1][i]);
 }
 
 static void show_dns(const struct lan *l, bool v4)

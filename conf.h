@@ -4,7 +4,7 @@
  *
  * conf_parse() reads the command line, nothing else.  passt.c then asks netlink
  * for templates and calls conf_finish(), which fills what was not given.  After
- * that the configuration is const.
+ * that the configuration is const, but for what resolv.c follows.
  */
 #ifndef CONF_H
 #define CONF_H
@@ -68,7 +68,7 @@ struct conf {
 	bool local[2];	      /* family without template: local mode */
 	bool dns_none, dns_given[2], search_given, hostname_given;
 	bool map_gw;	      /* gateway stands for the host's loopback */
-	bool map_host_given[2], map_guest_given[2], dns_host_given[2];
+	struct addr dns_host[2]; /* --dns-host; none: not given */
 	bool gw_given[2], mtu_given;
 	bool prefix_given, cidr_given; /* -n; -a ADDR/LEN of IPv4 */
 	bool no_copy_given[2];	       /* --no-copy-routes, --no-copy-addrs */
@@ -92,9 +92,12 @@ enum mode conf_mode(int argc, char **argv, int *fd);
  * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
 
-/* conf_resolv - resolvers and search list from the file @path, as far as they
- * are wanted and not given; translations are known */
-void conf_resolv(struct conf *c, const char *path);
+/* conf_resolv - resolvers and search list from @text, a resolv.conf(5), as far
+ * as they are wanted and not given; translations are known
+ * For @c->lan and @c->map.dns, again whenever the file changed.  A text without
+ * resolvers leaves those that there are. */
+void conf_resolv(struct conf *c, const char *text);
+enum { CONF_RESOLV = 16384 }; /* bytes of such a file that are looked at */
 
 /* conf_finish - defaults from templates, /etc/resolv.conf and the kernel;
  * then the forwarding rules

@@ -12,6 +12,8 @@
  */
 #include "fwd.h"
 
+#include "log.h"
+
 #include <netinet/in.h>
 
 enum { DNS_PORT = 53, DNS_TLS_PORT = 853 /* RFC 7858 */ };
@@ -21,23 +23,35 @@ static unsigned family(const struct addr *a)
 	return addr_is_v4(a) ? 0 : 1;
 }
 
-static bool is_dns(const struct fwd_map *m, const struct tuple *t, unsigned fam)
+static bool is_dns(const struct fwd_dns *d, uint8_t proto,
+		   const struct addr *dst, uint16_t port)
 {
-	if (t->proto != IPPROTO_TCP && t->proto != IPPROTO_UDP)
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
 		return false;
-	if (t->dport != DNS_PORT && t->dport != DNS_TLS_PORT)
+	if (port != DNS_PORT && port != DNS_TLS_PORT)
 		return false;
-	return !addr_is_none(&m->dns_match[fam]) &&
-	       addr_equal(&t->dst, &m->dns_match[fam]);
+	return addr_equal(dst, &d->match[family(dst)]);
+}
+
+/* @a is not none */
+static bool is_among(const struct addr *a, const struct addr names[FWD_NAMES])
+{
+	unsigned i;
+
+	for (i = 0; i < FWD_NAMES; i++)
+		if (addr_equal(a, &names[i]))
+			return true;
+	return false;
 }
 
 enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 		     struct side *host)
 {
 	const struct fwd_map *m = f->map;
+	const struct fwd_dns *d = &f->dns;
 	unsigned fam = family(&t->dst);
 	const struct addr *assigned = fam ? &f->lan->guest6 : &f->lan->guest4;
-	const struct addr *out = fam ? &f->env->out6 : &f->env->out4;
+	const struct addr *out;
 
 	/* The kernel takes connections to 0.0.0.0 and :: as to loopback */
 	if (addr_is_unspecified(&t->dst) || addr_is_loopback(&t->dst))
@@ -45,21 +59,22 @@ enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 
 	*host = (struct side){ .pif = PIF_HOST, .fd = -1, .theirs = t->dst,
 			       .their_port = t->dport };
-	if (is_dns(m, t, fam)) {
-		host->theirs = m->dns_host[fam];
-		if (addr_is_none(&host->theirs))
+	if (is_dns(d, t->proto, &t->dst, t->dport)) {
+		if (!d->n[fam])
 			return DROP_NO_ROUTE;
-	} else if (!addr_is_none(&m->host_loopback[fam]) &&
-		   addr_equal(&t->dst, &m->host_loopback[fam])) {
+		host->theirs = d->host[fam][d->current[fam]];
+	} else if (is_among(&t->dst, m->host_loopback[fam])) {
 		host->theirs = addr_loopback(!fam);
-	} else if (!addr_is_none(&m->guest_addr[fam]) &&
-		   addr_equal(&t->dst, &m->guest_addr[fam])) {
+	} else if (is_among(&t->dst, m->guest_addr[fam])) {
 		host->theirs = *assigned;
 		if (addr_is_none(&host->theirs))
 			return DROP_NO_ROUTE;
 	}
 
-	host->ours = addr_any(addr_is_v4(&host->theirs));
+	/* A resolver may be of the other family */
+	fam = family(&host->theirs);
+	out = fam ? &f->env->out6 : &f->env->out4;
+	host->ours = addr_any(!fam);
 	if (!addr_is_none(out) && !addr_is_loopback(&host->theirs))
 		host->ours = *out;
 	/* Peers of UDP may know us by our port; TCP's is nobody's business */
@@ -91,11 +106,11 @@ bool fwd_guest_view(const struct fwd *f, const struct addr *host,
 	const struct addr lo = addr_loopback(!fam);
 	const struct addr *assigned = fam ? &f->lan->guest6 : &f->lan->guest4;
 
-	if (addr_equal(host, &lo) && !addr_is_none(&m->host_loopback[fam]))
-		*guest = m->host_loopback[fam];
+	if (addr_equal(host, &lo) && !addr_is_none(&m->host_loopback[fam][0]))
+		*guest = m->host_loopback[fam][0];
 	else if (addr_equal(host, assigned) &&
-		 !addr_is_none(&m->guest_addr[fam]))
-		*guest = m->guest_addr[fam];
+		 !addr_is_none(&m->guest_addr[fam][0]))
+		*guest = m->guest_addr[fam][0];
 	else if (reachable(f, host))
 		*guest = *host;
 	else
@@ -177,8 +192,53 @@ enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
 	return addr_is_none(&to->theirs) ? DROP_NO_ROUTE : PASS;
 }
 
+bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest)
+{
+	return is_dns(&f->dns, proto, &guest->ours, guest->our_port);
+}
+
+static void next_resolver(struct fwd_dns *d, unsigned i,
+			  const struct addr *silent)
+{
+	char was[ADDR_TEXT_LEN], now[ADDR_TEXT_LEN];
+
+	if (d->n[i] < 2 || !addr_equal(silent, &d->host[i][d->current[i]]))
+		return;
+	d->current[i] = (d->current[i] + 1) % d->n[i];
+	log_limited(LOG_INFORM, "No answer from resolver %s, next is %s",
+		    addr_text(silent, was),
+		    addr_text(&d->host[i][d->current[i]], now));
+}
+
+bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
+		    const struct side *host)
+{
+	unsigned fam = family(&guest->ours);
+	struct fwd_dns *d = &f->dns;
+
+	if (!fwd_is_dns(f, proto, guest))
+		return false;
+	next_resolver(d, 0, &host->theirs);
+	next_resolver(d, 1, &host->theirs);
+	return d->n[fam] && !addr_equal(&host->theirs,
+					&d->host[fam][d->current[fam]]);
+}
+
+void fwd_resolvers(struct fwd *f, const struct fwd_dns *dns)
+{
+	const struct fwd_dns old = f->dns;
+	unsigned i;
+
+	f->dns = *dns;
+	for (i = 0; i < 2; i++)
+		if (old.n[i] == dns->n[i] &&
+		    !memcmp(old.host[i], dns->host[i], sizeof(old.host[i])))
+			f->dns.current[i] = old.current[i];
+}
+
 void fwd_init(struct fwd *f, const struct lan *lan, const struct seen *seen,
 	      const struct fwd_map *map, const struct sock_env *env)
 {
-	*f = (struct fwd){ .lan = lan, .seen = seen, .map = map, .env = env };
+	*f = (struct fwd){ .lan = lan, .seen = seen, .map = map, .env = env,
+			   .dns = map->dns };
 }

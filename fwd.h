@@ -10,16 +10,26 @@
 #include "rules.h"
 #include "sock.h"
 
-/* Translations, const after the command line; index 0 IPv4, 1 IPv6 */
+enum { FWD_NAMES = 4, FWD_DNS = 2 * LAN_DNS };
+
+/* Where the guest's questions go; index 0 what came by IPv4, 1 by IPv6 */
+struct fwd_dns {
+	struct addr match[2];	       /* guest's name for the resolver */
+	struct addr host[2][FWD_DNS]; /* resolvers of both families, in order */
+	unsigned n[2], current[2];
+};
+
+/* Translations, const after the command line; index 0 IPv4, 1 IPv6.  Of several
+ * names, none behind the last, the first is what the guest is shown. */
 struct fwd_map {
-	struct addr host_loopback[2]; /* guest's name for our 127.0.0.1, ::1 */
-	struct addr guest_addr[2];    /* guest's name for its own address as it
-					 exists on the host */
-	struct addr dns_match[2];     /* guest's name for the resolver */
-	struct addr dns_host[2];      /* the resolver */
-	bool splice;		      /* loopback traffic may bypass the guest */
+	struct addr host_loopback[2][FWD_NAMES]; /* guest's names for our
+						    127.0.0.1, ::1 */
+	struct addr guest_addr[2][FWD_NAMES]; /* guest's names for its own
+						 address as the host has it */
+	struct fwd_dns dns; /* to begin with */
+	bool splice;	    /* loopback traffic may bypass the guest */
 	bool host_lo_to_ns_lo;
-	bool splice_only;	      /* and there is no other way */
+	bool splice_only;   /* and there is no other way */
 };
 
 struct fwd {
@@ -27,6 +37,7 @@ struct fwd {
 	const struct seen *seen;
 	const struct fwd_map *map;
 	const struct sock_env *env;
+	struct fwd_dns dns;
 };
 
 /* fwd_out - from a packet of the guest to the side of the host
@@ -56,6 +67,19 @@ bool fwd_splices(const struct fwd *f, const struct rule *r,
  * not. */
 enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
 			const struct side *from, struct side *to);
+
+/* fwd_is_dns - whether what the guest sends to @guest is for a resolver */
+bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest);
+
+/* fwd_dns_failed - @host, where fwd_out() has sent @guest, does not answer
+ * If it was asked as a resolver, the next one gets new questions.  True: there
+ * is another one than @host. */
+bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
+		    const struct side *host);
+
+/* fwd_resolvers - other resolvers from now on
+ * Where they are the same, those found silent are not asked again. */
+void fwd_resolvers(struct fwd *f, const struct fwd_dns *dns);
 
 /* fwd_init - the pointers stay the caller's */
 void fwd_init(struct fwd *f, const struct lan *lan, const struct seen *seen,

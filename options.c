@@ -122,14 +122,12 @@ static struct addr address(const struct option_row *o, const char *arg)
 }
 
 /* One of two elements, IPv4 first */
-static unsigned set_pair(struct addr pair[2], const struct option_row *o,
-			 const char *arg)
+static void set_pair(struct addr pair[2], const struct option_row *o,
+		     const char *arg)
 {
 	struct addr a = address(o, arg);
-	unsigned i = addr_is_v4(&a) ? 0 : 1;
 
-	pair[i] = a;
-	return i;
+	pair[addr_is_v4(&a) ? 0 : 1] = a;
 }
 
 /* --- process ------------------------------------------------------------ */
@@ -541,16 +539,11 @@ bool options_add_search(struct lan *l, const char *s, size_t len)
 
 static void clear_dns(struct conf *c)
 {
-	unsigned i;
-
 	c->lan.dns4_n = 0;
 	c->lan.dns6_n = 0;
-	for (i = 0; i < 2; i++) {
-		memset(&c->map.dns_match[i], 0, sizeof(struct addr));
-		memset(&c->map.dns_host[i], 0, sizeof(struct addr));
-		c->dns_given[i] = false;
-		c->dns_host_given[i] = false;
-	}
+	memset(c->map.dns.match, 0, sizeof(c->map.dns.match));
+	memset(c->dns_host, 0, sizeof(c->dns_host));
+	memset(c->dns_given, 0, sizeof(c->dns_given));
 }
 
 static void set_dns(struct conf *c, const struct option_row *o, const char *arg)
@@ -570,13 +563,13 @@ static void set_dns(struct conf *c, const struct option_row *o, const char *arg)
 static void set_dns_forward(struct conf *c, const struct option_row *o,
 			    const char *arg)
 {
-	set_pair(c->map.dns_match, o, arg);
+	set_pair(c->map.dns.match, o, arg);
 }
 
 static void set_dns_host(struct conf *c, const struct option_row *o,
 			 const char *arg)
 {
-	c->dns_host_given[set_pair(c->map.dns_host, o, arg)] = true;
+	set_pair(c->dns_host, o, arg);
 }
 
 static void set_search(struct conf *c, const struct option_row *o,
@@ -603,27 +596,39 @@ static void set_search(struct conf *c, const struct option_row *o,
 
 /* --- translation and forwarding ----------------------------------------- */
 
+/* Each one counts, the first is shown */
+static void add_name(struct addr names[2][FWD_NAMES],
+		     const struct option_row *o, const char *arg)
+{
+	struct addr a = address(o, arg), *list = names[addr_is_v4(&a) ? 0 : 1];
+	unsigned i;
+
+	for (i = 0; i < FWD_NAMES && !addr_is_none(&list[i]); i++)
+		if (addr_equal(&list[i], &a))
+			return;
+	if (i == FWD_NAMES)
+		die("Too many options --%s", o->name);
+	list[i] = a;
+}
+
 static void set_map_host(struct conf *c, const struct option_row *o,
 			 const char *arg)
 {
 	if (is_none(arg)) {
 		memset(c->map.host_loopback, 0, sizeof(c->map.host_loopback));
-		memset(c->map_host_given, 0, sizeof(c->map_host_given));
 		c->map_gw = false;
 		return;
 	}
-	c->map_host_given[set_pair(c->map.host_loopback, o, arg)] = true;
+	add_name(c->map.host_loopback, o, arg);
 }
 
 static void set_map_guest(struct conf *c, const struct option_row *o,
 			  const char *arg)
 {
-	if (is_none(arg)) {
+	if (is_none(arg))
 		memset(c->map.guest_addr, 0, sizeof(c->map.guest_addr));
-		memset(c->map_guest_given, 0, sizeof(c->map_guest_given));
-		return;
-	}
-	c->map_guest_given[set_pair(c->map.guest_addr, o, arg)] = true;
+	else
+		add_name(c->map.guest_addr, o, arg);
 }
 
 static void set_ports(struct conf *c, const struct option_row *o,
@@ -871,14 +876,14 @@ const struct option_row option_table[] = {
 	  .set = set_map_host,
 	  .value = UNSPECIFIED | LOOPBACK | MULTICAST,
 	  .refusal = "Invalid address to remap to host: ",
-	  .help = "The guest's address for the host's\nloopback, or none "
-		  "(default: the gateway)" },
+	  .help = "An address of the guest's for the host's\nloopback, or none; can be "
+		  "repeated\n(default: the gateway)" },
 	{ .name = "map-guest-addr", .arg = "ADDR", .modes = IN_ALL,
 	  .set = set_map_guest,
 	  .value = UNSPECIFIED | LOOPBACK | MULTICAST,
 	  .refusal = "Invalid address to remap to host: ",
-	  .help = "The guest's address for the host where\nboth have the same "
-		  "one (default: none)" },
+	  .help = "An address of the guest's for the host\nwhere both have the same "
+		  "one; can be\nrepeated (default: none)" },
 	{ .name = "no-map-gw", .modes = IN_ALL, .set = set_bool,
 	  .off = offsetof(struct conf, map_gw), .value = false,
 	  .help = "The gateway does not stand for the host" },

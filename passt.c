@@ -220,18 +220,22 @@ static void neighbour_event(void *owner, uint64_t ref, uint32_t events)
 		dump_neighbours(p);
 }
 
+static void set_ours(struct passt *p, const struct addr names[FWD_NAMES])
+{
+	unsigned i;
+
+	for (i = 0; i < FWD_NAMES && !addr_is_none(&names[i]); i++)
+		neigh_set(&p->neigh, &names[i], &p->conf.lan.mac, true);
+}
+
 static void watch_neighbours(struct passt *p)
 {
 	const struct fwd_map *m = &p->conf.map;
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
-		if (!addr_is_none(&m->host_loopback[i]))
-			neigh_set(&p->neigh, &m->host_loopback[i],
-				  &p->conf.lan.mac, true);
-		if (!addr_is_none(&m->guest_addr[i]))
-			neigh_set(&p->neigh, &m->guest_addr[i],
-				  &p->conf.lan.mac, true);
+		set_ours(p, m->host_loopback[i]);
+		set_ours(p, m->guest_addr[i]);
 	}
 	if (!p->t4.ifindex && !p->t6.ifindex)
 		return;

@@ -812,11 +812,12 @@ static bool option(const char *w)
 	else if (is(w, "fqdn"))
 		strcpy(world.lan.fqdn, need("name"));
 	else if (is(w, "map-guest"))
-		addr_parse(need("address"), &world.map.guest_addr[sc.v6]);
+		addr_parse(need("address"), &world.map.guest_addr[sc.v6][0]);
 	else if (is(w, "dns-forward"))
-		addr_parse(need("address"), &world.map.dns_match[sc.v6]);
+		addr_parse(need("address"), &world.map.dns.match[sc.v6]);
 	else if (is(w, "dns-host"))
-		addr_parse(need("address"), &world.map.dns_host[sc.v6]);
+		addr_parse(need("address"), &world.map.dns.host[sc.v6][
+					    world.map.dns.n[sc.v6]++]);
 	else if (is(w, "no-guest-addr"))
 		world.lan.guest6 = world.seen.v6 = (struct addr){ 0 };
 	else

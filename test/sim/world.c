@@ -37,8 +37,8 @@ void world_config(void)
 	mac_parse("9a:55:9a:55:9a:55", &w->lan.mac);
 	w->seen = (struct seen){ .v4 = w->lan.guest4, .v6 = w->lan.guest6 };
 	memset(w->seen.mac.b, 0xff, 6);
-	w->map.host_loopback[0] = w->lan.gw4;
-	w->map.host_loopback[1] = w->lan.gw6;
+	w->map.host_loopback[0][0] = w->lan.gw4;
+	w->map.host_loopback[1][0] = w->lan.gw6;
 	sock_init(&w->env);
 	w->env.peek_off4 = w->env.peek_off6 = w->env.inherits = true;
 	w->env.gso = w->env.gro = true;

@@ -463,8 +463,8 @@ static void dns_options(void **state)
 	parse("passt --dns-forward 192.0.2.9 --dns-host 1.1.1.1 -D 192.0.2.1 "
 	      "-D none");
 	assert_true(c.dns_none && !c.lan.dns4_n && !c.dns_given[0]);
-	is(&c.map.dns_match[0], NULL);
-	is(&c.map.dns_host[0], NULL);
+	is(&c.map.dns.match[0], NULL);
+	is(&c.map.dns.host[0][0], NULL);
 	parse("passt -D none -D fd00::53");
 	assert_true(!c.dns_none && c.lan.dns6_n == 1);
 	parse("passt -S 'a  b c.'");
@@ -484,23 +484,37 @@ static void mappings(void **state)
 {
 	(void)state;
 	finish("passt -q -D none");
-	is(&c.map.host_loopback[0], "192.0.2.1");
-	is(&c.map.host_loopback[1], "fe80::1");
+	is(&c.map.host_loopback[0][0], "192.0.2.1");
+	is(&c.map.host_loopback[1][0], "fe80::1");
 	finish("passt -q -D none --no-map-gw");
-	is(&c.map.host_loopback[0], NULL);
+	is(&c.map.host_loopback[0][0], NULL);
 	finish("passt -q -D none --map-host-loopback none");
-	is(&c.map.host_loopback[1], NULL);
+	is(&c.map.host_loopback[1][0], NULL);
 	finish("passt -q -D none --map-host-loopback none "
 	       "--map-host-loopback 10.9.9.9");
-	is(&c.map.host_loopback[0], "10.9.9.9");
-	is(&c.map.host_loopback[1], NULL);
+	is(&c.map.host_loopback[0][0], "10.9.9.9");
+	is(&c.map.host_loopback[1][0], NULL);
 	finish("passt -q -D none --map-host-loopback 10.1.1.1 "
 	       "--map-host-loopback 10.2.2.2");
-	is(&c.map.host_loopback[0], "10.2.2.2");
-	is(&c.map.host_loopback[1], "fe80::1");
+	is(&c.map.host_loopback[0][0], "10.1.1.1");
+	is(&c.map.host_loopback[0][1], "10.2.2.2");
+	is(&c.map.host_loopback[0][2], NULL);
+	is(&c.map.host_loopback[1][0], "fe80::1");
 	finish("passt -q -D none --map-guest-addr 10.1.1.1 "
 	       "--map-guest-addr none");
-	is(&c.map.guest_addr[0], NULL);
+	is(&c.map.guest_addr[0][0], NULL);
+	finish("passt -q -D none --map-guest-addr 10.1.1.1 "
+	       "--map-guest-addr fd00::1 --map-guest-addr 10.1.1.1 "
+	       "--map-guest-addr 10.1.1.2 --map-guest-addr 10.1.1.3 "
+	       "--map-guest-addr 10.1.1.4");
+	is(&c.map.guest_addr[0][0], "10.1.1.1");
+	is(&c.map.guest_addr[0][3], "10.1.1.4");
+	is(&c.map.guest_addr[1][0], "fd00::1");
+	is(&c.map.guest_addr[1][1], NULL);
+	dies("passt --map-host-loopback 10.1.1.1 --map-host-loopback 10.1.1.2 "
+	     "--map-host-loopback 10.1.1.3 --map-host-loopback 10.1.1.4 "
+	     "--map-host-loopback 10.1.1.5",
+	     "Too many options --map-host-loopback");
 }
 
 /* --- templates ---------------------------------------------------------- */
@@ -542,7 +556,7 @@ static void odd_templates(void **state)
 	assert_false(c.lan.dhcp);
 	assert_false(c.lan.dhcpv6);
 	is(&c.lan.our_ll6, "fe80::15");
-	is(&c.map.host_loopback[0], NULL);
+	is(&c.map.host_loopback[0][0], NULL);
 	t6.ll = zero;
 	finish("passt -q -D none -a 2001:db8::5");
 	is(&c.lan.our_ll6, "fe80::1");
@@ -562,7 +576,7 @@ static void local_mode(void **state)
 	is(&c.lan.guest4, "169.254.2.1");
 	is(&c.lan.gw4, "169.254.2.2");
 	is(&c.lan.our4, "169.254.2.2");
-	is(&c.map.host_loopback[0], "169.254.2.2");
+	is(&c.map.host_loopback[0][0], "169.254.2.2");
 	assert_int_equal(c.lan.prefix4, 16);
 	is(&c.lan.guest6, NULL);
 	is(&c.lan.gw6, "fe80::1");
@@ -602,7 +616,7 @@ static void families(void **state)
 	c.sock.v6 = false;
 	conf_finish(&c, &t4, &t6);
 	assert_true(c.lan.v4 && !c.lan.v6);
-	is(&c.map.host_loopback[1], NULL);
+	is(&c.map.host_loopback[1][0], NULL);
 	parse("passt -D none -q -t 80");
 	c.sock.v6 = false;
 	conf_finish(&c, &t4, &none);
@@ -652,22 +666,15 @@ static void interface_names(void **state)
 
 /* --- resolv.conf -------------------------------------------------------- */
 
-static char resolv_path[64];
-
 static void feed(const char *line, const char *text)
 {
-	FILE *f = fopen(resolv_path, "w");
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
 	parse(line);
 	/* as conf_finish() has it by then */
-	if (c.map_gw && !c.map_host_given[0])
-		c.map.host_loopback[0] = ip("192.0.2.1");
-	if (c.map_gw && !c.map_host_given[1])
-		c.map.host_loopback[1] = ip("fe80::1");
-	conf_resolv(&c, resolv_path);
+	if (c.map_gw && addr_is_none(&c.map.host_loopback[0][0]))
+		c.map.host_loopback[0][0] = ip("192.0.2.1");
+	if (c.map_gw && addr_is_none(&c.map.host_loopback[1][0]))
+		c.map.host_loopback[1][0] = ip("fe80::1");
+	conf_resolv(&c, text);
 }
 
 static void resolv(void **state)
@@ -682,18 +689,17 @@ static void resolv(void **state)
 	assert_int_equal(c.lan.dns4_n, 3);
 	is(&c.lan.dns4[0], "10.0.0.53");
 	is(&c.lan.dns4[2], "10.0.0.56");
-	is(&c.map.dns_host[0], "10.0.0.53");
+	is(&c.map.dns.host[0][0], "10.0.0.53");
 	is(&c.lan.dns6[0], "fe80::5");
-	is(&c.map.dns_host[1], "fe80::5");
+	is(&c.map.dns.host[1][0], "fe80::5");
 	assert_int_equal(c.lan.search_n, 3);
 	assert_string_equal(c.lan.search[2], "three.example");
-	is(&c.map.dns_match[0], NULL);
+	is(&c.map.dns.match[0], NULL);
 	feed("passt", "search a b c d e f g h");
 	assert_int_equal(c.lan.search_n, 6);
 	feed("passt", "nameserver");
 	feed("passt", "nameserver \nsearch \nnameserver x\n");
 	assert_true(!c.lan.dns4_n && !c.lan.search_n);
-	conf_resolv(&c, "/nonexistent");
 }
 
 static void resolv_loopback(void **state)
@@ -706,29 +712,29 @@ static void resolv_loopback(void **state)
 	feed("passt", stub);
 	assert_int_equal(c.lan.dns4_n, 1);
 	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns_match[0], "192.0.2.1");
-	is(&c.map.dns_host[0], "127.0.0.53");
+	is(&c.map.dns.match[0], "192.0.2.1");
+	is(&c.map.dns.host[0][0], "127.0.0.53");
 	/* the gateway is the resolver: not the host's loopback */
 	feed("passt", gw);
 	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns_match[0], "192.0.2.1");
-	is(&c.map.dns_host[0], "192.0.2.1");
+	is(&c.map.dns.match[0], "192.0.2.1");
+	is(&c.map.dns.host[0][0], "192.0.2.1");
 	feed("passt --no-map-gw", gw);
 	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns_match[0], NULL);
+	is(&c.map.dns.match[0], NULL);
 	/* no way to it */
 	feed("passt --no-map-gw", stub);
 	assert_int_equal(c.lan.dns4_n, 0);
-	is(&c.map.dns_host[0], "127.0.0.53");
+	is(&c.map.dns.host[0][0], "127.0.0.53");
 	feed("passt --no-map-gw --dns-forward 192.0.2.9", stub);
 	is(&c.lan.dns4[0], "192.0.2.9");
-	is(&c.map.dns_match[0], "192.0.2.9");
-	is(&c.map.dns_host[0], "127.0.0.53");
+	is(&c.map.dns.match[0], "192.0.2.9");
+	is(&c.map.dns.host[0][0], "127.0.0.53");
 	feed("passt --dns-forward 192.0.2.9", "nameserver 10.0.0.1\n");
 	is(&c.lan.dns4[0], "10.0.0.1");
 	feed("passt", "nameserver ::1\n");
 	is(&c.lan.dns6[0], "fe80::1");
-	is(&c.map.dns_match[1], "fe80::1");
+	is(&c.map.dns.match[1], "fe80::1");
 }
 
 static void resolv_given(void **state)
@@ -745,12 +751,101 @@ static void resolv_given(void **state)
 	assert_true(!c.lan.dns4_n && !c.lan.dns6_n && c.lan.search_n == 1);
 	feed("passt -S none --dns-host 8.8.8.8", both);
 	assert_int_equal(c.lan.search_n, 0);
-	is(&c.map.dns_host[0], "8.8.8.8");
+	is(&c.map.dns.host[0][0], "8.8.8.8");
 	feed("passt -D none --dns-forward 192.0.2.9", both);
-	is(&c.map.dns_host[0], "10.0.0.1");
-	is(&c.map.dns_match[0], "192.0.2.9");
+	is(&c.map.dns.host[0][0], "10.0.0.1");
+	is(&c.map.dns.match[0], "192.0.2.9");
 	feed("passt -4", both);
 	assert_int_equal(c.lan.dns6_n, 0);
+}
+
+static void asked(unsigned i, const char *want)
+{
+	const struct fwd_dns *d = &c.map.dns;
+	char got[FWD_DNS * ADDR_TEXT_LEN] = "", text[ADDR_TEXT_LEN];
+	unsigned k;
+
+	assert_int_equal(d->current[i], 0);
+	for (k = 0; k < d->n[i]; k++) {
+		strcat(got, k ? " " : "");
+		strcat(got, addr_text(&d->host[i][k], text));
+	}
+	assert_string_equal(got, want);
+}
+
+/* Who is asked next when one does not answer */
+static void resolv_order(void **state)
+{
+	static const char all[] = "nameserver 10.0.0.1\nnameserver fd00::1\n"
+				  "nameserver 10.0.0.2\nnameserver fd00::2\n"
+				  "nameserver 10.0.0.1\nnameserver 10.0.0.3\n"
+				  "nameserver 10.0.0.4\n";
+
+	(void)state;
+	feed("passt", all);
+	asked(0, "10.0.0.1 10.0.0.2 10.0.0.3 fd00::1 fd00::2");
+	asked(1, "fd00::1 fd00::2 10.0.0.1 10.0.0.2 10.0.0.3");
+	feed("passt", "nameserver 10.0.0.1\n");
+	asked(0, "10.0.0.1");
+	asked(1, "10.0.0.1");
+	/* the guest's families are not the resolvers' */
+	feed("passt -6", "nameserver 10.0.0.1\n");
+	asked(1, "10.0.0.1");
+	assert_true(!c.lan.dns4_n && !c.lan.dns6_n);
+	feed("passt --dns-host 1.1.1.1", all);
+	asked(0, "1.1.1.1");
+	asked(1, "fd00::1 fd00::2 1.1.1.1");
+	feed("passt --dns-host 1.1.1.1 --dns-host 2606::1", all);
+	asked(0, "1.1.1.1");
+	asked(1, "2606::1");
+	feed("passt --dns-host 1.1.1.1", "");
+	asked(0, "1.1.1.1");
+	asked(1, "1.1.1.1");
+	parse("passt");
+	c.sock.v6 = false;
+	conf_resolv(&c, all);
+	asked(0, "10.0.0.1 10.0.0.2 10.0.0.3");
+	asked(1, "10.0.0.1 10.0.0.2 10.0.0.3");
+}
+
+static void resolv_changes(void **state)
+{
+	(void)state;
+	feed("passt", "nameserver 10.0.0.1\nnameserver fd00::1\nsearch a b\n");
+	conf_resolv(&c, "nameserver 10.0.0.2\nsearch c\n");
+	asked(0, "10.0.0.2");
+	assert_int_equal(c.lan.dns4_n, 1);
+	is(&c.lan.dns4[0], "10.0.0.2");
+	assert_int_equal(c.lan.dns6_n, 0);
+	assert_int_equal(c.lan.search_n, 1);
+	assert_string_equal(c.lan.search[0], "c");
+	/* a file in the making */
+	conf_resolv(&c, "# nothing yet\n");
+	asked(0, "10.0.0.2");
+	asked(1, "10.0.0.2");
+	is(&c.lan.dns4[0], "10.0.0.2");
+	assert_int_equal(c.lan.search_n, 0);
+	/* who was told the stand-in still asks there */
+	conf_resolv(&c, "nameserver 127.0.0.53\n");
+	is(&c.lan.dns4[0], "192.0.2.1");
+	conf_resolv(&c, "nameserver 10.0.0.3\n");
+	is(&c.lan.dns4[0], "10.0.0.3");
+	is(&c.map.dns.match[0], "192.0.2.1");
+	asked(0, "10.0.0.3");
+	/* what was given stays */
+	feed("passt -D 1.1.1.1 -S x --dns-host 9.9.9.9", "nameserver 10.0.0.1\n");
+	conf_resolv(&c, "nameserver 10.0.0.2\nnameserver fd00::2\nsearch y\n");
+	assert_int_equal(c.lan.dns4_n, 1);
+	is(&c.lan.dns4[0], "1.1.1.1");
+	is(&c.lan.dns6[0], "fd00::2");
+	asked(0, "9.9.9.9");
+	assert_int_equal(c.lan.search_n, 1);
+	assert_string_equal(c.lan.search[0], "x");
+	/* and what is not advertised is not */
+	feed("passt --no-dhcp-dns --no-dhcp-search", "");
+	conf_resolv(&c, "nameserver 10.0.0.2\nsearch y\n");
+	assert_true(!c.lan.dns4_n && !c.lan.search_n);
+	asked(0, "10.0.0.2");
 }
 
 static void advertising(void **state)
@@ -819,9 +914,9 @@ static void podman(void **state)
 	assert_int_equal(c.host.n, 4);
 	assert_int_equal(c.ns.n, 0);
 	assert_int_equal(c.host.r[0].to, 80);
-	is(&c.map.dns_match[0], "169.254.1.1");
-	is(&c.map.guest_addr[0], "169.254.1.2");
-	is(&c.map.host_loopback[0], NULL);
+	is(&c.map.dns.match[0], "169.254.1.1");
+	is(&c.map.guest_addr[0][0], "169.254.1.2");
+	is(&c.map.host_loopback[0][0], NULL);
 	assert_string_equal(c.netns, "/run/user/1000/netns/netns-1");
 	finish("pasta --config-net -t none -u none -T none -U none "
 	       "--dns-forward 169.254.1.1 --no-map-gw --quiet "
@@ -1009,6 +1104,8 @@ int main(void)
 		cmocka_unit_test(resolv),
 		cmocka_unit_test(resolv_loopback),
 		cmocka_unit_test(resolv_given),
+		cmocka_unit_test(resolv_order),
+		cmocka_unit_test(resolv_changes),
 		cmocka_unit_test(advertising),
 		cmocka_unit_test(default_rules),
 		cmocka_unit_test(podman),
@@ -1019,15 +1116,7 @@ int main(void)
 		cmocka_unit_test(others),
 		cmocka_unit_test(summary),
 	};
-	int fd, err;
 
-	strcpy(resolv_path, "/tmp/resolv.XXXXXX");
-	fd = mkstemp(resolv_path);
-	if (fd < 0)
-		return 1;
-	close(fd);
 	log_init("passt");
-	err = cmocka_run_group_tests(tests, templates, NULL);
-	unlink(resolv_path);
-	return err;
+	return cmocka_run_group_tests(tests, templates, NULL);
 }

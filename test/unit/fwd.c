@@ -242,6 +242,102 @@ static void out_source(void **state)
 	assert_out("2001:db8::fe", UDP, 80, "::1", "::");
 }
 
+/* Several names for one thing */
+static void out_several(void **state)
+{
+	(void)state;
+	map.host_loopback[0][1] = A("192.0.2.250");
+	map.host_loopback[0][3] = A("192.0.2.251");
+	map.guest_addr[1][1] = A("2001:db8::fa");
+	assert_out("192.0.2.254", TCP, 80, "127.0.0.1", "0.0.0.0");
+	assert_out("192.0.2.250", TCP, 80, "127.0.0.1", "0.0.0.0");
+	assert_out("192.0.2.251", UDP, 80, "127.0.0.1", "0.0.0.0");
+	assert_out("2001:db8::fa", UDP, 80, "2001:db8::15", "::");
+	assert_out("2001:db8::fd", UDP, 80, "2001:db8::15", "::");
+}
+
+/* --- resolvers ------------------------------------------------------------- */
+
+static bool failed(const char *guest, uint16_t port, const char *host)
+{
+	struct side g = { .ours = A(guest), .our_port = port };
+	struct side h = { .theirs = A(host), .their_port = port };
+
+	return fwd_dns_failed(&fwd, UDP, &g, &h);
+}
+
+static void three_resolvers(void)
+{
+	fwd.dns.host[0][1] = A("198.51.100.54");
+	fwd.dns.host[0][2] = A("2001:db8:1::53");
+	fwd.dns.n[0] = 3;
+}
+
+static void dns_other_family(void **state)
+{
+	(void)state;
+	env.out4 = A("203.0.113.9");
+	env.out6 = A("2001:db8:9::9");
+	fwd.dns.host[0][0] = A("2001:db8:1::53");
+	fwd.dns.host[1][0] = A("198.51.100.53");
+	assert_out("192.0.2.53", UDP, 53, "2001:db8:1::53", "2001:db8:9::9");
+	assert_out("192.0.2.53", TCP, 853, "2001:db8:1::53", "2001:db8:9::9");
+	assert_out("2001:db8::53", UDP, 53, "198.51.100.53", "203.0.113.9");
+	fwd.dns.host[1][0] = A("127.0.0.53");
+	assert_out("2001:db8::53", TCP, 53, "127.0.0.53", "0.0.0.0");
+}
+
+static void dns_next(void **state)
+{
+	(void)state;
+	three_resolvers();
+	assert_true(failed("192.0.2.53", 53, "198.51.100.53"));
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.54", "0.0.0.0");
+	/* an older flow finds the same: once is enough */
+	assert_true(failed("192.0.2.53", 53, "198.51.100.53"));
+	assert_out("192.0.2.53", TCP, 53, "198.51.100.54", "0.0.0.0");
+	assert_true(failed("192.0.2.53", 853, "198.51.100.54"));
+	assert_out("192.0.2.53", UDP, 53, "2001:db8:1::53", "::");
+	assert_true(failed("192.0.2.53", 53, "2001:db8:1::53"));
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
+	/* the other family has but one, and nothing to go to */
+	assert_false(failed("2001:db8::53", 53, "2001:db8:1::53"));
+	assert_out("2001:db8::53", UDP, 53, "2001:db8:1::53", "::");
+}
+
+/* What is not asked as a resolver cannot fail as one */
+static void dns_not_asked(void **state)
+{
+	(void)state;
+	three_resolvers();
+	assert_false(failed("192.0.2.53", 54, "198.51.100.53"));
+	assert_false(failed("198.51.100.53", 53, "198.51.100.53"));
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
+	memset(&fwd.dns, 0, sizeof(fwd.dns));
+	assert_false(failed("192.0.2.53", 53, "198.51.100.53"));
+}
+
+static void dns_replaced(void **state)
+{
+	struct fwd_dns dns;
+
+	(void)state;
+	three_resolvers();
+	dns = fwd.dns;
+	failed("192.0.2.53", 53, "198.51.100.53");
+	fwd_resolvers(&fwd, &dns); /* the same: the silent one stays behind */
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.54", "0.0.0.0");
+	dns.host[0][0] = A("198.51.100.99");
+	fwd_resolvers(&fwd, &dns);
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.99", "0.0.0.0");
+	dns.n[0] = 0;
+	memset(dns.host[0], 0, sizeof(dns.host[0]));
+	fwd_resolvers(&fwd, &dns);
+	assert_int_equal(out("192.0.2.53", UDP, 53, &(struct side){ 0 }),
+			 DROP_NO_ROUTE);
+	assert_out("2001:db8::53", UDP, 53, "2001:db8:1::53", "::");
+}
+
 /* --- how the guest knows the host's addresses ----------------------------- */
 
 static void assert_view(const char *host, const char *want)
@@ -484,6 +580,11 @@ int main(void)
 		cmocka_unit_test_setup(out_order, setup),
 		cmocka_unit_test_setup(out_local_resolver, setup),
 		cmocka_unit_test_setup(out_source, setup),
+		cmocka_unit_test_setup(out_several, setup),
+		cmocka_unit_test_setup(dns_other_family, setup),
+		cmocka_unit_test_setup(dns_next, setup),
+		cmocka_unit_test_setup(dns_not_asked, setup),
+		cmocka_unit_test_setup(dns_replaced, setup),
 		cmocka_unit_test_setup(view_table, setup),
 		cmocka_unit_test_setup(view_unmapped, setup),
 		cmocka_unit_test_setup(view_undoes_out, setup),

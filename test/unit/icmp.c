@@ -227,9 +227,9 @@ static void router_is_shown_itself(void **state)
 	/* Loopback has a name for the guest ... */
 	e.offender = lo;
 	assert_true(report(s, &e));
-	assert_true(addr_equal(&toy_got(1)->p.t.src, &map.host_loopback[0]));
+	assert_true(addr_equal(&toy_got(1)->p.t.src, &map.host_loopback[0][0]));
 	/* ... or is not shown */
-	map.host_loopback[0] = (struct addr){ 0 };
+	map.host_loopback[0][0] = (struct addr){ 0 };
 	assert_false(report(s, &e));
 	assert_int_equal(toy.n, 2);
 }
@@ -375,7 +375,7 @@ static void same_identifier_twice(void **state)
 	(void)state;
 	NEED_NETNS();
 	/* As fping does: a second host with the same identifier */
-	map.guest_addr[0] = toy_addr("192.0.2.253");
+	map.guest_addr[0][0] = toy_addr("192.0.2.253");
 	lan.guest4 = toy_addr("127.0.0.2");
 	request(&one, "192.0.2.254", 99, 1, 8, 0);
 	request(&two, "192.0.2.253", 99, 5, 8, 0);

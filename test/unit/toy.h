@@ -132,8 +132,10 @@ static inline void toy_start(void)
 	};
 	seen = (struct seen){ .mac = toy_guest_mac, .v4 = lan.guest4,
 			      .v6 = lan.guest6, .ll = toy_addr("fe80::15") };
-	map = (struct fwd_map){ .host_loopback = { toy_addr("192.0.2.254"),
-						   toy_addr("2001:db8::fe") } };
+	map = (struct fwd_map){
+		.host_loopback = { { toy_addr("192.0.2.254") },
+				   { toy_addr("2001:db8::fe") } },
+	};
 	memset(&neigh, 0, sizeof(neigh));
 	memset(&rules, 0, sizeof(rules));
 	assert_int_equal(loop_init(&loop), 0);
