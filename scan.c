@@ -88,22 +88,43 @@ static void found(struct scan *s, unsigned side, unsigned p, uint16_t port,
 
 /* --- by NETLINK_SOCK_DIAG ------------------------------------------------ */
 
-static int ask(struct scan *s, unsigned side, unsigned p, int family)
+static int ask(struct scan *s, unsigned side, struct nlmsghdr *h, size_t len)
+{
+	h->nlmsg_len = (uint32_t)len;
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	h->nlmsg_seq = ++s->seq;
+	/* #syscalls:pasta sendto */
+	return send(s->diag[side], h, len, 0) < 0 ? -errno : 0;
+}
+
+/* The older request, which is about both families at once */
+static int ask_tcp(struct scan *s, unsigned side)
+{
+	struct {
+		struct nlmsghdr h;
+		struct inet_diag_req r;
+	} q = {
+		.h.nlmsg_type = TCPDIAG_GETSOCK,
+		.r = { .idiag_family = AF_INET,
+		       .idiag_states = 1U << proto[SCAN_TCP].state },
+	};
+
+	return ask(s, side, &q.h, sizeof(q));
+}
+
+static int ask_udp(struct scan *s, unsigned side, int family)
 {
 	struct {
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
 	} q = {
-		.h = { .nlmsg_len = sizeof(q), .nlmsg_seq = ++s->seq,
-		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		       .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.h.nlmsg_type = SOCK_DIAG_BY_FAMILY,
 		.r = { .sdiag_family = (uint8_t)family,
-		       .sdiag_protocol = proto[p].number,
-		       .idiag_states = 1U << proto[p].state },
+		       .sdiag_protocol = IPPROTO_UDP,
+		       .idiag_states = 1U << proto[SCAN_UDP].state },
 	};
 
-	/* #syscalls:pasta sendto recvfrom */
-	return send(s->diag[side], &q, sizeof(q), 0) < 0 ? -errno : 0;
+	return ask(s, side, &q.h, sizeof(q));
 }
 
 /* 1: there is more to come */
@@ -121,25 +142,42 @@ static int take(struct scan *s, unsigned side, unsigned p, size_t len)
 			return 0;
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return *err ? *err : -EPROTO;
-		if (h->nlmsg_type == SOCK_DIAG_BY_FAMILY)
+		if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)))
 			found(s, side, p, be16toh(m->id.idiag_sport),
 			      m->idiag_inode);
 	}
 	return 1;
 }
 
-static int dump(struct scan *s, unsigned side, unsigned p, int family)
+/* @err is what asking gave */
+static int answer(struct scan *s, unsigned side, unsigned p, int err)
 {
-	int ret = ask(s, side, p, family);
 	ssize_t n;
+	int ret;
 
-	for (ret = ret ? ret : 1; ret > 0;) {
+	if (err)
+		return err;
+	do {
+		/* #syscalls:pasta recvfrom */
 		n = recv(s->diag[side], s->buf, sizeof(s->buf), MSG_DONTWAIT);
 		if (n <= 0)
 			return n ? -errno : -EPROTO;
 		ret = take(s, side, p, (size_t)n);
-	}
+	} while (ret > 0);
 	return ret;
+}
+
+static int dump(struct scan *s, unsigned side, unsigned p)
+{
+	int err;
+
+	if (p == SCAN_TCP)
+		return answer(s, side, p, ask_tcp(s, side));
+	err = answer(s, side, p, ask_udp(s, side, AF_INET));
+	if (err)
+		return err;
+	err = answer(s, side, p, ask_udp(s, side, AF_INET6));
+	return err == -ENOENT ? 0 : err; /* a kernel without IPv6 */
 }
 
 /* --- by /proc ------------------------------------------------------------ */
@@ -183,20 +221,20 @@ static int read_file(struct scan *s, unsigned side, unsigned p, int fd)
 
 /* --- both ---------------------------------------------------------------- */
 
+static int read_files(struct scan *s, unsigned side, unsigned p)
+{
+	const int *fd = &s->proc[side][p * 2];
+	int err = read_file(s, side, p, fd[0]);
+
+	return err || fd[1] < 0 ? err : read_file(s, side, p, fd[1]);
+}
+
 static int look_at(struct scan *s, unsigned side, unsigned p)
 {
-	static const int family[] = { AF_INET, AF_INET6 };
-	int err = 0, fd;
-	unsigned i;
+	int err;
 
 	memset(&s->now[side][p], 0, sizeof(s->now[side][p]));
-	for (i = 0; i < ARRAY_SIZE(family) && !err; i++) {
-		fd = s->proc[side][p * 2 + i];
-		if (s->diag[side] >= 0)
-			err = dump(s, side, p, family[i]);
-		else if (fd >= 0)
-			err = read_file(s, side, p, fd);
-	}
+	err = s->diag[side] >= 0 ? dump(s, side, p) : read_files(s, side, p);
 	/* Rather what was true a second ago than nothing */
 	if (err)
 		s->now[side][p] = s->before[side][p];

@@ -570,6 +570,91 @@ static void rule_target(void **state)
 	assert_in("::1", "::1", "2001:db8::fe", "2001:db8::99");
 }
 
+/* --- from socket to socket ----------------------------------------------- */
+
+/* What came from @from to @at at @pif goes to @want; NULL: it does not */
+static void assert_splice(enum pif pif, uint8_t proto, const char *from,
+			  const char *at, const char *want)
+{
+	struct side s = { .pif = (uint8_t)pif, .theirs = A(from),
+			  .ours = A(at), .their_port = SPORT,
+			  .our_port = 8001 };
+	bool out = pif == PIF_SPLICE;
+	struct side to;
+
+	rule = (struct rule){ .first = 8000, .last = 8009, .to = 80,
+			      .proto = proto };
+	if (!want) {
+		assert_true(fwd_splice(&fwd, &rule, &s, &to) != PASS);
+		return;
+	}
+	assert_true(fwd_splices(&fwd, &rule, &s));
+	assert_int_equal(fwd_splice(&fwd, &rule, &s, &to), PASS);
+	assert_addr(&to.theirs, want);
+	assert_int_equal(to.their_port, 81);
+	assert_int_equal(to.pif, out ? PIF_HOST : PIF_SPLICE);
+	assert_true(addr_is_unspecified(&to.ours));
+	assert_int_equal(addr_is_v4(&to.ours), addr_is_v4(&to.theirs));
+	assert_int_equal(to.our_port, proto == UDP ? SPORT : 0);
+}
+
+static void splice_inbound(void **state)
+{
+	(void)state;
+	map.splice = true;
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "127.0.0.1", "192.0.2.77");
+	assert_splice(PIF_HOST, UDP, "127.5.5.5", "127.0.0.2", "192.0.2.77");
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "203.0.113.5", "192.0.2.77");
+	assert_splice(PIF_HOST, UDP, "::1", "::1", "2001:db8::77");
+	map.host_lo_to_ns_lo = true;
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "127.0.0.2", "127.0.0.2");
+	assert_splice(PIF_HOST, TCP, "::1", "::1", "::1");
+	/* The destination decides */
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "203.0.113.5", "192.0.2.77");
+	map.host_lo_to_ns_lo = false;
+	seen = (struct seen){ 0 };
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "127.0.0.1", NULL);
+}
+
+/* Nothing but loopback to loopback leaves the namespace this way */
+static void splice_outbound(void **state)
+{
+	(void)state;
+	assert_splice(PIF_SPLICE, TCP, "127.0.0.1", "127.0.0.1", "127.0.0.1");
+	assert_splice(PIF_SPLICE, UDP, "127.0.0.1", "127.0.0.2", "127.0.0.2");
+	assert_splice(PIF_SPLICE, TCP, "::1", "::1", "::1");
+	assert_splice(PIF_SPLICE, TCP, "192.0.2.77", "127.0.0.1", NULL);
+	assert_splice(PIF_SPLICE, TCP, "127.0.0.1", "192.0.2.77", NULL);
+	assert_splice(PIF_SPLICE, UDP, "192.0.2.77", "192.0.2.77", NULL);
+	assert_splice(PIF_SPLICE, UDP, "2001:db8::77", "::1", NULL);
+}
+
+static void splice_or_not(void **state)
+{
+	struct side s = { .pif = PIF_HOST, .theirs = A("127.0.0.1") };
+
+	(void)state;
+	assert_false(fwd_splices(&fwd, &rule, &s));
+	map.splice = true;
+	assert_true(fwd_splices(&fwd, &rule, &s));
+	rule.target = A("192.0.2.99");
+	assert_false(fwd_splices(&fwd, &rule, &s));
+	rule.target = A("::");
+	s.theirs = A("198.51.100.1");
+	assert_false(fwd_splices(&fwd, &rule, &s));
+}
+
+static void splice_only(void **state)
+{
+	struct side host = { .theirs = A("198.51.100.1"), .their_port = 1,
+			     .ours = A("203.0.113.5"), .our_port = 80 };
+	struct side tap;
+
+	(void)state;
+	map.splice_only = true;
+	assert_true(fwd_in(&fwd, &rule, &host, &tap) != PASS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -594,6 +679,10 @@ int main(void)
 		cmocka_unit_test_setup(in_nowhere, setup),
 		cmocka_unit_test_setup(rule_ports, setup),
 		cmocka_unit_test_setup(rule_target, setup),
+		cmocka_unit_test_setup(splice_inbound, setup),
+		cmocka_unit_test_setup(splice_outbound, setup),
+		cmocka_unit_test_setup(splice_or_not, setup),
+		cmocka_unit_test_setup(splice_only, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

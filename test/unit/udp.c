@@ -43,9 +43,12 @@ static int stop(void **state)
 
 	(void)state;
 	assert_int_equal(toy.out, 0);
-	for (i = 0; i < flows.fresh; i++)
-		if (flows.flow[i].kind == FLOW_UDP)
-			flows.type[FLOW_UDP]->expire(&udp, &flows.flow[i]);
+	for (i = 0; i < flows.fresh; i++) {
+		struct flow *f = &flows.flow[i];
+
+		if (f->kind != FLOW_FREE)
+			flows.type[f->kind]->expire(&udp, f);
+	}
 	assert_int_equal(flows.count, 0);
 	close(loop.epfd);
 	return 0;
@@ -105,10 +108,10 @@ static ssize_t take(int fd, void *buf, size_t size, uint16_t *from,
 	socklen_t len = sizeof(ss);
 	ssize_t n = recvfrom(fd, buf, size, 0, (void *)&ss, &len);
 
+	if (from)
+		*from = n < 0 ? 0 : ntohs(in->sin_port);
 	if (n < 0)
 		return -1;
-	if (from)
-		*from = ntohs(in->sin_port);
 	if (text)
 		inet_ntop(ss.ss_family,
 			  ss.ss_family == AF_INET ? (void *)&in->sin_addr
@@ -1040,6 +1043,267 @@ static void init_has_sane_patience(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
 
+/* --- from socket to socket ----------------------------------------------- */
+
+static unsigned visits;
+
+static int visit(void *owner, int (*fn)(void *arg), void *arg)
+{
+	(void)owner;
+	visits++;
+	return fn(arg);
+}
+
+/* The other namespace is the same one, under a count */
+static struct ns ns = { .run = visit };
+
+static int fresh_spliced(void **state)
+{
+	fresh(state);
+	ns.env = env;
+	visits = 0;
+	map.splice = map.host_lo_to_ns_lo = true;
+	assert_int_equal(listen_init(&listeners, &loop, &env, &ns), 0);
+	udp_init(&udp, &flows, &toy.tap, &fwd, &listeners, &neigh);
+	return 0;
+}
+
+/* 7000 to 7007 go to 8000 to 8007 of the same address, from @pif */
+static void serve_spliced(enum pif pif)
+{
+	rules.n = 1;
+	rules.r[0] = (struct rule){ .first = 7000, .last = 7007, .to = 8000,
+				    .proto = IPPROTO_UDP, .flags = RULE_DUAL };
+	if (pif == PIF_SPLICE)
+		strcpy(rules.r[0].ifname, "lo");
+	assert_int_equal(listen_set(&listeners, pif, &rules), 0);
+}
+
+static void unserve(enum pif pif)
+{
+	rules.n = 0;
+	assert_int_equal(listen_set(&listeners, pif, &rules), 0);
+}
+
+static ssize_t next(int fd, void *buf, size_t size, uint16_t *from,
+		    char *text)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned i;
+
+	for (i = 0; i < 500; i++) {
+		toy_turn();
+		if (poll(&p, 1, 10))
+			return take(fd, buf, size, from, text);
+	}
+	return -1;
+}
+
+static void exchange(enum pif pif, const char *at, const char *from)
+{
+	static const size_t size[] = { 0, 1, 1400, 65507 };
+	char text[ADDR_TEXT_LEN];
+	static uint8_t buf[65536];
+	uint16_t cport, port, sport;
+	int c, d;
+	unsigned i;
+
+	serve_spliced(pif);
+	c = peer_at(from, 0, &cport);
+	d = peer_at(at, 8001, &port);
+	for (i = 0; i < ARRAY_SIZE(size); i++) {
+		send_to(c, at, 7001, bytes, size[i]);
+		assert_int_equal(next(d, buf, sizeof(buf), &sport, NULL),
+				 size[i]);
+		assert_memory_equal(buf, bytes, size[i]);
+		assert_int_equal(sport, cport); /* it keeps its port */
+		send_to(d, !strcmp(at, "::1") ? at : "127.0.0.1", sport, bytes,
+			size[i]);
+		assert_int_equal(next(c, buf, sizeof(buf), &sport, text),
+				 size[i]);
+		assert_string_equal(text, at); /* from where it had asked */
+		assert_int_equal(sport, 7001);
+	}
+	assert_int_equal(flows.count, 1);
+	assert_int_equal(toy.n, 0);
+	/* A listener apart, each side had one socket made */
+	assert_int_equal(visits, pif == PIF_SPLICE ? 2 : 1);
+	visits = 0;
+	close(c);
+	close(d);
+	unserve(pif);
+}
+
+static void spliced_inbound(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	fill();
+	exchange(PIF_HOST, "127.0.0.1", "127.0.0.9");
+}
+
+static void spliced_outbound(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	fill();
+	exchange(PIF_SPLICE, "127.0.0.1", "127.0.0.9");
+}
+
+static void spliced_ipv6(void **state)
+{
+	uint16_t port, cport;
+	struct side *s;
+	char buf[8];
+	int d, c;
+
+	(void)state;
+	NEED_NETNS();
+	/* One address for all: the client's port is taken on this side */
+	serve_spliced(PIF_SPLICE);
+	d = peer_at("::1", 8001, &port);
+	c = peer_at("::1", 0, &cport);
+	send_to(c, "::1", 7001, "hello", 5);
+	assert_int_equal(next(d, buf, sizeof(buf), &port, NULL), 5);
+	send_to(d, "::1", port, "there", 5);
+	s = flows.flow[flows.fresh - 1].side;
+	assert_int_equal(s[0].pif, PIF_SPLICE);
+	assert_int_equal(s[1].pif, PIF_HOST);
+	assert_int_equal(s[1].our_port, port);
+	close(c);
+	close(d);
+	unserve(PIF_SPLICE);
+}
+
+/* Many at once arrive in order, the ones of the listener and the flow's */
+static void spliced_burst(void **state)
+{
+	uint16_t port, cport;
+	unsigned i, n = 100;
+	char buf[8];
+	int c, d;
+
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	c = peer_at("127.0.0.9", 0, &cport);
+	d = peer_at("127.0.0.1", 8000, &port);
+	for (i = 0; i < 2 * n; i++) {
+		if (i == n)
+			toy_turn();
+		send_to(c, "127.0.0.1", 7000, &i, sizeof(i));
+	}
+	for (i = 0; i < 2 * n; i++) {
+		assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL),
+				 sizeof(i));
+		assert_memory_equal(buf, &i, sizeof(i));
+	}
+	assert_int_equal(flows.count, 1);
+	close(c);
+	close(d);
+	unserve(PIF_HOST);
+}
+
+/* Clients of one port at different addresses are different flows */
+static void spliced_clients_of_one_port(void **state)
+{
+	uint16_t port, p1, p2, f1, f2;
+	char buf[8];
+	int a, b, d;
+
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	a = peer_at("127.0.0.8", 4321, &p1);
+	b = peer_at("127.0.0.9", 4321, &p2);
+	d = peer_at("127.0.0.1", 8000, &port);
+	send_to(a, "127.0.0.1", 7000, "a", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), &f1, NULL), 1);
+	send_to(b, "127.0.0.1", 7000, "b", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), &f2, NULL), 1);
+	assert_int_equal(f1, 4321);
+	assert_int_not_equal(f2, f1);
+	send_to(d, "127.0.0.1", f2, "B", 1);
+	assert_int_equal(next(b, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(buf[0], 'B');
+	send_to(d, "127.0.0.1", f1, "A", 1);
+	assert_int_equal(next(a, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(buf[0], 'A');
+	close(a);
+	close(b);
+	close(d);
+	unserve(PIF_HOST);
+}
+
+/* A service that is not there yet costs its datagrams, not the flow; nobody in
+ * the guest is told about it */
+static void spliced_refusal(void **state)
+{
+	uint16_t port, cport;
+	char buf[8];
+	int c, d;
+
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	c = peer_at("127.0.0.9", 0, &cport);
+	send_to(c, "127.0.0.1", 7000, "lost", 4);
+	toy_turn();
+	toy_turn();
+	d = peer_at("127.0.0.1", 8000, &port);
+	send_to(c, "127.0.0.1", 7000, "here", 4);
+	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 4);
+	assert_memory_equal(buf, "here", 4);
+	assert_int_equal(flows.count, 1);
+	assert_int_equal(toy.n, 0);
+	close(c);
+	close(d);
+	unserve(PIF_HOST);
+}
+
+static void spliced_flows_expire(void **state)
+{
+	uint16_t cport;
+	struct flow *f;
+	int c;
+
+	(void)state;
+	NEED_NETNS();
+	udp.patience = (struct udp_patience){ 1000, 5000 };
+	serve_spliced(PIF_HOST);
+	c = peer_at("127.0.0.9", 0, &cport);
+	send_to(c, "127.0.0.1", 7000, "x", 1);
+	toy_wait(loop.epfd, POLLIN);
+	toy_turn();
+	assert_int_equal(flows.count, 1);
+	f = &flows.flow[flows.fresh - 1];
+	assert_int_equal(f->timer.due_ms, loop.now_ms + 1000);
+	timers_run(&loop.timers, loop.now_ms + 1000 + TIMER_TICK);
+	assert_int_equal(flows.count, 0);
+	close(c);
+	unserve(PIF_HOST);
+}
+
+/* Other sources still go to the guest, through the same listener */
+static void others_go_to_the_guest(void **state)
+{
+	uint16_t cport;
+	int c;
+
+	(void)state;
+	NEED_NETNS();
+	map.splice = false;
+	serve_spliced(PIF_HOST);
+	c = peer_at("127.0.0.1", 0, &cport);
+	send_to(c, "127.0.0.1", 7000, "x", 1);
+	until(NULL, 1);
+	check_got(0, LO4, cport, GUEST4, 8000, "x", 1);
+	close(c);
+	unserve(PIF_HOST);
+}
+
+#define SPLICED(f) cmocka_unit_test_setup_teardown(f, fresh_spliced, stop)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1069,6 +1333,14 @@ int main(void)
 		T(patience_grows_with_conversation),
 		T(expiry_ends_it),
 		T(init_has_sane_patience),
+		SPLICED(spliced_inbound),
+		SPLICED(spliced_outbound),
+		SPLICED(spliced_ipv6),
+		SPLICED(spliced_burst),
+		SPLICED(spliced_clients_of_one_port),
+		SPLICED(spliced_refusal),
+		SPLICED(spliced_flows_expire),
+		SPLICED(others_go_to_the_guest),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: listen rules flow sock loop timer addr util log */
+/* Two namespaces and real sockets in both: what is bound in one has to be
+ * listened on in the other, and nothing that is ours. */
+#include "scan.h"
+
+#include "netns.h"
+
+#include <netinet/in.h>
+
+enum { TCP = IPPROTO_TCP, UDP = IPPROTO_UDP, PORTS = 30000 };
+
+static struct loop loop;
+static struct flows flows;
+static struct sock_env env;
+static struct listen l;
+static struct scan s;
+static int home = -1, other = -1;
+
+static int visit(void *owner, int (*fn)(void *arg), void *arg)
+{
+	int ret;
+
+	(void)owner;
+	assert_int_equal(setns(other, CLONE_NEWNET), 0);
+	ret = fn(arg);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	return ret;
+}
+
+static struct ns ns = { .run = visit };
+
+static int setup(void **state)
+{
+	enter_netns(state);
+	sock_init(&env);
+	ns.env = env;
+	if (!have_netns)
+		return 0;
+	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	have_netns = !unshare(CLONE_NEWNET) && lo_up();
+	other = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(setns(home, CLONE_NEWNET), 0);
+	return 0;
+}
+
+static void event(void *owner, uint64_t ref, uint32_t events)
+{
+	(void)owner;
+	(void)ref;
+	(void)events;
+}
+
+static const struct flow_type type = { .name = "UDP" };
+
+static int fresh(void **state)
+{
+	struct rules rules = { .n = 2, .r = {
+		{ .first = 1, .last = PORTS, .to = 1, .proto = TCP,
+		  .flags = RULE_DUAL | RULE_WEAK | RULE_SCAN },
+		{ .first = 1, .last = PORTS, .to = 1, .proto = UDP,
+		  .flags = RULE_DUAL | RULE_WEAK | RULE_SCAN },
+	} };
+
+	(void)state;
+	memset(&s, 0, sizeof(s));
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(flows_init(&flows, &loop), 0);
+	flows_type(&flows, FLOW_UDP, &type, NULL);
+	assert_int_equal(listen_init(&l, &loop, &env, &ns), 0);
+	l.tcp_watch = l.udp_watch = loop_watch(&loop, event, NULL);
+	if (!have_netns)
+		return 0;
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_set(&l, PIF_SPLICE, &rules), 0);
+	assert_int_equal(scan_init(&s, &loop, &flows, &l, &ns), 0);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	static const struct rules none;
+
+	(void)state;
+	assert_int_equal(listen_set(&l, PIF_HOST, &none), 0);
+	assert_int_equal(listen_set(&l, PIF_SPLICE, &none), 0);
+	close(loop.epfd);
+	return 0;
+}
+
+/* --- servers ------------------------------------------------------------ */
+
+struct server {
+	enum pif pif;
+	uint8_t proto;
+	const char *addr;
+	uint16_t port;
+};
+
+static int serve_here(void *arg)
+{
+	const struct server *v = arg;
+	struct sock_bind b = { .port = v->port };
+
+	assert_true(addr_parse(v->addr, &b.addr));
+	return v->proto == TCP ? sock_listen(&env, &b) :
+				 sock_udp_listen(&env, &b);
+}
+
+static int serve(enum pif pif, uint8_t proto, const char *addr, uint16_t port)
+{
+	struct server v = { pif, proto, addr, port };
+	int fd = pif == PIF_HOST ? serve_here(&v) :
+				   visit(NULL, serve_here, &v);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static bool listens(enum pif pif, uint8_t proto, uint16_t port)
+{
+	const struct rule *r;
+	enum pif got;
+
+	return listen_find(&l, (uint64_t)(pif == PIF_SPLICE) << 24 |
+				       (uint64_t)(proto == UDP) << 16 | port,
+			   &r, &got) >= 0;
+}
+
+static unsigned count(enum pif pif, uint8_t proto)
+{
+	unsigned port, n = 0;
+
+	for (port = 1; port <= PORTS; port++)
+		n += listens(pif, proto, (uint16_t)port);
+	return n;
+}
+
+static void check_counts(unsigned host_tcp, unsigned host_udp,
+			 unsigned splice_tcp, unsigned splice_udp)
+{
+	assert_int_equal(count(PIF_HOST, TCP), host_tcp);
+	assert_int_equal(count(PIF_HOST, UDP), host_udp);
+	assert_int_equal(count(PIF_SPLICE, TCP), splice_tcp);
+	assert_int_equal(count(PIF_SPLICE, UDP), splice_udp);
+}
+
+/* --- tests --------------------------------------------------------------- */
+
+static void both_directions(void)
+{
+	int fd[] = {
+		serve(PIF_HOST, TCP, "127.0.0.1", 1001),
+		serve(PIF_HOST, TCP, "::", 1002),
+		serve(PIF_HOST, UDP, "0.0.0.0", 1003),
+		serve(PIF_SPLICE, TCP, "0.0.0.0", 2001),
+		serve(PIF_SPLICE, TCP, "::1", 2002),
+		serve(PIF_SPLICE, UDP, "::1", 2003),
+		serve(PIF_SPLICE, UDP, "127.0.0.1", 2004),
+	};
+	unsigned i;
+
+	scan_look(&s);
+	assert_true(listens(PIF_SPLICE, TCP, 1001));
+	assert_true(listens(PIF_SPLICE, TCP, 1002));
+	assert_true(listens(PIF_SPLICE, UDP, 1003));
+	assert_true(listens(PIF_HOST, TCP, 2001));
+	assert_true(listens(PIF_HOST, TCP, 2002));
+	assert_true(listens(PIF_HOST, UDP, 2003));
+	assert_true(listens(PIF_HOST, UDP, 2004));
+	/* And UDP where TCP is served */
+	assert_true(listens(PIF_SPLICE, UDP, 1001));
+	assert_true(listens(PIF_HOST, UDP, 2001));
+	check_counts(2, 4, 2, 3);
+	/* What we have opened is not found there and sent back */
+	scan_look(&s);
+	scan_look(&s);
+	check_counts(2, 4, 2, 3);
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		close(fd[i]);
+	scan_look(&s);
+	check_counts(0, 0, 0, 0);
+}
+
+static void by_diag(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	assert_true(s.diag[0] >= 0 && s.diag[1] >= 0);
+	both_directions();
+}
+
+static int open_proc(void *arg)
+{
+	static const char *const name[] = { "/proc/thread-self/net/tcp",
+					    "/proc/thread-self/net/tcp6",
+					    "/proc/thread-self/net/udp",
+					    "/proc/thread-self/net/udp6" };
+	int *fd = arg;
+	unsigned i;
+
+	for (i = 0; i < 4; i++) {
+		fd[i] = open(name[i], O_RDONLY | O_CLOEXEC);
+		assert_true(fd[i] >= 0);
+	}
+	return 0;
+}
+
+static void by_proc(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	open_proc(s.proc[0]);
+	visit(NULL, open_proc, s.proc[1]);
+	s.diag[0] = s.diag[1] = -1;
+	both_directions();
+}
+
+/* More than one answer of the kernel */
+static void many_ports(void **state)
+{
+	int fd[600];
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		fd[i] = serve(PIF_HOST, TCP, "127.0.0.1",
+			      (uint16_t)(5000 + i));
+	scan_look(&s);
+	check_counts(0, 0, ARRAY_SIZE(fd), ARRAY_SIZE(fd));
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		close(fd[i]);
+}
+
+/* A port that is served on both sides is nobody's to forward */
+static void served_on_both_sides(void **state)
+{
+	int a[2], b[2];
+
+	(void)state;
+	NEED_NETNS();
+	a[0] = serve(PIF_HOST, TCP, "127.0.0.1", 1001);
+	a[1] = serve(PIF_HOST, UDP, "127.0.0.1", 1001);
+	b[0] = serve(PIF_SPLICE, TCP, "127.0.0.1", 1001);
+	b[1] = serve(PIF_SPLICE, UDP, "127.0.0.1", 1001);
+	scan_look(&s);
+	check_counts(0, 0, 0, 0);
+	/* When one of them goes, the other is for both sides */
+	close(b[0]);
+	close(b[1]);
+	scan_look(&s);
+	check_counts(0, 0, 1, 1);
+	close(a[0]);
+	close(a[1]);
+}
+
+static void connected_is_no_server(void **state)
+{
+	struct addr lo = addr_loopback(true);
+	struct sock_bind b = { .addr = lo, .port = 1001 };
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	fd = sock_udp(&env, &b, &lo, 9, false);
+	assert_true(fd >= 0);
+	scan_look(&s);
+	check_counts(0, 0, 0, 0);
+	close(fd);
+}
+
+/* The socket of a flow that sends to a group looks like a server's */
+static void own_flow_is_no_server(void **state)
+{
+	struct flow *f = flow_new(&flows, FLOW_UDP);
+	int server;
+
+	(void)state;
+	NEED_NETNS();
+	f->side[1].pif = PIF_HOST;
+	f->side[1].our_port = 5353;
+	f->side[1].fd = serve(PIF_HOST, UDP, "0.0.0.0", 5353);
+	scan_look(&s);
+	check_counts(0, 0, 0, 0);
+	/* But who shares the port with it is one */
+	server = serve(PIF_HOST, UDP, "0.0.0.0", 5353);
+	scan_look(&s);
+	check_counts(0, 0, 0, 1);
+	close(server);
+	close(f->side[1].fd);
+	flow_free(&flows, f);
+}
+
+static void on_the_clock(void **state)
+{
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	scan_start(&s);
+	fd = serve(PIF_HOST, TCP, "127.0.0.1", 1001);
+	assert_false(listens(PIF_SPLICE, TCP, 1001));
+	timers_run(&loop.timers, loop.now_ms + 1000);
+	assert_true(listens(PIF_SPLICE, TCP, 1001));
+	close(fd);
+}
+
+/* Without a rule that asks for it there is no timer to wake us */
+static void not_on_the_clock(void **state)
+{
+	static const struct rules none;
+
+	(void)state;
+	NEED_NETNS();
+	assert_int_equal(listen_set(&l, PIF_HOST, &none), 0);
+	assert_int_equal(listen_set(&l, PIF_SPLICE, &none), 0);
+	scan_start(&s);
+	assert_int_equal(s.timer.due_ms, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(by_diag),		   T(by_proc),
+		T(many_ports),		   T(served_on_both_sides),
+		T(connected_is_no_server), T(own_flow_is_no_server),
+		T(on_the_clock),	   T(not_on_the_clock),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: fwd flow sock loop timer addr util log */
+/* A client, the flow and a server, all on the loopback of one namespace: where
+ * the other one's sockets would be made there is a call that is counted. */
+#include "splice.h"
+
+#include "netns.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+
+enum { PORT = 7000, MIB = 1 << 20 };
+
+static struct loop loop;
+static struct flows flows;
+static struct lan lan;
+static struct seen seen;
+static struct fwd_map map;
+static struct sock_env env;
+static struct fwd fwd;
+static struct splice s;
+static unsigned visits;
+static bool refuse_visits;
+static const struct rule rule = { .first = PORT, .last = PORT, .to = PORT,
+				  .proto = IPPROTO_TCP };
+
+static int visit(void *owner, int (*fn)(void *arg), void *arg)
+{
+	(void)owner;
+	if (refuse_visits)
+		return -EPERM;
+	visits++;
+	return fn(arg);
+}
+
+static struct ns ns = { .run = visit };
+
+static int setup(void **state)
+{
+	enter_netns(state);
+	sock_init(&env);
+	ns.env = env;
+	return 0;
+}
+
+static unsigned descriptors(void)
+{
+	unsigned n = 0;
+	int fd;
+
+	for (fd = 0; fd < 4096; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static unsigned at_start;
+
+static int fresh(void **state)
+{
+	(void)state;
+	visits = 0;
+	refuse_visits = false;
+	map = (struct fwd_map){ .splice = true, .host_lo_to_ns_lo = true };
+	at_start = descriptors();
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(flows_init(&flows, &loop), 0);
+	fwd_init(&fwd, &lan, &seen, &map, &env);
+	splice_init(&s, &flows, &fwd, &ns);
+	return 0;
+}
+
+/* Descriptors beyond the pools' */
+static unsigned extra(void)
+{
+	const struct splice_pipe *p;
+	unsigned n = descriptors() - s.pooled[0] - s.pooled[1];
+
+	for (p = s.spare; p; p = p->next)
+		n -= 2;
+	return n;
+}
+
+static int stop(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	for (n = 0; n < flows.fresh; n++)
+		if (flows.flow[n].kind == FLOW_SPLICE)
+			flows.type[FLOW_SPLICE]->expire(&s, &flows.flow[n]);
+	assert_int_equal(flows.count, 0);
+	while (s.pooled[0])
+		close(s.pool[0][--s.pooled[0]]);
+	while (s.pooled[1])
+		close(s.pool[1][--s.pooled[1]]);
+	for (; s.spare; s.spare = s.spare->next) {
+		close(s.spare->fd[0]);
+		close(s.spare->fd[1]);
+	}
+	close(loop.epfd);
+	assert_int_equal(descriptors(), at_start);
+	return 0;
+}
+
+static void turn(void)
+{
+	loop_quit(&loop, 0);
+	loop_turn(&loop);
+	loop.quit = false;
+}
+
+static void turns(unsigned n)
+{
+	while (n--)
+		turn();
+}
+
+/* Turns until @fd has something to read */
+static void await(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned i;
+
+	for (i = 0; i < 500; i++) {
+		turn();
+		if (poll(&p, 1, 10))
+			return;
+	}
+	fail();
+}
+
+/* Turns until all flows have ended */
+static void gone(void)
+{
+	struct pollfd p = { .fd = loop.epfd, .events = POLLIN };
+
+	for (turn(); flows.count; turn())
+		assert_int_equal(poll(&p, 1, 5000), 1);
+}
+
+static int listener(bool v4, uint16_t port)
+{
+	const struct sock_bind b = { .addr = addr_loopback(v4), .port = port };
+	int fd = sock_listen(&env, &b);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+struct link {
+	int server_listener, client, server;
+	struct flow *f;
+};
+
+/* A client whose connection was accepted at a listener of ours */
+static void knock(struct link *k, bool v4, enum pif pif)
+{
+	struct addr lo = addr_loopback(v4);
+	struct side from = { .pif = (uint8_t)pif };
+	struct addr a;
+	uint16_t port;
+	int l = listener(v4, 0);
+
+	assert_int_equal(sock_local(l, &a, &port), 0);
+	k->client = sock_tcp(&env, &lo);
+	sock_connect(&env, k->client, &lo, port);
+	await(l);
+	from.fd = sock_accept(&env, l, &from.theirs, &from.their_port,
+			      &from.ours, &from.our_port);
+	assert_true(from.fd >= 0);
+	close(l);
+	from.our_port = PORT;
+	splice_accepted(&s, &rule, &from);
+}
+
+static void join(struct link *k, bool v4, enum pif pif)
+{
+	struct addr a, b;
+	uint16_t p, q;
+
+	k->server_listener = listener(v4, PORT);
+	knock(k, v4, pif);
+	await(k->server_listener);
+	k->server = sock_accept(&env, k->server_listener, &a, &p, &b, &q);
+	assert_true(k->server >= 0);
+	assert_int_equal(flows.count, 1);
+	k->f = &flows.flow[flows.fresh - 1];
+}
+
+static void part(struct link *k)
+{
+	close(k->server_listener);
+	if (k->server >= 0)
+		close(k->server);
+	if (k->client >= 0)
+		close(k->client);
+}
+
+/* Byte @i of a stream that repeats nowhere near */
+static uint8_t byte(size_t i)
+{
+	return (uint8_t)(i * 31 + (i >> 8) * 17 + (i >> 16));
+}
+
+static size_t feed(int fd, size_t at, size_t end)
+{
+	uint8_t buf[4096];
+
+	while (at < end) {
+		size_t n = MIN(end - at, sizeof(buf)), i;
+		ssize_t sent;
+
+		for (i = 0; i < n; i++)
+			buf[i] = byte(at + i);
+		sent = send(fd, buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0)
+			break;
+		at += (size_t)sent;
+	}
+	return at;
+}
+
+static size_t eat(int fd, size_t at)
+{
+	uint8_t buf[4096];
+	ssize_t n, i;
+
+	while ((n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
+		for (i = 0; i < n; i++)
+			if (buf[i] != byte(at + (size_t)i))
+				fail_msg("byte %zu", at + (size_t)i);
+		at += (size_t)n;
+	}
+	return at;
+}
+
+/* @size bytes from one end to the other; a lazy reader waits until the writer
+ * is stuck */
+static void carry(int from, int to, size_t size, bool lazy)
+{
+	size_t in = 0, out = 0, before;
+	unsigned idle = 0;
+
+	while (out < size) {
+		before = in + out;
+		in = feed(from, in, size);
+		turn();
+		if (!lazy || before == in + out)
+			out = eat(to, out);
+		idle = before == in + out ? idle + 1 : 0;
+		assert_true(idle < 1000);
+	}
+	assert_int_equal(out, size);
+}
+
+static bool has_ended(int fd)
+{
+	char c;
+
+	await(fd);
+	return recv(fd, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+static bool was_reset(int fd)
+{
+	char c;
+
+	await(fd);
+	while (recv(fd, &c, 1, MSG_DONTWAIT) > 0)
+		;
+	return errno == ECONNRESET;
+}
+
+static void both_ways(struct link *k, size_t size, bool lazy)
+{
+	carry(k->client, k->server, size, lazy);
+	carry(k->server, k->client, size, lazy);
+}
+
+static void little_and_much(void **state)
+{
+	static const size_t sizes[] = { 1, 2048, SPLICE_COPY - 1, SPLICE_COPY,
+					SPLICE_COPY + 1, 10 * MIB };
+	struct link k;
+	unsigned i, v;
+
+	(void)state;
+	NEED_NETNS();
+	for (v = 0; v < 4; v++) {
+		join(&k, v & 1, v & 2 ? PIF_SPLICE : PIF_HOST);
+		for (i = 0; i < ARRAY_SIZE(sizes); i++)
+			both_ways(&k, sizes[i], i & 1);
+		part(&k);
+		gone();
+	}
+}
+
+/* Idle connections have two descriptors, and pipes only while bytes are stuck */
+static void two_descriptors(void **state)
+{
+	unsigned before;
+	size_t stuck = 0, was, got;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	before = extra();
+	join(&k, true, PIF_HOST);
+	both_ways(&k, 4 * MIB, false);
+	assert_int_equal(extra(), before + 5); /* three of them the test's */
+	do {
+		was = stuck;
+		stuck = feed(k.client, stuck, 64 * MIB);
+		turns(3);
+	} while (stuck != was);
+	assert_int_equal(extra(), before + 7);
+	for (got = 0; got < stuck; turn())
+		got = eat(k.server, got);
+	assert_int_equal(extra(), before + 5);
+	part(&k);
+	gone();
+	assert_int_equal(extra(), before);
+}
+
+static void without_pipes(void **state)
+{
+	struct splice_pipe *all;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	all = s.unmade;
+	s.unmade = NULL;
+	join(&k, true, PIF_HOST);
+	both_ways(&k, 1000, false);
+	both_ways(&k, 3 * MIB, false);
+	both_ways(&k, 3 * MIB, true);
+	assert_null(s.spare);
+	part(&k);
+	gone();
+	s.unmade = all;
+}
+
+static void half_close(void **state)
+{
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, false, PIF_HOST);
+	carry(k.client, k.server, 2 * MIB, false);
+	shutdown(k.client, SHUT_WR);
+	assert_true(has_ended(k.server));
+	carry(k.server, k.client, 2 * MIB, true);
+	shutdown(k.server, SHUT_WR);
+	assert_true(has_ended(k.client));
+	gone();
+	part(&k);
+}
+
+/* The end waits for the bytes before it, wherever they are stuck */
+static void end_behind_stuck_bytes(void **state)
+{
+	size_t sent = 0, was, got = 0;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	do {
+		was = sent;
+		sent = feed(k.client, sent, 64 * MIB);
+		turns(3);
+	} while (sent != was);
+	close(k.client);
+	k.client = -1;
+	turns(3);
+	while (got < sent) {
+		got = eat(k.server, got);
+		turn();
+	}
+	assert_int_equal(got, sent);
+	assert_true(has_ended(k.server));
+	part(&k);
+	gone();
+}
+
+static void resets(void **state)
+{
+	struct link k;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	for (i = 0; i < 2; i++) {
+		join(&k, true, PIF_HOST);
+		both_ways(&k, 100, false);
+		sock_abort(i ? k.client : k.server);
+		assert_true(was_reset(i ? k.server : k.client));
+		if (i)
+			k.client = -1;
+		else
+			k.server = -1;
+		gone();
+		part(&k);
+	}
+}
+
+/* The last words of who resets are still heard */
+static void words_before_reset(void **state)
+{
+	struct link k;
+	size_t got = 0;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	assert_int_equal(feed(k.server, 0, 5000), 5000);
+	sock_abort(k.server);
+	k.server = -1;
+	await(k.client);
+	got = eat(k.client, 0);
+	assert_int_equal(got, 5000);
+	part(&k);
+}
+
+static void reset_with_stuck_bytes(void **state)
+{
+	size_t sent = 0, was;
+	unsigned before;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	before = extra();
+	join(&k, true, PIF_HOST);
+	do {
+		was = sent;
+		sent = feed(k.client, sent, 64 * MIB);
+		turns(3);
+	} while (sent != was);
+	sock_abort(k.server);
+	k.server = -1;
+	assert_true(was_reset(k.client));
+	part(&k);
+	gone();
+	assert_int_equal(extra(), before);
+}
+
+static void refused(void **state)
+{
+	unsigned before, i;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	before = extra();
+	for (i = 0; i < 200; i++) {
+		knock(&k, i & 1, i & 2 ? PIF_SPLICE : PIF_HOST);
+		assert_true(was_reset(k.client));
+		close(k.client);
+		gone();
+	}
+	assert_int_equal(extra(), before);
+}
+
+static void client_leaves_early(void **state)
+{
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	k.server_listener = listener(true, PORT);
+	k.server = -1;
+	knock(&k, true, PIF_HOST);
+	sock_abort(k.client);
+	k.client = -1;
+	gone();
+	part(&k);
+}
+
+/* One visit for a batch of sockets, the next one before it is used up */
+static void sockets_in_batches(void **state)
+{
+	int l[100];
+	unsigned i;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	k.server_listener = listener(true, PORT);
+	for (i = 0; i < ARRAY_SIZE(l); i++) {
+		knock(&k, true, PIF_HOST);
+		l[i] = k.client;
+		assert_true(s.pooled[0] >= SPLICE_POOL / 2);
+	}
+	assert_true(visits <= 1 + ARRAY_SIZE(l) / (SPLICE_POOL / 2));
+	assert_int_equal(s.pooled[1], 0);
+	/* Towards the host there is nothing to visit */
+	visits = 0;
+	for (i = 0; i < 5; i++) {
+		close(l[i]);
+		knock(&k, true, PIF_SPLICE);
+		l[i] = k.client;
+	}
+	assert_int_equal(visits, 0);
+	for (i = 0; i < ARRAY_SIZE(l); i++)
+		close(l[i]);
+	close(k.server_listener);
+}
+
+static void nobody_may_enter(void **state)
+{
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	refuse_visits = true;
+	knock(&k, true, PIF_HOST);
+	assert_true(was_reset(k.client));
+	close(k.client);
+	assert_int_equal(flows.count, 0);
+}
+
+static void no_delay(void **state)
+{
+	struct link k;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	for (i = 0; i < 2; i++) {
+		int v = 0;
+		socklen_t len = sizeof(v);
+
+		assert_int_equal(getsockopt(k.f->side[i].fd, SOL_TCP,
+					    TCP_NODELAY, &v, &len), 0);
+		assert_true(v);
+	}
+	part(&k);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(little_and_much),	   T(two_descriptors),
+		T(without_pipes),	   T(half_close),
+		T(end_behind_stuck_bytes), T(resets),
+		T(words_before_reset),	   T(reset_with_stuck_bytes),
+		T(refused),		   T(client_leaves_early),
+		T(sockets_in_batches),	   T(nobody_may_enter),
+		T(no_delay),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
