@@ -337,6 +337,7 @@ static void app(void *arg)
 	if (eof(g) && !p->guest_eof) {
 		p->guest_eof = true;
 		p->guest_done = g->state == G_WAIT;
+		p->over = sim.now;
 		trace("  guest %u: end of file", p->no);
 	}
 	if (g->written < p->bytes[0] || (unread(g) && !g->shut) ||
@@ -389,7 +390,8 @@ static void on_ack(struct gconn *g, const struct seg *s, uint64_t ack,
 	uint64_t wnd = (uint64_t)s->win << g->ws;
 	bool update = wnd != g->wnd;
 
-	if (pos > g->wl1 || (pos == g->wl1 && ack >= g->wl2)) {
+	/* RFC 9293 3.10.7.4, and what acknowledges more is newer (Linux) */
+	if (ack > g->una || pos > g->wl1 || (pos == g->wl1 && ack >= g->wl2)) {
 		g->wnd = wnd;
 		g->wl1 = pos;
 		g->wl2 = ack;
@@ -420,6 +422,7 @@ static void finished(struct gconn *g)
 	trace("  guest %u: closed", g->p->no);
 	g->state = G_WAIT; /* acknowledges what comes again */
 	g->p->guest_done = g->p->guest_eof;
+	g->p->over = sim.now;
 }
 
 static void on_fin(struct gconn *g, uint64_t at)

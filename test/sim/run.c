@@ -118,6 +118,7 @@ static int connecting(struct sock *s)
 static void far_finish(struct plan *p)
 {
 	p->far_done = true;
+	p->over = sim.now;
 	trace("  far %u: %s", p->no, p->far_rst ? "reset" : "closed");
 }
 
@@ -406,7 +407,8 @@ static void some_side(struct plan *p, unsigned side)
 	p->pause[side] = chance(200) ? rnd_to(50 * MS) :
 			 chance(500) ? rnd_to(500 * US) : 0;
 	/* A byte at a time for minutes teaches nothing new */
-	p->chunk[side] = MAX(p->chunk[side], p->bytes[side] / 500);
+	p->chunk[side] = MAX(p->chunk[side], p->bytes[0] / 100);
+	p->chunk[side] = MAX(p->chunk[side], p->bytes[1] / 100);
 }
 
 static void make_plan(struct plan *p, unsigned no)
@@ -478,6 +480,7 @@ static void start(void *arg)
 	struct sock *s;
 
 	started++;
+	p->begun = sim.now;
 	if (p->guest_opens) {
 		if (p->ending == END_NO_SOCKET) {
 			toy_net.open_fails = 1000;
@@ -525,6 +528,9 @@ static void judge_clean(const struct plan *p)
 	must(p, !p->far_rst);
 	must(p, p->guest_done);
 	must(p, p->far_done);
+	/* Timers are there for losses: without, applications set the pace */
+	must(p, p->over - p->begun < (world.tap.w.clean && !p->pressure ?
+				      60 : 1200) * SEC);
 	if (!world.tap.w.clean || p->pressure || chunks_kept)
 		return;
 	must(p, !p->rexmit);
@@ -600,6 +606,7 @@ static void judge(void)
 static bool all_over(void)
 {
 	unsigned i;
+
 
 	if (started < nplans || world.flows.count || world_leftovers())
 		return false;
