@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import os
-import pathlib
 import shutil
-import stat
 
 import pytest
 
@@ -15,18 +13,12 @@ NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
 def pytest_sessionstart(session):
     """Say at once what is missing: a test that cannot run is no success."""
     missing = [t for t in NEEDED if not shutil.which(t)]
-    for program in (laboratory.PASST, laboratory.PASTA):
-        if not os.access(program, os.X_OK):
-            missing.append(program)
+    if not os.access(laboratory.BUILT, os.X_OK):
+        missing.append(str(laboratory.BUILT))
     if os.geteuid():
         missing.append("root's privileges")
     if missing:
         pytest.exit("test/net needs: " + ", ".join(missing), 1)
-
-    # Ordinary users open it, as on every distribution
-    tun = pathlib.Path("/dev/net/tun")
-    if not stat.S_IMODE(tun.stat().st_mode) & stat.S_IWOTH:
-        tun.chmod(0o666)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@
                      2001:db8:1::2      ::1 ::10     2001:db8:2::1   ::2
 
 host, peer and far are network namespaces with unique names.  The daemon runs
-in host, whose default route is peer's first address; its second is for servers,
-because the first is what a guest knows the host's loopback by.  The guest is a namespace or a virtual
+in host, whose default route is peer's first address.  What peer says and serves
+comes from its second, because the first is the name by which a guest knows the
+host's loopback.  The guest is a namespace or a virtual
 machine behind the daemon.  Commands run in a namespace with run(), sh() and
 spawn(); socket() gives the test itself a socket that lives there, so that both
 ends of a conversation stand in one test.
@@ -19,6 +20,8 @@ Nothing here sleeps for a fixed time: until() polls a condition, and a deadline
 turns a hang into a failure.
 """
 
+import atexit
+import collections
 import contextlib
 import ctypes
 import fcntl
@@ -32,14 +35,20 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("PASST_DIR", ROOT)).resolve()
-PASST = str(BIN / "passt")
-PASTA = str(BIN / "pasta")
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
+
+# All files of this run.  The programs are copied there: an ordinary user need
+# not be able to look into the directory where the repository lies.
+TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
+TMP.chmod(0o755)
+atexit.register(shutil.rmtree, TMP, True)
+PASST, PASTA, HTTPD = (str(TMP / n) for n in ("passt", "pasta", "httpd.py"))
+PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 STREAM, DGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -47,8 +56,8 @@ HOST = {V4: "198.51.100.2", V6: "2001:db8:1::2"}
 GATEWAY = {V4: "198.51.100.1", V6: "2001:db8:1::1"}
 PEER = {V4: "198.51.100.10", V6: "2001:db8:1::10"}
 FAR = {V4: "203.0.113.2", V6: "2001:db8:2::2"}
-# peer answers for these with ICMP "host unreachable" or "address unreachable"
-NOWHERE = {V4: "192.0.2.66", V6: "2001:db8:dead::66"}
+# Nobody beside far: peer answers with "host" or "address unreachable"
+NOWHERE = {V4: "203.0.113.66", V6: "2001:db8:2::66"}
 DNS = {V4: "192.0.2.53", V6: "2001:db8:53::53"}
 SEARCH = ["lab.example", "second.example"]
 UPLINK = "eth0"
@@ -57,7 +66,7 @@ UPLINK = "eth0"
 USER = ("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups")
 ROOT_USER = ()
 
-DEADLINE = 30
+DEADLINE = 20
 MIB = 1 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -104,6 +113,9 @@ def children(pid):
 def signal_pid(pid, number=signal.SIGKILL):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+Result = collections.namedtuple("Result", "status stdout stderr")
 
 
 class Process:
@@ -165,22 +177,33 @@ class Namespace:
         self.scope = contextlib.ExitStack()
         self.count = 0
 
-    def run(self, *argv, check=True, seconds=120, **kw):
-        """Run to the end, return what it printed on stdout."""
+    def run(self, *argv, check=True, seconds=4 * DEADLINE, **kw):
+        """Run to the end, return what it printed on stdout.
+
+        Without @check, return exit status, stdout and stderr.
+        """
         argv = self.prefix + [str(a) for a in argv]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True,
-                              timeout=seconds, **kw)
-        if check and done.returncode:
-            raise AssertionError(f"{argv} ended with {done.returncode}:\n"
-                                 f"{done.stdout}{done.stderr}")
-        return done.stdout if check else done
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             start_new_session=True, **kw)
+        try:
+            out, err = p.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(p.pid, signal.SIGKILL)
+            out, err = p.communicate()
+            raise AssertionError(f"{argv} hangs:\n{out}{err}") from None
+        if not check:
+            return Result(p.returncode, out, err)
+        if p.returncode:
+            raise AssertionError(f"{argv} ended with {p.returncode}:\n"
+                                 f"{out}{err}")
+        return out
 
     def sh(self, script, **kw):
         return self.run("sh", "-c", script, **kw)
 
     def ok(self, *argv):
-        return self.run(*argv, check=False).returncode == 0
+        return self.run(*argv, check=False).status == 0
 
     def spawn(self, *argv, **kw):
         """Start in the background; ends with the test."""
@@ -288,23 +311,28 @@ def cubic_allowed():
                 allowed.write_text(before)
 
 
-def choose_cubic(*namespaces):
+def tune_tcp(*namespaces):
+    """Cubic, and no tail loss probes.
+
+    A sender whose acknowledgement is late by a few round trips sends a segment
+    again to see what happens.  On a busy machine that says nothing about loss,
+    but it is counted as a retransmission all the same.
+    """
+    sysctl = pathlib.Path("/proc/sys/net/ipv4")
     with cubic_allowed():
         for ns in namespaces:
             with ns.inside():
-                pathlib.Path("/proc/sys/net/ipv4/"
-                             "tcp_congestion_control").write_text("cubic")
+                (sysctl / "tcp_congestion_control").write_text("cubic")
+                (sysctl / "tcp_early_retrans").write_text("0")
 
 
 class Wires:
     """The three namespaces and what joins them; made once for all tests."""
 
     def __init__(self):
-        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
-        self.tmp.chmod(0o755)
-        self.id = self.tmp.name.rpartition("-")[2]
+        self.tmp = TMP
+        self.id = TMP.name.rpartition("-")[2]
         self.scope = contextlib.ExitStack()
-        self.scope.callback(shutil.rmtree, self.tmp, True)
         try:
             self.make()
         except BaseException:
@@ -326,6 +354,9 @@ class Wires:
         return name
 
     def make(self):
+        shutil.copy(BUILT, PASST)
+        os.symlink("passt", PASTA)
+        shutil.copy(HERE / "httpd.py", HTTPD)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
         etc = pathlib.Path("/etc/netns") / host
         etc.mkdir(parents=True)
@@ -354,14 +385,15 @@ class Wires:
         script(peer, f"""
             link set eth0 up
             link set eth1 up
-            addr add {GATEWAY[V4]}/24 dev eth0
-            addr add {GATEWAY[V6]}/64 dev eth0 nodad
             addr add {PEER[V4]}/24 dev eth0
             addr add {PEER[V6]}/64 dev eth0 nodad
+            addr add {GATEWAY[V4]}/24 dev eth0
+            addr add {GATEWAY[V6]}/64 dev eth0 nodad preferred_lft 0
             addr add 203.0.113.1/24 dev eth1
-            addr add 2001:db8:2::1/64 dev eth1 nodad
-            route add unreachable 192.0.2.0/24
-            -6 route add unreachable 2001:db8:dead::/48""")
+            addr add 2001:db8:2::1/64 dev eth1 nodad""")
+        # The search for NOWHERE is to end soon
+        batch(peer, "net.ipv4.neigh.eth1.retrans_time_ms=20",
+              "net.ipv6.neigh.eth1.retrans_time_ms=20")
         script(far, f"""
             link set eth0 up
             addr add {FAR[V4]}/24 dev eth0
@@ -375,7 +407,7 @@ class Wires:
         self.host, self.peer, self.far = (
             Namespace(["ip", "netns", "exec", n], f"/run/netns/{n}", self.tmp)
             for n in (host, peer, far))
-        choose_cubic(self.host, self.peer, self.far)
+        tune_tcp(self.host, self.peer, self.far)
         for family in (V4, V6):
             until(lambda: self.host.reachable(family, FAR[family]),
                   "the way from host to far")
@@ -419,6 +451,13 @@ def script(ns, lines):
             run("ip", "-n", ns, *line.split())
 
 
+def open_tun():
+    """Ordinary users may open /dev/net/tun, as on every distribution."""
+    tun = pathlib.Path("/dev/net/tun")
+    if not tun.stat().st_mode & 0o002:
+        tun.chmod(0o666)
+
+
 def outer_root(pid, name):
     """Who is 0 in the user namespace of @pid, as seen from here."""
     text = pathlib.Path(f"/proc/{pid}/{name}").read_text()
@@ -453,6 +492,7 @@ class Lab:
     """One test's view: the namespaces, and what it starts in them."""
 
     def __init__(self, wires):
+        open_tun()
         self.wires = wires
         self.scope = contextlib.ExitStack()
         self.tmp = pathlib.Path(tempfile.mkdtemp(dir=wires.tmp))
@@ -497,8 +537,18 @@ class Lab:
         pid = until(inner, "the namespace of the command")
         self.scope.callback(signal_pid, pid)
         guest = self.keep(Guest(self, pid, process))
-        choose_cubic(guest)
+        tune_tcp(guest)
         return guest
+
+    def container(self):
+        """A process with user and network namespaces of its own, as a
+        container engine makes them: an ordinary user is root in there."""
+        process = self.host.spawn(*USER, "unshare", "--user",
+                                  "--map-root-user", "--net",
+                                  "sleep", "infinity")
+        comm = pathlib.Path(f"/proc/{process.pid}/comm")
+        until(lambda: "sleep" in comm.read_text(), "the namespaces")
+        return self.keep(Guest(self, process.pid, process))
 
     def daemon(self, *argv, user=USER):
         """Run a program that puts itself in the background; return its PID."""
@@ -527,9 +577,7 @@ class Lab:
 
     def serve(self, where, port, directory):
         """An HTTP server in @where that also takes PUT; see httpd.py."""
-        server = where.spawn(sys.executable,
-                             pathlib.Path(__file__).with_name("httpd.py"),
-                             port, directory)
+        server = where.spawn(PYTHON, HTTPD, port, directory)
         server.says("^ready$")
         return server
 

@@ -67,6 +67,8 @@ def test_upload(lab, guest, family, streams):
     assert guest.retransmissions() == before
 
 
+# Debian's 2023 release loses segments here, and knows no IPv6 address of a
+# guest that has not said anything yet
 def test_inbound(lab, guest, family, streams):
     """The same against a server in the guest, through a forwarded port."""
     count, size = streams

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every way in which a conversation ends, or does not begin."""
+
+import errno
+import hashlib
+import os
+import socket
+
+import pytest
+
+from clients import Background, read_all, reset
+from lab import DGRAM, HOST, MIB, NOWHERE, PEER, V4, V6, until
+
+FORWARDED = 7001
+RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
+DATA = os.urandom(5 * MIB)
+
+
+@pytest.fixture
+def guest(lab):
+    return lab.pasta("--config-net", "-t", FORWARDED, "-u", FORWARDED,
+                     "-T", "none", "-U", "none")
+
+
+@pytest.fixture(params=["outbound", "inbound"])
+def pair(lab, guest, family, request):
+    """Both ends of a connection: the guest's and the peer's."""
+    if request.param == "outbound":
+        listener = lab.peer.listen(family)
+        port = listener.getsockname()[1]
+        inside = guest.connect(family, PEER[family], port)
+        return inside, lab.peer.accept(listener)
+    # Debian's 2023 release knows no IPv6 address of a guest that has not said
+    # anything yet: all of these fail
+    listener = guest.listen(family, FORWARDED)
+    outside = lab.peer.connect(family, HOST[family], FORWARDED)
+    return guest.accept(listener), outside
+
+
+@pytest.fixture(params=["guest first", "peer first"])
+def ends(pair, request):
+    """The end that acts first, and the other one."""
+    return pair if request.param == "guest first" else pair[::-1]
+
+
+def test_half_closed(ends):
+    """The one that has shut down still gets all that is sent."""
+    first, other = ends
+    first.sendall(b"the last words")
+    first.shutdown(socket.SHUT_WR)
+    assert read_all(other) == b"the last words"
+    sending = Background(other.sendall, DATA)
+    received = Background(read_all, first)
+    sending.result()
+    other.shutdown(socket.SHUT_WR)
+    assert hashlib.sha256(received.result()).digest() == \
+        hashlib.sha256(DATA).digest()
+
+
+def test_both_shut_down_at_once(pair):
+    for s in pair:
+        s.sendall(b"bye")
+        s.shutdown(socket.SHUT_WR)
+    for s in pair:
+        assert read_all(s) == b"bye"
+
+
+def test_closed_with_data_on_the_way(ends):
+    """close() right after the data: nothing of it is lost."""
+    first, other = ends
+    received = Background(read_all, other)
+    first.sendall(DATA)
+    first.close()
+    assert received.result() == DATA
+
+
+def test_both_ways_at_once(pair):
+    inside, outside = pair
+    work = [Background(f, *a) for f, a in
+            ((inside.sendall, [DATA]), (outside.sendall, [DATA[::-1]]),
+             (read_exactly, [inside, len(DATA)]),
+             (read_exactly, [outside, len(DATA)]))]
+    results = [w.result() for w in work]
+    assert results[2] == DATA[::-1] and results[3] == DATA
+
+
+def read_exactly(s, size):
+    with s.makefile("rb") as f:
+        return f.read(size)
+
+
+def test_reset(ends):
+    """A reset is seen as one, not as an end of data."""
+    first, other = ends
+    other.sendall(b"x")
+    assert first.recv(1) == b"x"
+    reset(first)
+    with pytest.raises(ConnectionResetError):
+        other.recv(1)
+
+
+def test_reset_with_data_on_the_way(ends):
+    """The first end gives up while the other still sends."""
+    first, other = ends
+    sending = Background(other.sendall, DATA * 20)
+    assert first.recv(1) == DATA[:1]
+    reset(first)
+    with pytest.raises((ConnectionResetError, BrokenPipeError)):
+        sending.result()
+
+
+def test_nothing_remains(lab, guest, pair, family):
+    """Both sockets of the daemon go when the conversation is over."""
+    inside, outside = pair
+    port = outside.getsockname()[1], outside.getpeername()[1]
+    inside.close()
+    assert outside.recv(1) == b""
+    outside.close()
+    until(lambda: not [line for line in lab.host.run(
+        "ss", "-tanH", "state", "connected",
+        "exclude", "time-wait").splitlines()
+        if any(f":{p} " in line + " " for p in port)
+        and PEER[family] in line], "the daemon's socket to go")
+
+
+def refused(f, *args):
+    """The errno with which a call fails."""
+    with pytest.raises(OSError) as e:
+        f(*args)
+    return errno.errorcode.get(e.value.errno, str(e.value))
+
+
+def test_port_refused(lab, guest, family):
+    port = lab.peer.bind(family, socket.SOCK_STREAM).getsockname()[1]
+    assert refused(guest.connect, family, PEER[family], port) == \
+        "ECONNREFUSED"
+
+
+def test_forwarded_port_refused(lab, guest, family):
+    """Nobody listens in the guest: the client outside is told."""
+    s = lab.peer.socket(family)
+    with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
+        s.connect((HOST[family], FORWARDED))
+        s.recv(1)
+
+
+# Debian's 2023 release answers with a reset
+def test_host_unreachable(guest, family):
+    assert refused(guest.connect, family, NOWHERE[family], 80) == \
+        "EHOSTUNREACH"
+
+
+# Debian's 2023 release keeps ICMP errors to itself
+def test_udp_port_unreachable(lab, guest, family):
+    port = lab.peer.bind(family).getsockname()[1]
+    s = guest.connect(family, PEER[family], port + 1 if port < 65535 else 1,
+                      DGRAM)
+    s.send(b"anybody there?")
+    assert refused(s.recv, 1) == "ECONNREFUSED"
+
+
+# Debian's 2023 release keeps ICMP errors to itself
+def test_udp_host_unreachable(guest, family):
+    s = guest.connect(family, NOWHERE[family], 7, DGRAM)
+    # What may pass is told only to those who ask
+    s.setsockopt(*RECVERR[family], 1)
+    s.send(b"anybody there?")
+    assert refused(s.recv, 1) == "EHOSTUNREACH"
+
+
+def test_udp_goes_on_after_an_error(lab, guest, family):
+    """A flow whose first datagram was refused works once a server is there."""
+    server = lab.peer.bind(family)
+    port = server.getsockname()[1]
+    server.close()
+    s = guest.connect(family, PEER[family], port, DGRAM)
+    s.send(b"too early")
+    server = lab.peer.bind(family, DGRAM, port)
+
+    def answered():
+        try:
+            s.settimeout(0.2)
+            s.send(b"now")
+            return s.recv(100)
+        except (ConnectionRefusedError, TimeoutError):
+            server.settimeout(0)
+            try:
+                data, client = server.recvfrom(100)
+                server.sendto(data, client)
+            except BlockingIOError:
+                pass
+            return None
+    assert until(answered, "an answer") == b"now"

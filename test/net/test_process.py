@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon as a process: how it starts, whom it serves, when it ends."""
+
+import os
+import pathlib
+import signal
+import stat
+
+import pytest
+
+from lab import (HOST, PASST, PASTA, ROOT_USER, USER, UPLINK, V4, V6, alive,
+                 children, run, signal_pid, until)
+
+
+def pasta(lab, *argv, user=USER, **kw):
+    return lab.host.run(*user, PASTA, *argv, check=False, **kw)
+
+
+@pytest.mark.parametrize("status", [0, 1, 7, 255])
+def test_exit_status_of_the_command(lab, status):
+    done = pasta(lab, "--config-net", "--", "sh", "-c", f"exit {status}")
+    assert done.status == status
+
+
+def test_segmentation_fault_of_the_command(lab):
+    done = pasta(lab, "--config-net", "--", "/usr/bin/python3", "-c",
+                 "import ctypes; ctypes.string_at(0)")
+    assert done.status == 128 + signal.SIGSEGV
+
+
+def test_kill_of_the_command(lab):
+    guest = lab.pasta("--config-net")
+    signal_pid(guest.pid, signal.SIGKILL)
+    assert guest.process.exit() == 128 + signal.SIGKILL
+
+
+def test_command_not_found(lab):
+    """An error of ours is on stderr, and no success."""
+    done = pasta(lab, "--config-net", "--", "/nonexistent")
+    assert done.status != 0
+    assert "/nonexistent" in done.stderr or "No such file" in done.stderr
+
+
+# Debian's 2023 release looks into them
+def test_arguments_of_the_command_are_its_own(lab):
+    """Options after the command's name belong to the command."""
+    done = pasta(lab, "echo", "--vhost-user", "-F", "x", "--version")
+    assert (done.status, done.stdout) == (0,
+                                              "--vhost-user -F x --version\n")
+
+
+# Debian's 2023 release hands on its listening sockets
+def test_command_inherits_no_descriptor(lab):
+    done = pasta(lab, "--config-net", "-t", "7001", "--", "ls", "-l",
+                 "/proc/self/fd")
+    numbers = [line.split()[-3] for line in done.stdout.splitlines()[1:]]
+    assert sorted(numbers) == ["0", "1", "2", "3"]      # 3 is the directory
+
+
+# Debian's 2023 release misses its AVX2 build, and says so
+def test_command_is_quiet(lab):
+    """Nothing but the command's own words is printed with --quiet."""
+    done = pasta(lab, "--quiet", "--config-net", "--", "echo", "x")
+    assert (done.status, done.stdout, done.stderr) == (0, "x\n", "")
+
+
+@pytest.mark.parametrize("user", [USER, ROOT_USER], ids=["user", "root"])
+def test_who_runs_it(lab, user, family):
+    # Debian's 2023 release hangs when started as root
+    guest = lab.pasta("--config-net", user=user)
+    assert guest.addresses(family) == lab.host.addresses(family)
+    assert guest.reachable(family)
+    status = pathlib.Path(f"/proc/{guest.process.pid}/status").read_text()
+    uid = next(l.split()[2] for l in status.splitlines()
+               if l.startswith("Uid:"))
+    assert uid != "0"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_signals(lab, number):
+    """Asked to go, passt goes, with success."""
+    process = lab.host.spawn(*USER, PASST, "-f", "-s", lab.path("socket"))
+    until(lambda: listening(lab, lab.path("socket")), "the socket")
+    process.signal(number)
+    assert process.exit() == 0
+
+
+def listening(lab, path):
+    return f" {path} " in lab.host.run("ss", "-xlH")
+
+
+def test_ready_when_the_parent_returns(lab):
+    """Exit status 0 of the parent: socket and PID file are there."""
+    path, pid = lab.path("socket"), lab.path("pid")
+    lab.host.run(*USER, PASST, "-q", "-s", path, "-P", pid)
+    assert pid.read_text() == f"{int(pid.read_text())}\n"
+    number = int(pid.read_text())
+    try:
+        assert alive(number) and listening(lab, path)
+        assert stat.S_IMODE(pid.stat().st_mode) == 0o600
+        assert os.path.samefile(f"/proc/{number}/exe", PASST) or \
+            "passt" in os.readlink(f"/proc/{number}/exe")
+        # Nobody waits for an output that a daemon holds open
+        assert all(os.readlink(f"/proc/{number}/fd/{fd}") == "/dev/null"
+                   for fd in range(3))
+    finally:
+        signal_pid(number, signal.SIGTERM)
+    until(lambda: not alive(number), "passt to go")
+
+
+def test_pid_file_is_overwritten(lab):
+    """QEMU makes the file before it starts us."""
+    pid = lab.path("pid")
+    pid.write_text("garbage, longer than a PID\n" * 3)
+    pid.chmod(0o666)
+    lab.host.run(*USER, PASST, "-q", "-s", lab.path("socket"), "-P", pid)
+    number = int(pid.read_text())
+    assert alive(number)
+    signal_pid(number, signal.SIGTERM)
+
+
+def test_socket_in_use(lab):
+    """A second passt on the same path is refused."""
+    path = lab.path("socket")
+    lab.daemon(PASST, "-q", "-s", path)
+    done = lab.host.run(*USER, PASST, "-q", "-s", path, check=False)
+    assert done.status == 1 and str(path) in done.stderr
+
+
+# Debian's 2023 release takes port 0, and hangs without a PID file
+@pytest.mark.parametrize("argv", [
+    ["--no-such-option"], ["-m", "70000"], ["-a", "127.0.0.1"],
+    ["-t", "80-79"], ["-t", "0"], ["-P", "/nonexistent/pid"]], ids=" ".join)
+def test_errors(lab, argv):
+    """A mistake: exit status 1, and something to read on stderr."""
+    done = pasta(lab, *argv, "--", "true")
+    assert done.status == 1 and done.stderr
+
+
+# Which namespace
+
+@pytest.fixture
+def sandbox(lab):
+    return lab.container()
+
+
+def joined(guest, lab):
+    """Is it configured by the time that the parent of the daemon is gone?"""
+    for family in (V4, V6):
+        assert guest.addresses(family) == lab.host.addresses(family)
+        assert guest.reachable(family)
+
+
+# Debian's 2023 release does not go
+def test_join_by_pid(lab, sandbox):
+    pid = lab.daemon(PASTA, "--config-net", sandbox.pid)
+    joined(sandbox, lab)
+    sandbox.process.kill()
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+# Debian's 2023 release does not go
+def test_join_by_path(lab, sandbox):
+    """As RootlessKit does; /proc can't be watched, it must be looked at."""
+    pid = lab.daemon(PASTA, "--config-net",
+                     "--userns", f"/proc/{sandbox.pid}/ns/user",
+                     "--netns", f"/proc/{sandbox.pid}/ns/net")
+    joined(sandbox, lab)
+    sandbox.process.kill()
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def rootful(lab, *argv):
+    """A namespace in /run/netns belongs to root: only root can enter it."""
+    return lab.daemon(PASTA, "--config-net", "--runas", "0", *argv,
+                      user=ROOT_USER)
+
+
+@pytest.mark.parametrize("by", ["path", "name"])
+def test_join_named(lab, by):
+    name = lab.netns()
+    pid = rootful(lab, "--netns",
+                  f"/run/netns/{name}" if by == "path" else name)
+    joined(lab.named(name), lab)
+    run("ip", "netns", "del", name)
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def test_bind_mounted_path(lab):
+    """As Podman does: a file that stands for the namespace, then is gone."""
+    name = lab.netns()
+    path = lab.path("netns")
+    path.touch()
+    run("mount", "--bind", f"/run/netns/{name}", str(path))
+    try:
+        pid = rootful(lab, "--netns", path)
+        joined(lab.named(name), lab)
+    finally:
+        run("umount", str(path))
+    path.unlink()
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def test_no_netns_quit(lab):
+    name = lab.netns()
+    pid = rootful(lab, "--no-netns-quit", "--netns", name)
+    # Another daemon that does quit shows that the time to quit has come
+    other = rootful(lab, "-I", "second", "--netns", name)
+    run("ip", "netns", "del", name)
+    until(lambda: not alive(other), "the other pasta to go")
+    assert alive(pid)
+
+
+def test_interface_name(lab, sandbox):
+    lab.daemon(PASTA, "--config-net", "-I", "net0", sandbox.pid)
+    assert sandbox.addresses(V4, "net0") == [f"{HOST[V4]}/24"]
+
+
+def test_default_interface_name(lab, sandbox):
+    lab.daemon(PASTA, sandbox.pid)
+    assert [l["ifname"] for l in sandbox.ip("link show")] == ["lo", UPLINK]
+
+
+def test_command_dies_with_pasta(lab):
+    """No command is left in a namespace without a network... of ours."""
+    guest = lab.pasta("--config-net")
+    guest.process.signal(signal.SIGTERM)
+    assert guest.process.exit() == 0
+    assert children(guest.process.pid) == []
