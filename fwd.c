@@ -216,7 +216,7 @@ bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
 	unsigned fam = family(&guest->ours);
 	struct fwd_dns *d = &f->dns;
 
-	if (!fwd_is_dns(f, proto, guest))
+	if (!fwd_is_dns(f, proto, guest) || guest->our_port != DNS_PORT)
 		return false;
 	next_resolver(d, 0, &host->theirs);
 	next_resolver(d, 1, &host->theirs);

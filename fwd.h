@@ -73,7 +73,7 @@ bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest);
 
 /* fwd_dns_failed - @host, where fwd_out() has sent @guest, does not answer
  * If it was asked as a resolver, the next one gets new questions.  True: there
- * is another one than @host. */
+ * is another one than @host.  Port 853 tells nothing: few serve it. */
 bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
 		    const struct side *host);
 

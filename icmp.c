@@ -30,6 +30,7 @@ enum {
 	ICMP_HEAD = 8,
 	ERROR4_MAX = 576,  /* RFC 1812 4.3.2.3 */
 	ERROR6_MAX = 1280, /* RFC 4443 2.4(c) */
+	IP4_MTU_MIN = 68,  /* RFC 791 */
 	BATCH = 8,	   /* echo is not bulk */
 	PIECES = 18,	   /* a frame of 64 KiB in pages, and its ends */
 	ROUNDS = 4,	   /* batches before others have their turn */
@@ -167,6 +168,43 @@ static bool own_too_big(const struct fwd *fwd, bool v4, struct sock_error *e,
 	return true;
 }
 
+/* An error from a resolver whose family is not the guest's, in the guest's
+ * words: RFC 7915, 4.2 and 5.2.  What has none is not told. */
+static bool translate(bool v4, struct sock_error *e)
+{
+	enum { NONE = 0xff };
+	static const uint8_t unreach4[] = { 1, 10, 1, 1, 3 },
+			     unreach6[] = { 0, 0, NONE, 4, NONE, 0, 0, 0,
+					    0, 1, 1, 0, 0, 1, NONE, 1 };
+	const uint8_t *unreach = v4 ? unreach4 : unreach6;
+	unsigned n = v4 ? ARRAY_SIZE(unreach4) : ARRAY_SIZE(unreach6);
+
+	if (v4 ? e->type == ICMPV6_PKT_TOOBIG :
+		 e->type == ICMP_DEST_UNREACH && e->code == ICMP_FRAG_NEEDED) {
+		e->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_PKT_TOOBIG;
+		e->code = v4 ? ICMP_FRAG_NEEDED : 0;
+	} else if (e->type == (v4 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH)) {
+		if (e->code >= n || unreach[e->code] == NONE)
+			return false;
+		e->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+		e->code = unreach[e->code];
+	} else if (e->type == (v4 ? ICMPV6_TIME_EXCEED : ICMP_TIME_EXCEEDED)) {
+		e->type = v4 ? ICMP_TIME_EXCEEDED : ICMPV6_TIME_EXCEED;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* What a packet of the guest's family may have so that the other one fits */
+static uint32_t other_mtu(bool v4, uint32_t mtu)
+{
+	if (v4)
+		return mtu > IP4_MTU_MIN + IP6_HEAD - IP4_HEAD ?
+			       mtu - (IP6_HEAD - IP4_HEAD) : IP4_MTU_MIN;
+	return MAX(mtu + IP6_HEAD - IP4_HEAD, (uint32_t)ERROR6_MAX);
+}
+
 bool icmp_report(struct tap *tap, const struct fwd *fwd,
 		 const struct side *guest, const struct side *host,
 		 uint8_t proto, uint32_t seq, struct sock_error *e)
@@ -177,20 +215,26 @@ bool icmp_report(struct tap *tap, const struct fwd *fwd,
 			   .sport = guest->their_port,
 			   .dport = guest->our_port, .proto = proto };
 	bool v4 = addr_is_v4(&t.src);
+	bool other = addr_is_v4(&host->theirs) != v4;
 	char text[ADDR_TEXT_LEN];
 	struct addr from;
 
 	if (own_too_big(fwd, v4, e, &from)) {
 		/* as said there */
-	} else if (!e->icmp) {
+	} else if (!e->icmp || (other && !translate(v4, e))) {
 		return false;
 	} else if (addr_equal(&e->offender, &host->theirs)) {
 		from = guest->ours;
+	} else if (other) {
+		/* Who it is has no name there: we have translated */
+		from = v4 ? fwd->lan->our4 : fwd->lan->our_ll6;
 	} else if (!fwd_guest_view(fwd, &e->offender, &from)) {
 		log_limited(LOG_DBG, "ICMP error from %s cannot be shown",
 			    addr_text(&e->offender, text));
 		return false;
 	}
+	if (other)
+		e->mtu = other_mtu(v4, e->mtu);
 	return icmp_error(fwd->lan, fwd->seen, &t, seq, e, &from, &a) &&
 	       icmp_send(tap, &a);
 }

@@ -47,6 +47,7 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 	uint8_t body[ANSWER_MAX];
 	struct answer a;
 
+	(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1]);
 	switch (err) {
 	case -ENETUNREACH:
 		e.code = 0;
@@ -373,7 +374,7 @@ static unsigned sysctl(const char *path, unsigned unset)
 }
 
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
-	     const struct fwd *fwd, struct listen *listen,
+	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {

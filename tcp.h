@@ -22,7 +22,7 @@ struct tcp_past {
 struct tcp {
 	struct flows *flows;
 	struct tap *tap;
-	const struct fwd *fwd;
+	struct fwd *fwd;
 	const struct listen *listen;
 	struct splice *splice; /* NULL: everything goes to the guest */
 	const struct neigh *neigh;
@@ -42,7 +42,7 @@ struct tcp {
  * @listen is told
  * @chunks is initialised.  0 or -errno. */
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
-	     const struct fwd *fwd, struct listen *listen,
+	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks);
 
 /* tcp_splice - hand loopback connections to @s */

@@ -34,6 +34,7 @@ enum {
 	WANT_MAX = 65527,    /* an IPv6 packet without jumbo option */
 	ROUNDS = 4,	     /* batches before others have their turn */
 	BUDGET = 512 << 10,  /* bytes, the same */
+	DNS_WAIT_MS = 2000,  /* stub resolvers wait for 5 s */
 	BURST_IOV = 256,
 	DGRAM_IOV = 64,	     /* most pieces of one datagram */
 };
@@ -48,6 +49,9 @@ struct dgrams {
 	bool group;	  /* socket is not connected */
 	bool gro, no_gso;
 	uint16_t want;	  /* room for one datagram, or run */
+	bool dns;	  /* the host's side is a resolver */
+	bool elsewhere;	  /* which is silent, and there is another one */
+	uint64_t dns_due; /* when to give up waiting for it, 0: not waiting */
 };
 static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
 
@@ -79,7 +83,29 @@ static void finish(struct udp *u, struct flow *f)
 
 static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
-	udp_keep_alive(u->flows, &u->patience, f, dgrams_of(f)->count, i, n);
+	struct dgrams *x = dgrams_of(f);
+
+	udp_keep_alive(u->flows, &u->patience, f, x->count, i, n);
+	if (!x->dns || !n)
+		return;
+	if (i == x->host) {
+		x->dns_due = 0;
+		x->elsewhere = false;
+	} else if (!x->dns_due) {
+		x->dns_due = u->flows->loop->now_ms + DNS_WAIT_MS;
+	}
+	if (x->dns_due)
+		flow_timer(u->flows, f, MIN(x->dns_due, f->timer.due_ms));
+}
+
+/* What is asked next opens a flow to another resolver */
+static void dns_failed(struct udp *u, struct flow *f)
+{
+	struct dgrams *x = dgrams_of(f);
+
+	x->dns_due = 0;
+	x->elsewhere = fwd_dns_failed(u->fwd, IPPROTO_UDP, guest_of(f),
+				      host_of(f));
 }
 
 static void drain_errors(struct udp *u, struct flow *f)
@@ -87,11 +113,14 @@ static void drain_errors(struct udp *u, struct flow *f)
 	struct sock_error e;
 
 	f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_ERR;
-	while (sock_error_next(host_of(f)->fd, &e))
+	while (sock_error_next(host_of(f)->fd, &e)) {
+		if (dgrams_of(f)->dns && e.err != EMSGSIZE)
+			dns_failed(u, f);
 		/* Nobody answers for a group (RFC 1122, 3.2.2) */
 		if (!dgrams_of(f)->group)
 			icmp_report(u->tap, u->fwd, guest_of(f), host_of(f),
 				    IPPROTO_UDP, 0, &e);
+	}
 }
 
 /* --- from the guest ----------------------------------------------------- */
@@ -253,6 +282,10 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	struct burst b;
 	unsigned n = 0;
 
+	if (UNLIKELY(x->elsewhere)) {
+		finish(u, f);
+		return list;
+	}
 	b.n = b.iovs = b.segments = 0;
 	b.segment = 0;
 	for (; list; list = list->next, n++) {
@@ -630,7 +663,16 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 
 static void expire(void *owner, struct flow *f)
 {
-	finish(owner, f);
+	struct dgrams *x = dgrams_of(f);
+	struct udp *u = owner;
+
+	if (!x->dns_due || x->dns_due > u->flows->loop->now_ms) {
+		finish(u, f);
+		return;
+	}
+	/* It may yet answer, but not everyone has to wait */
+	dns_failed(u, f);
+	keep_alive(u, f, !x->host, 0);
 }
 
 static const struct flow_type udp_type = {
@@ -670,7 +712,7 @@ static unsigned timeout(const char *path, unsigned s)
 #define CONNTRACK "/proc/sys/net/netfilter/nf_conntrack_udp_timeout"
 
 void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
-	      const struct fwd *fwd, struct listen *listen,
+	      struct fwd *fwd, struct listen *listen,
 	      const struct neigh *neigh)
 {
 	/* All but @rx, whose pages cost nothing until touched */
@@ -831,8 +873,13 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 		return NULL;
 	if (!flow_enter(u->flows, f, 0))
 		return fail(u, f, 0, v);
+	dgrams_of(f)->dns = fwd_is_dns(u->fwd, IPPROTO_UDP, guest_of(f));
 	err = open_out(u, f);
-	return err ? fail(u, f, err, v) : start(u, f, v);
+	if (err) {
+		dns_failed(u, f);
+		return fail(u, f, err, v);
+	}
+	return start(u, f, v);
 }
 
 /* The socket answers from the very address that the peer has used */

@@ -16,7 +16,7 @@
 struct udp {
 	struct flows *flows;
 	struct tap *tap;
-	const struct fwd *fwd;
+	struct fwd *fwd;
 	const struct listen *listen;
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
@@ -32,7 +32,7 @@ struct udp {
  * Time-outs are net.netfilter.nf_conntrack_udp_timeout(_stream), else 30 s and
  * 120 s (RFC 4787 4.3 wants at least 2 minutes for the latter). */
 void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
-	      const struct fwd *fwd, struct listen *listen,
+	      struct fwd *fwd, struct listen *listen,
 	      const struct neigh *neigh);
 
 /* udp_open - a flow for the guest's datagram @p; NULL and *@v: why not */

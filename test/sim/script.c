@@ -783,6 +783,26 @@ static void sock_cmd(void)
 	}
 }
 
+static void dns_match(const char *text)
+{
+	struct addr a;
+
+	if (!addr_parse(text, &a))
+		sim_fail("bad address");
+	world.map.dns.match[!addr_is_v4(&a)] = a;
+}
+
+/* For questions of either family */
+static void dns_host(const char *text)
+{
+	struct fwd_dns *d = &world.map.dns;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (!addr_parse(text, &d->host[i][d->n[i]++]))
+			sim_fail("bad address");
+}
+
 /* What is to be known before the start, or happens to the next socket */
 static bool option(const char *w)
 {
@@ -814,10 +834,9 @@ static bool option(const char *w)
 	else if (is(w, "map-guest"))
 		addr_parse(need("address"), &world.map.guest_addr[sc.v6][0]);
 	else if (is(w, "dns-forward"))
-		addr_parse(need("address"), &world.map.dns.match[sc.v6]);
+		dns_match(need("address"));
 	else if (is(w, "dns-host"))
-		addr_parse(need("address"), &world.map.dns.host[sc.v6][
-					    world.map.dns.n[sc.v6]++]);
+		dns_host(need("address"));
 	else if (is(w, "no-guest-addr"))
 		world.lan.guest6 = world.seen.v6 = (struct addr){ 0 };
 	else

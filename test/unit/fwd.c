@@ -296,7 +296,7 @@ static void dns_next(void **state)
 	/* an older flow finds the same: once is enough */
 	assert_true(failed("192.0.2.53", 53, "198.51.100.53"));
 	assert_out("192.0.2.53", TCP, 53, "198.51.100.54", "0.0.0.0");
-	assert_true(failed("192.0.2.53", 853, "198.51.100.54"));
+	assert_true(failed("192.0.2.53", 53, "198.51.100.54"));
 	assert_out("192.0.2.53", UDP, 53, "2001:db8:1::53", "::");
 	assert_true(failed("192.0.2.53", 53, "2001:db8:1::53"));
 	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
@@ -311,6 +311,7 @@ static void dns_not_asked(void **state)
 	(void)state;
 	three_resolvers();
 	assert_false(failed("192.0.2.53", 54, "198.51.100.53"));
+	assert_false(failed("192.0.2.53", 853, "198.51.100.53"));
 	assert_false(failed("198.51.100.53", 53, "198.51.100.53"));
 	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
 	memset(&fwd.dns, 0, sizeof(fwd.dns));
