@@ -94,7 +94,7 @@ static void arrive(void *arg)
 /* At most three in a row for each port: the product gives up after some */
 static bool lost(struct toy_tap *t, const struct tframe *f, bool to_guest)
 {
-	unsigned at = f->data[12] == 8 ? 34 : 54, key = 0;
+	unsigned at = f->len > 12 && f->data[12] == 8 ? 34 : 54, key = 0;
 
 	if (f->len > at + 4)
 		key = ld_be16(f->data + at + (to_guest ? 2 : 0)) % 64;
