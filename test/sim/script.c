@@ -803,6 +803,16 @@ static void dns_host(const char *text)
 			sim_fail("bad address");
 }
 
+static void add_resolver(const char *text)
+{
+	struct addr *to = strchr(text, ':') ?
+				  &world.lan.dns6[world.lan.dns6_n++] :
+				  &world.lan.dns4[world.lan.dns4_n++];
+
+	if (!addr_parse(text, to))
+		sim_fail("bad address %s", text);
+}
+
 /* What is to be known before the start, or happens to the next socket */
 static bool option(const char *w)
 {
@@ -821,10 +831,7 @@ static bool option(const char *w)
 	else if (is(w, "greet"))
 		sc.greet = true;
 	else if (is(w, "dns"))
-		addr_parse(need("address"),
-			   strchr(cursor, ':') ?
-				   &world.lan.dns6[world.lan.dns6_n++] :
-				   &world.lan.dns4[world.lan.dns4_n++]);
+		add_resolver(need("address"));
 	else if (is(w, "search"))
 		strcpy(world.lan.search[world.lan.search_n++], need("domain"));
 	else if (is(w, "hostname"))
