@@ -3,6 +3,7 @@
 # make            build passt and its link pasta
 # make run        a shell (or CMD='...') in a namespace that has the network
 # make check      build and pass all tests
+# make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make lint       module ladder, options against the manual, report
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -27,7 +28,7 @@ RANK4 := flow sock ns rules fwd listen neigh dnsname
 RANK5 := arp ndp dhcp dhcpv6 icmp udp_splice udp chunk splice tcp_conn \
 	 tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := stats options conf netlink scan pasta isolation passt
+RANK7 := stats options conf resolv netlink scan pasta isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 
@@ -35,7 +36,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net unit sim fuzz lint clean install \
-	uninstall deps
+	uninstall deps bench
 all: passt pasta
 
 passt: $(B)/passt
@@ -127,6 +128,24 @@ check: deps
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
 	$(MAKE) fuzz
 	$(MAKE) check-net
+
+# --- measurements -------------------------------------------------------------
+
+# Side by side with another build, path by path: numbers, no verdict.
+# PATHS='tap-rr tap-tcp-in' runs a part; PEER= is a passt, its pasta beside it
+PEER    ?= /usr/bin/passt
+SECONDS ?= 5
+REPEATS ?= 9
+PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
+
+build/perf/%: test/perf/%.c
+	mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread
+
+bench: all $(PERF)
+	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
+		--seconds $(SECONDS) --repeats $(REPEATS) \
+		$(foreach p,$(PATHS),'$(p)')
 
 # --- packaging ----------------------------------------------------------------
 

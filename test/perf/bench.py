@@ -1,0 +1,493 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Measure this daemon and another one side by side, path by path.
+
+     guest             host                  peer
+    +-------+  tap   +--------+    veth    +-------+
+    | load  |--------| daemon |------------| load  |
+    +-------+        +--------+            +-------+
+                     198.51.100.2          .1, .10
+
+host and peer are network namespaces; the guest is the namespace that pasta
+makes or, for the unix paths, one whose tap a bridge (bridge.c, a stand-in for
+QEMU) joins to the socket of passt.  For the long paths a relay with a delay
+(relay.c) takes the place of the veth pair.
+
+Each figure is the median of several runs; ours and the peer's take turns, and
+each run has a new daemon, a new guest and new load generators.  The limit is
+the same load without a daemon: between host and peer, or inside host where the
+path is the loopback one.  System calls are counted in a run of their own, since
+counting costs time.  Nothing here passes or fails.
+"""
+
+import argparse
+import contextlib
+import datetime
+import fnmatch
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
+                    TMP, USER, Failed, Native, Passt, Pasta, Wires, command,
+                    counter_type, cpu_seconds)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+UDP_BYTES = 1400
+IDLE_S = 5
+TICK_S = 0.1            # an interval of this length without a byte is silence
+LONG_S = 10             # a long wire needs this to show more than slow start
+
+# --- loads --------------------------------------------------------------------
+#
+# Each is a context that starts the servers and gives the function that runs the
+# clients: seconds in, rate, work done and what else was seen out.
+
+@contextlib.contextmanager
+def bulk(client, server, address, streams, reverse=False):
+    """TCP by iperf3: the client sends, or the server with @reverse."""
+    def run(seconds):
+        out = client.spawn(
+            scope, "iperf3", "-c", address, "-p", BULK, "-J", "-t", seconds,
+            "-P", streams, "-i", TICK_S if streams == 1 else 1,
+            *(["-R"] if reverse else [])).finish(seconds + STALL_S)
+        data = json.loads(out)
+        if "error" in data:
+            raise Failed(data["error"])
+        got = data["end"]["sum_received"]
+        silent = sum(not i["sum"]["bytes"] for i in data["intervals"])
+        return {"rate": got["bits_per_second"] / 1e9,
+                "work": got["bytes"] / 1e9,
+                "silent_ms": silent * TICK_S * 1e3 if streams == 1 else 0}
+
+    with contextlib.ExitStack() as scope:
+        server.spawn(scope, "iperf3", "-s", "-1", "-p", BULK,
+                     "--forceflush").says("listening")
+        yield run
+
+
+@contextlib.contextmanager
+def echo(kind, client, server, address, idle=0):
+    """One byte there and back: rr in one connection, crr in one each."""
+    def run(seconds):
+        got = client.load(kind, address, ECHO, seconds, seconds=seconds)
+        if not got["n"]:
+            raise Failed(f"{kind} got no answer")
+        return got | {"rate": got["n"] / got["seconds"], "work": got["n"]}
+
+    with contextlib.ExitStack() as scope:
+        server.serve(scope, "serve", ECHO)
+        if idle:
+            client.spawn(scope, LOAD, "hold", address, ECHO,
+                         idle).says("^ready$", 60)
+        yield run
+
+
+@contextlib.contextmanager
+def datagrams(client, server, address, how):
+    """UDP as fast as the sender can; the rate is what arrives."""
+    def run(seconds):
+        sent = client.load("send", address, DATAGRAM, seconds, UDP_BYTES, how,
+                           seconds=seconds)
+        time.sleep(0.3)         # what still is in a queue
+        n = float(sink.stop().split()[-1])
+        return {"rate": n / sent["seconds"] / 1e3, "work": n,
+                "sent": sent["n"] / sent["seconds"] / 1e3}
+
+    with contextlib.ExitStack() as scope:
+        sink = server.serve(scope, "recv", DATAGRAM)
+        yield run
+
+
+# --- paths --------------------------------------------------------------------
+
+GB, TRANSACTION = ("s/GB", 1), ("us", 1e6)
+
+
+class Path:
+    """A row: what to start, the load on it, its units, what limits it."""
+
+    down = False            # is less more?
+    wire = None             # or round trip time in ms and loss in per cent
+
+    def __init__(self, name, unit, cost, load, native, start=Pasta, **options):
+        self.name, self.unit, self.cost = name, unit, cost
+        self.load, self.native = load, native
+        self.start, self.options = start, options
+
+    def measure(self, side, wires, seconds, counter=None):
+        """Fresh daemon, or none at all if @side is None; one load."""
+        with contextlib.ExitStack() as scope:
+            daemon = (self.start(scope, side, wires, **self.options) if side
+                      else Native(wires))
+            guest = daemon.guest
+            run = scope.enter_context(self.load(guest, wires))
+            count = counter(scope, daemon.pid) if counter else None
+            again, cpu = guest.retransmissions(), cpu_seconds(daemon.pid)
+            got = run(seconds)
+            if not got["work"]:
+                raise Failed("nothing arrived")
+            got["cpu"] = ((cpu_seconds(daemon.pid) - cpu) / got["work"]
+                          * self.cost[1])
+            got["retransmissions"] = guest.retransmissions() - again
+            if count:
+                got["syscalls"] = count.count() / got["work"]
+            return got
+
+
+class LongPath(Path):
+    """Bulk over a wire with a delay: new wires each time, the same losses."""
+
+    def __init__(self, way, rtt_ms, loss):
+        super().__init__(f"long-{way}/{rtt_ms}ms/{loss}%", "Gbit/s", GB,
+                         lambda g, w: bulk(g, w.peer, PEER, 1, way == "in"),
+                         None)
+        self.wire = rtt_ms, loss
+
+
+class Start(Path):
+    """From exec to a connection of the command to the outside."""
+
+    down = True
+
+    def __init__(self):
+        super().__init__("start-to-ready", "ms", ("ms", 1), None, None)
+
+    def measure(self, side, wires, seconds, counter=None):
+        with contextlib.ExitStack() as scope:
+            wires.peer.serve(scope, "serve", ECHO)
+            got = wires.host.load(
+                "start", *USER, side.pasta, "--config-net", "--",
+                LOAD, "stamp", PEER, ECHO, seconds=10)
+        return got | {"rate": got["ready"]}
+
+
+class Idle(Path):
+    """What pasta with its defaults costs while nothing happens."""
+
+    down = True
+
+    def __init__(self, name, unit, look):
+        super().__init__(name, unit, ("ms/s", 1), None, None)
+        self.look = look
+
+    def measure(self, side, wires, seconds, counter=None):
+        with contextlib.ExitStack() as scope:
+            pid = Pasta(scope, side, wires, default=True).pid
+            time.sleep(1)
+            return {"rate": self.look(pid)}
+
+
+def idle_cpu(pid):
+    before = cpu_seconds(pid)
+    time.sleep(IDLE_S)
+    return (cpu_seconds(pid) - before) / IDLE_S * 1e3
+
+
+def resident(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def outward(what, *args):
+    """A load whose client is the guest and whose server is the peer."""
+    return lambda guest, wires: what(*args, guest, wires.peer, PEER)
+
+
+def inward(what, *args):
+    """From the peer through a forwarded port to a server in the guest."""
+    return lambda guest, wires: what(*args, wires.peer, guest, HOST)
+
+
+def local(what, *args):
+    """From a loopback address of the host to a server in the guest."""
+    return lambda guest, wires: what(*args, wires.host, guest, LOCAL)
+
+
+def bulk_way(way, streams):
+    return lambda g, w: bulk(g, w.peer, PEER, streams, way == "in")
+
+
+def paths():
+    for way in ("in", "out"):
+        for mtu in (65520, 1500):
+            for streams in (1, 8, 64):
+                yield Path(f"tap-tcp-{way}/{mtu}/{streams}", "Gbit/s", GB,
+                           bulk_way(way, streams), f"bulk-{way}/{streams}",
+                           mtu=mtu)
+    yield Path("tap-rr", "1/s", TRANSACTION, outward(echo, "rr"), "rr")
+    yield Path("tap-crr", "1/s", TRANSACTION, outward(echo, "crr"), "crr")
+    yield Path("tap-crr-in", "1/s", TRANSACTION, inward(echo, "crr"), "crr-in")
+    for idle in (1000, 9000):
+        yield Path(f"tap-rr-idle/{idle}", "1/s", TRANSACTION,
+                   lambda g, w, n=idle: echo("rr", g, w.peer, PEER, n), "rr")
+    for streams in (1, 8, 64):
+        yield Path(f"splice-bulk/{streams}", "Gbit/s", GB,
+                   lambda g, w, n=streams: bulk(w.host, g, LOCAL, n),
+                   f"loopback/{streams}")
+    for kind in ("rr", "crr"):
+        yield Path(f"splice-{kind}", "1/s", TRANSACTION, local(echo, kind),
+                   f"loopback-{kind}")
+    for how in ("plain", "gso"):
+        yield Path(f"udp-in/{how}", "1000/s", TRANSACTION,
+                   lambda g, w, h=how: datagrams(w.peer, g, HOST, h),
+                   f"udp-in/{how}")
+    for how in ("plain", "gso"):
+        yield Path(f"udp-out/{how}", "1000/s", TRANSACTION,
+                   lambda g, w, h=how: datagrams(g, w.peer, PEER, h),
+                   f"udp-out/{how}")
+    for way in ("in", "out"):
+        for mtu in (65520, 1500):
+            yield Path(f"unix-{way}/{mtu}", "Gbit/s", GB, bulk_way(way, 1),
+                       f"bulk-{way}/1", start=Passt, mtu=mtu)
+    yield Start()
+    yield Idle("idle-cpu", "ms/s", idle_cpu)
+    yield Idle("idle-memory", "MiB", resident)
+    yield Idle("idle-descriptors", "", descriptors)
+    for way in ("in", "out"):
+        for rtt_ms in (1, 10, 50, 200):
+            for loss in (0, 0.1):
+                yield LongPath(way, rtt_ms, loss)
+
+
+# --- the plan -----------------------------------------------------------------
+
+class Side:
+    """A daemon under measurement; its runs of the row at hand."""
+
+    def __init__(self, name, passt, pasta):
+        self.name, self.passt, self.pasta = name, passt, pasta
+
+
+def ours(path):
+    """Copied: an ordinary user need not see into the repository, and a build
+    in the middle of a run must not change what is measured."""
+    shutil.copy(path, TMP / "passt")
+    os.symlink("passt", TMP / "pasta")
+    return Side("ours", TMP / "passt", TMP / "pasta")
+
+
+def other(path):
+    path = pathlib.Path(path)
+    directory = path if path.is_dir() else path.parent
+    return Side("peer", directory / "passt", directory / "pasta")
+
+
+def attempt(path, side, wires, seconds, counter=None):
+    """Measure once on @wires, or on a wire of its own: (result, failure)."""
+    own = None
+    try:
+        if path.wire:
+            own = wires = Wires((*path.wire, path.seed))
+        return path.measure(side, wires, seconds, counter), None
+    except (Failed, subprocess.TimeoutExpired, OSError) as e:
+        return None, str(e)
+    finally:
+        if own:
+            own.close()
+
+
+def middle(runs, key):
+    values = [r[key] for r in runs if key in r]
+    return statistics.median(values) if values else None
+
+
+def summary(runs, failure):
+    total = {k: sum(r[k] for r in runs)
+             for k in ("retransmissions", "silent_ms")
+             if runs and k in runs[0]}
+    return {"rate": middle(runs, "rate"), "cpu": middle(runs, "cpu"),
+            "p50_us": middle(runs, "p50"), "p99_us": middle(runs, "p99"),
+            "command_ms": middle(runs, "command"), "sent": middle(runs, "sent"),
+            "failure": failure, "runs": runs} | total
+
+
+def native(path, wires, args, known):
+    """The rate of the load without a daemon; asked once where rows share it."""
+    if path.native and path.native not in known:
+        runs = [attempt(path, None, wires, args.seconds)[0]
+                for _ in range(min(args.repeats, 3))]
+        known[path.native] = middle([r for r in runs if r], "rate")
+    return known.get(path.native)
+
+
+def row(path, sides, wires, args, natives, counter):
+    """All runs of one path, the sides taking turns."""
+    seconds = max(args.seconds, LONG_S) if path.wire else args.seconds
+    players = list(sides) + ([None] if path.wire else [])
+    runs, failures = {p: [] for p in players}, {}
+    for turn in range(args.repeats):
+        path.seed = turn + 1
+        for player in players[::-1] if turn % 2 else players:
+            if player in failures:
+                continue
+            got, failure = attempt(path, player, wires, seconds)
+            if got:
+                runs[player].append(got)
+            else:
+                failures[player] = failure
+    result = {"path": path.name, "unit": path.unit, "cost": path.cost[0],
+              "down": path.down}
+    for side in sides:
+        result[side.name] = summary(runs[side], failures.get(side))
+    limit = (middle(runs[None], "rate") if path.wire
+             else native(path, wires, args, natives))
+    result["limit"] = limit
+    if counter and path.load and not path.wire:
+        for side in (s for s in sides if s not in failures):
+            got, _ = attempt(path, side, wires, min(seconds, 2), counter)
+            result[side.name]["syscalls"] = got and got["syscalls"]
+    a, b = (result[s.name]["rate"] for s in sides)
+    result["ratio"] = (b / a if path.down else a / b) if a and b else None
+    result["of_limit"] = a / limit if a and limit else None
+    return result
+
+
+# --- output -------------------------------------------------------------------
+
+def number(value):
+    if value is None:
+        return "-"
+    if value >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.{2 if value >= 1 else 3}f}"
+
+
+HEAD = ["path", "unit", "ours", "peer", "ratio", "limit", "cpu", "ours",
+        "peer", "syscalls ours", "peer", "retrans ours", "peer", "silent ours",
+        "peer"]
+
+
+def cells(r):
+    a, b = r["ours"], r["peer"]
+    bulk_like = a.get("silent_ms", b.get("silent_ms")) is not None
+    return [r["path"], r["unit"], *map(number, (
+        a["rate"], b["rate"], r["ratio"], r["limit"])),
+        r["cost"] if a["cpu"] is not None or b["cpu"] is not None else "",
+        *map(number, (a["cpu"], b["cpu"], a.get("syscalls"),
+                      b.get("syscalls"), a.get("retransmissions"),
+                      b.get("retransmissions"))),
+        *(map(number, (a.get("silent_ms"), b.get("silent_ms")))
+          if bulk_like else ("-", "-"))]
+
+
+def table(rows):
+    lines = [HEAD] + [cells(r) for r in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    lines.insert(1, ["-" * w for w in widths])
+    return "\n".join("| " + " | ".join(
+        c.ljust(w) if i < 2 else c.rjust(w)
+        for i, (c, w) in enumerate(zip(line, widths))) + " |"
+        for line in lines)
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)",
+                    pathlib.Path("/proc/cpuinfo").read_text())
+    return f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def about(args):
+    def said(*argv):
+        with contextlib.suppress(OSError, Failed):
+            return command(*argv, check=False).strip()
+        return ""
+    return {"machine": machine(), "kernel": platform.release(),
+            "date": datetime.datetime.now().astimezone().isoformat(
+                timespec="seconds"),
+            "commit": said("git", "-C", ROOT, "describe", "--always",
+                           "--dirty"),
+            "peer": said(args.peer, "--version").split("\n")[0],
+            "peer_package": said("dpkg-query", "-W", "passt"),
+            "seconds": args.seconds, "repeats": args.repeats,
+            "load_average": os.getloadavg()[0]}
+
+
+def chosen(patterns):
+    def wanted(name):
+        return not patterns or any(
+            fnmatch.fnmatch(name, p) or name.startswith(p + "/")
+            for p in patterns)
+    found = [p for p in paths() if wanted(p.name)]
+    if not found:
+        sys.exit("no such path; there are:\n" +
+                 "\n".join(p.name for p in paths()))
+    return found
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--ours", default=ROOT / "passt")
+    p.add_argument("--peer", default="/usr/bin/passt")
+    p.add_argument("--seconds", type=float, default=5)
+    p.add_argument("--repeats", type=int, default=9)
+    p.add_argument("--tools", default=ROOT / "build/perf", type=pathlib.Path)
+    p.add_argument("--json", default=ROOT / "build/bench.json",
+                   type=pathlib.Path)
+    p.add_argument("paths", nargs="*", metavar="PATH",
+                   help="names or patterns of rows (default: all)")
+    args = p.parse_args()
+    args.seconds = int(args.seconds) or 1       # iperf3 takes whole ones
+    return args
+
+
+def check_needs(peer):
+    missing = [t for t in ("ip", "nsenter", "setpriv", "iperf3", "sysctl")
+               if not shutil.which(t)]
+    if os.geteuid():
+        missing.append("root's privileges")
+    if not os.access(peer.pasta, os.X_OK):
+        missing.append(f"{peer.pasta} (install passt or give PEER=)")
+    if missing:
+        sys.exit("make bench needs: " + ", ".join(missing))
+
+
+@contextlib.contextmanager
+def open_tun():
+    """Ordinary users may open /dev/net/tun, as on every distribution."""
+    tun = pathlib.Path("/dev/net/tun")
+    before = tun.stat().st_mode
+    tun.chmod(before | 0o666)
+    yield
+    tun.chmod(before)
+
+
+def main():
+    args = arguments()
+    plan = chosen(args.paths)
+    sides = ours(args.ours), other(args.peer)
+    check_needs(sides[1])
+    for tool in ("load", "bridge", "relay"):
+        shutil.copy(args.tools / tool, TMP / tool)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    report = about(args) | {"rows": []}
+    natives, count = {}, counter_type()
+    with open_tun(), contextlib.ExitStack() as scope:
+        wires = Wires()
+        scope.callback(wires.close)
+        for path in plan:
+            got = row(path, sides, wires, args, natives, count)
+            report["rows"].append(got)
+            print(" ".join(cells(got)), file=sys.stderr, flush=True)
+            args.json.parent.mkdir(exist_ok=True)
+            args.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(table(report["rows"]))
+    for r in report["rows"]:
+        for side in sides:
+            if r[side.name]["failure"]:
+                print(f"{r['path']}, {side.name}: {r[side.name]['failure']}")
+
+
+if __name__ == "__main__":
+    main()

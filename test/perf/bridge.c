@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A stand-in for QEMU: joins a tap of this network namespace to the stream
+ * socket of passt, each frame behind its length in four bytes.  As QEMU does,
+ * it sends a frame a call and receives what is there; no offloads, since
+ * QEMU's stream backend has none.  One thread for each direction.
+ *
+ *	bridge SOCKET INTERFACE
+ */
+#include <linux/if.h>
+#include <linux/if_tun.h>
+
+#include <arpa/inet.h>
+#include <err.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	FRAME_MAX = 65536 + 18,
+	STREAM_BYTES = 4 * FRAME_MAX,
+};
+
+static int tap, stream;
+static unsigned long refused;
+
+static int open_tap(const char *name)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	int fd = open("/dev/net/tun", O_RDWR);
+
+	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr))
+		err(1, "tap %s", name);
+	return fd;
+}
+
+static int open_stream(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
+	if (s < 0 || connect(s, (void *)&sa, sizeof(sa)))
+		err(1, "socket %s", path);
+	return s;
+}
+
+static void send_frame(char *frame, uint32_t len)
+{
+	uint32_t prefix = htonl(len);
+	struct iovec iov[2] = { { &prefix, sizeof(prefix) }, { frame, len } };
+	struct msghdr h = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n;
+
+	while (iov[1].iov_len) {
+		n = sendmsg(stream, &h, MSG_NOSIGNAL);
+		if (n <= 0)
+			exit(0);
+		for (int i = 0; i < 2; i++) {
+			size_t part = (size_t)n < iov[i].iov_len ?
+				      (size_t)n : iov[i].iov_len;
+
+			iov[i].iov_base = (char *)iov[i].iov_base + part;
+			iov[i].iov_len -= part;
+			n -= part;
+		}
+	}
+}
+
+static void *tap_to_stream(void *unused)
+{
+	static char frame[FRAME_MAX];
+	ssize_t n;
+
+	(void)unused;
+	while ((n = read(tap, frame, sizeof(frame))) > 0)
+		send_frame(frame, n);
+	exit(0);
+}
+
+/* Write all whole frames of @b, return how many bytes they were */
+static size_t unpack(const char *b, size_t len)
+{
+	size_t done = 0;
+	uint32_t n;
+
+	for (;;) {
+		if (len - done < sizeof(n))
+			return done;
+		memcpy(&n, b + done, sizeof(n));
+		n = ntohl(n);
+		if (n > FRAME_MAX)
+			errx(1, "a frame of %u bytes", n);
+		if (len - done < sizeof(n) + n)
+			return done;
+		/* Refused while the link is down, as by a guest that boots */
+		refused += write(tap, b + done + sizeof(n), n) < 0;
+		done += sizeof(n) + n;
+	}
+}
+
+static void stream_to_tap(void)
+{
+	static char b[STREAM_BYTES];
+	size_t len = 0, done;
+	ssize_t n;
+
+	while ((n = recv(stream, b + len, sizeof(b) - len, 0)) > 0) {
+		len += n;
+		done = unpack(b, len);
+		memmove(b, b + done, len - done);
+		len -= done;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t t;
+
+	if (argc != 3)
+		errx(2, "bridge SOCKET INTERFACE");
+	tap = open_tap(argv[2]);
+	stream = open_stream(argv[1]);
+	puts("ready");
+	fflush(stdout);
+	pthread_create(&t, NULL, tap_to_stream, NULL);
+	stream_to_tap();
+	return 0;
+}

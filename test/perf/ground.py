@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What bench.py measures in: namespaces, wires, daemons, counters."""
+
+import atexit
+import contextlib
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HOST, GATEWAY, PEER = "198.51.100.2", "198.51.100.1", "198.51.100.10"
+HOST6, GATEWAY6 = "2001:db8:1::2", "2001:db8:1::1"
+LOCAL = "127.0.0.1"
+UPLINK = "eth0"
+BULK, ECHO, DATAGRAM = 5201, 5301, 5401
+ATTACH_S = 0.4          # until perf stat counts
+STALL_S = 15            # on top of the time a load should take
+LONG_MBIT = 1000
+
+# An ordinary user, as most callers are
+USER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
+
+TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-bench-"))
+TMP.chmod(0o777)
+atexit.register(shutil.rmtree, TMP, True)
+LOAD = TMP / "load"
+
+
+class Failed(Exception):
+    """This side cannot do this path, or did not this time."""
+
+
+def command(*argv, check=True, seconds=60):
+    done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=seconds)
+    if check and done.returncode:
+        raise Failed(f"{' '.join(map(str, argv))}: "
+                     f"{(done.stdout + done.stderr).strip()}")
+    return done.stdout
+
+
+class Process:
+    """A child in the background; ended with its scope, by its PID."""
+
+    serial = 0
+
+    def __init__(self, scope, argv):
+        Process.serial += 1
+        self.argv = [str(a) for a in argv]
+        self.log = TMP / f"log-{Process.serial}"
+        with open(self.log, "wb") as out:
+            self.popen = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT)
+        self.pid = self.popen.pid
+        scope.callback(self.kill)
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def says(self, pattern, seconds=20):
+        end = time.monotonic() + seconds
+        while True:
+            ended = self.popen.poll() is not None
+            match = re.search(pattern, self.output(), re.M)
+            if match:
+                return match
+            if ended or time.monotonic() > end:
+                raise Failed(f"{' '.join(self.argv)} never said {pattern!r}: "
+                             f"{self.output().strip()[-400:]}")
+            time.sleep(0.005)
+
+    def finish(self, seconds):
+        """Wait for the end, return the output."""
+        try:
+            code = self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"stalled: {' '.join(self.argv)}") from None
+        if code:
+            raise Failed(f"{' '.join(self.argv)} ended with {code}: "
+                         f"{self.output().strip()[-400:]}")
+        return self.output()
+
+    def stop(self, number=signal.SIGTERM):
+        self.popen.send_signal(number)
+        return self.finish(10)
+
+    def kill(self):
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait()
+        self.log.unlink(missing_ok=True)
+
+
+def children(pid):
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(entry.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.parent.name))
+    return found
+
+
+def kill_pid(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# --- namespaces ---------------------------------------------------------------
+
+class Place:
+    """Where loads run: a network namespace, by path."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.prefix = ["nsenter", f"--net={path}"]
+
+    def run(self, *argv, **kw):
+        return command(*self.prefix, *argv, **kw)
+
+    def spawn(self, scope, *argv):
+        return Process(scope, self.prefix + list(argv))
+
+    def load(self, *argv, seconds):
+        """Run a load generator to the end, return what it says."""
+        with contextlib.ExitStack() as scope:
+            out = self.spawn(scope, LOAD, *argv).finish(seconds + STALL_S)
+        words = out.split()
+        return {k: float(v) for k, v in zip(words[::2], words[1::2])}
+
+    def serve(self, scope, *argv):
+        process = self.spawn(scope, LOAD, *argv)
+        process.says("^ready$")
+        return process
+
+    def retransmissions(self):
+        rows = [line.split() for line in self.run(
+            "cat", "/proc/thread-self/net/snmp").splitlines()
+            if line.startswith("Tcp:")]
+        return int(dict(zip(*rows))["RetransSegs"])
+
+
+@contextlib.contextmanager
+def cubic_allowed():
+    """See test/net/lab.py: a namespace may choose only what is allowed."""
+    allowed = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    with open("/tmp/passt-test.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = allowed.read_text()
+        try:
+            if "cubic" not in before.split():
+                allowed.write_text(before.strip() + " cubic")
+            yield
+        finally:
+            if allowed.read_text() != before:
+                allowed.write_text(before)
+
+
+def settle(*places):
+    """Cubic, and no table of closed connections that slows the next ones."""
+    with cubic_allowed():
+        for place in places:
+            place.run("sysctl", "-q", "-w",
+                      "net.ipv4.tcp_congestion_control=cubic",
+                      "net.ipv4.tcp_max_tw_buckets=1000",
+                      "net.ipv4.ip_local_port_range=10000 65000")
+
+
+def ip(name, lines):
+    for line in lines.strip().splitlines():
+        command("ip", "-n", name, *line.split())
+
+
+class Wires:
+    """host and peer, joined by a veth pair or by a relay with a delay."""
+
+    serial = 0
+
+    def __init__(self, relay=None):
+        Wires.serial += 1
+        self.scope = contextlib.ExitStack()
+        try:
+            self.host_name, self.peer_name = map(self.namespace,
+                                                 ("host", "peer"))
+            self.host, self.peer = (Place(f"/run/netns/{n}") for n in
+                                    (self.host_name, self.peer_name))
+            self.join(relay)
+            self.address()
+            settle(self.host, self.peer)
+        except BaseException:
+            self.scope.close()
+            raise
+
+    def close(self):
+        self.scope.close()
+
+    def namespace(self, suffix):
+        name = f"pb{os.getpid()}-{Wires.serial}-{suffix}"
+        command("ip", "netns", "add", name)
+        self.scope.callback(command, "ip", "netns", "del", name, check=False)
+        command("ip", "netns", "exec", name, "sysctl", "-q", "-w",
+                "net.ipv6.conf.all.accept_dad=0",
+                "net.ipv6.conf.default.accept_dad=0")
+        ip(name, "link set lo up")
+        return name
+
+    def join(self, relay):
+        if not relay:
+            ip(self.host_name, f"link add {UPLINK} type veth peer "
+                               f"name {UPLINK} netns {self.peer_name}")
+            return
+        rtt_ms, loss, seed = relay
+        process = Process(self.scope, [
+            TMP / "relay", self.host.path, self.peer.path, UPLINK,
+            int(rtt_ms * 500), int(loss * 10000), LONG_MBIT, seed])
+        process.says("^ready$")
+        for name in (self.host_name, self.peer_name):
+            ip(name, f"link set {UPLINK} txqueuelen 20000 mtu 1500")
+
+    def address(self):
+        ip(self.host_name, f"""
+            addr add {HOST}/24 dev {UPLINK}
+            addr add {HOST6}/64 dev {UPLINK} nodad
+            link set {UPLINK} up""")
+        ip(self.peer_name, f"""
+            addr add {GATEWAY}/24 dev {UPLINK}
+            addr add {PEER}/24 dev {UPLINK}
+            addr add {GATEWAY6}/64 dev {UPLINK} nodad
+            link set {UPLINK} up""")
+        ip(self.host_name, f"""
+            route add default via {GATEWAY}
+            -6 route add default via {GATEWAY6}""")
+        self.host.run("ping", "-c1", "-W5", PEER)
+
+
+# --- daemons ------------------------------------------------------------------
+
+class Pasta:
+    """pasta and the namespace it made, in wires.host."""
+
+    def __init__(self, scope, side, wires, mtu=65520, default=False):
+        ports = [] if default else [
+            "-t", f"{BULK},{ECHO}", "-u", DATAGRAM, "-T", "none", "-U", "none"]
+        process = wires.host.spawn(
+            scope, *USER, side.pasta, "--config-net", "--mtu", mtu, *ports,
+            "--", "sh", "-c", "echo ready; exec sleep infinity")
+        process.says("^ready$")
+        self.pid = process.pid
+        home = os.readlink(f"/proc/{self.pid}/ns/net")
+        inner = [p for p in children(self.pid)
+                 if os.readlink(f"/proc/{p}/ns/net") != home]
+        if not inner:
+            raise Failed("no namespace of pasta's command")
+        scope.callback(kill_pid, inner[0])
+        self.guest = Place(f"/proc/{inner[0]}/ns/net")
+        settle(self.guest)
+
+
+class Passt:
+    """passt and a namespace that a bridge joins to it."""
+
+    def __init__(self, scope, side, wires, mtu=65520):
+        path = TMP / f"socket-{Process.serial}"
+        process = wires.host.spawn(scope, *USER, side.passt, "-f", "-s", path,
+                                   "--mtu", mtu)
+        end = time.monotonic() + 10
+        while not path.exists():
+            if process.popen.poll() is not None or time.monotonic() > end:
+                raise Failed(f"passt: {process.output().strip()[-400:]}")
+            time.sleep(0.01)
+        self.pid = process.pid
+        name = wires.namespace(f"guest{Process.serial}")
+        self.guest = Place(f"/run/netns/{name}")
+        bridge = self.guest.spawn(scope, TMP / "bridge", path, UPLINK)
+        bridge.says("^ready$")
+        ip(name, f"""
+            link set {UPLINK} mtu {mtu} up
+            addr add {HOST}/24 dev {UPLINK}
+            route add default via {GATEWAY}""")
+        settle(self.guest)
+
+
+class Native:
+    """No daemon at all: host is the guest."""
+
+    pid = None
+
+    def __init__(self, wires):
+        self.guest = wires.host
+
+
+def cpu_seconds(pid):
+    if not pid:
+        return 0
+    try:
+        return sum(int(p.read_text().split()[0]) for p in pathlib.Path(
+            f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    except OSError:
+        raise Failed("the daemon died") from None
+
+
+class Syscalls:
+    """Count system calls of a process: perf stat, exact and without a log."""
+
+    def __init__(self, scope, pid):
+        self.out = TMP / f"perf-{Process.serial}"
+        self.process = Process(scope, [
+            "perf", "stat", "-x,", "-o", self.out,
+            "-e", "raw_syscalls:sys_enter", "-p", pid])
+        time.sleep(ATTACH_S)
+
+    def count(self):
+        self.process.popen.send_signal(signal.SIGINT)
+        self.process.popen.wait(10)
+        for line in self.out.read_text().splitlines():
+            if "sys_enter" in line:
+                return int(line.split(",")[0])
+        raise Failed("perf stat counted nothing")
+
+
+class Strace:
+    """The same where perf is missing or may not."""
+
+    def __init__(self, scope, pid):
+        self.out = TMP / f"strace-{Process.serial}"
+        self.process = Process(scope, ["strace", "-f", "-c", "-o", self.out,
+                                       "-p", pid])
+        time.sleep(ATTACH_S)
+
+    def count(self):
+        self.process.popen.send_signal(signal.SIGINT)
+        self.process.popen.wait(10)
+        total = re.search(r"([0-9]+)(?: +[0-9]+)? total$",
+                          self.out.read_text(), re.M)
+        if not total:
+            raise Failed("strace counted nothing")
+        return int(total[1])
+
+
+def counter_type():
+    """The better of the two that works here, or None."""
+    if shutil.which("perf"):
+        out = subprocess.run(["perf", "stat", "-x,", "-e",
+                              "raw_syscalls:sys_enter", "true"],
+                             capture_output=True, text=True)
+        if re.search(r"^\d+,,raw_sys", out.stderr, re.M):
+            return Syscalls
+    return Strace if shutil.which("strace") else None

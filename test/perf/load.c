@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Load for what iperf3 cannot measure: transactions, datagrams, idle flows and
+ * the start of a daemon.  Each subcommand is one process in one namespace; the
+ * results are words and numbers on stdout, read by bench.py.
+ *
+ *	load serve PORT			echo over TCP, any number of connections
+ *	load rr ADDR PORT SECONDS	one byte there and back, over and over
+ *	load crr ADDR PORT SECONDS	the same with a connection for each byte
+ *	load hold ADDR PORT COUNT	open COUNT connections, keep them idle
+ *	load send ADDR PORT SECONDS SIZE plain|gso	datagrams, unpaced
+ *	load recv PORT			count datagrams until SIGTERM
+ *	load stamp ADDR PORT		when were we started, when connected?
+ *	load start COMMAND...		run it, its last command is load stamp
+ */
+#include <linux/udp.h>
+
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	BACKLOG = 4096,
+	EVENTS = 256,
+	BATCH = 32,		/* datagrams a call, plain */
+	GSO_BYTES = 60000,	/* bytes a call, segmenting sender */
+	BODY_BYTES = 65536,
+	SAMPLES = 1 << 22,
+	PATIENCE_S = 10,	/* for one answer: then the flow is lost */
+	RCVBUF = 4 << 20,
+};
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int sig)
+{
+	(void)sig;
+	stopped = 1;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+static struct sockaddr_in target(const char *addr, const char *port)
+{
+	struct sockaddr_in sa = {
+		.sin_family = AF_INET, .sin_port = htons(atoi(port)),
+	};
+
+	if (inet_pton(AF_INET, addr, &sa.sin_addr) != 1)
+		errx(2, "not an address: %s", addr);
+	return sa;
+}
+
+static int dial(const struct sockaddr_in *sa)
+{
+	struct timeval patience = { .tv_sec = PATIENCE_S };
+	int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+	if (s < 0)
+		err(1, "socket");
+	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	if (connect(s, (const void *)sa, sizeof(*sa))) {
+		close(s);
+		return -1;
+	}
+	return s;
+}
+
+static void ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+/* --- server ----------------------------------------------------------- */
+
+static void greet(int ep, int listener)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	int one = 1, s;
+
+	while ((s = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+		setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		ev.data.fd = s;
+		epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev);
+	}
+}
+
+static void echo(int s)
+{
+	char b[4096];
+	ssize_t n = read(s, b, sizeof(b));
+
+	if (n > 0 && write(s, b, n) == n)
+		return;
+	if (n < 0 && errno == EAGAIN)
+		return;
+	close(s);
+}
+
+static int serve(char **arg)
+{
+	struct sockaddr_in sa = target("0.0.0.0", arg[0]);
+	struct epoll_event ev = { .events = EPOLLIN }, got[EVENTS];
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+	int ep = epoll_create1(0), i, n;
+
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, (void *)&sa, sizeof(sa)) || listen(s, BACKLOG))
+		err(1, "port %s", arg[0]);
+	ev.data.fd = s;
+	epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev);
+	ready();
+	while (!stopped) {
+		n = epoll_wait(ep, got, EVENTS, -1);
+		for (i = 0; i < n; i++) {
+			if (got[i].data.fd == s)
+				greet(ep, s);
+			else
+				echo(got[i].data.fd);
+		}
+	}
+	return 0;
+}
+
+/* --- transactions ----------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void report(uint32_t *took, uint64_t n, uint64_t start, uint64_t failed)
+{
+	double seconds = (now_ns() - start) / 1e9;
+	uint64_t kept = n < SAMPLES ? n : SAMPLES;
+
+	qsort(took, kept, sizeof(*took), compare);
+	printf("n %llu seconds %.6f failed %llu", (unsigned long long)n,
+	       seconds, (unsigned long long)failed);
+	if (kept)
+		printf(" p50 %.1f p99 %.1f max %.1f", took[kept / 2] / 1e3,
+		       took[kept * 99 / 100] / 1e3, took[kept - 1] / 1e3);
+	putchar('\n');
+}
+
+static int ping(int s)
+{
+	char c = 'x';
+
+	return write(s, &c, 1) == 1 && read(s, &c, 1) == 1 ? 0 : -1;
+}
+
+static int transact(char **arg, int keep)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	uint64_t start, end, last, now, n = 0, failed = 0;
+	uint32_t *took = calloc(SAMPLES, sizeof(*took));
+	int s = -1;
+
+	if (!took || (keep && ((s = dial(&sa)) < 0 || ping(s))))
+		err(1, "%s:%s", arg[0], arg[1]);
+	start = last = now_ns();
+	end = start + atof(arg[2]) * 1e9;
+	while (last < end) {
+		if (!keep)
+			s = dial(&sa);
+		if (s < 0 || ping(s))
+			failed++;
+		else if (n++ < SAMPLES)
+			took[n - 1] = now_ns() - last;
+		if (!keep && s >= 0)
+			close(s);
+		if (keep && failed)
+			break;
+		now = now_ns();
+		last = now;
+	}
+	report(took, n, start, failed);
+	return 0;
+}
+
+static int rr(char **arg)
+{
+	return transact(arg, 1);
+}
+
+static int crr(char **arg)
+{
+	return transact(arg, 0);
+}
+
+static int hold(char **arg)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	int i, count = atoi(arg[2]);
+
+	for (i = 0; i < count; i++) {
+		int s = dial(&sa);
+
+		/* Answered once: the flow is established at both ends */
+		if (s < 0 || ping(s))
+			err(1, "connection %d", i);
+	}
+	ready();
+	while (!stopped)
+		pause();
+	return 0;
+}
+
+/* --- datagrams -------------------------------------------------------- */
+
+static char body[BODY_BYTES];
+
+static int send_plain(int s, int size)
+{
+	static struct iovec iov[BATCH];
+	static struct mmsghdr m[BATCH];
+	int i;
+
+	for (i = 0; !m[0].msg_hdr.msg_iovlen && i < BATCH; i++)
+		iov[i] = (struct iovec){ body, size };
+	for (i = 0; i < BATCH; i++)
+		m[i].msg_hdr = (struct msghdr){
+			.msg_iov = &iov[i], .msg_iovlen = 1,
+		};
+	i = sendmmsg(s, m, BATCH, 0);
+	return i < 0 ? 0 : i;
+}
+
+static int send_gso(int s, int size)
+{
+	int count = GSO_BYTES / size;
+
+	return send(s, body, count * size, 0) < 0 ? 0 : count;
+}
+
+static int udp_send(char **arg)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	int s = socket(AF_INET, SOCK_DGRAM, 0), size = atoi(arg[3]);
+	int gso = !strcmp(arg[4], "gso");
+	uint64_t start = now_ns(), end = start + atof(arg[2]) * 1e9, n = 0;
+
+	if (connect(s, (void *)&sa, sizeof(sa)))
+		err(1, "connect");
+	if (gso && setsockopt(s, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)))
+		err(1, "UDP_SEGMENT");
+	while (now_ns() < end)
+		n += gso ? send_gso(s, size) : send_plain(s, size);
+	printf("n %llu seconds %.6f\n", (unsigned long long)n,
+	       (now_ns() - start) / 1e9);
+	return 0;
+}
+
+static int segment_size(struct msghdr *h)
+{
+	struct cmsghdr *c;
+	int size = 0;
+
+	for (c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+			memcpy(&size, CMSG_DATA(c), sizeof(size));
+	return size;
+}
+
+static uint64_t receive(int s)
+{
+	static char in[BATCH][BODY_BYTES], note[BATCH][64];
+	struct iovec iov[BATCH];
+	struct mmsghdr m[BATCH];
+	uint64_t n = 0;
+	int i, got;
+
+	for (i = 0; i < BATCH; i++) {
+		iov[i] = (struct iovec){ in[i], sizeof(in[i]) };
+		m[i].msg_hdr = (struct msghdr){
+			.msg_iov = &iov[i], .msg_iovlen = 1,
+			.msg_control = note[i],
+			.msg_controllen = sizeof(note[i]),
+		};
+	}
+	got = recvmmsg(s, m, BATCH, MSG_WAITFORONE, NULL);
+	for (i = 0; i < got; i++) {
+		int size = segment_size(&m[i].msg_hdr);
+
+		n += size ? (m[i].msg_len + size - 1) / size : 1;
+	}
+	return n;
+}
+
+static int udp_recv(char **arg)
+{
+	struct sockaddr_in sa = target("0.0.0.0", arg[0]);
+	struct timeval tick = { .tv_usec = 100000 };
+	int s = socket(AF_INET, SOCK_DGRAM, 0), one = 1, room = RCVBUF;
+	uint64_t n = 0;
+
+	setsockopt(s, IPPROTO_UDP, UDP_GRO, &one, sizeof(one));
+	setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &tick, sizeof(tick));
+	if (bind(s, (void *)&sa, sizeof(sa)))
+		err(1, "port %s", arg[0]);
+	ready();
+	while (!stopped)
+		n += receive(s);
+	printf("n %llu\n", (unsigned long long)n);
+	return 0;
+}
+
+/* --- start ------------------------------------------------------------ */
+
+static int stamp(char **arg)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	uint64_t born = now_ns(), end = born + PATIENCE_S * 1000000000ULL;
+
+	/* Unreachable until there is a route: try again, politely */
+	while (dial(&sa) < 0 && now_ns() < end)
+		usleep(200);
+	printf("stamp %llu %llu\n", (unsigned long long)born,
+	       (unsigned long long)now_ns());
+	return 0;
+}
+
+static int start(char **arg)
+{
+	unsigned long long born, ready_ns;
+	uint64_t begin;
+	FILE *in;
+	int p[2];
+	pid_t pid;
+
+	if (pipe(p))
+		err(1, "pipe");
+	begin = now_ns();
+	pid = fork();
+	if (!pid) {
+		signal(SIGPIPE, SIG_DFL);
+		dup2(p[1], 1);
+		close(p[0]);
+		close(p[1]);
+		execvp(arg[0], arg);
+		err(1, "%s", arg[0]);
+	}
+	close(p[1]);
+	in = fdopen(p[0], "r");
+	if (!in || fscanf(in, "stamp %llu %llu", &born, &ready_ns) != 2)
+		errx(1, "%s said nothing", arg[0]);
+	waitpid(pid, NULL, 0);
+	printf("command %.3f ready %.3f\n", (born - begin) / 1e6,
+	       (ready_ns - begin) / 1e6);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(char **arg);
+	int args;
+} table[] = {
+	{ "serve", serve, 1 }, { "rr", rr, 3 }, { "crr", crr, 3 },
+	{ "hold", hold, 3 }, { "send", udp_send, 5 }, { "recv", udp_recv, 1 },
+	{ "stamp", stamp, 2 }, { "start", start, 1 },
+};
+
+int main(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_handler = stop };
+	size_t i, n = sizeof(table) / sizeof(table[0]);
+
+	sigaction(SIGTERM, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	for (i = 0; i < n && argc > 1; i++) {
+		if (strcmp(argv[1], table[i].name) || argc < table[i].args + 2)
+			continue;
+		return table[i].run(argv + 2);
+	}
+	errx(2, "see the top of load.c");
+}
