@@ -5,8 +5,8 @@
  * Stream positions are 64 bits wide: 0 is the SYN, byte i is 1 + i, the FIN is
  * behind the last byte.  It goes back to the first unacknowledged byte on a
  * timeout (200 ms and doubling) and on three duplicate ACKs; there is no
- * congestion window.  What the product sends is checked on the way: bytes, sums,
- * windows, numbers.
+ * congestion window.  What the product sends is checked on the way: bytes,
+ * sums, windows, numbers.
  */
 #include "sim.h"
 
@@ -158,7 +158,7 @@ static void push(struct gconn *g)
 		return;
 	for (;;) {
 		uint64_t end = MIN(1 + g->written, g->una + g->wnd), n = 0;
-		bool fin;
+		bool fin, last;
 
 		if (end > g->nxt)
 			n = MIN(end - g->nxt, g->p->big ? 16 * g->mss : g->mss);
@@ -170,8 +170,9 @@ static void push(struct gconn *g)
 			break;
 		if (!n && !fin)
 			break;
+		last = g->nxt + n == 1 + g->written;
 		emit(g, g->nxt, n, TCP_ACK | (fin ? TCP_FIN : 0) |
-				   (g->nxt + n == 1 + g->written ? TCP_PSH : 0));
+				   (last ? TCP_PSH : 0));
 		g->nxt += n + fin;
 	}
 	if (g->nxt > g->una || g->una < 1 + g->written ||

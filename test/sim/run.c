@@ -685,7 +685,8 @@ void run_seed(uint64_t seed)
 		sim_after(rnd_to(100 * MS), udp_send, &uflows[i]);
 	}
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
-	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0], w->loss[1],
+	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
+	      w->loss[1],
 	      w->dup, w->reorder, w->stuff,
 	      (unsigned long long)(w->delay / US),
 	      world.tap.tap.caps.tso ? "tso" : "no tso",

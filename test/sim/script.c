@@ -259,7 +259,8 @@ static void datagram(struct sock *s, const uint8_t *p, size_t len,
 	struct got_dgram *d = malloc(sizeof(*d) + len + 1);
 
 	*d = (struct got_dgram){ .from = s->local_port, .to = port,
-				 .src = s->local, .dst = *to, .ttl = s->ttl, .len = len };
+				 .src = s->local, .dst = *to, .ttl = s->ttl,
+				 .len = len };
 	memcpy(d->data, p, len);
 	*sc.dgrams_end = d;
 	sc.dgrams_end = &d->next;

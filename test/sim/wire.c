@@ -317,5 +317,6 @@ void wire_trace(char dir, const uint8_t *p, size_t len)
 	if (!sim.dump)
 		return;
 	for (i = 0; i < len; i++)
-		printf("%02x%s", p[i], i % 32 == 31 || i + 1 == len ? "\n" : "");
+		printf("%02x%s", p[i],
+		       i % 32 == 31 || i + 1 == len ? "\n" : "");
 }
