@@ -33,6 +33,7 @@ struct job {
 	unsigned side;
 	uint8_t proto;
 	const struct portmap *want, *busy;
+	int err;
 	int (*fn)(struct job *j);
 };
 
@@ -367,7 +368,7 @@ bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
 
 /* --- following the other side ------------------------------------------- */
 
-/* Call with each port of a scanning rule of this kind */
+/* Call with each port of a scanning rule of this kind: the sum of its answers */
 static int scan(struct job *j, int (*each)(struct job *j, unsigned i,
 					   unsigned port, bool want))
 {
@@ -412,21 +413,24 @@ static int add(struct job *j, unsigned i, unsigned port, bool want)
 		return 0;
 	err = open_port(j->l, j->side, t, i, port);
 	if (err)
-		log_debug("Can't follow port %u: %s", port, strerror(-err));
+		log_debug("Can't follow %s port %u in %s: %s",
+			  j->proto == IPPROTO_TCP ? "TCP" : "UDP", port,
+			  j->side ? "SPLICE" : "HOST", strerror(-err));
+	j->err = err ? err : j->err;
 	return 0;
 }
 
 static int add_all(struct job *j)
 {
-	return scan(j, add);
+	(void)scan(j, add);
+	return j->err;
 }
 
-void listen_scan(struct listen *l, enum pif pif, uint8_t proto,
-		 const struct portmap *want, const struct portmap *busy)
+int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
+		const struct portmap *want, const struct portmap *busy)
 {
 	struct job j = { .l = l, .side = side_of(pif), .proto = proto,
 			 .want = want, .busy = busy, .fn = add_all };
 
-	if (scan(&j, tidy))
-		(void)work(&j);
+	return scan(&j, tidy) ? work(&j) : 0;
 }

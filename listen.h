@@ -78,9 +78,10 @@ const struct rule *listen_rule(const struct listen *l, enum pif pif,
 bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto);
 
 /* listen_scan - open and close what rules with RULE_SCAN ask for
- * @want are ports bound on the other side; what is in @busy is not opened. */
-void listen_scan(struct listen *l, enum pif pif, uint8_t proto,
-		 const struct portmap *want, const struct portmap *busy);
+ * @want are ports bound on the other side; what is in @busy is not opened.
+ * 0, or why something could not be opened. */
+int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
+		const struct portmap *want, const struct portmap *busy);
 
 /* listen_owns - whether @inode, bound to @port at @pif, is a listener of ours */
 bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,

@@ -28,6 +28,7 @@
 
 enum {
 	PERIOD_MS = 950, /* a new server is seen within a second */
+	PAUSE_MAX = 64,	 /* periods between attempts that keep failing */
 	HOST = 0,
 	SPLICE = 1,
 };
@@ -241,21 +242,24 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 	return err;
 }
 
-static void follow(struct scan *s, unsigned side)
+static int follow(struct scan *s, unsigned side)
 {
 	static const struct portmap none;
 	struct portmap *tcp = &s->now[!side][SCAN_TCP];
 	struct portmap udp = s->now[!side][SCAN_UDP];
 	enum pif pif = pif_of(side);
 	unsigned i;
+	int err, ret;
 
 	/* Where a TCP port is taken already, bind() tells */
-	listen_scan(s->listen, pif, IPPROTO_TCP, tcp, &none);
+	err = listen_scan(s->listen, pif, IPPROTO_TCP, tcp, &none);
 	/* What serves TCP may serve UDP on demand, as QUIC does */
 	for (i = 0; i < ARRAY_SIZE(udp.w); i++)
 		udp.w[i] |= tcp->w[i];
 	/* Two UDP sockets can have one port: ours would take over a server's */
-	listen_scan(s->listen, pif, IPPROTO_UDP, &udp, &s->now[side][SCAN_UDP]);
+	ret = listen_scan(s->listen, pif, IPPROTO_UDP, &udp,
+			  &s->now[side][SCAN_UDP]);
+	return err ? err : ret;
 }
 
 static bool wanted(const struct scan *s, uint8_t number)
@@ -286,10 +290,17 @@ void scan_look(struct scan *s)
 	if (err)
 		log_limited(LOG_WARN, "Can't tell which ports are bound: %s",
 			    strerror(-err));
-	if (!memcmp(s->now, s->before, sizeof(s->now)))
+	if (memcmp(s->now, s->before, sizeof(s->now)))
+		s->pause = s->left = 1;
+	if (!s->pause || --s->left)
 		return;
-	follow(s, HOST);
-	follow(s, SPLICE);
+	/* Somebody else may have a port for a moment, or for good */
+	s->pause = MIN(s->pause * 2, (unsigned)PAUSE_MAX);
+	s->left = s->pause;
+	err = follow(s, HOST);
+	err |= follow(s, SPLICE);
+	if (!err)
+		s->pause = 0;
 	memcpy(s->before, s->now, sizeof(s->before));
 }
 
@@ -306,6 +317,7 @@ static void tick(void *owner, struct timer *t)
 void scan_start(struct scan *s)
 {
 	memset(s->before, 0, sizeof(s->before));
+	s->pause = s->left = 1;
 	timer_off(&s->timer);
 	tick(s, &s->timer);
 }

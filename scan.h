@@ -18,6 +18,8 @@ struct scan {
 	const struct ns *ns;
 	struct timer timer;
 	uint32_t seq;
+	unsigned pause, left; /* looks until what failed is tried again; 0: all
+				 is well */
 	int diag[2];	/* NETLINK_SOCK_DIAG of our and the other namespace;
 			   -1: not to be had */
 	int proc[2][4]; /* in its place: /proc/net/tcp, tcp6, udp, udp6; -1 */

@@ -255,6 +255,29 @@ static void served_on_both_sides(void **state)
 	close(a[1]);
 }
 
+/* Who has a port without being seen as a server does not keep it from being
+ * followed when it is gone */
+static void tried_again(void **state)
+{
+	struct sockaddr_in taken = { .sin_family = AF_INET,
+				     .sin_port = htons(1001) };
+	int fd, in_the_way;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	fd = serve(PIF_SPLICE, TCP, "127.0.0.1", 1001);
+	in_the_way = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(in_the_way, (void *)&taken, sizeof(taken)), 0);
+	scan_look(&s);
+	check_counts(0, 1, 0, 0);
+	close(in_the_way);
+	for (i = 0; i < 4; i++)
+		scan_look(&s);
+	check_counts(1, 1, 0, 0);
+	close(fd);
+}
+
 static void connected_is_no_server(void **state)
 {
 	struct addr lo = addr_loopback(true);
@@ -326,8 +349,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(by_diag),		   T(by_proc),
 		T(many_ports),		   T(served_on_both_sides),
-		T(connected_is_no_server), T(own_flow_is_no_server),
-		T(on_the_clock),	   T(not_on_the_clock),
+		T(tried_again),		   T(connected_is_no_server),
+		T(own_flow_is_no_server),  T(on_the_clock),
+		T(not_on_the_clock),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

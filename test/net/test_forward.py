@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Loopback traffic between host and namespace, and ports that follow servers.
+
+What comes from a loopback address of the host, and what -T and -U forward from
+the namespace, goes from socket to socket.  A client sees what it would see if
+the server were next to it: data whole, ends, resets, refusals.
+"""
+
+import hashlib
+import os
+import pathlib
+import socket
+
+import pytest
+
+from clients import Background, read_all, reset
+from lab import DEADLINE, DGRAM, HOST, MIB, STREAM, V4, V6, until
+
+LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
+IN, OUT = 7001, 7002            # forwarded to the namespace and from it
+AUTO = 7100
+NONE = ("-t", "none", "-u", "none", "-T", "none", "-U", "none")
+EXPLICIT = ("--config-net", "-t", IN, "-u", IN, "-T", OUT, "-U", OUT)
+SIZES = [2048, 10 * MIB]
+
+
+@pytest.fixture
+def guest(lab):
+    return lab.pasta(*EXPLICIT)
+
+
+@pytest.fixture(params=["in", "out"])
+def way(request, lab, guest):
+    """Where the client is, where the server is, and the port."""
+    return {"in": (lab.host, guest, IN),
+            "out": (guest, lab.host, OUT)}[request.param]
+
+
+def connection(client_ns, server_ns, port, family):
+    """The two ends of a connection through the daemon."""
+    listener = server_ns.listen(family, port)
+    client = client_ns.connect(family, LOOPBACK[family], port)
+    return client, server_ns.accept(listener)
+
+
+
+def refused(ns, family, port):
+    """Is nobody there?  A connection that the other namespace then refuses was
+    accepted first and ends with a reset."""
+    s = ns.socket(family)
+    try:
+        s.connect((LOOPBACK[family], port))
+        s.recv(1)
+    except (ConnectionRefusedError, ConnectionResetError):
+        return True
+    finally:
+        s.close()
+    return False
+
+
+# Streams
+
+@pytest.mark.parametrize("size", SIZES, ids=["2K", "10M"])
+def test_data_whole(lab, way, family, size):
+    path, digest = lab.payload(size)
+    data = path.read_bytes()
+    ends = connection(*way, family)
+    for source, sink in (ends, ends[::-1]):
+        sent = Background(source.sendall, data)
+        got = hashlib.sha256()
+        left = size
+        while left:
+            chunk = sink.recv(min(left, 1 << 18))
+            assert chunk
+            got.update(chunk)
+            left -= len(chunk)
+        sent.result()
+        assert got.hexdigest() == digest
+
+
+def test_half_close(lab, way, family):
+    client, server = connection(*way, family)
+    client.sendall(b"question")
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(server) == b"question"
+    server.sendall(b"answer" * 10000)
+    server.close()
+    assert read_all(client) == b"answer" * 10000
+
+
+def test_end_behind_data(lab, way, family):
+    """Whoever sends and leaves has its bytes delivered, however slowly they
+    are read."""
+    path, digest = lab.payload(10 * MIB)
+    client, server = connection(*way, family)
+
+    def send():
+        client.sendall(path.read_bytes())
+        client.close()
+    sender = Background(send)
+    assert hashlib.sha256(read_all(server)).hexdigest() == digest
+    sender.result()
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_reset(lab, way, family, who):
+    ends = connection(*way, family)
+    ends[0].sendall(b"x")
+    assert ends[1].recv(1) == b"x"
+    goes, stays = ends if who == "client" else ends[::-1]
+    reset(goes)
+    with pytest.raises(ConnectionResetError):
+        stays.recv(1)
+
+
+def test_refused(lab, way, family):
+    client, _, port = way
+    assert refused(client, family, port)
+
+
+def test_addresses(lab, guest):
+    """127/8 is kept on the way out; on the way in the guest's own address is
+    the target, not its loopback."""
+    listener = lab.host.listen(V4, OUT)
+    client = guest.connect(V4, "127.0.0.2", OUT)
+    assert lab.host.accept(listener).getsockname() == ("127.0.0.2", OUT)
+    client.close()
+    listener = guest.listen(V4, IN)
+    client = lab.host.connect(V4, "127.0.0.2", IN)
+    assert guest.accept(listener).getsockname() == (HOST[V4], IN)
+
+
+def test_host_lo_to_ns_lo(lab, family):
+    guest = lab.pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:],
+                      "-t", IN)
+    listener = guest.bind(family, STREAM, IN, LOOPBACK[family])
+    listener.listen()
+    client = lab.host.connect(family, LOOPBACK[family], IN)
+    server = guest.accept(listener)
+    server.sendall(b"here")
+    assert client.recv(4) == b"here"
+
+
+def test_no_splice(lab, family):
+    """Through the tap device, from the address that stands for the host."""
+    guest = lab.pasta("--config-net", "--no-splice", *NONE[2:], "-t", IN)
+    listener = guest.listen(family, IN)
+    client = lab.host.connect(family, LOOPBACK[family], IN)
+    server = guest.accept(listener)
+    assert server.getpeername()[0] not in (LOOPBACK[family], HOST[family])
+    server.sendall(b"here")
+    assert client.recv(4) == b"here"
+
+
+def test_splice_only(lab, family):
+    guest = lab.pasta("--splice-only", *EXPLICIT[1:])
+    assert [link["ifname"] for link in guest.ip("link")] == ["lo"]
+    for way in (lab.host, guest, IN), (guest, lab.host, OUT):
+        client, server = connection(*way, family)
+        client.sendall(b"through")
+        assert server.recv(7) == b"through"
+    with pytest.raises((ConnectionResetError, ConnectionRefusedError)):
+        lab.peer.connect(family, HOST[family], IN).recv(1)
+
+
+# Datagrams
+
+def test_datagrams(lab, way, family):
+    client_ns, server_ns, port = way
+    server = server_ns.bind(family, DGRAM, port)
+    client = client_ns.connect(family, LOOPBACK[family], port, DGRAM)
+    for size in 1, 0, 1400, 65507, 0:
+        data = os.urandom(size)
+        client.send(data)
+        got, source = server.recvfrom(65536)
+        assert got == data
+        server.sendto(data[::-1], source)
+        assert client.recv(65536) == data[::-1]
+    assert source[1] == client.getsockname()[1]
+
+
+# Ports that follow servers
+
+def appears(ns, family, port):
+    def connected():
+        try:
+            return ns.connect(family, LOOPBACK[family], port)
+        except ConnectionRefusedError:
+            return None
+    return until(connected, f"port {port} to be forwarded")
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_auto(lab, family, way):
+    guest = lab.pasta("--config-net")
+    ends = (lab.host, guest) if way == "in" else (guest, lab.host)
+    client_ns, server_ns = ends
+    assert refused(client_ns, family, AUTO)
+    listener = server_ns.listen(family, AUTO)
+    client = appears(client_ns, family, AUTO)
+    server = server_ns.accept(listener)
+    client.sendall(b"found")
+    assert server.recv(5) == b"found"
+    # What the daemon listens on for it is not sent back
+    assert server_ns.sh(f"ss -Htln sport {AUTO} | wc -l") == "1\n"
+    listener.close()
+    until(lambda: not client_ns.sh(f"ss -Htln sport {AUTO}"),
+          "the port to vanish")
+    server.sendall(b"still")
+    assert client.recv(5) == b"still"
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_auto_datagrams(lab, family, kind):
+    """Ports of TCP servers count for UDP, too."""
+    guest = lab.pasta("--config-net")
+    server = guest.bind(family, kind, AUTO)
+    if kind == STREAM:
+        server.listen()
+    until(lambda: lab.host.sh(f"ss -Huln sport {AUTO}"), "the UDP port")
+    if kind == STREAM:
+        server = guest.bind(family, DGRAM, AUTO)
+    client = lab.host.connect(family, LOOPBACK[family], AUTO, DGRAM)
+    client.send(b"found")
+    got, source = server.recvfrom(100)
+    assert got == b"found"
+    server.sendto(b"answer", source)
+    assert client.recv(100) == b"answer"
+
+
+def test_nothing_by_itself(lab, family):
+    """No option, no way to a loopback service of the other side."""
+    guest = lab.pasta("--config-net", *NONE)
+    lab.host.listen(family, OUT)
+    guest.listen(family, IN)
+    assert refused(guest, family, OUT)
+    assert refused(lab.host, family, IN)
+
+
+# Nothing is left behind
+
+def settled(pid):
+    """The number of descriptors, without sockets made in advance and pipes."""
+    found = 0
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        found += "pipe" not in os.readlink(fd)
+    return found
+
+
+def test_refused_leaves_nothing(lab, guest):
+    pid = guest.process.pid
+    for family in V4, V6:
+        refused(lab.host, family, IN)
+        refused(guest, family, OUT)
+    before = settled(pid)
+    for i in range(250):
+        for family in V4, V6:
+            assert refused(lab.host, family, IN)
+            assert refused(guest, family, OUT)
+    # Two pools of 32 sockets, which are filled when half empty
+    assert abs(settled(pid) - before) <= 32
+
+
+def test_killed_servers_leave_nothing(lab, guest, family):
+    pid = guest.process.pid
+    refused(lab.host, family, IN)
+    before = settled(pid)
+    data = bytes(MIB)
+    listener = guest.listen(family, IN)
+    clients = []
+    for _ in range(50):
+        client = lab.host.connect(family, LOOPBACK[family], IN)
+        client.setblocking(False)
+        for _ in range(8):
+            try:
+                client.send(data)
+            except BlockingIOError:
+                break
+        clients.append(client)
+        reset(guest.accept(listener))
+    for client in clients:
+        client.settimeout(DEADLINE)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    until(lambda: abs(settled(pid) - before) <= 16, "closed descriptors")
