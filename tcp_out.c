@@ -64,10 +64,23 @@ static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 	return true;
 }
 
+/* A number that the guest finds acceptable: after going back, snd_nxt is an old
+ * one, whose window RFC 9293 has it ignore.  Past a window that it took back,
+ * the window's end, unless only scaling took it. */
+static uint32_t empty_seq(const struct tcp_conn *c)
+{
+	uint32_t end = c->snd_una + c->snd_wnd;
+
+	if (!seq_before(end, c->snd_max) ||
+	    c->snd_max - end < 1U << c->snd_shift)
+		return c->snd_max;
+	return end;
+}
+
 bool tcp_out_ack(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	struct tcp_head th = { .seq = c->snd_nxt, .ack = c->rcv_nxt,
+	struct tcp_head th = { .seq = empty_seq(c), .ack = c->rcv_nxt,
 			       .window = conn_window(t, f), .flags = TCP_ACK };
 
 	if (!put(t, f, &th))
