@@ -13,6 +13,7 @@
 #include "log.h"
 #include "netlink.h"
 #include "pasta.h"
+#include "resolv.h"
 #include "scan.h"
 #include "stats.h"
 #include "tap_stream.h"
@@ -37,6 +38,7 @@ struct passt {
 	struct seen seen;
 	struct flows flows;
 	struct fwd fwd;
+	struct resolv resolv;
 	struct listen listen;
 	struct splice splice;
 	struct scan scan;
@@ -391,6 +393,7 @@ int main(int argc, char **argv)
 		die("Couldn't listen on requested ports");
 	start_splicing(p);
 	watch_neighbours(p);
+	resolv_open(&p->resolv, &p->loop, c, &p->fwd, "/etc/resolv.conf");
 	start_transport(p);
 	conf_print(c, &p->t4, &p->t6);
 

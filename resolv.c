@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * resolv - follows the host's resolv.conf while we run
+ *
+ * The file is mostly replaced by renaming another one, often it is a symbolic
+ * link: so the directories are watched, that of the file and those of links'
+ * targets.  In the sandbox paths lead nowhere and mounts are apart from each
+ * other, but what lies in a directory that is held open can still be opened.
+ * A link that leads to any other directory cannot be followed then, and what we
+ * know stays.
+ *
+ * Container engines mount a file over resolv.conf.  It cannot be replaced, only
+ * written, and the directory would show what is below: the file is held.
+ */
+#include "resolv.h"
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+enum {
+	SETTLE_MS = 100, /* a change has several parts */
+	POLL_MS = 10000, /* without inotify: its instances are limited */
+	WATCHED = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO,
+};
+
+/* --- finding the file ----------------------------------------------------- */
+
+/* Where @link of directory @dir leads: by words, nothing else is known later */
+static bool join(char out[RESOLV_PATH], const char *dir, const char *link)
+{
+	size_t len = *link == '/' ? 0 : strlen(dir), n;
+
+	memmove(out, dir, len);
+	if (len == 1)
+		len = 0; /* the root */
+	for (; *link; link += n) {
+		link += strspn(link, "/");
+		n = strcspn(link, "/");
+		if (n == 2 && !memcmp(link, "..", 2)) {
+			while (len && out[--len] != '/')
+				;
+			continue;
+		}
+		if (!n || (n == 1 && *link == '.'))
+			continue;
+		if (len + n + 2 > RESOLV_PATH)
+			return false;
+		out[len++] = '/';
+		memcpy(out + len, link, n);
+		len += n;
+	}
+	out[len] = '\0';
+	return len;
+}
+
+static int add_dir(struct resolv *r, const char *path)
+{
+	unsigned i = r->dirs;
+	int fd;
+
+	if (i == RESOLV_DIRS)
+		return -1;
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	r->dir[i].fd = fd;
+	r->dir[i].watch = -1;
+	if (r->notify >= 0)
+		r->dir[i].watch = inotify_add_watch(r->notify, path, WATCHED);
+	strcpy(r->dir[i].path, path);
+	return (int)r->dirs++;
+}
+
+static int find_dir(struct resolv *r, const char *path, bool add)
+{
+	unsigned i;
+
+	for (i = 0; i < r->dirs; i++)
+		if (!strcmp(r->dir[i].path, path))
+			return (int)i;
+	return add ? add_dir(r, path) : -1;
+}
+
+/* Through links to the file: its descriptor or -errno, *@at its directory */
+static int open_file(struct resolv *r, bool add, unsigned *at)
+{
+	char path[RESOLV_PATH], dir[RESOLV_PATH], link[RESOLV_PATH];
+	unsigned hop;
+
+	if (strlen(r->path) >= sizeof(path))
+		return -ENAMETOOLONG;
+	strcpy(path, r->path);
+	for (hop = 0; hop < RESOLV_DIRS; hop++) {
+		const char *name = strrchr(path, '/') + 1;
+		ssize_t n;
+		int i, fd;
+
+		snprintf(dir, sizeof(dir), "%.*s",
+			 (int)MAX(name - path - 1, 1), path);
+		i = find_dir(r, dir, add);
+		if (i < 0)
+			return -EXDEV;
+		strcpy(r->dir[i].name, name);
+		*at = (unsigned)i;
+		/* #syscalls openat open */
+		fd = openat(r->dir[i].fd, name, O_RDONLY | O_NOFOLLOW |
+			    O_NONBLOCK | O_CLOEXEC);
+		if (fd >= 0 || errno != ELOOP)
+			return fd < 0 ? -errno : fd;
+		/* #syscalls readlinkat readlink */
+		n = readlinkat(r->dir[i].fd, name, link, sizeof(link) - 1);
+		if (n < 0)
+			return -errno;
+		link[n] = '\0';
+		if (!join(path, dir, link))
+			return -ENAMETOOLONG;
+	}
+	return -ELOOP;
+}
+
+/* --- changes --------------------------------------------------------------- */
+
+static void apply(struct resolv *r, const char *text)
+{
+	const struct fwd_dns dns = r->conf->map.dns;
+	const struct lan lan = r->conf->lan;
+
+	conf_resolv(r->conf, text);
+	if (memcmp(&dns, &r->conf->map.dns, sizeof(dns)) ||
+	    memcmp(&lan, &r->conf->lan, sizeof(lan)))
+		log_info("Resolvers have changed");
+	fwd_resolvers(r->fwd, &r->conf->map.dns);
+}
+
+static void look(void *owner, struct timer *timer)
+{
+	struct resolv *r = owner;
+	char text[CONF_RESOLV];
+	unsigned at;
+	ssize_t n;
+	int fd = r->file;
+
+	if (r->notify < 0)
+		timer_set(&r->loop->timers, timer, r->loop->now_ms + POLL_MS);
+	if (fd < 0)
+		fd = open_file(r, false, &at);
+	if (fd == -EXDEV)
+		log_limited(LOG_WARN, "%s leads out of the sandbox, not read",
+			    r->path);
+	if (fd < 0) /* it may come back */
+		return;
+	n = pread(fd, text, sizeof(text) - 1, 0); /* #syscalls pread64 */
+	if (fd != r->file)
+		close(fd); /* #syscalls close */
+	if (n < 0)
+		return;
+	text[n] = '\0';
+	apply(r, text);
+}
+
+static bool concerns(const struct resolv *r, const struct inotify_event *e)
+{
+	unsigned i;
+
+	if (e->mask & IN_Q_OVERFLOW || e->wd == r->file_watch)
+		return true;
+	for (i = 0; i < r->dirs; i++)
+		if (e->wd == r->dir[i].watch && e->len &&
+		    !strcmp(e->name, r->dir[i].name))
+			return true;
+	return false;
+}
+
+static void on_change(void *owner, uint64_t ref, uint32_t events)
+{
+	char buf[4096] __attribute__((aligned(8)));
+	struct resolv *r = owner;
+	ssize_t len, at, step;
+
+	(void)ref;
+	(void)events;
+	/* #syscalls read */
+	while ((len = read(r->notify, buf, sizeof(buf))) > 0) {
+		for (at = 0; at < len; at += step) {
+			const struct inotify_event *e = (void *)(buf + at);
+
+			step = (ssize_t)(sizeof(*e) + e->len);
+			if (concerns(r, e) && !r->timer.due_ms)
+				timer_set(&r->loop->timers, &r->timer,
+					  r->loop->now_ms + SETTLE_MS);
+		}
+	}
+}
+
+/* --- start ------------------------------------------------------------------ */
+
+static bool wanted(const struct conf *c)
+{
+	const struct fwd_dns *d = &c->map.dns;
+
+	if (c->splice_only)
+		return false;
+	if (!addr_is_none(&d->match[0]) || !addr_is_none(&d->match[1]))
+		return true;
+	return (c->dhcp_dns && !c->dns_none &&
+		!(c->dns_given[0] && c->dns_given[1])) ||
+	       (c->dhcp_search && !c->search_given);
+}
+
+/* 0: not known */
+static unsigned long mount_id(int fd)
+{
+	char path[64], text[512];
+	const char *s;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	if (util_read_file(path, text, sizeof(text)) < 0)
+		return 0;
+	s = strstr(text, "mnt_id:");
+	return s ? strtoul(s + strlen("mnt_id:"), NULL, 10) : 0;
+}
+
+static void hold(struct resolv *r, int fd, unsigned at)
+{
+	char path[2 * RESOLV_PATH];
+
+	if (fd < 0)
+		return;
+	if (mount_id(fd) == mount_id(r->dir[at].fd)) {
+		close(fd);
+		return;
+	}
+	r->file = fd;
+	if (r->notify < 0)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", r->dir[at].path, r->dir[at].name);
+	r->file_watch = inotify_add_watch(r->notify, path, IN_CLOSE_WRITE);
+}
+
+void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
+		 struct fwd *fwd, const char *path)
+{
+	unsigned at = 0;
+
+	*r = (struct resolv){ .loop = l, .conf = c, .fwd = fwd, .path = path,
+			      .notify = -1, .file = -1, .file_watch = -1 };
+	timer_init(&r->timer, look, r);
+	if (!wanted(c))
+		return;
+	r->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (r->notify >= 0 &&
+	    loop_add(l, r->notify, loop_watch(l, on_change, r), 0, EPOLLIN)) {
+		close(r->notify);
+		r->notify = -1;
+	}
+	hold(r, open_file(r, true, &at), at);
+	if (r->notify >= 0 && r->dirs && r->dir[0].watch < 0 &&
+	    r->file_watch < 0) {
+		close(r->notify);
+		r->notify = -1;
+	}
+	/* What changed between conf_finish() and the watch */
+	if (r->dirs)
+		timer_set(&l->timers, &r->timer, l->now_ms + SETTLE_MS);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * resolv - follows the host's resolv.conf while we run
+ */
+#ifndef RESOLV_H
+#define RESOLV_H
+
+#include "conf.h"
+#include "fwd.h"
+#include "loop.h"
+
+enum { RESOLV_DIRS = 4, RESOLV_PATH = 256 };
+
+struct resolv {
+	struct loop *loop;
+	struct conf *conf;
+	struct fwd *fwd;
+	struct timer timer;
+	int notify; /* inotify, -1: look from time to time */
+	int file;   /* the file, if a mount of its own hides it from the
+		       directory that it is in, else -1 */
+	int file_watch;
+	const char *path;
+	unsigned dirs;
+	struct {
+		int fd, watch;
+		char path[RESOLV_PATH];
+		char name[RESOLV_PATH]; /* what is looked for in there */
+	} dir[RESOLV_DIRS]; /* that of the file, those of links' targets */
+};
+
+/* resolv_open - begin to follow @path, absolute and without "..", if anything
+ * depends on it
+ * What changes is passed to conf_resolv() with @c and then to @fwd.  Before the
+ * sandbox: later only the directories opened now can be looked into.  The
+ * pointers stay the caller's. */
+void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
+		 struct fwd *fwd, const char *path);
+
+#endif /* RESOLV_H */
