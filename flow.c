@@ -85,6 +85,18 @@ struct flow *flow_find(const struct flows *t, uint8_t proto,
 	return t->hash[at] ? entry_flow(t, t->hash[at], i) : NULL;
 }
 
+bool flow_sent(const struct flows *t, enum flow_kind kind,
+	       const struct side *s)
+{
+	const struct side key = { .ours = s->theirs, .our_port = s->their_port,
+				  .theirs = s->ours, .their_port = s->our_port,
+				  .pif = s->pif };
+	unsigned i;
+	const struct flow *f = flow_find(t, kind_proto(kind), &key, &i);
+
+	return f && f->kind == kind;
+}
+
 bool flow_enter(struct flows *t, struct flow *f, unsigned i)
 {
 	uint64_t hash = flow_hash(t, flow_proto(f), &f->side[i]);

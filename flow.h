@@ -113,6 +113,11 @@ void flow_leave(struct flows *t, struct flow *f, unsigned i);
 struct flow *flow_find(const struct flows *t, uint8_t proto,
 		       const struct side *key, unsigned *i);
 
+/* flow_sent - whether what arrived at @s was sent from the other end, by a flow
+ * of @kind: then it goes in circles */
+bool flow_sent(const struct flows *t, enum flow_kind kind,
+	       const struct side *s);
+
 /* flow_watch - register side @i's descriptor, edge-triggered, for IN and with a
  * stream also OUT and RDHUP.  0 or -errno. */
 int flow_watch(struct flows *t, struct flow *f, unsigned i);
@@ -131,14 +136,19 @@ void flow_free(struct flows *t, struct flow *f);
 uint64_t flow_hash(const struct flows *t, uint8_t proto,
 		   const struct side *s);
 
-static inline uint8_t flow_proto(const struct flow *f)
+static inline uint8_t kind_proto(unsigned kind)
 {
 	static const uint8_t proto[FLOW_KINDS] = {
 		[FLOW_TCP] = 6, [FLOW_SPLICE] = 6,
 		[FLOW_UDP] = 17, [FLOW_UDP_SPLICE] = 17, [FLOW_ICMP] = 1,
 	};
 
-	return proto[f->kind];
+	return proto[kind];
+}
+
+static inline uint8_t flow_proto(const struct flow *f)
+{
+	return kind_proto(f->kind);
 }
 
 static inline unsigned flow_index(const struct flows *t, const struct flow *f)

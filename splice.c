@@ -417,7 +417,9 @@ static int connect_side(struct splice *s, struct side *to)
 		return fd;
 	to->fd = fd;
 	err = sock_connect(env, fd, &to->theirs, to->their_port);
-	return err == -EINPROGRESS ? 0 : err;
+	if (err && err != -EINPROGRESS)
+		return err;
+	return sock_local(fd, &to->ours, &to->our_port);
 }
 
 /* The next ones do not wait while this one gets on */
@@ -432,13 +434,14 @@ static void refill_early(struct splice *s, const struct side *to)
 void splice_accepted(struct splice *s, const struct rule *r,
 		     const struct side *from)
 {
+	struct flow *f = NULL;
 	struct side to;
-	struct flow *f;
 	int err;
 
-	f = fwd_splice(s->fwd, r, from, &to) == PASS
-		    ? flow_new(s->flows, FLOW_SPLICE)
-		    : NULL;
+	/* With a rule each way on one port we would be our own client */
+	if (!flow_sent(s->flows, FLOW_SPLICE, from) &&
+	    fwd_splice(s->fwd, r, from, &to) == PASS)
+		f = flow_new(s->flows, FLOW_SPLICE);
 	if (!f) {
 		sock_abort(from->fd);
 		return;
@@ -446,6 +449,7 @@ void splice_accepted(struct splice *s, const struct rule *r,
 	f->side[0] = *from;
 	f->side[1] = to;
 	err = connect_side(s, &f->side[1]);
+	(void)flow_enter(s->flows, f, 1);
 	/* Adding tells what happened before, so nothing is lost in between */
 	if (!err)
 		err = flow_watch(s->flows, f, 0);

@@ -238,7 +238,10 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	struct flow *f;
 	int err;
 
-	*v = fwd_splice(s->fwd, r, from, &to);
+	/* With a rule each way on one port we would be our own client */
+	*v = flow_sent(s->flows, FLOW_UDP_SPLICE, from)
+		     ? DROP_ENDPOINT
+		     : fwd_splice(s->fwd, r, from, &to);
 	if (*v != PASS)
 		return NULL;
 	*v = DROP_NO_FLOW;

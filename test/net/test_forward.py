@@ -163,6 +163,19 @@ def test_splice_only(lab, family):
         lab.peer.connect(family, HOST[family], IN).recv(1)
 
 
+def test_no_circles(lab, family):
+    """The same port both ways: nobody serves it, and nothing goes round."""
+    guest = lab.pasta("--config-net", "--host-lo-to-ns-lo", "-t", IN, "-T", IN,
+                      "-u", IN, "-U", IN)
+    for ns in lab.host, guest:
+        assert refused(ns, family, IN)
+        s = ns.connect(family, LOOPBACK[family], IN, DGRAM)
+        s.send(b"round and round")
+    before = settled(guest.process.pid)
+    assert refused(guest, family, IN)
+    assert settled(guest.process.pid) <= before + 32
+
+
 # Datagrams
 
 def test_datagrams(lab, way, family):

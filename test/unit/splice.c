@@ -523,6 +523,29 @@ static void nobody_may_enter(void **state)
 	assert_int_equal(flows.count, 0);
 }
 
+/* What we have sent ourselves is not for us to forward */
+static void no_circles(void **state)
+{
+	struct side from = { .pif = PIF_SPLICE };
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	k.server_listener = listener(true, PORT);
+	knock(&k, true, PIF_HOST);
+	await(k.server_listener);
+	assert_int_equal(flows.count, 1);
+	/* Had our listener been the server */
+	from.fd = sock_accept(&env, k.server_listener, &from.theirs,
+			      &from.their_port, &from.ours, &from.our_port);
+	assert_true(from.fd >= 0);
+	splice_accepted(&s, &rule, &from);
+	assert_true(was_reset(k.client));
+	gone();
+	close(k.client);
+	close(k.server_listener);
+}
+
 static void no_delay(void **state)
 {
 	struct link k;
@@ -553,7 +576,7 @@ int main(void)
 		T(words_before_reset),	   T(reset_with_stuck_bytes),
 		T(refused),		   T(client_leaves_early),
 		T(sockets_in_batches),	   T(nobody_may_enter),
-		T(no_delay),
+		T(no_circles),		   T(no_delay),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
