@@ -184,7 +184,7 @@ BOUND|REBOOT|bound|BOUND6|REBOOT6)
 	fi
 	[ -z "$new_ip6_address" ] ||
 		ip addr add "$new_ip6_address/$new_ip6_prefixlen" \
-			dev "$interface" nodad
+			dev "$interface"
 	set > "$LEASE.new"
 	mv "$LEASE.new" "$LEASE" ;;
 esac

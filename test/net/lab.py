@@ -121,13 +121,12 @@ Result = collections.namedtuple("Result", "status stdout stderr")
 class Process:
     """A command in the background; what it prints goes to a file."""
 
-    def __init__(self, argv, log, **kw):
+    def __init__(self, argv, log, stdin=subprocess.DEVNULL, **kw):
         self.argv = [str(a) for a in argv]
         self.log = pathlib.Path(log)
         with open(self.log, "wb") as out:
-            self.popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, **kw)
+            self.popen = subprocess.Popen(self.argv, stdin=stdin, stdout=out,
+                                          stderr=subprocess.STDOUT, **kw)
         self.pid = self.popen.pid
 
     def output(self):

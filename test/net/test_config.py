@@ -140,7 +140,8 @@ def test_dhcpv6(lab):
     assert lease.words("new_ip6_address") == [HOST[V6]]
     assert lease.words("new_dhcp6_name_servers") == [PEER[V6]]
     assert lease.words("new_dhcp6_domain_search") == SEARCH
-    assert f"{HOST[V6]}/{lease['new_ip6_prefixlen']}" in guest.addresses(V6)
+    address = f"{HOST[V6]}/{lease['new_ip6_prefixlen']}"
+    until(lambda: address in guest.addresses(V6), "the end of DAD")
     until(lambda: guest.default_route(V6), "a default route by SLAAC")
     assert guest.reachable(V6)
 

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A virtual machine: Debian's kernel, busybox, dhclient, socat, and a shell.
+
+The kernel comes from Debian's cloud image package, which is unpacked into
+build/guest and not installed.  The initramfs is made from what is installed
+here.  The first serial port is a shell for programs: it takes a script in one
+line of base64 and answers with its output and "@@STATUS"; the second one is
+the kernel's console, in console.log.
+"""
+
+import base64
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+from clients import SCRIPT
+from lab import ROOT, until
+
+CACHE = ROOT / "build" / "guest"
+META = "linux-image-cloud-amd64"
+MODULES = ["virtio", "virtio_ring", "virtio_pci_modern_dev",
+           "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
+           "virtio_net"]
+BUSYBOX = "/bin/busybox"
+# Programs that busybox has no equal of
+EXTRA = [shutil.which(p, path="/usr/sbin:/sbin:/usr/bin")
+         for p in ("dhclient", "socat")]
+# Emulated, on a machine that has other things to do
+BOOT_S, COMMAND_S = 180, 120
+
+INIT = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin:/usr/sbin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+# In whatever order they need each other
+for round in 1 2 3 4; do
+	for m in /modules/*; do insmod $m 2>/dev/null && rm $m; done
+done
+ip link set lo up
+# Not process 1: that one hears of every orphan's end, in the middle of a line
+sh /shell < /dev/ttyS0 > /dev/ttyS0 2>&1
+poweroff -f
+"""
+SHELL = """
+stty raw -echo -F /dev/ttyS0
+echo "@@ready"
+while read -r line; do
+	echo "$line" | base64 -d > /command
+	sh /command < /dev/null
+	printf '\\n@@%d\\n' $?
+done
+"""
+
+
+def output(*argv, **kw):
+    return subprocess.run(argv, check=True, capture_output=True, **kw).stdout
+
+
+def kernel():
+    """Unpack the kernel once; return its file and where its modules are."""
+    tree = CACHE / "tree"
+    if not tree.exists():
+        new = CACHE / f"new-{os.getpid()}"
+        new.mkdir(parents=True)
+        text = output("apt-cache", "show", META, text=True)
+        package = re.search(r"^Depends:.*?(linux-image-[\w.-]+)", text,
+                            re.M)[1]
+        output("apt-get", "-o", "APT::Sandbox::User=root", "download",
+               package, cwd=new)
+        deb, = new.glob("*.deb")
+        output("dpkg", "-x", deb, new / "tree")
+        (new / "tree").rename(tree)
+        shutil.rmtree(new)
+    image, = tree.glob("boot/vmlinuz-*")
+    modules, = tree.glob("lib/modules/*")
+    return image, modules
+
+
+def libraries(program):
+    """What the dynamic linker wants for @program."""
+    return re.findall(r"(/\S+) \(0x", output("ldd", program, text=True))
+
+
+def initramfs(tmp, modules):
+    """Make the root file system of the guest, as a file."""
+    root = tmp / "root"
+    for d in ("bin", "proc", "sys", "dev", "modules", "tmp", "etc", "var"):
+        (root / d).mkdir(parents=True)
+    for module in MODULES:
+        file, = modules.rglob(f"{module}.ko")
+        shutil.copy(file, root / "modules")
+    shutil.copy(BUSYBOX, root / "bin" / "busybox")
+    (root / "bin" / "sh").symlink_to("busybox")
+    for file in {f for p in EXTRA for f in (p, *libraries(p))}:
+        target = root / file.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+    (root / "etc" / "dhclient.conf").write_text(
+        "request dhcp6.name-servers, dhcp6.domain-search;\n")
+    for path, text in (("init", INIT), ("shell", SHELL), ("lease", SCRIPT)):
+        (root / path).write_text(text)
+        (root / path).chmod(0o755)
+    names = "\n".join(str(p.relative_to(root)) for p in root.rglob("*"))
+    archive = tmp / "initramfs"
+    with open(archive, "wb") as f:
+        subprocess.run([BUSYBOX, "cpio", "-o", "-H", "newc"], cwd=root,
+                       input=names.encode(), stdout=f, check=True,
+                       stderr=subprocess.DEVNULL)
+    shutil.rmtree(root)
+    return archive
+
+
+class Machine:
+    """A running guest; run() is a command in its shell."""
+
+    def __init__(self, lab, socket):
+        image, modules = kernel()
+        # One emulated CPU; the other of two is for the daemon
+        self.process = lab.host.spawn(
+            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "384",
+            "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", image, "-initrd", initramfs(lab.tmp, modules),
+            "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
+            "mitigations=off",
+            "-serial", "stdio", "-serial", f"file:{lab.path('console.log')}",
+            "-netdev", "stream,id=s,server=off,addr.type=unix,"
+            f"addr.path={socket}",
+            "-device", "virtio-net-pci,netdev=s", stdin=subprocess.PIPE)
+        self.console = lab.path("console.log")
+        self.seen = 0
+        self.await_line(r"@@(ready)", BOOT_S, "boot")
+
+    def await_line(self, pattern, seconds, what):
+        """Wait for a line of the shell; return what came before, and it."""
+        def look():
+            text = self.process.output()[self.seen:]
+            match = re.search(rf"^{pattern}\r?$", text, re.M)
+            if not match:
+                assert self.process.popen.poll() is None, (
+                    f"QEMU ended: {text}\n{tail(self.console)}")
+            return match and (text, match)
+        try:
+            text, match = until(look, what, seconds)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.process.output()[self.seen:]}\n"
+                                 f"{tail(self.console)}") from None
+        self.seen += match.end()
+        return text[:match.start()].replace("\r", ""), match[1]
+
+    def send(self, script):
+        self.process.popen.stdin.write(base64.b64encode(script.encode()) +
+                                       b"\n")
+        self.process.popen.stdin.flush()
+
+    def run(self, script, seconds=COMMAND_S):
+        """Run a shell script in the guest; return its output."""
+        self.send(script)
+        text, status = self.await_line(r"@@(\d+)", seconds, script)
+        assert status == "0", f"{script!r} ended with {status}:\n{text}"
+        return text.strip()
+
+    def ok(self, script):
+        self.send(script)
+        return self.await_line(r"@@(\d+)", COMMAND_S, script)[1] == "0"
+
+    def lease(self, client):
+        """Run a DHCP client with /lease; return what it has learnt."""
+        return self.run(f"export LEASE=/tmp/lease-$$; "
+                        f"{client} > /tmp/log 2>&1 || "
+                        "{ cat /tmp/log; exit 1; }; cat $LEASE")
+
+    def power_off(self):
+        self.send("poweroff -f")
+        assert self.process.exit(COMMAND_S) == 0
+
+
+def tail(path):
+    path = pathlib.Path(path)
+    return path.read_text(errors="replace")[-2000:] if path.exists() else ""
