@@ -229,8 +229,6 @@ static void hold(struct resolv *r, int fd, unsigned at)
 {
 	char path[2 * RESOLV_PATH];
 
-	if (fd < 0)
-		return;
 	if (mount_id(fd) == mount_id(r->dir[at].fd)) {
 		close(fd);
 		return;
@@ -245,7 +243,8 @@ static void hold(struct resolv *r, int fd, unsigned at)
 void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
 		 struct fwd *fwd, const char *path)
 {
-	unsigned at = 0;
+	unsigned at;
+	int fd;
 
 	*r = (struct resolv){ .loop = l, .conf = c, .fwd = fwd, .path = path,
 			      .notify = -1, .file = -1, .file_watch = -1 };
@@ -258,7 +257,9 @@ void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
 		close(r->notify);
 		r->notify = -1;
 	}
-	hold(r, open_file(r, true, &at), at);
+	fd = open_file(r, true, &at);
+	if (fd >= 0)
+		hold(r, fd, at);
 	if (r->notify >= 0 && r->dirs && r->dir[0].watch < 0 &&
 	    r->file_watch < 0) {
 		close(r->notify);

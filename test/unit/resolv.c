@@ -184,6 +184,7 @@ static void linked(void **state)
 	point("etc/resolv.conf", "../run/stub");
 	start();
 	assert_string_equal(asked(), "10.0.0.1");
+	assert_int_equal(r.file, -1);
 	sandbox();
 	/* the target changes, in both ways */
 	replace("run/stub", "nameserver 10.0.0.2\n");
