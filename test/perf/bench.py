@@ -364,22 +364,23 @@ def number(value):
     return f"{value:.{2 if value >= 1 else 3}f}"
 
 
-HEAD = ["path", "unit", "ours", "peer", "ratio", "limit", "cpu", "ours",
-        "peer", "syscalls ours", "peer", "retrans ours", "peer", "silent ours",
-        "peer"]
+HEAD = ["path", "", "ours", "peer", "ratio", "limit", "CPU", "ours / peer",
+        "syscalls", "retrans", "silent ms"]
+
+
+def pair(r, key):
+    """Ours and the peer's; nothing where neither has it."""
+    values = [r[name].get(key) for name in ("ours", "peer")]
+    return "" if values == [None, None] else " / ".join(map(number, values))
 
 
 def cells(r):
-    a, b = r["ours"], r["peer"]
-    bulk_like = a.get("silent_ms", b.get("silent_ms")) is not None
+    cpu = pair(r, "cpu")
+    silent = pair(r, "silent_ms") if "GB" in r["cost"] else ""
     return [r["path"], r["unit"], *map(number, (
-        a["rate"], b["rate"], r["ratio"], r["limit"])),
-        r["cost"] if a["cpu"] is not None or b["cpu"] is not None else "",
-        *map(number, (a["cpu"], b["cpu"], a.get("syscalls"),
-                      b.get("syscalls"), a.get("retransmissions"),
-                      b.get("retransmissions"))),
-        *(map(number, (a.get("silent_ms"), b.get("silent_ms")))
-          if bulk_like else ("-", "-"))]
+        r["ours"]["rate"], r["peer"]["rate"], r["ratio"], r["limit"])),
+        r["cost"] if cpu else "", cpu, pair(r, "syscalls"),
+        pair(r, "retransmissions"), silent]
 
 
 def table(rows):
@@ -390,6 +391,14 @@ def table(rows):
         c.ljust(w) if i < 2 else c.rjust(w)
         for i, (c, w) in enumerate(zip(line, widths))) + " |"
         for line in lines)
+
+
+def show(rows):
+    print(table(rows))
+    for r in rows:
+        for name in ("ours", "peer"):
+            if r[name]["failure"]:
+                print(f"{r['path']}, {name}: {r[name]['failure']}")
 
 
 def machine():
@@ -435,6 +444,8 @@ def arguments():
     p.add_argument("--tools", default=ROOT / "build/perf", type=pathlib.Path)
     p.add_argument("--json", default=ROOT / "build/bench.json",
                    type=pathlib.Path)
+    p.add_argument("--show", type=pathlib.Path, metavar="JSON",
+                   help="print the table of an earlier run")
     p.add_argument("paths", nargs="*", metavar="PATH",
                    help="names or patterns of rows (default: all)")
     args = p.parse_args()
@@ -465,6 +476,9 @@ def open_tun():
 
 def main():
     args = arguments()
+    if args.show:
+        show(json.loads(args.show.read_text())["rows"])
+        return
     plan = chosen(args.paths)
     sides = ours(args.ours), other(args.peer)
     check_needs(sides[1])
@@ -479,14 +493,10 @@ def main():
         for path in plan:
             got = row(path, sides, wires, args, natives, count)
             report["rows"].append(got)
-            print(" ".join(cells(got)), file=sys.stderr, flush=True)
+            print(" | ".join(cells(got)), file=sys.stderr, flush=True)
             args.json.parent.mkdir(exist_ok=True)
             args.json.write_text(json.dumps(report, indent=1) + "\n")
-    print(table(report["rows"]))
-    for r in report["rows"]:
-        for side in sides:
-            if r[side.name]["failure"]:
-                print(f"{r['path']}, {side.name}: {r[side.name]['failure']}")
+    show(report["rows"])
 
 
 if __name__ == "__main__":
