@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef NETLINK_CAP_ACK
@@ -35,6 +36,8 @@
 enum {
 	ANSWER = 64 << 10, /* the kernel fills at most 32 KiB at a time */
 	STORE = 256 << 10, /* first size of a gathered dump */
+	SETTLE_MS = 1000,
+	SETTLE_STEP_MS = 1,
 	DUMP_TRIES = 8,	   /* when the kernel's tables change meanwhile */
 	/* A tap device holds 1000 packets by default: at MTU 1500 that is less
 	 * than one TCP window, which then overflows it */
@@ -984,6 +987,34 @@ static int try_family(struct job *j, const struct template *t, bool *on)
 	return err;
 }
 
+static void note_local(void *arg, const struct nlmsghdr *h)
+{
+	const struct rtmsg *m = NLMSG_DATA(h);
+	bool *local = arg;
+
+	*local = h->nlmsg_type == RTM_NEWROUTE && m->rtm_type == RTN_LOCAL;
+}
+
+/* An IPv6 address is not the namespace's own before the kernel's worker has got
+ * round to it, and what was sent there earlier keeps going out to us */
+static void await_own_address(struct job *j)
+{
+	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000 };
+	struct rtmsg m = { .rtm_family = AF_INET6, .rtm_dst_len = 128 };
+	bool local = false;
+	struct request r;
+	unsigned i;
+
+	for (i = 0; i < SETTLE_MS / SETTLE_STEP_MS; i++) {
+		begin(&r, RTM_GETROUTE, 0, &m, sizeof(m));
+		put_addr(&r, RTA_DST, &j->lan->guest6);
+		(void)talk(j->ns, &r.h, note_local, &local);
+		if (local)
+			return;
+		nanosleep(&step, NULL);
+	}
+}
+
 static int configure_link(struct netlink *ns, unsigned ifindex,
 			  const struct conf *c, const struct lan *lan)
 {
@@ -1022,6 +1053,8 @@ int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 		err = try_family(&j, t6, &lan->v6);
 		if (!err && !lan->v6)
 			err = link_flags(ns, ifindex, 0, IFF_NOARP);
+		if (!err && lan->v6 && !addr_is_none(&lan->guest6))
+			await_own_address(&j);
 	}
 	return err;
 }
