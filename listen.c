@@ -284,7 +284,7 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 }
 
 int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
-		const struct ns *ns)
+		struct ns *ns)
 {
 	l->loop = loop;
 	l->env = env;

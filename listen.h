@@ -43,7 +43,7 @@ struct listen_table {
 struct listen {
 	struct loop *loop;
 	const struct sock_env *env;
-	const struct ns *ns; /* NULL: none, and no table PIF_SPLICE */
+	struct ns *ns; /* NULL: none, and no table PIF_SPLICE */
 	unsigned tcp_watch, udp_watch; /* where events go: tcp_init() and
 					  udp_init() set them */
 	struct listen_table table[2]; /* HOST, SPLICE */
@@ -53,7 +53,7 @@ struct listen {
 /* listen_init - the pointers stay the caller's; 0 or -errno
  * TCP and UDP plant the watches of their listeners afterwards. */
 int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
-		const struct ns *ns);
+		struct ns *ns);
 
 /* listen_set - @rules, of which a copy is kept, become the table of @pif
  * What is common to the old table and the new stays open; new sockets open

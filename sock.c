@@ -331,7 +331,7 @@ static int make_bound(const struct sock_env *e, const struct sock_bind *b,
 		      int type)
 {
 	bool v4 = !b->dual && addr_is_v4(&b->addr);
-	int fd = make(v4, type, 0), err;
+	int fd = b->fresh ? b->fresh - 1 : make(v4, type, 0), err;
 
 	if (fd < 0)
 		return fd;
@@ -560,6 +560,11 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	if (!err && to && to_port)
 		err = connect_to(fd, to, to_port, e->scope);
 	return err ? fail(fd, err) : fd;
+}
+
+int sock_udp_fresh(bool v4)
+{
+	return make(v4, SOCK_DGRAM, 0);
 }
 
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)

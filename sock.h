@@ -51,6 +51,7 @@ struct sock_bind {
 	bool dual;	  /* one IPv6 socket for both families */
 	uint16_t port;
 	const char *ifname; /* SO_BINDTODEVICE, NULL or "": any */
+	int fresh;	  /* use sock_udp_fresh()'s descriptor, + 1; 0: none */
 };
 
 /* sock_listen - a listening stream socket, backlog 4096
@@ -105,6 +106,9 @@ void sock_abort(int fd);
  * @to is a subnet's broadcast address. */
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	     const struct addr *to, uint16_t to_port, bool any_port);
+/* sock_udp_fresh - a datagram socket for sock_udp() to do the rest with, even
+ * if that fails */
+int sock_udp_fresh(bool v4);
 /* sock_udp_listen - a datagram socket for many senders, with PKTINFO */
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b);
 /* sock_gro - let runs of datagrams arrive as one; false: not available */

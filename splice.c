@@ -363,55 +363,13 @@ static void expire(void *owner, struct flow *f)
 	finish(owner, f, sock_abort);
 }
 
-struct fill {
-	struct splice *s;
-	unsigned fam;
-};
-
-/* In the other namespace */
-static int fill(void *arg)
-{
-	const struct fill *a = arg;
-	struct splice *s = a->s;
-	struct addr any = addr_any(!a->fam);
-	unsigned *n = &s->pooled[a->fam];
-	int fd = 0;
-
-	while (*n < SPLICE_POOL) {
-		fd = sock_tcp(&s->ns->env, &any);
-		if (fd < 0)
-			return fd;
-		s->pool[a->fam][(*n)++] = fd;
-	}
-	return 0;
-}
-
-static int refill(struct splice *s, unsigned fam)
-{
-	struct fill a = { s, fam };
-
-	return ns_run(s->ns, fill, &a);
-}
-
-static int make_socket(struct splice *s, const struct side *to)
-{
-	unsigned fam = !addr_is_v4(&to->theirs), *n = &s->pooled[fam];
-	int err = 0;
-
-	if (to->pif != PIF_SPLICE)
-		return sock_tcp(s->fwd->env, &to->theirs);
-	if (!*n)
-		err = refill(s, fam);
-	if (!*n)
-		return err ? err : -EMFILE;
-	return s->pool[fam][--*n];
-}
-
 static int connect_side(struct splice *s, struct side *to)
 {
-	const struct sock_env *env = to->pif == PIF_SPLICE ? &s->ns->env
-							   : s->fwd->env;
-	int fd = make_socket(s, to), err;
+	bool inside = to->pif == PIF_SPLICE;
+	const struct sock_env *env = inside ? &s->ns->env : s->fwd->env;
+	int fd = inside ? ns_socket(s->ns, NS_TCP, addr_is_v4(&to->theirs)) :
+			  sock_tcp(env, &to->theirs);
+	int err;
 
 	if (fd < 0)
 		return fd;
@@ -420,15 +378,6 @@ static int connect_side(struct splice *s, struct side *to)
 	if (err && err != -EINPROGRESS)
 		return err;
 	return sock_local(fd, &to->ours, &to->our_port);
-}
-
-/* The next ones do not wait while this one gets on */
-static void refill_early(struct splice *s, const struct side *to)
-{
-	unsigned fam = !addr_is_v4(&to->theirs);
-
-	if (to->pif == PIF_SPLICE && s->pooled[fam] < SPLICE_POOL / 2)
-		(void)refill(s, fam);
 }
 
 void splice_accepted(struct splice *s, const struct rule *r,
@@ -457,11 +406,12 @@ void splice_accepted(struct splice *s, const struct rule *r,
 		err = flow_watch(s->flows, f, 1);
 	if (err)
 		fail(s, f, err);
-	refill_early(s, &to);
+	if (to.pif == PIF_SPLICE)
+		ns_refill(s->ns, NS_TCP, addr_is_v4(&to.theirs));
 }
 
 void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
-		 const struct ns *ns)
+		 struct ns *ns)
 {
 	static const struct flow_type type = {
 		.name = "TCP (spliced)", .ready = ready, .expire = expire,

@@ -16,7 +16,6 @@ enum {
 	SPLICE_COPY = 32 << 10,	 /* up to here copying costs no more */
 	SPLICE_PIPES = 32,	 /* with all of them full, 16 MiB */
 	SPLICE_PIPE = 512 << 10,
-	SPLICE_POOL = 32,	 /* sockets made at one visit */
 };
 
 struct splice_pipe {
@@ -28,17 +27,15 @@ struct splice_pipe {
 struct splice {
 	struct flows *flows;
 	const struct fwd *fwd;
-	const struct ns *ns;
+	struct ns *ns;
 	struct splice_pipe pipe[SPLICE_PIPES], *spare, *unmade;
 	unsigned spares;
-	int pool[2][SPLICE_POOL]; /* of the other namespace: IPv4, IPv6 */
-	unsigned pooled[2];
 	uint8_t buf[SPLICE_COPY];
 };
 
 /* splice_init - registers FLOW_SPLICE with @flows */
 void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
-		 const struct ns *ns);
+		 struct ns *ns);
 
 /* splice_accepted - @from was accepted at the listener of @r: connect it
  * Its descriptor is ours from now on. */

@@ -2,8 +2,7 @@
  *
  * udp_splice - datagram flows between two sockets without the guest
  *
- * Each side has a connected socket of its own, the one of the other namespace
- * made in a visit there.  Batches go from one to the other through the buffer
+ * Each side has a connected socket of its own.  Batches go from one to the other through the buffer
  * of udp.c.  An error that a socket reports is about what the other side sent;
  * there is nobody to tell it to, so it is taken and forgotten.
  */
@@ -157,34 +156,23 @@ void udp_splice_finish(struct udp_splice *s, struct flow *f)
 	flow_free(s->flows, f);
 }
 
-/* Possibly on a visit */
-struct open {
-	struct side *side;
-	const struct sock_env *env;
-	const char *ifname;
-	bool any_port;
-};
-
-static int open_socket(void *arg)
-{
-	const struct open *o = arg;
-	const struct side *side = o->side;
-	const struct sock_bind b = { .addr = side->ours, .port = side->our_port,
-				     .ifname = o->ifname };
-
-	return sock_udp(o->env, &b, &side->theirs, side->their_port,
-			o->any_port);
-}
-
 static int open_side(struct udp_splice *s, struct flow *f, unsigned i,
 		     const char *ifname)
 {
 	struct side *side = &f->side[i];
-	bool inside = side->pif == PIF_SPLICE;
-	struct open o = { .side = side, .ifname = ifname, .any_port = i,
-			  .env = inside ? &s->ns->env : s->fwd->env };
-	int fd = inside ? ns_run(s->ns, open_socket, &o) : open_socket(&o);
+	bool inside = side->pif == PIF_SPLICE, v4 = addr_is_v4(&side->ours);
+	struct sock_bind b = { .addr = side->ours, .port = side->our_port,
+			       .ifname = ifname };
+	int fd;
 
+	if (inside) {
+		fd = ns_socket(s->ns, NS_UDP, v4);
+		if (fd < 0)
+			return fd;
+		b.fresh = fd + 1;
+	}
+	fd = sock_udp(inside ? &s->ns->env : s->fwd->env, &b, &side->theirs,
+		      side->their_port, i);
 	if (fd < 0)
 		return fd;
 	side->fd = fd;
@@ -259,6 +247,7 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 		return NULL;
 	}
 	heard(s, f, 0, 0);
+	ns_refill(s->ns, NS_UDP, addr_is_v4(&to.theirs));
 	*v = PASS;
 	return f;
 }

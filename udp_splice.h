@@ -28,7 +28,7 @@ void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
 struct udp_splice {
 	struct flows *flows;
 	const struct fwd *fwd;
-	const struct ns *ns; /* NULL: nothing is spliced */
+	struct ns *ns; /* NULL: nothing is spliced */
 	const struct udp_patience *patience;
 	uint64_t *drops;
 	uint8_t (*rx)[UDP_RX]; /* UDP_BATCH of them, to be used in passing */

@@ -670,6 +670,12 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	return fd;
 }
 
+int sock_udp_fresh(bool v4)
+{
+	(void)v4;
+	return -ENOSYS; /* there is no other namespace */
+}
+
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 {
 	(void)e;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: fwd flow sock loop timer addr util log */
+/* unit: fwd flow ns sock loop timer addr util log */
 /* A client, the flow and a server, all on the loopback of one namespace: where
  * the other one's sockets would be made there is a call that is counted. */
 #include "splice.h"
@@ -74,7 +74,7 @@ static int fresh(void **state)
 static unsigned extra(void)
 {
 	const struct splice_pipe *p;
-	unsigned n = descriptors() - s.pooled[0] - s.pooled[1];
+	unsigned n = descriptors() - ns.pool[NS_TCP][0].n - ns.pool[NS_TCP][1].n;
 
 	for (p = s.spare; p; p = p->next)
 		n -= 2;
@@ -90,10 +90,9 @@ static int stop(void **state)
 		if (flows.flow[n].kind == FLOW_SPLICE)
 			flows.type[FLOW_SPLICE]->expire(&s, &flows.flow[n]);
 	assert_int_equal(flows.count, 0);
-	while (s.pooled[0])
-		close(s.pool[0][--s.pooled[0]]);
-	while (s.pooled[1])
-		close(s.pool[1][--s.pooled[1]]);
+	for (n = 0; n < 2; n++)
+		while (ns.pool[NS_TCP][n].n)
+			close(ns.pool[NS_TCP][n].fd[--ns.pool[NS_TCP][n].n]);
 	for (; s.spare; s.spare = s.spare->next) {
 		close(s.spare->fd[0]);
 		close(s.spare->fd[1]);
@@ -493,10 +492,10 @@ static void sockets_in_batches(void **state)
 	for (i = 0; i < ARRAY_SIZE(l); i++) {
 		knock(&k, true, PIF_HOST);
 		l[i] = k.client;
-		assert_true(s.pooled[0] >= SPLICE_POOL / 2);
+		assert_true(ns.pool[NS_TCP][0].n >= NS_POOL / 2);
 	}
-	assert_true(visits <= 1 + ARRAY_SIZE(l) / (SPLICE_POOL / 2));
-	assert_int_equal(s.pooled[1], 0);
+	assert_true(visits <= 1 + ARRAY_SIZE(l) / (NS_POOL / 2));
+	assert_int_equal(ns.pool[NS_TCP][1].n, 0);
 	/* Towards the host there is nothing to visit */
 	visits = 0;
 	for (i = 0; i < 5; i++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: icmp udp_splice flow fwd listen rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
+/* unit: icmp udp_splice flow fwd ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
 #include "udp.h"
 
 #include "toy.h"
@@ -1131,8 +1131,8 @@ static void exchange(enum pif pif, const char *at, const char *from)
 	}
 	assert_int_equal(flows.count, 1);
 	assert_int_equal(toy.n, 0);
-	/* A listener apart, each side had one socket made */
-	assert_int_equal(visits, pif == PIF_SPLICE ? 2 : 1);
+	/* A listener apart, at most one visit for many flows' sockets */
+	assert_true(visits <= (pif == PIF_SPLICE ? 2 : 1));
 	visits = 0;
 	close(c);
 	close(d);
