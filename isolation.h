@@ -32,6 +32,12 @@ void isolation_sandbox(const struct conf *c, int userns);
  * closed. */
 void isolation_daemon(const struct conf *c, int pid_fd);
 
+/* isolation_files - no new privileges; from now on nothing can be opened but, to
+ * read it, what is below one of the @n directories @dir
+ * Which are outside of the sandbox, where ".." would lead anywhere.  Without
+ * Landlock (Linux 5.13) this does nothing. */
+void isolation_files(const int *dir, unsigned n);
+
 /* isolation_filter - not dumpable, no new privileges, the seccomp filter */
 void isolation_filter(enum mode mode);
 

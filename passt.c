@@ -358,6 +358,16 @@ static void start_transport(struct passt *p)
 		     "Failed to watch UNIX domain socket");
 }
 
+static void confine(const struct passt *p)
+{
+	int dir[RESOLV_DIRS];
+	unsigned i;
+
+	for (i = 0; i < p->resolv.dirs; i++)
+		dir[i] = p->resolv.dir[i].fd;
+	isolation_files(dir, p->resolv.dirs);
+}
+
 int main(int argc, char **argv)
 {
 	struct passt *p = &the;
@@ -405,6 +415,7 @@ int main(int argc, char **argv)
 		     "Failed to watch namespace");
 		pasta_go(&p->pasta);
 	}
+	confine(p);
 	isolation_filter(c->mode);
 
 	while (loop_turn(&p->loop))

@@ -292,6 +292,53 @@ static bool dies_of(void (*fn)(void))
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
 }
 
+static char top[32], file[48];
+
+/* One directory is left, and no way out of it */
+static void confined(void)
+{
+	int dir, out, probe;
+
+	probe = (int)syscall(444, NULL, 0, 1); /* which version of Landlock */
+	if (probe < 1)
+		_exit(UNAVAILABLE);
+	out = open(file, O_CREAT | O_WRONLY, 0600);
+	dir = open(top, O_PATH | O_DIRECTORY);
+	isolation_files(&dir, 1);
+	if (out < 0 || openat(dir, "file", O_RDONLY) < 0 ||
+	    write(out, "x", 1) != 1)
+		_exit(1);
+	if (openat(dir, "../../etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
+		_exit(2);
+	if (open("/etc/passwd", O_RDONLY) >= 0 || errno != EACCES)
+		_exit(3);
+	if (openat(dir, "file", O_WRONLY) >= 0 || errno != EACCES)
+		_exit(4);
+	if (openat(dir, "new", O_CREAT | O_WRONLY, 0600) >= 0 ||
+	    !unlinkat(dir, "file", 0))
+		_exit(5);
+	isolation_files(NULL, 0);
+	if (openat(dir, "file", O_RDONLY) >= 0)
+		_exit(6);
+}
+
+static void files(void **state)
+{
+	int status;
+
+	(void)state;
+	strcpy(top, "/tmp/isolation.XXXXXX");
+	assert_non_null(mkdtemp(top));
+	snprintf(file, sizeof(file), "%s/file", top);
+	status = raw_status(confined);
+	unlink(file);
+	rmdir(top);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == UNAVAILABLE)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void filter(void **state)
 {
 	(void)state;
@@ -317,6 +364,7 @@ int main(void)
 		cmocka_unit_test(runas),
 		cmocka_unit_test(daemon_pid),
 		cmocka_unit_test(foreground),
+		cmocka_unit_test(files),
 		cmocka_unit_test(filter),
 	};
 
