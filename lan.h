@@ -2,8 +2,8 @@
  *
  * lan - what the guest's link looks like: names, addresses, MTU
  *
- * struct lan is const once the command line is parsed; struct seen is what the
- * guest's frames taught us.  Header only: data without behaviour.
+ * struct lan is const once the command line is parsed, but for the lists that
+ * follow the host's; struct seen is what the guest's frames taught us.  Header only: data without behaviour.
  */
 #ifndef LAN_H
 #define LAN_H
