@@ -39,8 +39,9 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 	uninstall deps bench
 all: passt pasta
 
+# Renamed into place: it may be running
 passt: $(B)/passt
-	cp $< $@
+	cp $< $@.new && mv -f $@.new $@
 pasta: passt
 	ln -sf passt $@
 

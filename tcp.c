@@ -332,6 +332,7 @@ static void expire(void *owner, struct flow *f)
 		c->flags &= (uint16_t)~(CONN_ACK_LATE | CONN_PINGPONG);
 		conn_ack_soon(t, f);
 	}
+	conn_stale(t, f);
 	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
 		time_out(t, f);
 		return;

@@ -216,6 +216,8 @@ void conn_timer(struct tcp *t, struct flow *f)
 		left = MIN(left, (int32_t)(c->rto_due - (uint32_t)now));
 	if (c->flags & CONN_ACK_LATE)
 		left = MIN(left, (int32_t)(c->ack_due - (uint32_t)now));
+	if (c->flags & CONN_STALE)
+		left = MIN(left, (int32_t)(c->stale_due - (uint32_t)now));
 	flow_timer(t->flows, f, now + (uint64_t)MAX(left, 1));
 }
 
@@ -281,21 +283,52 @@ int conn_flush(struct tcp *t, struct flow *f)
 /* Bytes stay in the socket's receive queue after the guest acknowledged them,
  * so that one call takes many out.  They count against the peer's window: while
  * the buffer is small they could leave it less than a segment (64 KiB on
- * loopback), and that puts a sender on its timer of 200 ms. */
-void conn_discard(struct flow *f, bool all)
+ * loopback), and that puts a sender on its timer of 200 ms.  And they pin more
+ * than themselves: the kernel joins what arrives, and the last byte of such a
+ * buffer holds all of it.  So when nothing is on its way, little may stay, not
+ * a byte behind a large read, and none for long. */
+static uint32_t lazy_limit(const struct tcp_conn *c)
+{
+	if (c->snd_una != c->snd_max)
+		return c->lazy_max;
+	return c->flags & CONN_LARGE ? 1 : TCP_LAZY;
+}
+
+static void discard(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	size_t buf;
 
-	if (!c->lazy || (!all && c->lazy < c->lazy_max))
-		return;
+	if (c->lazy < TCP_LAZY)
+		c->flags &= (uint16_t)~CONN_LARGE;
 	(void)sock_discard(conn_fd(f), c->lazy);
 	c->lazy = 0;
-	if (all || c->lazy_max > TCP_LAZY)
-		return;
-	buf = sock_rcvbuf(conn_fd(f));
-	if (buf >= TCP_LAZY_BUFFER)
-		c->lazy_max = TCP_LAZY_BUFFER / 4;
+	c->flags &= (uint16_t)~CONN_STALE;
+}
+
+void conn_discard(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (c->lazy >= lazy_limit(c)) {
+		discard(f);
+		if (c->lazy_max == TCP_LAZY &&
+		    sock_rcvbuf(conn_fd(f)) >= TCP_LAZY_BUFFER)
+			c->lazy_max = TCP_LAZY_BUFFER / 4;
+	} else if (c->lazy && c->snd_una == c->snd_max) {
+		c->stale_due = now_ms(t) + TCP_STALE_MS;
+		if (!(c->flags & CONN_STALE)) {
+			c->flags |= CONN_STALE;
+			conn_timer(t, f);
+		}
+	}
+}
+
+void conn_stale(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (c->flags & CONN_STALE && !seq_before(now_ms(t), c->stale_due))
+		discard(f);
 }
 
 bool conn_finished(const struct tcp_conn *c)
@@ -348,7 +381,8 @@ static void end(struct tcp *t, struct flow *f)
 void conn_close(struct tcp *t, struct flow *f)
 {
 	/* Unread bytes would make the kernel send a reset */
-	conn_discard(f, true);
+	if (conn_of(f)->lazy)
+		discard(f);
 	sock_close(conn_fd(f));
 	remember(t, f);
 	end(t, f);

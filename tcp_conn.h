@@ -31,6 +31,8 @@ enum {
 	CONN_KEEPALIVE = 1 << 9, /* SO_KEEPALIVE is on */
 	CONN_SYN_AGAIN = 1 << 10, /* SYN was repeated: RTO starts at 3 s */
 	CONN_PROBE = 1 << 11,	 /* send one byte into a zero window */
+	CONN_LARGE = 1 << 12, /* a large read came before, see conn_discard() */
+	CONN_STALE = 1 << 13,	 /* @stale_due is set */
 };
 
 struct tcp_conn {
@@ -47,7 +49,8 @@ struct tcp_conn {
 	uint32_t room_seen; /* the last value that it told */
 	uint32_t lazy;	    /* acknowledged bytes still in the socket's queue */
 	uint32_t lazy_max;  /* take them out when there are as many */
-	uint32_t rto_due, ack_due, active_ms; /* low 32 bits of the clock */
+	/* Low 32 bits of the clock */
+	uint32_t rto_due, ack_due, stale_due, active_ms;
 	struct chunk_queue out;	 /* accepted from the guest, not yet taken */
 	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */
 	struct flow *ack_next, **ack_prev;
@@ -74,7 +77,8 @@ enum {
 	TCP_PAST_MS = 60 * 1000, /* Linux's TIME-WAIT */
 	TCP_PROBE_IDLE_MS = 30 * 1000,
 	TCP_DEAD_MS = 7200 * 1000, /* silent for so long: gone */
-	TCP_LAZY = 2048, /* first value of lazy_max: the smallest buffers hold more */
+	TCP_LAZY = 512, /* bytes not worth a call, see conn_discard() */
+	TCP_STALE_MS = 40,
 	TCP_LAZY_BUFFER = 1 << 20, /* receive buffers that can afford more */
 };
 
@@ -136,8 +140,10 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
  * 0, or -errno if the socket is broken. */
 int conn_flush(struct tcp *t, struct flow *f);
 
-/* conn_discard - take acknowledged bytes out of the socket, if @all even a few */
-void conn_discard(struct flow *f, bool all);
+/* conn_discard - the guest acknowledged something: take such bytes out of the
+ * socket, if there are enough; conn_stale - or they stood there for too long */
+void conn_discard(struct tcp *t, struct flow *f);
+void conn_stale(struct tcp *t, struct flow *f);
 
 /* conn_past - the connection with this guest's side that ended well and not
  * long ago, NULL */

@@ -92,7 +92,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		c->lazy += n;
 		if (jumped)
 			(void)sock_peek_to(conn_fd(f), c->lazy);
-		conn_discard(f, false);
+		conn_discard(t, f);
 	} else {
 		chunk_drop(t->chunks, &c->keep, n);
 	}

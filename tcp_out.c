@@ -320,6 +320,8 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 
 	if (c->flags & CONN_PEEK) {
 		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
+		if (got >= TCP_LAZY)
+			c->flags |= CONN_LARGE;
 	} else {
 		if (seq_before(c->snd_nxt, c->snd_max))
 			return fill_kept(t, f, s);
