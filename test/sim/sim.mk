@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The simulator: the real modules on toy sockets, a toy transport and virtual
 # time.  What it replaces is not linked; the kernel's calls are wrapped.
 
