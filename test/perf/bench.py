@@ -417,6 +417,8 @@ def about(args):
                 timespec="seconds"),
             "commit": said("git", "-C", ROOT, "describe", "--always",
                            "--dirty"),
+            # What was measured need not be built from the tree as it is
+            "ours": said(TMP / "passt", "--version").split("\n")[0],
             "peer": said(args.peer, "--version").split("\n")[0],
             "peer_package": said("dpkg-query", "-W", "passt"),
             "seconds": args.seconds, "repeats": args.repeats,
