@@ -82,6 +82,9 @@ static const uint64_t pasta_final = CAP(CAP_SYS_ADMIN) |
 /* For isolation_daemon(), when there is no /dev any more */
 static int devnull = -1;
 
+/* Where the parent waits, -1: nobody does */
+static int ready_fd = -1;
+
 /* --- capabilities -------------------------------------------------------- */
 
 struct caps {
@@ -444,38 +447,73 @@ static bool write_pid(int fd, pid_t pid)
 	return dprintf(fd, "%d\n", (int)pid) > 0;
 }
 
+/* The parent: stay until the child says that it is ready, or is gone */
+static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid)
+{
+	ssize_t n;
+	char b;
+
+	do {
+		n = read(fd, &b, 1);
+	} while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(EXIT_FAILURE); /* it has said why */
+	if (pid_fd >= 0 && !write_pid(pid_fd, pid)) {
+		log_err("Can't write PID file: %s", strerror(errno));
+		kill(pid, SIGKILL);
+		_exit(EXIT_FAILURE);
+	}
+	_exit(EXIT_SUCCESS);
+}
+
 void isolation_daemon(const struct conf *c, int pid_fd)
 {
-	pid_t pid = 0;
-	int i;
+	int ends[2];
+	pid_t pid;
 
-	if (!c->foreground) {
+	if (c->foreground) {
+		if (pid_fd >= 0 && !write_pid(pid_fd, getpid()))
+			die("Can't write PID file: %s", strerror(errno));
+	} else {
+		if (pipe2(ends, O_CLOEXEC))
+			die("Can't make a pipe: %s", strerror(errno));
 		fflush(NULL);
 		pid = fork();
 		if (pid < 0)
 			die("Can't fork: %s", strerror(errno));
+		close(ends[pid ? 1 : 0]);
+		if (pid)
+			wait_ready(ends[0], pid_fd, pid);
+		ready_fd = ends[1];
+		setsid();
 	}
-	if (pid_fd >= 0 && (pid || c->foreground)) {
-		if (!write_pid(pid_fd, pid ? pid : getpid())) {
-			log_err("Can't write PID file: %s", strerror(errno));
-			if (pid)
-				kill(pid, SIGKILL);
-			_exit(EXIT_FAILURE);
-		}
-	}
-	if (pid)
-		_exit(EXIT_SUCCESS);
 	if (pid_fd >= 0)
 		close(pid_fd);
-	if (c->foreground)
+}
+
+void isolation_detach(void)
+{
+	int i;
+
+	if (ready_fd < 0)
 		return;
 	/* A caller may be waiting for the end of what we print */
 	log_stderr(false);
-	setsid();
 	for (i = 0; i <= 2; i++)
 		dup2(devnull, i);
 	close(devnull);
 	devnull = -1;
+}
+
+void isolation_ready(void)
+{
+	if (ready_fd < 0)
+		return;
+	/* #syscalls write close */
+	if (write(ready_fd, "", 1) < 0)
+		log_debug("Nobody waits for us: %s", strerror(errno));
+	close(ready_fd);
+	ready_fd = -1;
 }
 
 /* --- files --------------------------------------------------------------- */

@@ -2,8 +2,8 @@
  *
  * isolation - shrink privileges in named steps
  *
- * In this order: start, user, sandbox, daemon, filter (spec: behaviour 1.8).
- * Each ends the process with one line if it fails and must not.
+ * In this order: start, user, sandbox, daemon, detach, files, filter, ready
+ * (spec: behaviour 1.8).  Each ends the process with one line if it fails and must not.
  */
 #ifndef ISOLATION_H
 #define ISOLATION_H
@@ -26,11 +26,14 @@ bool isolation_user(const struct conf *c);
  * @userns, if not -1, is entered first and closed. */
 void isolation_sandbox(const struct conf *c, int userns);
 
-/* isolation_daemon - fork unless foreground; the parent writes the child's PID
- * to @pid_fd (-1: none) and leaves with 0
- * The child has /dev/null as 0-2 and no stderr for messages.  @pid_fd is
- * closed. */
+/* isolation_daemon - fork unless foreground
+ * The parent stays until isolation_ready(), writes the child's PID to @pid_fd
+ * (-1: none) and leaves with 0; or with 1 if the child ends before. */
 void isolation_daemon(const struct conf *c, int pid_fd);
+
+/* isolation_detach - in the background: /dev/null as 0-2, no more messages to
+ * stderr */
+void isolation_detach(void);
 
 /* isolation_files - no new privileges; from now on nothing can be opened but, to
  * read it, what is below one of the @n directories @dir
@@ -40,5 +43,8 @@ void isolation_files(const int *dir, unsigned n);
 
 /* isolation_filter - not dumpable, no new privileges, the seccomp filter */
 void isolation_filter(enum mode mode);
+
+/* isolation_ready - the last step: whoever started us may go on */
+void isolation_ready(void);
 
 #endif /* ISOLATION_H */

@@ -415,8 +415,10 @@ int main(int argc, char **argv)
 		     "Failed to watch namespace");
 		pasta_go(&p->pasta);
 	}
+	isolation_detach();
 	confine(p);
 	isolation_filter(c->mode);
+	isolation_ready();
 
 	while (loop_turn(&p->loop))
 		;

@@ -210,6 +210,7 @@ static void daemonises(void)
 {
 	int file = memfd_create("pid", 0), keep = dup(file);
 	char text[16] = "";
+	bool early = false;
 	pid_t shown;
 	unsigned i;
 
@@ -217,15 +218,18 @@ static void daemonises(void)
 	isolation_user(&c);
 	isolation_sandbox(&c, -1);
 	isolation_daemon(&c, file); /* our parent waits for who leaves here */
-	/* The first process of its namespace; the number is of the outer one,
-	 * and in the file before anybody is told that we are up */
+	if (pread(keep, text, sizeof(text) - 1, 0) > 0)
+		early = true; /* somebody was told too soon */
+	isolation_detach();
+	isolation_ready();
+	/* The first process of its namespace; the number is of the outer one */
 	for (i = 0; i < 10000 && !text[0]; i++) {
 		(void)!pread(keep, text, sizeof(text) - 1, 0);
 		sched_yield();
 	}
 	shown = atoi(text);
 	if (getpid() != 1 || getsid(0) != 1 || shown < 2 || is_open(file) ||
-	    !strchr(text, '\n'))
+	    !strchr(text, '\n') || early)
 		shown = -1;
 	(void)!write(report[1], &shown, sizeof(shown));
 }
