@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ways in which a virtual machine comes by its network.
+
+A channel starts the daemon and lends QEMU its end of the connection: a socket
+that it connects to, as often as it likes, or a descriptor that it inherits,
+once.
+"""
+
+import signal
+import socket
+import subprocess
+
+from lab import PASST, USER, alive, signal_pid, until
+from qemu import BOOT_S, Machine, initramfs, kernel
+
+
+class Guest(Machine):
+    """A machine behind the stream that @netdev describes."""
+
+    def __init__(self, lab, netdev, **kw):
+        image, modules = kernel()
+        self.console = lab.path("console.log")
+        self.seen = 0
+        self.process = lab.host.spawn(
+            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256",
+            "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", image, "-initrd", initramfs(lab.tmp, modules),
+            "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
+            "mitigations=off",
+            "-serial", "stdio", "-serial", f"file:{self.console}",
+            "-netdev", f"stream,id=n,server=off,{netdev}",
+            "-device", "virtio-net-pci,netdev=n", stdin=subprocess.PIPE, **kw)
+
+    def boot(self):
+        self.await_line(r"@@(ready)", BOOT_S, "boot")
+        return self
+
+    def unplug(self):
+        """End it like a power cut: nothing is said or finished."""
+        self.process.signal(signal.SIGKILL)
+        self.process.exit()
+
+
+class Path:
+    """passt in the background, on a socket that guests come and go on."""
+
+    def __init__(self, lab, *options):
+        self.lab = lab
+        self.socket = lab.path("socket")
+        self.pid = lab.daemon(PASST, "--socket", self.socket, *options)
+
+    def guest(self):
+        return Guest(self.lab, "addr.type=unix,"
+                     f"addr.path={self.socket}").boot()
+
+    def ended(self):
+        """Is it gone with its guest?  It is not to be, so take it away."""
+        if not alive(self.pid):
+            return True
+        signal_pid(self.pid, signal.SIGTERM)
+        until(lambda: not alive(self.pid), "the daemon's end")
+        return False
+
+
+class Descriptor:
+    """passt and QEMU, each with one end of a pair of sockets."""
+
+    def __init__(self, lab, *options):
+        self.lab = lab
+        self.ours, theirs = socket.socketpair()
+        lab.scope.callback(self.ours.close)
+        with theirs:
+            fd = theirs.fileno()
+            self.passt = lab.host.spawn(*USER, PASST, "--foreground", "--fd",
+                                        fd, *options, pass_fds=[fd])
+
+    def guest(self):
+        with self.ours:
+            fd = self.ours.fileno()
+            guest = Guest(self.lab, f"addr.type=fd,addr.str={fd}",
+                          pass_fds=[fd])
+        return guest.boot()
+
+    def ended(self):
+        """--fd is good for one guest: wait for the end."""
+        assert self.passt.exit() == 0, self.passt.output()
+        return True
