@@ -111,10 +111,13 @@ unit: $(UNITS:%=$(B)/unit/%)
 # A short run of each fuzzer from the saved corpus; FUZZ_S seconds each
 fuzz: $(FUZZERS:%=build/fuzz/%)
 	@for t in $(FUZZERS); do mkdir -p build/fuzz/corpus/$$t; \
-		echo "fuzz $$t"; \
-		build/fuzz/$$t -max_total_time=$(FUZZ_S) -print_final_stats=0 \
-			-verbosity=0 -close_fd_mask=1 build/fuzz/corpus/$$t \
-			$$(ls -d test/fuzz/corpus/$$t 2>/dev/null) || exit 1; done
+		build/fuzz/$$t -max_total_time=$(FUZZ_S) \
+			-artifact_prefix=build/fuzz/ build/fuzz/corpus/$$t \
+			$$(ls -d test/fuzz/corpus/$$t 2>/dev/null) \
+			>build/fuzz/$$t.log 2>&1 || \
+			{ tail -n 40 build/fuzz/$$t.log; exit 1; }; \
+		echo "fuzz $$t: $$(sed -n 's/^Done \(.*\) in.*/\1/p' build/fuzz/$$t.log)"; \
+	done
 
 include test/sim/sim.mk
 

@@ -87,7 +87,8 @@ enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 static bool reachable(const struct fwd *f, const struct addr *a)
 {
 	const struct addr *const own[] = { &f->lan->guest4, &f->lan->guest6,
-					   &f->seen->v4, &f->seen->v6 };
+					   &f->seen->v4, &f->seen->v6,
+					   &f->seen->ll };
 	unsigned i;
 
 	if (addr_is_loopback(a) || addr_is_unspecified(a))

@@ -317,7 +317,8 @@ int tap_tun_adopt(struct tap_tun *t, int fd)
 	t->fd = fd;
 	if (ioctl(fd, TUNGETIFF, &ifr))
 		return -errno;
-	if ((ifr.ifr_flags & (IFF_TAP | IFF_NO_PI)) != (IFF_TAP | IFF_NO_PI))
+	/* Packet information cannot be told: IFF_NO_PI is IFF_NOFILTER here */
+	if (!(ifr.ifr_flags & IFF_TAP))
 		return -EINVAL;
 	t->vnet = ifr.ifr_flags & IFF_VNET_HDR;
 	return set_up(t);

@@ -35,7 +35,6 @@ void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
 	c->snd_nxt = c->snd_max = c->recover = c->snd_una;
 	c->mss = TCP_MSS_DEFAULT;
 	c->rcv_shift = TCP_SHIFT;
-	c->lazy_max = TCP_LAZY;
 	c->room = c->room_seen = TCP_WINDOW_MIN;
 	c->active_ms = now_ms(t);
 	c->mac = *neigh_mac(t->neigh, &tap->ours,
@@ -127,12 +126,14 @@ uint16_t conn_window(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t unit = 1U << c->rcv_shift, max = 65535U << c->rcv_shift;
-	uint32_t edge = c->rcv_nxt + MIN(can_take(t, c), max), left;
+	uint32_t edge = c->rcv_nxt + MIN(can_take(t, c), max);
+	uint32_t left = c->rcv_edge - c->rcv_nxt, seg = conn_mss(t, f);
 
-	/* RFC 9293 3.8.6.2.2: a window grows by something worth sending */
-	if (seq_after(edge, c->rcv_edge + c->mss) || c->rcv_edge == c->rcv_nxt)
-		if (seq_after(edge, c->rcv_edge))
-			c->rcv_edge = edge;
+	/* RFC 9293 3.8.6.2.2: a window grows by something worth sending, but a
+	 * sender must never wait with a whole segment for less than that */
+	if (seq_after(edge, c->rcv_edge) &&
+	    (left < seg || edge - c->rcv_edge >= seg))
+		c->rcv_edge = edge;
 	left = c->rcv_edge - c->rcv_nxt;
 	/* Round up, or scaling would take back what was promised */
 	left = MIN((left + unit - 1) >> c->rcv_shift, 65535U);
@@ -289,8 +290,8 @@ int conn_flush(struct tcp *t, struct flow *f)
  * a byte behind a large read, and none for long. */
 static uint32_t lazy_limit(const struct tcp_conn *c)
 {
-	if (c->snd_una != c->snd_max)
-		return c->lazy_max;
+	if (c->snd_una != c->snd_max && c->flags & CONN_ROOMY)
+		return TCP_LAZY_BUFFER / 4;
 	return c->flags & CONN_LARGE ? 1 : TCP_LAZY;
 }
 
@@ -309,11 +310,16 @@ void conn_discard(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	if (c->lazy >= lazy_limit(c)) {
+	if (c->lazy && c->lazy >= lazy_limit(c)) {
+		c->passed += c->lazy;
 		discard(f);
-		if (c->lazy_max == TCP_LAZY &&
+		/* The kernel makes buffers larger as they are used */
+		if (c->passed < TCP_LAZY_BUFFER)
+			return;
+		c->passed = 0;
+		if (!(c->flags & CONN_ROOMY) &&
 		    sock_rcvbuf(conn_fd(f)) >= TCP_LAZY_BUFFER)
-			c->lazy_max = TCP_LAZY_BUFFER / 4;
+			c->flags |= CONN_ROOMY;
 	} else if (c->lazy && c->snd_una == c->snd_max) {
 		c->stale_due = now_ms(t) + TCP_STALE_MS;
 		if (!(c->flags & CONN_STALE)) {

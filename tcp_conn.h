@@ -32,6 +32,7 @@ enum {
 	CONN_SYN_AGAIN = 1 << 10, /* SYN was repeated: RTO starts at 3 s */
 	CONN_PROBE = 1 << 11,	 /* send one byte into a zero window */
 	CONN_LARGE = 1 << 12, /* a large read came before, see conn_discard() */
+	CONN_ROOMY = 1 << 14,	 /* the receive buffer is large */
 	CONN_STALE = 1 << 13,	 /* @stale_due is set */
 };
 
@@ -48,7 +49,7 @@ struct tcp_conn {
 	uint32_t room;	    /* what the socket is believed to take */
 	uint32_t room_seen; /* the last value that it told */
 	uint32_t lazy;	    /* acknowledged bytes still in the socket's queue */
-	uint32_t lazy_max;  /* take them out when there are as many */
+	uint32_t passed;    /* taken out since the buffer was looked at */
 	/* Low 32 bits of the clock */
 	uint32_t rto_due, ack_due, stale_due, active_ms;
 	struct chunk_queue out;	 /* accepted from the guest, not yet taken */

@@ -92,7 +92,6 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		c->lazy += n;
 		if (jumped)
 			(void)sock_peek_to(conn_fd(f), c->lazy);
-		conn_discard(t, f);
 	} else {
 		chunk_drop(t->chunks, &c->keep, n);
 	}
@@ -371,6 +370,8 @@ static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 		conn_ack_soon(t, f);
 	else if (c->rcv_nxt != c->rcv_acked)
 		conn_ack_late(t, f);
+	if (c->lazy)
+		conn_discard(t, f);
 	if (b->wake)
 		flow_wake(t->flows, f);
 }
