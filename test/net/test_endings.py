@@ -174,24 +174,15 @@ def test_udp_host_unreachable(guest, family):
     assert refused(s.recv, 1) == "EHOSTUNREACH"
 
 
+# Debian's 2023 release keeps ICMP errors to itself
 def test_udp_goes_on_after_an_error(lab, guest, family):
     """A flow whose first datagram was refused works once a server is there."""
     port = closed_port(lab, family)
     s = guest.connect(family, PEER[family], port, DGRAM)
     s.send(b"too early")
+    assert refused(s.recv, 1) == "ECONNREFUSED"
     server = lab.peer.bind(family, DGRAM, port)
-
-    def answered():
-        try:
-            s.settimeout(0.2)
-            s.send(b"now")
-            return s.recv(100)
-        except (ConnectionRefusedError, TimeoutError):
-            server.settimeout(0)
-            try:
-                data, client = server.recvfrom(100)
-                server.sendto(data, client)
-            except BlockingIOError:
-                pass
-            return None
-    assert until(answered, "an answer") == b"now"
+    s.send(b"now")
+    data, client = server.recvfrom(100)
+    server.sendto(data, client)
+    assert s.recv(100) == b"now"
