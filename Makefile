@@ -35,7 +35,7 @@ SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-fast check-net unit sim fuzz lint clean install \
+.PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
 	uninstall deps bench
 all: passt pasta
 
@@ -84,6 +84,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
+PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
 # The modules that a test names in its second line, besides its own
 linked = $(sort $(filter $(SRC),$(1).c $(patsubst %,%.c,$(shell \
@@ -125,31 +126,19 @@ include test/sim/sim.mk
 check-fast: all lint unit sim
 
 check-net: all
-	/usr/bin/python3 -m pytest -q test/net
+	$(PYTEST) test/net
+
+# The same with the sanitizers, but for how much memory is in use
+check-san:
+	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
+	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
+		$(PYTEST) --ignore=test/net/test_idle.py test/net
 
 check: deps
 	$(MAKE) check-fast
-	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
 	$(MAKE) fuzz
+	$(MAKE) check-san
 	$(MAKE) check-net
-
-# --- measurements -------------------------------------------------------------
-
-# Side by side with another build, path by path: numbers, no verdict.
-# PATHS='tap-rr tap-tcp-in' runs a part; PEER= is a passt, its pasta beside it
-PEER    ?= /usr/bin/passt
-SECONDS ?= 5
-REPEATS ?= 9
-PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
-
-build/perf/%: test/perf/%.c
-	mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread
-
-bench: all $(PERF)
-	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
-		--seconds $(SECONDS) --repeats $(REPEATS) \
-		$(foreach p,$(PATHS),'$(p)')
 
 # --- packaging ----------------------------------------------------------------
 
