@@ -58,27 +58,31 @@ static void take(struct timers *w, unsigned level, unsigned s,
 	w->used[level] &= ~(1ULL << s);
 }
 
-/* The next tick at or after @w->tick at which a slot wants attention */
+/* The tick at which the next used slot of @level wants attention: @w->tick or
+ * later.  The level is not empty. */
+static uint64_t slot_tick(const struct timers *w, unsigned level)
+{
+	uint64_t shift = TIMER_BITS * level, pos = w->tick >> shift;
+	uint64_t bits = w->used[level];
+	unsigned from;
+
+	/* Inside a slot's span that slot was taken: it is the last */
+	if (pos << shift != w->tick)
+		pos++;
+	from = pos % TIMER_SLOTS;
+	if (from)
+		bits = bits >> from | bits << (TIMER_SLOTS - from);
+	return (pos + (unsigned)__builtin_ctzll(bits)) << shift;
+}
+
 static uint64_t next_tick(const struct timers *w)
 {
 	uint64_t best = UINT64_MAX;
 	unsigned level;
 
-	for (level = 0; level < TIMER_LEVELS; level++) {
-		unsigned shift = TIMER_BITS * level, from;
-		uint64_t pos = w->tick >> shift, bits = w->used[level];
-
-		if (!bits)
-			continue;
-		/* Inside a slot's span that slot was taken: it is the last */
-		if (pos << shift != w->tick)
-			pos++;
-		from = pos % TIMER_SLOTS;
-		if (from)
-			bits = bits >> from | bits << (TIMER_SLOTS - from);
-		pos += (unsigned)__builtin_ctzll(bits);
-		best = MIN(best, pos << shift);
-	}
+	for (level = 0; level < TIMER_LEVELS; level++)
+		if (w->used[level])
+			best = MIN(best, slot_tick(w, level));
 	return best;
 }
 
@@ -161,9 +165,36 @@ void timers_run(struct timers *w, uint64_t now_ms)
 		w->tick = now + 1;
 }
 
+/* A coarse slot with a few timers is looked into, to sleep until one is due and
+ * not wake up for nothing when its span begins */
+static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
+{
+	enum { FEW = 8 };
+	const struct timer *t;
+	uint64_t due = UINT64_MAX;
+	unsigned n = 0;
+
+	t = w->slot[level][(tick >> (TIMER_BITS * level)) % TIMER_SLOTS];
+	for (; t && n < FEW; t = t->next, n++)
+		if (t->due_ms)
+			due = MIN(due, due_tick(t->due_ms));
+	return t || due == UINT64_MAX ? tick : MAX(due, tick);
+}
+
 uint64_t timers_next(const struct timers *w)
 {
-	uint64_t next = next_tick(w);
+	uint64_t best = UINT64_MAX;
+	unsigned level;
 
-	return next == UINT64_MAX ? next : next * TIMER_TICK;
+	for (level = 0; level < TIMER_LEVELS; level++) {
+		uint64_t tick;
+
+		if (!w->used[level])
+			continue;
+		tick = slot_tick(w, level);
+		if (level)
+			tick = slot_due(w, level, tick);
+		best = MIN(best, tick);
+	}
+	return best == UINT64_MAX ? best : best * TIMER_TICK;
 }
