@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -12,6 +13,8 @@ NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
 
 def pytest_sessionstart(session):
     """Say at once what is missing: a test that cannot run is no success."""
+    # Clean up when told to go, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
