@@ -610,7 +610,8 @@ int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 	if (p->child_fd >= 0)
 		err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
 			       EPOLLIN);
-	if (err || p->dir_fd < 0)
+	/* The end of the process tells all; a path has to be looked at */
+	if (err || p->child_fd >= 0 || p->dir_fd < 0)
 		return err;
 	timer_init(&p->poll, look, p);
 	timer_set(&l->timers, &p->poll, l->now_ms + POLL_MS);

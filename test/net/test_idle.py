@@ -66,12 +66,16 @@ def test_descriptors(idle):
     assert len(os.listdir(f"/proc/{idle.pid}/fd")) <= MAX_DESCRIPTORS
 
 
-def test_wakeups(idle):
-    """About one wake-up a second: a laptop's battery notices more."""
+def wakeups(idle):
+    """In a while, less those for which the guest's kernel is to blame."""
     def count():
-        return status(idle.pid, "voluntary_ctxt_switches"), idle.frames()
-    switches, frames = count()
-    end = time.monotonic() + WATCH_S
+        return status(idle.pid, "voluntary_ctxt_switches") - idle.frames()
+    before, end = count(), time.monotonic() + WATCH_S
     until(lambda: time.monotonic() >= end, "the end of the watch")
-    switches_after, frames_after = count()
-    assert switches_after - switches <= MAX_WAKEUPS + frames_after - frames
+    return count() - before
+
+
+def test_wakeups(idle):
+    """It comes to rest: about one wake-up a second, since a laptop's battery
+    notices more.  Neighbours and addresses are news at first."""
+    until(lambda: wakeups(idle) <= MAX_WAKEUPS, "rest", 10 * WATCH_S)
