@@ -273,15 +273,20 @@ static void signal_event(void *owner, uint64_t ref, uint32_t events)
 		loop_quit(&p->loop, EXIT_SUCCESS);
 }
 
-static void watch_signals(struct passt *p)
+/* From the first moment: whoever stops us gets status 0.  They wait until the
+ * loop runs. */
+static void hold_signals(sigset_t *set)
 {
-	sigset_t set;
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGQUIT);
+	sigprocmask(SIG_BLOCK, set, NULL);
+}
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGQUIT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+static void watch_signals(struct passt *p, const sigset_t *set)
+{
+	p->signal_fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
 		die("Failed to watch signals: %s", strerror(errno));
 	must(loop_add(&p->loop, p->signal_fd,
@@ -372,14 +377,15 @@ int main(int argc, char **argv)
 {
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
+	sigset_t signals;
 	bool outside;
 	int fd = -1;
 
 	c->mode = conf_mode(argc, argv, &fd);
+	hold_signals(&signals);
 	isolation_start(&fd);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
-	signal(SIGPIPE, SIG_IGN);
 	must(loop_init(&p->loop), "Failed to create epoll instance");
 	sock_init(&c->sock);
 
@@ -409,7 +415,7 @@ int main(int argc, char **argv)
 
 	isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
-	watch_signals(p);
+	watch_signals(p, &signals);
 	if (c->mode == MODE_PASTA && c->fd < 0) {
 		must(pasta_watch(&p->pasta, &p->loop, c),
 		     "Failed to watch namespace");
