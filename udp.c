@@ -530,6 +530,9 @@ static int receive_mixed(struct udp *u, struct flow *f)
 	unsigned n, k;
 	int err;
 
+	/* What is read here has no room reserved yet */
+	if (u->tap->full)
+		return -ENOSPC;
 	n = receive_aside(u, host_of(f)->fd, d, &err);
 	for (k = 0; k < n; k++) {
 		const struct head h = head_for(u, f);
