@@ -30,11 +30,13 @@ class Passt:
 
 
 class Pasta:
-    """With @options; the frames that the guest's kernel makes of itself, and
-    those that answer them, are not the daemon's fault."""
+    """With @options; what the guest's kernel sends of itself, and what answers
+    it, is not the daemon's fault."""
 
     def __init__(self, lab, *options):
         self.guest = lab.container()
+        self.guest.run("sysctl", "-q", "-w",
+                       "net.ipv6.conf.default.router_solicitations=0")
         self.pid = lab.daemon(PASTA, "--config-net", *options, self.guest.pid)
 
     def frames(self):
