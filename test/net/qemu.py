@@ -60,17 +60,25 @@ def output(*argv, **kw):
     return subprocess.run(argv, check=True, capture_output=True, **kw).stdout
 
 
+def download(directory):
+    """Fetch the package that META stands for."""
+    text = output("apt-cache", "show", META, text=True)
+    package = re.search(r"^Depends:.*?(linux-image-[\w.-]+)", text, re.M)[1]
+    output("apt-get", "-o", "APT::Sandbox::User=root", "download", package,
+           cwd=directory)
+
+
 def kernel():
     """Unpack the kernel once; return its file and where its modules are."""
     tree = CACHE / "tree"
     if not tree.exists():
         new = CACHE / f"new-{os.getpid()}"
         new.mkdir(parents=True)
-        text = output("apt-cache", "show", META, text=True)
-        package = re.search(r"^Depends:.*?(linux-image-[\w.-]+)", text,
-                            re.M)[1]
-        output("apt-get", "-o", "APT::Sandbox::User=root", "download",
-               package, cwd=new)
+        try:
+            download(new)
+        except (subprocess.CalledProcessError, TypeError):
+            output("apt-get", "-qq", "update")      # no list, or an old one
+            download(new)
         deb, = new.glob("*.deb")
         output("dpkg", "-x", deb, new / "tree")
         (new / "tree").rename(tree)
