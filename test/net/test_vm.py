@@ -41,16 +41,24 @@ class Session:
         self.vm = self.channel.guest()
         self.dhcp = Lease(self.vm.lease(
             "udhcpc -i eth0 -n -q -f -s /lease -O mtu -O search"))
-        for scope in "link", "global":
-            until(lambda: self.vm.ok(
-                f"ip -6 addr show dev eth0 scope {scope} | grep inet6 | "
-                "grep -v tentative"), f"an IPv6 address of scope {scope}", 60)
+        self.settle("link")
+        self.settle("global")
         self.slaac = self.vm.run("ip -6 addr show dev eth0 scope global")
         self.dhcpv6 = Lease(self.vm.lease(
             "dhclient -6 -1 -cf /etc/dhclient.conf -lf /tmp/leases "
             "-pf /tmp/dhclient.pid -e LEASE=$LEASE -sf /lease eth0"))
+        self.settle("global")
         self.vm.run("mkdir /www && cat > /www/index.html << end\n"
                     f"{PAGE}end\nhttpd -p 80 -h /www")
+
+    def settle(self, scope):
+        """Until there are addresses of that scope, and all past their DAD.
+
+        busybox's ip takes "nodad" for the lease, but does nothing about it.
+        """
+        until(lambda: self.vm.ok(
+            f"a=$(ip -6 addr show dev eth0 scope {scope}); [ -n \"$a\" ] && "
+            "! echo \"$a\" | grep tentative"), f"{scope} IPv6 addresses", 60)
 
     def download(self, family):
         path, digest = self.lab.payload(SIZE)
@@ -167,6 +175,8 @@ def test_forwarded_udp(session, vm, family):
     vm.run("kill $(cat /tmp/socat)")
 
 
+# Debian's 2023 release fails here at times: it takes the :: that a probe for
+# duplicates comes from for the guest's address, and connects to that
 @pytest.mark.parametrize("session", [SOCKET], ids=["socket"], indirect=True)
 def test_next_guest(session):
     """A guest that dies while it sends does not harm its successor."""
