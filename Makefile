@@ -69,7 +69,7 @@ lint: $(OBJ)
 # A shell in a namespace that has the network, or what CMD says
 run: all
 ifdef CMD
-	./pasta --config-net -- /bin/sh -c '$(subst ','\'',$(CMD))'
+	./pasta --config-net -- /bin/sh -c '$(subst ','\'',$(value CMD))'
 else
 	./pasta --config-net
 endif
