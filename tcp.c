@@ -273,7 +273,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	case TCP_CONNECTING:
 		if (!(bits & (READY_OUT | READY_ERR | READY_HUP)))
 			break;
-		err = sock_error(conn_fd(f));
+		err = bits & (READY_ERR | READY_HUP) ?
+			      sock_error(conn_fd(f)) : 0;
 		if (err)
 			connect_failed(t, f, err);
 		else
