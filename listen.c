@@ -267,6 +267,11 @@ static int replace(struct job *j)
 	return err;
 }
 
+int listen_limit(const struct rules *host, const struct rules *splice)
+{
+	return check_limit(descriptors(host) + descriptors(splice));
+}
+
 int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 {
 	struct job j = { .l = l, .side = side_of(pif), .fn = replace };
@@ -274,8 +279,7 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 
 	if (!rules->n && !l->table[j.side].rules.n)
 		return 0;
-	err = check_limit(descriptors(rules) +
-			  descriptors(&l->table[!j.side].rules));
+	err = listen_limit(rules, &l->table[!j.side].rules);
 	if (err)
 		return err;
 	l->spare.rules = *rules;

@@ -55,6 +55,10 @@ struct listen {
 int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 		struct ns *ns);
 
+/* listen_limit - whether there may be descriptors enough for both tables
+ * 0, or -EMFILE after an error message. */
+int listen_limit(const struct rules *host, const struct rules *splice);
+
 /* listen_set - @rules, of which a copy is kept, become the table of @pif
  * What is common to the old table and the new stays open; new sockets open
  * before old ones close, unless an old one is in their way.  Returns the error

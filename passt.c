@@ -402,6 +402,8 @@ int main(int argc, char **argv)
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);
+	if (listen_limit(&c->host, &c->ns))
+		return EXIT_FAILURE;
 	set_up_namespace(p);
 
 	start_modules(p);

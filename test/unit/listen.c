@@ -277,6 +277,7 @@ static void strict_and_weak(void **state)
 
 static void limit_is_found_before(void **state)
 {
+	static struct rules other;
 	struct rlimit was, low;
 
 	(void)state;
@@ -289,8 +290,16 @@ static void limit_is_found_before(void **state)
 	add(NULL, TCP, 7000, 7099, 7000, RULE_WEAK);
 	assert_int_equal(listen_set(&l, PIF_HOST, &rules), -EMFILE);
 	assert_false(answers(true, 7000));
+	/* Each of two fits, both do not */
+	rules.r[0].last = 7039;
+	other.n = 0;
+	assert_int_equal(listen_limit(&rules, &other), 0);
+	assert_int_equal(listen_limit(&other, &rules), 0);
+	assert_int_equal(listen_limit(&rules, &rules), -EMFILE);
 	/* What follows the other side needs nothing yet */
+	rules.r[0].last = 7099;
 	rules.r[0].flags |= RULE_SCAN;
+	assert_int_equal(listen_limit(&rules, &rules), 0);
 	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
 	log_stderr(true);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
