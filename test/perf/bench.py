@@ -28,6 +28,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import shutil
 import signal
 import statistics
@@ -42,6 +43,8 @@ from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UDP_BYTES = 1400
 IDLE_S = 5
+SPARE = 300             # descriptors a daemon needs besides those of its ports
+FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
 LONG_S = 10             # a long wire needs this to show more than slow start
 
@@ -142,6 +145,21 @@ class Path:
             return got
 
 
+class New(Path):
+    """One new connection and a byte back, beside idle ones: how long?"""
+
+    down = True
+
+    def __init__(self, name, load, native):
+        super().__init__(name, "us", TRANSACTION, load, native)
+
+    def measure(self, side, wires, seconds, counter=None):
+        got = super().measure(side, wires, seconds, counter)
+        if got["failed"]:
+            raise Failed(f"{got['failed']:.0f} connections failed")
+        return got | {"rate": got["p50"]}
+
+
 class LongPath(Path):
     """Bulk over a wire with a delay: new wires each time, the same losses."""
 
@@ -180,9 +198,46 @@ class Idle(Path):
 
     def measure(self, side, wires, seconds, counter=None):
         with contextlib.ExitStack() as scope:
-            pid = Pasta(scope, side, wires, default=True).pid
+            pid = Pasta(scope, side, wires, ports=()).pid
             time.sleep(1)
             return {"rate": self.look(pid)}
+
+
+class ForwardAll(Path):
+    """Memory for as many forwarded ports, half of them TCP, as descriptors
+    allow: by number, since `all` would leave out the ephemeral ones."""
+
+    down = True
+
+    def __init__(self, what):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self.each = min((limit - SPARE) // 2, 65536 - FIRST_PORT)
+        super().__init__(f"forward-all-{what}/{2 * self.each}", "MiB",
+                         ("ms/s", 1), None, None)
+        self.what = what
+
+    def measure(self, side, wires, seconds, counter=None):
+        ports = f"{FIRST_PORT}-{FIRST_PORT + self.each - 1}"
+        before = kernel_memory(wires.host)
+        with contextlib.ExitStack() as scope:
+            pid = Pasta(scope, side, wires, ports=(
+                "-t", ports, "-u", ports, "-T", "none", "-U", "none")).pid
+            time.sleep(1)
+            got = {"kernel": kernel_memory(wires.host) - before,
+                   "resident": resident(pid), "descriptors": descriptors(pid)}
+        if got["descriptors"] < 2 * self.each:
+            raise Failed(f"only {got['descriptors']} descriptors")
+        return got | {"rate": got[self.what]}
+
+
+def kernel_memory(place):
+    """Slab of the machine and what its sockets hold, in MiB."""
+    slab = re.search(r"^Slab:\s+(\d+)",
+                     pathlib.Path("/proc/meminfo").read_text(), re.M)
+    pages = re.findall(r"\bmem (\d+)",
+                       place.run("cat", "/proc/thread-self/net/sockstat"))
+    return (int(slab[1]) / 1024 +
+            sum(map(int, pages)) * resource.getpagesize() / 2**20)
 
 
 def idle_cpu(pid):
@@ -232,6 +287,9 @@ def paths():
     for idle in (1000, 9000):
         yield Path(f"tap-rr-idle/{idle}", "1/s", TRANSACTION,
                    lambda g, w, n=idle: echo("rr", g, w.peer, PEER, n), "rr")
+    for idle in (0, 9000):
+        yield New(f"tap-new-idle/{idle}",
+                  lambda g, w, n=idle: echo("crr", g, w.peer, PEER, n), "new")
     for streams in (1, 8, 64):
         yield Path(f"splice-bulk/{streams}", "Gbit/s", GB,
                    lambda g, w, n=streams: bulk(w.host, g, LOCAL, n),
@@ -239,6 +297,10 @@ def paths():
     for kind in ("rr", "crr"):
         yield Path(f"splice-{kind}", "1/s", TRANSACTION, local(echo, kind),
                    f"loopback-{kind}")
+    for idle in (0, 4000):
+        yield New(f"splice-new-idle/{idle}",
+                  lambda g, w, n=idle: echo("crr", w.host, g, LOCAL, n),
+                  "loopback-new")
     for how in ("plain", "gso"):
         yield Path(f"udp-in/{how}", "1000/s", TRANSACTION,
                    lambda g, w, h=how: datagrams(w.peer, g, HOST, h),
@@ -255,6 +317,8 @@ def paths():
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)
     yield Idle("idle-descriptors", "", descriptors)
+    for what in ("kernel", "resident"):
+        yield ForwardAll(what)
     for way in ("in", "out"):
         for rtt_ms in (1, 10, 50, 200):
             for loss in (0, 0.1):

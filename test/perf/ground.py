@@ -21,6 +21,7 @@ BULK, ECHO, DATAGRAM = 5201, 5301, 5401
 ATTACH_S = 0.4          # until perf stat counts
 STALL_S = 15            # on top of the time a load should take
 LONG_MBIT = 1000
+PORTS = ("-t", f"{BULK},{ECHO}", "-u", DATAGRAM, "-T", "none", "-U", "none")
 
 # An ordinary user, as most callers are
 USER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
@@ -243,9 +244,7 @@ class Wires:
 class Pasta:
     """pasta and the namespace it made, in wires.host."""
 
-    def __init__(self, scope, side, wires, mtu=65520, default=False):
-        ports = [] if default else [
-            "-t", f"{BULK},{ECHO}", "-u", DATAGRAM, "-T", "none", "-U", "none"]
+    def __init__(self, scope, side, wires, mtu=65520, ports=PORTS):
         process = wires.host.spawn(
             scope, *USER, side.pasta, "--config-net", "--mtu", mtu, *ports,
             "--", "sh", "-c", "echo ready; exec sleep infinity")
