@@ -142,6 +142,24 @@ check: deps
 	$(MAKE) check-san
 	$(MAKE) check-net
 
+# --- measurements -------------------------------------------------------------
+
+# Side by side with another build, path by path: numbers, no verdict.
+# PATHS='tap-rr tap-tcp-in' runs a part; PEER= is a passt, its pasta beside it
+PEER    ?= /usr/bin/passt
+SECONDS ?= 5
+REPEATS ?= 9
+PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
+
+build/perf/%: test/perf/%.c
+	mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread
+
+bench: all $(PERF)
+	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
+		--seconds $(SECONDS) --repeats $(REPEATS) \
+		$(foreach p,$(PATHS),'$(p)')
+
 # --- packaging ----------------------------------------------------------------
 
 install: all
