@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every kind of forwarding rule, asked from everywhere.
+
+All rules of a daemon stand side by side on ports of their own.  A client that
+is let in has its bytes delivered and answered, and the server sees it under
+the address that it was promised: the peer's own if it came through the tap
+device; the namespace's own if it came from the host's loopback, or loopback with
+--host-lo-to-ns-lo; the daemon's if it came from the host's own address, which
+is the namespace's, too.
+"""
+
+import hashlib
+import itertools
+import os
+import socket
+
+import pytest
+
+from clients import Background, read_all
+from lab import (DGRAM, GATEWAY, HOST, MIB, PEER, STREAM, UPLINK, V4, V6,
+                 Guest, Lab, until)
+
+LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
+FAMILIES = {"IPv4": V4, "IPv6": V6}
+KINDS = {"TCP": STREAM, "UDP": DGRAM}
+NEAR, OUT = 20000, 21900        # first port of a daemon; from its namespace
+NEAR_LO = 22000                 # the same with --host-lo-to-ns-lo
+
+# Ports behind the first one of a rule, and what is added in the namespace
+FORMS = {"port": ([0], 0), "range": ([10, 11, 12], 0),
+         "translated port": ([20], 100), "translated range": ([30, 31, 32], 100)}
+SPEC = "{0},{10}-{12},{20}:{120},{30}-{32}:{130}-{132}"
+UNFORWARDED = [1, 9, 13, 19, 21, 29, 33, 100, 120, 130]
+
+# Where a rule listens, by what it is bound to and which side that is
+LISTEN = {("any", "uplink"): (0, [""]),
+          ("address", "uplink"): (200, [f"{HOST[V4]}/", f"[{HOST[V6]}]/"]),
+          ("address", "loopback"): (400, ["127.0.0.1/", "::1/"]),
+          ("interface", "uplink"): (600, [f"%{UPLINK}/"]),
+          ("interface", "loopback"): (800, ["%lo/"])}
+LISTEN["any", "loopback"] = LISTEN["any", "uplink"]
+
+
+
+def rules(near):
+    found = []
+    for offset, listens in dict.fromkeys((o, tuple(l))
+                                         for o, l in LISTEN.values()):
+        ports = SPEC.format(*range(near + offset, near + offset + 200))
+        for listen in listens:
+            found += ["-t", listen + ports, "-u", listen + ports]
+    return found
+
+
+def first_port(near, bound, side):
+    return near + LISTEN[bound, side][0]
+
+
+@pytest.fixture(scope="module")
+def daemons(wires):
+    one = Lab(wires)
+    started = {
+        NEAR: one.pasta("--config-net", *rules(NEAR), "-T", OUT, "-U", OUT),
+        NEAR_LO: one.pasta("--config-net", "--host-lo-to-ns-lo",
+                           *rules(NEAR_LO), "-T", "none", "-U", "none")}
+    for guest in started.values():
+        until(lambda: all(guest.addresses(f) for f in (V4, V6)) and
+              guest.addresses(V6, scope="link"), "the addresses")
+    yield started
+    one.close()
+
+
+@pytest.fixture
+def guests(lab, daemons):
+    """The daemons' namespaces, for sockets that end with the test."""
+    return {near: lab.keep(Guest(lab, guest.pid))
+            for near, guest in daemons.items()}
+
+
+# Both ends of a conversation, each way checked
+
+def talk_tcp(client, server):
+    for source, sink in (client, server), (server, client):
+        data = os.urandom(20000)
+        sent = Background(lambda: (source.sendall(data),
+                                   source.shutdown(socket.SHUT_WR)))
+        assert read_all(sink) == data
+        sent.result()
+
+
+def reach_tcp(ns, family, address, port, guest, inner):
+    """Connect and talk; return who client and server think they are."""
+    listener = guest.listen(family, inner)
+    client = ns.connect(family, address, port)
+    server = guest.accept(listener)
+    ends = (client.getsockname()[:2], server.getpeername()[:2],
+            server.getsockname()[:2])
+    talk_tcp(client, server)
+    for s in listener, client, server:
+        s.close()
+    return ends
+
+
+def reach_udp(ns, family, address, port, guest, inner):
+    server = guest.bind(family, DGRAM, inner)
+    client = ns.connect(family, address, port, DGRAM)
+    sources = set()
+    for size in 1200, 0, 9000:
+        data = os.urandom(size)
+        client.send(data)
+        got, source = server.recvfrom(65536)
+        assert got == data
+        sources.add(source[:2])
+        server.sendto(data[::-1], source)
+        assert client.recv(65536) == data[::-1]
+    assert len(sources) == 1
+    ends = client.getsockname()[:2], sources.pop(), None
+    for s in client, server:
+        s.close()
+    return ends
+
+
+REACH = {STREAM: reach_tcp, DGRAM: reach_udp}
+
+
+def check_source(path, family, kind, client, seen):
+    """Is @client, as it calls itself, @seen by the name it was promised?"""
+    address, port = seen
+    expected = {"tap": PEER[family], "loopback": HOST[family],
+                "to loopback": LOOPBACK[family], "own": GATEWAY[V4]}[path]
+    if (path, family) == ("own", V6):
+        assert address.startswith("fe80::")
+    else:
+        assert address.partition("%")[0] == expected
+    # The kernel chooses the port of a spliced connection
+    if path in ("tap", "own") or kind == DGRAM:
+        assert port == client[1]
+
+
+def product(*dimensions):
+    """Arguments and identifiers of all combinations."""
+    every = list(itertools.product(*dimensions))
+    return {"argvalues": every, "ids": ["-".join(e) for e in every]}
+
+
+@pytest.mark.parametrize(
+    "form,bound,family,path,kind",
+    **product(FORMS, ["any", "address", "interface"], FAMILIES,
+              ["tap", "loopback", "to loopback", "own"], KINDS))
+def test_matrix(lab, guests, form, bound, family, path, kind):
+    family, kind = FAMILIES[family], KINDS[kind]
+    near = NEAR_LO if path == "to loopback" else NEAR
+    ns = lab.peer if path == "tap" else lab.host
+    address = (HOST if path in ("tap", "own") else LOOPBACK)[family]
+    # To the kernel, what the host says to its own address came by the
+    # interface that has the address
+    first = first_port(near, bound,
+                       "uplink" if path in ("tap", "own") else "loopback")
+    ports, shift = FORMS[form]
+    for port in ports:
+        client, seen, target = REACH[kind](ns, family, address, first + port,
+                                           guests[near], first + port + shift)
+        if path == "tap":
+            assert client[0] == PEER[family]
+        check_source(path, family, kind, client, seen)
+        if path in ("loopback", "to loopback") and kind == STREAM:
+            assert target[0] == seen[0]
+
+
+# Who is not let in
+
+def refused(ns, family, kind, address, port):
+    s = ns.socket(family, kind)
+    try:
+        s.connect((address, port))
+        s.send(b"anybody?")
+        s.settimeout(5)
+        s.recv(1)
+    except ConnectionRefusedError:
+        return True
+    finally:
+        s.close()
+    return False
+
+
+# The rule, and the way by which it is not reached
+CLOSED = {"uplink's address from loopback":
+          ("address", "uplink", "host", LOOPBACK),
+          "uplink from loopback": ("interface", "uplink", "host", LOOPBACK),
+          "lo from own": ("interface", "loopback", "host", HOST),
+          "loopback address from own": ("address", "loopback", "host", HOST),
+          "loopback address from tap": ("address", "loopback", "peer", HOST),
+          "lo from tap": ("interface", "loopback", "peer", HOST)}
+
+
+@pytest.mark.parametrize("case,family,kind", **product(CLOSED, FAMILIES, KINDS))
+def test_bound_elsewhere(lab, guests, case, family, kind):
+    family, kind = FAMILIES[family], KINDS[kind]
+    bound, side, ns, address = CLOSED[case]
+    first = first_port(NEAR, bound, side)
+    for ports, shift in FORMS.values():
+        for port in ports:
+            server = guests[NEAR].bind(family, kind, first + port + shift)
+            if kind == STREAM:
+                server.listen()
+            assert refused(getattr(lab, ns), family, kind, address[family],
+                           first + port), port
+            server.close()
+
+
+@pytest.mark.parametrize("ns,family,kind",
+                         **product(["peer", "host"], FAMILIES, KINDS))
+def test_beside_the_rules(lab, guests, ns, family, kind):
+    """Neither the neighbours of a range nor the targets are forwarded."""
+    address = HOST if ns == "peer" else LOOPBACK
+    for port in UNFORWARDED:
+        assert refused(getattr(lab, ns), FAMILIES[family], KINDS[kind],
+                       address[FAMILIES[family]], NEAR + port), port
+
+
+# Much data, and datagrams as large as they can be
+
+WAYS = ["tap in", "loopback in", "loopback out"]
+SIZES = {"2K": 2048, "10M": 10 * MIB}
+SPLICED = {V4: 65507, V6: 65527}
+THROUGH_TAP = {V4: 65492, V6: 65472}    # at an MTU of 65520
+
+
+def ends_of(lab, guest, way, family):
+    """The client's and the server's namespace, the address and the port."""
+    return {"tap in": (lab.peer, guest, HOST[family], NEAR),
+            "loopback in": (lab.host, guest, LOOPBACK[family], NEAR),
+            "loopback out": (guest, lab.host, LOOPBACK[family], OUT)}[way]
+
+
+def largest(way, family):
+    return (THROUGH_TAP if way == "tap in" else SPLICED)[family]
+
+
+def receive(s, size):
+    """The checksum of @size bytes."""
+    digest = hashlib.sha256()
+    while size:
+        chunk = s.recv(min(size, 1 << 18))
+        assert chunk, f"{size} bytes are missing"
+        digest.update(chunk)
+        size -= len(chunk)
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("way,family,size", **product(WAYS, FAMILIES, SIZES))
+def test_stream_whole(lab, guests, way, family, size):
+    family, size = FAMILIES[family], SIZES[size]
+    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    listener = far.listen(family, port)
+    client = near.connect(family, address, port)
+    server = far.accept(listener)
+    path, digest = lab.payload(size)
+    data = path.read_bytes()
+    for source, sink in (client, server), (server, client):
+        sent = Background(source.sendall, data)
+        assert receive(sink, size) == digest
+        sent.result()
+    # Both ways at once, then the ends
+    sent = [Background(s.sendall, data) for s in (client, server)]
+    got = [Background(receive, s, size) for s in (server, client)]
+    assert [g.result() for g in got] == [digest] * 2
+    for s in sent:
+        s.result()
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(1) == b""
+    server.close()
+    assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("way,family,size", **product(WAYS, FAMILIES, SIZES))
+def test_datagrams_whole(lab, guests, way, family, size):
+    """As many of the largest as it takes; each is answered."""
+    family, size = FAMILIES[family], SIZES[size]
+    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    server = far.bind(family, DGRAM, port)
+    client = near.connect(family, address, port, DGRAM)
+    path, digest = lab.payload(size)
+    data = path.read_bytes()
+    there, back = hashlib.sha256(), hashlib.sha256()
+    step = largest(way, family)
+    for at in range(0, size, step):
+        client.send(data[at:at + step])
+        got, source = server.recvfrom(65536)
+        there.update(got)
+        server.sendto(got, source)
+        back.update(client.recv(65536))
+    assert there.hexdigest() == back.hexdigest() == digest
+
+
+@pytest.mark.parametrize("way,family", **product(WAYS, FAMILIES))
+def test_datagram_sizes(lab, guests, way, family):
+    """None is cut, joined or lost, and the first may be empty."""
+    family = FAMILIES[family]
+    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    server = far.bind(family, DGRAM, port)
+    client = near.connect(family, address, port, DGRAM)
+    most = largest(way, family)
+    for size in 0, 1, 1452, 1453, 1472, 1473, 9000, most - 1, most, 0:
+        data = os.urandom(size)
+        client.send(data)
+        got, source = server.recvfrom(65536)
+        assert got == data, size
+        server.sendto(data[::-1], source)
+        assert client.recv(65536) == data[::-1], size
+    # Empty ones among others keep their places
+    train = [bytes([i]) * (i % 3 * 700) for i in range(12)]
+    for data in train:
+        client.send(data)
+    assert [server.recv(65536) for _ in train] == train
+    for data in train:
+        server.sendto(data, source)
+    assert [client.recv(65536) for _ in train] == train
+
+
+@pytest.mark.parametrize("family,kind", **product(FAMILIES, KINDS))
+def test_source_outside(lab, guests, family, kind):
+    """The way out keeps loopback addresses, and the ports of datagrams."""
+    family, kind = FAMILIES[family], KINDS[kind]
+    client, seen, _ = REACH[kind](guests[NEAR], family, LOOPBACK[family], OUT,
+                                  lab.host, OUT)
+    assert seen[0] == client[0] == LOOPBACK[family]
+    if kind == DGRAM:
+        assert seen == client
