@@ -4,9 +4,9 @@
 All rules of a daemon stand side by side on ports of their own.  A client that
 is let in has its bytes delivered and answered, and the server sees it under
 the address that it was promised: the peer's own if it came through the tap
-device; the namespace's own if it came from the host's loopback, or loopback with
---host-lo-to-ns-lo; the daemon's if it came from the host's own address, which
-is the namespace's, too.
+device; the namespace's own if it came from the host's loopback, or loopback
+with --host-lo-to-ns-lo; the daemon's if it came from the host's own address,
+which is the namespace's, too.
 """
 
 import hashlib
@@ -24,11 +24,13 @@ LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 FAMILIES = {"IPv4": V4, "IPv6": V6}
 KINDS = {"TCP": STREAM, "UDP": DGRAM}
 NEAR, OUT = 20000, 21900        # first port of a daemon; from its namespace
+SHARED = 21910                  # listened on by rules of several addresses
 NEAR_LO = 22000                 # the same with --host-lo-to-ns-lo
 
 # Ports behind the first one of a rule, and what is added in the namespace
 FORMS = {"port": ([0], 0), "range": ([10, 11, 12], 0),
-         "translated port": ([20], 100), "translated range": ([30, 31, 32], 100)}
+         "translated port": ([20], 100),
+         "translated range": ([30, 31, 32], 100)}
 SPEC = "{0},{10}-{12},{20}:{120},{30}-{32}:{130}-{132}"
 UNFORWARDED = [1, 9, 13, 19, 21, 29, 33, 100, 120, 130]
 
@@ -39,6 +41,7 @@ LISTEN = {("any", "uplink"): (0, [""]),
           ("interface", "uplink"): (600, [f"%{UPLINK}/"]),
           ("interface", "loopback"): (800, ["%lo/"])}
 LISTEN["any", "loopback"] = LISTEN["any", "uplink"]
+SHARING = [f"{HOST[V4]}/", f"[{HOST[V6]}]/", "127.0.0.1/", "127.0.0.2/", "::1/"]
 
 
 
@@ -56,11 +59,18 @@ def first_port(near, bound, side):
     return near + LISTEN[bound, side][0]
 
 
+def sharing():
+    """One port at several addresses, each with a target of its own."""
+    return [word for i, listen in enumerate(SHARING) for option in ("-t", "-u")
+            for word in (option, f"{listen}{SHARED}:{SHARED + 1 + i}")]
+
+
 @pytest.fixture(scope="module")
 def daemons(wires):
     one = Lab(wires)
     started = {
-        NEAR: one.pasta("--config-net", *rules(NEAR), "-T", OUT, "-U", OUT),
+        NEAR: one.pasta("--config-net", *rules(NEAR), *sharing(),
+                        "-T", OUT, "-U", OUT),
         NEAR_LO: one.pasta("--config-net", "--host-lo-to-ns-lo",
                            *rules(NEAR_LO), "-T", "none", "-U", "none")}
     for guest in started.values():
@@ -123,15 +133,20 @@ def reach_udp(ns, family, address, port, guest, inner):
 REACH = {STREAM: reach_tcp, DGRAM: reach_udp}
 
 
-def check_source(path, family, kind, client, seen):
+def ours(lab, family):
+    """The daemon's own address on the tap device."""
+    if family == V4:
+        return GATEWAY[V4]
+    return lab.host.addresses(V6, scope="link")[0].partition("/")[0]
+
+
+def check_source(lab, path, family, kind, client, seen):
     """Is @client, as it calls itself, @seen by the name it was promised?"""
     address, port = seen
     expected = {"tap": PEER[family], "loopback": HOST[family],
-                "to loopback": LOOPBACK[family], "own": GATEWAY[V4]}[path]
-    if (path, family) == ("own", V6):
-        assert address.startswith("fe80::")
-    else:
-        assert address.partition("%")[0] == expected
+                "to loopback": LOOPBACK[family],
+                "own": ours(lab, family)}[path]
+    assert address.partition("%")[0] == expected
     # The kernel chooses the port of a spliced connection
     if path in ("tap", "own") or kind == DGRAM:
         assert port == client[1]
@@ -162,9 +177,18 @@ def test_matrix(lab, guests, form, bound, family, path, kind):
                                            guests[near], first + port + shift)
         if path == "tap":
             assert client[0] == PEER[family]
-        check_source(path, family, kind, client, seen)
+        check_source(lab, path, family, kind, client, seen)
         if path in ("loopback", "to loopback") and kind == STREAM:
             assert target[0] == seen[0]
+
+
+@pytest.mark.parametrize("listen,kind", **product(SHARING, KINDS))
+def test_shared_port(lab, guests, listen, kind):
+    """The address decides which of the rules for a port it is."""
+    address = listen.strip("[]/")
+    family, kind = V6 if ":" in address else V4, KINDS[kind]
+    REACH[kind](lab.host, family, address, SHARED, guests[NEAR],
+                SHARED + 1 + SHARING.index(listen))
 
 
 # Who is not let in
