@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which of the host's addresses and interfaces are used."""
+
+import contextlib
+
+import pytest
+
+from lab import (DGRAM, HOST, PASST, PEER, STREAM, UPLINK, V4, V6, literal)
+
+SECOND = {V4: "198.51.100.3", V6: "2001:db8:1::3"}
+ELSEWHERE = {V4: "192.0.2.77", V6: "2001:db8:77::77"}
+LENGTH = {V4: 24, V6: 64}
+PORT = 7301
+
+
+@contextlib.contextmanager
+def address(ns, family, which, dev):
+    """@which is an address of @dev of @ns, for a while."""
+    what = f"{which[family]}/{LENGTH[family]}"
+    ns.run("ip", "addr", "add", what, "dev", dev,
+           *(["nodad"] if family == V6 else []))
+    try:
+        yield
+    finally:
+        ns.run("ip", "addr", "del", what, "dev", dev)
+
+
+@contextlib.contextmanager
+def nowhere(ns, family):
+    """Another interface with an address, that leads nowhere."""
+    ns.run("ip", "link", "add", "other0", "type", "veth", "peer", "other1")
+    try:
+        for end in "other0", "other1":
+            ns.run("ip", "link", "set", end, "up")
+        with address(ns, family, ELSEWHERE, "other0"):
+            yield "other0"
+    finally:
+        ns.run("ip", "link", "del", "other0")
+
+
+def seen_from(lab, guest, family, kind):
+    """The address that a server in the peer sees."""
+    if kind == STREAM:
+        listener = lab.peer.listen(family)
+        port = listener.getsockname()[1]
+        client = guest.connect(family, PEER[family], port)
+        server = lab.peer.accept(listener)
+        assert client.getpeername()[1] == port
+        return server.getpeername()[0]
+    server = lab.peer.bind(family, DGRAM)
+    client = guest.connect(family, PEER[family], server.getsockname()[1], DGRAM)
+    client.send(b"whence?")
+    return server.recvfrom(100)[1][0]
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_address(lab, family, kind):
+    with address(lab.host, family, SECOND, UPLINK):
+        guest = lab.pasta("--config-net", "-a", HOST[family],
+                          "--outbound", SECOND[family])
+        assert seen_from(lab, guest, family, kind) == SECOND[family]
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_interface(lab, family, kind):
+    option = "--outbound-if4" if family == V4 else "--outbound-if6"
+    guest = lab.pasta("--config-net", option, UPLINK)
+    assert seen_from(lab, guest, family, kind) == HOST[family]
+
+
+def test_interface_is_bound(lab, family):
+    """Nothing leaves by another one, even if that is where the route leads."""
+    option = "--outbound-if4" if family == V4 else "--outbound-if6"
+    with nowhere(lab.host, family) as other:
+        guest = lab.pasta("--config-net", "-i", UPLINK, option, other)
+        port = lab.peer.listen(family).getsockname()[1]
+        with pytest.raises(OSError, match="unreachable|No route"):
+            guest.connect(family, PEER[family], port)
+
+
+def test_template(lab, family):
+    with nowhere(lab.host, family) as other:
+        guest = lab.pasta("--config-net", "-i", other)
+        assert guest.addresses(family, dev=other) == \
+            [f"{ELSEWHERE[family]}/{LENGTH[family]}"]
+
+
+def test_no_such_interface(lab):
+    result = lab.host.run(PASST, "-f", "-s", lab.path("socket"), "-i", "none0",
+                          check=False)
+    assert result[0] == 1
+    assert "Invalid interface name none0: No such device" in result[2]
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_freebind(lab, family, kind):
+    """A listener at an address that the host gets later."""
+    option = "-t" if kind == STREAM else "-u"
+    guest = lab.pasta("--config-net", "--freebind", option,
+                      f"{literal(ELSEWHERE[family])}/{PORT}")
+    where = lab.host
+    with address(where, family, ELSEWHERE, UPLINK):
+        lab.peer.run("ip", "route", "add", prefix(family), "via", HOST[family])
+        try:
+            check_served(lab, guest, family, kind)
+        finally:
+            lab.peer.run("ip", "route", "del", prefix(family))
+
+
+def prefix(family):
+    return f"{ELSEWHERE[family]}/{32 if family == V4 else 128}"
+
+
+def check_served(lab, guest, family, kind):
+    if kind == STREAM:
+        listener = guest.listen(family, PORT)
+        client = lab.peer.connect(family, ELSEWHERE[family], PORT)
+        server = guest.accept(listener)
+        server.sendall(b"late, but here")
+        assert client.recv(100) == b"late, but here"
+        return
+    server = guest.bind(family, DGRAM, PORT)
+    client = lab.peer.connect(family, ELSEWHERE[family], PORT, DGRAM)
+    client.send(b"anybody?")
+    data, peer = server.recvfrom(100)
+    server.sendto(b"late, but here", peer)
+    assert data == b"anybody?"
+    assert client.recv(100) == b"late, but here"
