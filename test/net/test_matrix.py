@@ -191,6 +191,18 @@ def test_shared_port(lab, guests, listen, kind):
                 SHARED + 1 + SHARING.index(listen))
 
 
+@pytest.mark.parametrize("near", [NEAR, NEAR_LO], ids=["plain", "to loopback"])
+def test_destination_decides(lab, guests, family, near):
+    """Loopback asking for the host's own address does not mean loopback."""
+    listener = guests[near].listen(family, near)
+    client = lab.host.bind(family, STREAM, address=LOOPBACK[family])
+    client.connect((HOST[family], near))
+    server = guests[near].accept(listener)
+    assert server.getsockname()[0] == HOST[family]
+    assert server.getpeername()[0] == HOST[family]
+    talk_tcp(client, server)
+
+
 # Who is not let in
 
 def refused(ns, family, kind, address, port):
