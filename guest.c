@@ -270,6 +270,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 	struct guest *g = owner;
 
 	(void)ref;
+	g->tap->events |= events & ~(uint32_t)EPOLLOUT;
 	if (events & EPOLLOUT && g->tap->full)
 		tap_flush(g->tap);
 	if (events & ~(uint32_t)EPOLLOUT)

@@ -67,13 +67,14 @@ struct tap {
 	bool up;	  /* a guest is there; false: frames are dropped */
 	bool full;	  /* a reserve failed for want of room; flush clears it */
 	unsigned session; /* counts guests: a change means say hello */
-	bool drained;	  /* the last tap_receive() saw that nothing is left: no
-			     need to call again before the next event */
+	uint32_t events;  /* of the loop, until the next tap_receive() */
+	bool drained;	  /* after tap_receive(): what is left, if anything, the
+			     loop reports; else call again */
 };
 
 /* tap_receive - up to @max frames; they stay valid until tap_release()
- * 0 when there is none for now.  Fewer than @max does not mean drained: call
- * again after the release until it gives 0. */
+ * 0 when there is none for now.  Whether to call again after the release is for
+ * @drained to say, not for the number of frames. */
 unsigned tap_receive(struct tap *t, struct frame *f, unsigned max);
 
 /* tap_release - the frames of the last tap_receive() are done with */

@@ -293,9 +293,20 @@ static unsigned take(struct tap_stream *t, struct frame *f, unsigned max)
 	return n;
 }
 
+/* Nothing can be given out before more bytes have come */
+static bool is_partial(const struct tap_stream *t)
+{
+	size_t have = t->rx_end - t->rx_at, len;
+
+	if (have < PREFIX)
+		return true;
+	len = ld_be32(t->rx + t->rx_at);
+	return len >= ETH_HEAD && len <= FRAME_MAX && have - PREFIX < len;
+}
+
 /* More bytes behind the partial frame; false if there are none, or no guest.
- * A short count is not taken for the end: the hang-up whose edge came together
- * with these bytes would be missed. */
+ * A short count has emptied the socket, and there will be an event for more;
+ * but not for a hang-up that was reported together with these bytes. */
 static bool fill(struct tap_stream *t)
 {
 	size_t have = t->rx_end - t->rx_at, room = STREAM_RX_BYTES - have;
@@ -311,6 +322,7 @@ static bool fill(struct tap_stream *t)
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		t->rx_end += (size_t)n;
+		t->empty = (size_t)n < room && !t->ending;
 		return true;
 	}
 	if (!n || errno != EAGAIN)
@@ -323,12 +335,16 @@ static unsigned stream_receive(struct tap *tap, struct frame *f, unsigned max)
 	struct tap_stream *t = stream(tap);
 	unsigned n = 0;
 
+	if (tap->events)
+		t->empty = false;
+	t->ending |= tap->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+	tap->events = 0;
 	while (t->fd >= 0) {
 		n = take(t, f, max);
-		if (n || t->fd < 0 || !fill(t))
+		if (n || t->fd < 0 || t->empty || !fill(t))
 			break;
 	}
-	tap->drained = !n;
+	tap->drained = !n || (t->empty && is_partial(t));
 	return n;
 }
 
@@ -360,6 +376,7 @@ static int greet(struct tap_stream *t, int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &big, sizeof(big));
 	t->fd = fd;
+	t->empty = t->ending = false;
 	t->tap.up = true;
 	t->tap.session++;
 	return 0;

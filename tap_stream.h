@@ -27,6 +27,8 @@ struct tap_stream {
 	unsigned listen_watch;
 	uint8_t *rx; /* received: [rx_at, rx_end) not yet given out */
 	size_t rx_at, rx_end;
+	bool empty;  /* the socket has no more until the next event */
+	bool ending; /* it has, behind its last bytes */
 	uint8_t *tx;
 	size_t tx_used; /* bytes of @tx laid out ... */
 	size_t tx_top;  /* ... and up to where they were committed */

@@ -7,6 +7,9 @@
  * MTU.  Received frames are packed one behind the other, so that a burst of
  * small ones stays in the cache.  A slot's body begins at a fixed offset, its
  * head and virtio-net header end right there: a commit is one write.
+ *
+ * The device is the one descriptor that is watched level-triggered: there is no
+ * asking until it refuses.  A burst is expected to be as long as the last one.
  */
 #include "tap_tun.h"
 
@@ -81,13 +84,26 @@ static void lost(struct tap_tun *t, const char *what)
 	loop_quit(t->tap.loop, 1);
 }
 
+/* How many frames to read: where all came that were expected, and the next turn
+ * reports more, twice as many */
+static unsigned expected(struct tap_tun *t)
+{
+	uint64_t turn = t->tap.loop->turns;
+
+	if (t->met && turn == t->turn + 1)
+		t->expect = MIN(t->expect * 2, (unsigned)PACKET_BATCH);
+	t->turn = turn;
+	t->met = true;
+	return t->expect;
+}
+
 static unsigned receive(struct tap *tap, struct frame *f, unsigned max)
 {
 	struct tap_tun *t = tun_of(tap);
 	size_t vnet = t->vnet ? VNET : 0, at = 0;
 	unsigned n = 0;
 
-	tap->drained = false;
+	max = MIN(max, expected(t));
 	while (n < max && at < TUN_RX_BYTES) {
 		/* #syscalls read */
 		ssize_t len = read(t->fd, t->rx + at, vnet + TUN_FRAME);
@@ -95,7 +111,8 @@ static unsigned receive(struct tap *tap, struct frame *f, unsigned max)
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len <= 0) {
-			tap->drained = true;
+			t->met = false;
+			t->expect = MAX(n, 1U);
 			if (!len || errno != EAGAIN)
 				lost(t, "read");
 			break;
@@ -279,6 +296,8 @@ static int set_up(struct tap_tun *t)
 	t->tx = util_map((size_t)TUN_TX_SLOTS * TUN_TX_STRIDE);
 	if (!t->rx || !t->tx)
 		return -ENOMEM;
+	t->expect = 1;
+	t->tap.drained = true; /* always: the loop tells of more */
 	t->tap.ops = &tun_ops;
 	t->tap.caps = (struct tap_caps){
 		.tso = t->vnet,
@@ -333,5 +352,5 @@ int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
 	t->tap.caps.queue = queue;
 	t->tap.up = true;
 	t->tap.session = 1;
-	return loop_add(l, t->fd, watch, 0, EPOLLIN | EPOLLET);
+	return loop_add(l, t->fd, watch, 0, EPOLLIN);
 }

@@ -23,6 +23,9 @@ struct tap_tun {
 	int fd;
 	bool vnet;    /* frames have a virtio-net header */
 	unsigned offload; /* TUN_F_* in force */
+	unsigned expect;  /* frames to read at once ... */
+	bool met;	  /* ... which the last burst had ... */
+	uint64_t turn;	  /* ... in this turn of the loop */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */
 	uint8_t *tx;  /* TUN_TX_SLOTS frames with heads, mapped */
 	struct iovec body[TUN_TX_SLOTS][TUN_TX_PIECES];

@@ -54,6 +54,7 @@ static void receive(struct twin *w, unsigned max)
 	static struct frame f[64];
 	unsigned n, i;
 
+	t.tap.events = EPOLLIN;
 	while ((n = tap_receive(&t.tap, f, max))) {
 		assert(n <= max);
 		for (i = 0; i < n; i++)

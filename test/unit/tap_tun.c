@@ -651,33 +651,38 @@ static void datagrams_in(void **state)
 	each(datagram_in, IPPROTO_UDP);
 }
 
+/* A turn of the loop that does not wait: does it tell of frames? */
+static bool told(void)
+{
+	events_seen = 0;
+	loop_quit(&loop, 0);
+	loop_turn(&loop);
+	loop.quit = false;
+	return events_seen;
+}
+
 static void burst_in(struct way w, bool vnet)
 {
 	enum { N = 10, MAX_AT_ONCE = 4 };
 	struct frame f[N + 1];
 	struct packet p;
-	unsigned i, n, next = 0, calls = 0;
+	unsigned i, n, next = 0, turns = 0;
 	uint16_t b[50] = { 0 };
 	int fd = guest_socket(w);
 
 	(void)vnet;
 	guest_connect(fd, w);
-	while (tap_receive(&t.tap, f, MAX_AT_ONCE))
+	while (told()) {
+		tap_receive(&t.tap, f, MAX_AT_ONCE);
 		tap_release(&t.tap);
-	assert_true(t.tap.drained);
-	events_seen = 0;
+	}
 	for (i = 0; i < N; i++) {
 		b[0] = (uint16_t)i;
 		assert_int_equal(send(fd, b, sizeof(b), 0), sizeof(b));
 	}
-	loop_quit(&loop, 0); /* do not wait */
-	loop_turn(&loop);
-	loop.quit = false;
-	assert_int_equal(events_seen, 1);
-	do {
+	for (; told(); turns++) {
 		n = tap_receive(&t.tap, f, MAX_AT_ONCE);
-		assert_true(n <= MAX_AT_ONCE);
-		assert_true(t.tap.drained == (n < MAX_AT_ONCE));
+		assert_true(n && n <= MAX_AT_ONCE);
 		/* All of a burst are there until the release */
 		for (i = 0; i < n; i++) {
 			uint16_t got;
@@ -689,10 +694,11 @@ static void burst_in(struct way w, bool vnet)
 			assert_int_equal(got, next++);
 		}
 		tap_release(&t.tap);
-		calls++;
-	} while (!t.tap.drained);
+	}
 	assert_int_equal(next, N);
-	assert_true(calls >= N / MAX_AT_ONCE);
+	/* Bursts get as long as they may: 1, 2, 4 and the rest, if nothing of
+	 * the kernel's own is among them */
+	assert_true(turns >= N / MAX_AT_ONCE && turns <= 6);
 	close(fd);
 }
 
