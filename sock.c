@@ -303,7 +303,7 @@ static int bind_outbound(const struct sock_env *e, int fd,
 
 static void set_stream(const struct sock_env *e, int fd)
 {
-	set(fd, SOL_TCP, TCP_NODELAY, 1);
+	sock_nodelay(fd);
 	if (e->peek_off4 || e->peek_off6)
 		set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
 }
@@ -315,9 +315,13 @@ int sock_tcp(const struct sock_env *e, const struct addr *to)
 
 	if (fd < 0)
 		return fd;
-	set(fd, SOL_TCP, TCP_NODELAY, 1);
 	err = bind_outbound(e, fd, to, 0);
 	return err ? fail(fd, err) : fd;
+}
+
+int sock_nodelay(int fd)
+{
+	return set(fd, SOL_TCP, TCP_NODELAY, 1);
 }
 
 int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
@@ -386,12 +390,6 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 	if (!e->inherits)
 		set_stream(e, fd);
 	return fd;
-}
-
-bool sock_peek_on(const struct sock_env *e, int fd, bool v4)
-{
-	return (v4 ? e->peek_off4 : e->peek_off6) &&
-	       !set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
 }
 
 static ssize_t receive(int fd, const struct iovec *iov, unsigned cnt, int flags)

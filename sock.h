@@ -38,8 +38,20 @@ void sock_init(struct sock_env *e);
 /* --- TCP ---------------------------------------------------------------- */
 
 /* sock_tcp - a stream socket for connecting to @to's family
- * TCP_NODELAY is set; bound to the outbound address and device if given. */
+ * Bound to the outbound address and device if given. */
 int sock_tcp(const struct sock_env *e, const struct addr *to);
+
+/* sock_nodelay - do not wait with little until what was sent is acknowledged
+ * Accepted sockets have it.  One that connects needs it before it sends more
+ * than a segment, or a second time: a first few bytes go at once, and many
+ * connections have no more. */
+int sock_nodelay(int fd);
+
+/* sock_is_few - not more than a segment, whoever the peer is */
+static inline bool sock_is_few(size_t bytes)
+{
+	return bytes <= 536; /* RFC 9293 3.7.1 */
+}
 
 /* sock_connect - begin; 0 or -EINPROGRESS are success */
 int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
@@ -63,12 +75,17 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b);
 int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 		uint16_t *from_port, struct addr *to, uint16_t *to_port);
 
-/* sock_peek_on - prepare a connected socket for sock_peek(); false: it cannot
- * and sock_recv() with a copy kept is the way. */
-bool sock_peek_on(const struct sock_env *e, int fd, bool v4);
+/* sock_can_peek - false: no peek offset, sock_recv() with a copy kept is the
+ * way */
+static inline bool sock_can_peek(const struct sock_env *e, bool v4)
+{
+	return v4 ? e->peek_off4 : e->peek_off6;
+}
 
 /* sock_peek - read at the peek offset, which moves on
- * 0 is end of file; -EAGAIN nothing there. */
+ * Accepted sockets have one, of 0.  Others have none before sock_peek_to():
+ * then it reads from the first unread byte on.  0 is end of file; -EAGAIN
+ * nothing there. */
 ssize_t sock_peek(int fd, const struct iovec *iov, unsigned cnt);
 /* sock_peek_to - set the peek offset, counted from the first unread byte */
 int sock_peek_to(int fd, unsigned off);

@@ -39,6 +39,8 @@ struct way {
 struct ways {
 	struct way way[2];
 	bool connected;
+	bool sent;	/* to the side that we connected ... */
+	bool nodelay;	/* ... which has TCP_NODELAY */
 };
 static_assert(sizeof(struct ways) <= FLOW_PRIV, "private data of a flow");
 
@@ -119,12 +121,25 @@ static void not_writable(struct flow *f, unsigned i)
 	f->ready[i] &= (uint16_t)~READY_OUT;
 }
 
+/* What is sent next to side 1 shall not wait for what was sent before.  The
+ * accepted side 0 has that anyway. */
+static void no_delay(struct flow *f, unsigned i)
+{
+	struct ways *x = ways_of(f);
+
+	if (i || x->nodelay)
+		return;
+	x->nodelay = true;
+	(void)sock_nodelay(f->side[1].fd);
+}
+
 /* What is in the pipe of way @i, as far as it goes */
 static int drain(struct splice *s, struct flow *f, unsigned i)
 {
 	struct way *w = &ways_of(f)->way[i];
 	ssize_t n;
 
+	no_delay(f, i);
 	while (w->held) {
 		/* #syscalls:pasta splice */
 		n = splice(w->pipe->fd[0], NULL, f->side[!i].fd, NULL, w->held,
@@ -183,6 +198,9 @@ static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
 	w->eof = !n;
 	if (n <= 0)
 		return n == -EAGAIN ? 0 : n;
+	if (ways_of(f)->sent || !sock_is_few((size_t)n))
+		no_delay(f, i);
+	ways_of(f)->sent |= !i;
 	sent = send_some(f, !i, s->buf, (size_t)n);
 	if (sent < 0)
 		return sent;
@@ -230,6 +248,7 @@ static ssize_t look_and_take(struct splice *s, struct flow *f, unsigned i)
 
 	/* Accepted sockets have a peek offset, which goes on by itself */
 	(void)sock_peek_to(fd, 0);
+	no_delay(f, i);
 	n = sock_peek(fd, &iov, 1);
 	if (n == -EAGAIN)
 		not_readable(f, i);
@@ -249,9 +268,13 @@ static ssize_t step(struct splice *s, struct flow *f, unsigned i)
 
 static int pass_end(struct flow *f, unsigned i)
 {
-	int err = sock_shut_write(f->side[!i].fd);
+	struct ways *x = ways_of(f);
+	int err;
 
-	ways_of(f)->way[i].shut = true;
+	x->way[i].shut = true;
+	if (x->way[!i].shut) /* close() will tell */
+		return 0;
+	err = sock_shut_write(f->side[!i].fd);
 	/* It was faster: its reset shows when we read */
 	return err == -ENOTCONN ? 0 : err;
 }
@@ -324,7 +347,8 @@ static bool has_connected(struct flow *f, int *err)
 		return true;
 	if (!(f->ready[1] & (READY_OUT | READY_ERR | READY_HUP)))
 		return false;
-	*err = sock_error(f->side[1].fd);
+	*err = f->ready[1] & (READY_ERR | READY_HUP) ?
+		       sock_error(f->side[1].fd) : 0;
 	return true;
 }
 

@@ -35,6 +35,10 @@ void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
 	c->snd_nxt = c->snd_max = c->recover = c->snd_una;
 	c->mss = TCP_MSS_DEFAULT;
 	c->rcv_shift = TCP_SHIFT;
+	if (state == TCP_SYN_SENT) { /* accepted, see sock_accept() */
+		c->flags = CONN_OFFSET;
+		c->sends = 2;
+	}
 	c->room = c->room_seen = TCP_WINDOW_MIN;
 	c->active_ms = now_ms(t);
 	c->mac = *neigh_mac(t->neigh, &tap->ours,
@@ -239,8 +243,14 @@ static void look_for_room(struct flow *f)
 ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
 {
 	struct tcp_conn *c = conn_of(f);
-	ssize_t sent = sock_send(conn_fd(f), iov, n);
+	ssize_t sent;
 
+	if (c->sends < 2 && (++c->sends == 2 || n > 1 ||
+			     !sock_is_few(iov->iov_len))) {
+		c->sends = 2;
+		(void)sock_nodelay(conn_fd(f));
+	}
+	sent = sock_send(conn_fd(f), iov, n);
 	if (sent < 0)
 		return sent == -EAGAIN ? 0 : sent;
 	c->room = c->room > sent ? c->room - (uint32_t)sent : 0;
@@ -279,6 +289,16 @@ int conn_flush(struct tcp *t, struct flow *f)
 	err = sock_shut_write(conn_fd(f));
 	/* The peer was faster: its reset shows when we read */
 	return err == -ENOTCONN ? 0 : err;
+}
+
+void conn_peek_at(struct flow *f, uint32_t off)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (!off && !(c->flags & CONN_OFFSET))
+		return;
+	c->flags |= CONN_OFFSET;
+	(void)sock_peek_to(conn_fd(f), off);
 }
 
 /* Bytes stay in the socket's receive queue after the guest acknowledged them,

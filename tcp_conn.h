@@ -32,8 +32,9 @@ enum {
 	CONN_SYN_AGAIN = 1 << 10, /* SYN was repeated: RTO starts at 3 s */
 	CONN_PROBE = 1 << 11,	 /* send one byte into a zero window */
 	CONN_LARGE = 1 << 12, /* a large read came before, see conn_discard() */
-	CONN_ROOMY = 1 << 14,	 /* the receive buffer is large */
 	CONN_STALE = 1 << 13,	 /* @stale_due is set */
+	CONN_ROOMY = 1 << 14,	 /* the receive buffer is large */
+	CONN_OFFSET = 1 << 15,	 /* the socket has a peek offset */
 };
 
 struct tcp_conn {
@@ -59,7 +60,8 @@ struct tcp_conn {
 	uint16_t mss;	 /* of what we send */
 	uint16_t flags;	 /* CONN_* */
 	uint8_t state;	 /* enum tcp_state */
-	uint8_t snd_shift, rcv_shift;
+	uint8_t snd_shift : 4, rcv_shift : 4;
+	uint8_t sends; /* to the socket: 0, 1, then TCP_NODELAY is set */
 	uint8_t dup_acks, retries;
 };
 
@@ -140,6 +142,9 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
 /* conn_flush - hand what waits for the socket to it, then the guest's FIN
  * 0, or -errno if the socket is broken. */
 int conn_flush(struct tcp *t, struct flow *f);
+
+/* conn_peek_at - have the next sock_peek() read what follows @off bytes */
+void conn_peek_at(struct flow *f, uint32_t off);
 
 /* conn_discard - the guest acknowledged something: take such bytes out of the
  * socket, if there are enough; conn_stale - or they stood there for too long */

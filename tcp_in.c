@@ -91,7 +91,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	if (c->flags & CONN_PEEK) {
 		c->lazy += n;
 		if (jumped)
-			(void)sock_peek_to(conn_fd(f), c->lazy);
+			conn_peek_at(f, c->lazy);
 	} else {
 		chunk_drop(t->chunks, &c->keep, n);
 	}
@@ -223,8 +223,7 @@ void tcp_in_open(struct tcp *t, struct flow *f)
 	c->flags &= (uint16_t)~(CONN_RTO);
 	c->retries = 0;
 	c->recover = c->snd_una - 1;
-	if (sock_peek_on(t->fwd->env, conn_fd(f),
-			 addr_is_v4(&f->side[host].theirs)))
+	if (sock_can_peek(t->fwd->env, addr_is_v4(&f->side[host].theirs)))
 		c->flags |= CONN_PEEK;
 	conn_timer(t, f);
 	flow_wake(t->flows, f);

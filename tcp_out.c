@@ -131,7 +131,7 @@ void tcp_out_rewind(struct tcp *t, struct flow *f)
 	(void)t;
 	c->snd_nxt = c->snd_una;
 	if (c->flags & CONN_PEEK)
-		(void)sock_peek_to(conn_fd(f), c->lazy);
+		conn_peek_at(f, c->lazy);
 }
 
 void tcp_out_reset(struct tcp *t, struct flow *f)
@@ -319,6 +319,9 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 	ssize_t got;
 
 	if (c->flags & CONN_PEEK) {
+		/* The offset moves on by itself once there is one */
+		if (!(c->flags & CONN_OFFSET))
+			conn_peek_at(f, c->lazy + (c->snd_nxt - c->snd_una));
 		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
 		if (got >= TCP_LAZY)
 			c->flags |= CONN_LARGE;

@@ -371,18 +371,16 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 	*from_port = s->peer_port;
 	*to = s->local;
 	*to_port = s->local_port;
+	s->peeking = true;
 	trace("  accept fd %d from port %u", s->toy.fd, s->peer_port);
 	kick(s);
 	return s->toy.fd;
 }
 
-bool sock_peek_on(const struct sock_env *e, int fd, bool v4)
+int sock_nodelay(int fd)
 {
-	struct sock *s = get(fd);
-
-	s->peeking = v4 ? e->peek_off4 : e->peek_off6;
-	s->peek = 0;
-	return s->peeking;
+	(void)get(fd);
+	return 0;
 }
 
 /* What recv() gives when there is nothing (left) to read */
@@ -420,10 +418,8 @@ ssize_t sock_peek(int fd, const struct iovec *iov, unsigned cnt)
 	struct sock *s = get(fd);
 	ssize_t n;
 
-	if (!s->peeking) /* an accepted socket inherits it from its listener */
-		s->peeking = true;
 	n = fill(s, s->peek, iov, cnt);
-	if (n > 0)
+	if (n > 0 && s->peeking)
 		s->peek += (size_t)n;
 	trace("  peek fd %d: %zd, now at %zu", fd, n, s->peek);
 	return n;
@@ -434,6 +430,7 @@ int sock_peek_to(int fd, unsigned off)
 	struct sock *s = get(fd);
 
 	s->peek = off;
+	s->peeking = true;
 	trace("  peek fd %d to %u", fd, off);
 	return 0;
 }
