@@ -75,7 +75,13 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 
 static void connected(struct tcp *t, struct flow *f)
 {
-	conn_of(f)->state = TCP_SYN_RCVD;
+	enum { NEAR_MS = 2 };
+	struct tcp_conn *c = conn_of(f);
+
+	/* Who answers the SYN so soon may answer the first request as soon */
+	if ((uint32_t)t->flows->loop->now_ms - c->active_ms <= NEAR_MS)
+		c->flags |= CONN_PINGPONG;
+	c->state = TCP_SYN_RCVD;
 	tcp_out_syn(t, f);
 }
 

@@ -147,8 +147,25 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 	return true;
 }
 
+/* RFC 9293 3.8.6.3: every second full segment is acknowledged at once.  So is
+ * what ends in a short one, for who sent that may wait before it sends more
+ * (Nagle), unless an answer is likely to carry the ACK; and whatever leaves the
+ * guest a window of less than two. */
+static bool is_ack_due(const struct tcp *t, struct flow *f,
+		       const struct packet *p)
+{
+	const struct tcp_conn *c = conn_of(f);
+	uint32_t seg = MIN(c->mss, conn_mss(t, f));
+
+	if (c->rcv_nxt - c->rcv_acked >= 2 * seg ||
+	    c->rcv_edge - c->rcv_nxt < 2 * seg)
+		return true;
+	return !(c->flags & CONN_PINGPONG) && p->payload_len < seg;
+}
+
 /* What of the segment is new and inside the window; true if its end is */
-static bool take_data(struct flow *f, const struct packet *p, struct burst *b)
+static bool take_data(const struct tcp *t, struct flow *f,
+		      const struct packet *p, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t skip = c->rcv_nxt - p->seq, len = p->payload_len;
@@ -178,13 +195,8 @@ static bool take_data(struct flow *f, const struct packet *p, struct burst *b)
 	b->n += n;
 	b->len += got;
 	c->rcv_nxt += (uint32_t)got;
-	if (skip || got < p->payload_len - skip)
+	if (skip || got < p->payload_len - skip || is_ack_due(t, f, p))
 		challenge(b);
-	/* A second full segment is to be acknowledged at once (RFC 9293
-	 * 3.8.6.3); so is what does not look like request and answer */
-	if (!(c->flags & CONN_PINGPONG) ||
-	    c->rcv_nxt - c->rcv_acked >= 2 * (uint32_t)c->mss)
-		b->ack = true;
 	return got == p->payload_len - skip;
 }
 
@@ -199,7 +211,10 @@ static void take_fin(struct flow *f, struct burst *b)
 		if (seq_before(c->rcv_edge, c->rcv_nxt))
 			c->rcv_edge = c->rcv_nxt;
 	}
-	b->ack = true;
+	/* Ours is likely to follow and can carry the ACK; else this is the last
+	 * that we have to say */
+	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq + 1)
+		b->ack = true;
 }
 
 /* The guest's keep-alive: an old number, at most one byte (RFC 9293 3.8.4) */
@@ -305,7 +320,7 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 	    !(p->tcp_flags & TCP_FIN))
 		keepalive(f, p, b);
 	else if ((p->payload_len || p->tcp_flags & TCP_FIN) &&
-		 take_data(f, p, b) && p->tcp_flags & TCP_FIN)
+		 take_data(t, f, p, b) && p->tcp_flags & TCP_FIN)
 		take_fin(f, b);
 
 	if (conn_finished(c)) {
