@@ -218,16 +218,28 @@ static void resume(void *owner, struct timer *timer)
 	}
 }
 
+/* One connection for each event, as the next one would be reported just as well;
+ * all there are of a listener that reports them turn by turn */
+static unsigned accepts(struct tcp *t, uint64_t ref)
+{
+	uint64_t turn = t->flows->loop->turns;
+	bool again = ref == t->last_ref && turn - t->last_turn == 1;
+
+	t->last_ref = ref;
+	t->last_turn = turn;
+	return again ? ACCEPTS_PER_EVENT : 1;
+}
+
 static void listener_event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct tcp *t = owner;
 	const struct rule *r;
 	enum pif pif;
 	int listener = listen_find(t->listen, ref, &r, &pif);
-	unsigned i;
+	unsigned i, n = accepts(t, ref);
 
 	(void)events;
-	for (i = 0; listener >= 0 && i < ACCEPTS_PER_EVENT; i++) {
+	for (i = 0; listener >= 0 && i < n; i++) {
 		struct side s = { .pif = (uint8_t)pif };
 
 		s.fd = sock_accept(t->fwd->env, listener, &s.theirs,

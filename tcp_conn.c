@@ -315,10 +315,12 @@ static uint32_t lazy_limit(const struct tcp_conn *c)
 	return c->flags & CONN_LARGE ? 1 : TCP_LAZY;
 }
 
-static void discard(struct flow *f)
+void conn_remove(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	if (!c->lazy)
+		return;
 	if (c->lazy < TCP_LAZY)
 		c->flags &= (uint16_t)~CONN_LARGE;
 	(void)sock_discard(conn_fd(f), c->lazy);
@@ -332,7 +334,7 @@ void conn_discard(struct tcp *t, struct flow *f)
 
 	if (c->lazy && c->lazy >= lazy_limit(c)) {
 		c->passed += c->lazy;
-		discard(f);
+		conn_remove(f);
 		/* The kernel makes buffers larger as they are used */
 		if (c->passed < TCP_LAZY_BUFFER)
 			return;
@@ -354,7 +356,7 @@ void conn_stale(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 
 	if (c->flags & CONN_STALE && !seq_before(now_ms(t), c->stale_due))
-		discard(f);
+		conn_remove(f);
 }
 
 bool conn_finished(const struct tcp_conn *c)
@@ -407,8 +409,7 @@ static void end(struct tcp *t, struct flow *f)
 void conn_close(struct tcp *t, struct flow *f)
 {
 	/* Unread bytes would make the kernel send a reset */
-	if (conn_of(f)->lazy)
-		discard(f);
+	conn_remove(f);
 	sock_close(conn_fd(f));
 	remember(t, f);
 	end(t, f);

@@ -151,6 +151,9 @@ void conn_peek_at(struct flow *f, uint32_t off);
 void conn_discard(struct tcp *t, struct flow *f);
 void conn_stale(struct tcp *t, struct flow *f);
 
+/* conn_remove - all that the guest acknowledged, now */
+void conn_remove(struct flow *f);
+
 /* conn_past - the connection with this guest's side that ended well and not
  * long ago, NULL */
 struct tcp_past *conn_past(struct tcp *t, const struct side *key);

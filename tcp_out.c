@@ -312,6 +312,22 @@ static ssize_t fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 	return (ssize_t)done;
 }
 
+/* Where to peek, for sockets without an offset; one moves on by itself.  If this
+ * may be the last time, what is done with goes instead: it must, before the
+ * socket is closed. */
+static void find_place(struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t flight = c->snd_nxt - c->snd_una;
+
+	if (c->flags & CONN_OFFSET)
+		return;
+	if (!flight && f->ready[!conn_tap(f)] & READY_RDHUP)
+		conn_remove(f);
+	else
+		conn_peek_at(f, c->lazy + flight);
+}
+
 /* Read up to the slot's room at snd_nxt; 0 is end of file, or -errno */
 static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 {
@@ -319,9 +335,7 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 	ssize_t got;
 
 	if (c->flags & CONN_PEEK) {
-		/* The offset moves on by itself once there is one */
-		if (!(c->flags & CONN_OFFSET))
-			conn_peek_at(f, c->lazy + (c->snd_nxt - c->snd_una));
+		find_place(f);
 		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
 		if (got >= TCP_LAZY)
 			c->flags |= CONN_LARGE;
