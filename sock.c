@@ -19,6 +19,7 @@
 #include <linux/sock_diag.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -575,6 +576,17 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
 	err = bind_to(fd, bind_addr(b), b->port, e->scope);
 	return err ? fail(fd, err) : fd;
+}
+
+unsigned sock_waiting(int fd)
+{
+	enum { TRUESIZE_MIN = 256 }; /* a struct sk_buff alone has about that */
+	uint32_t m[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(m);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, m, &len) < 0)
+		return UINT_MAX; /* before Linux 4.12 */
+	return m[SK_MEMINFO_RMEM_ALLOC] / TRUESIZE_MIN + 1;
 }
 
 bool sock_gro(int fd)

@@ -128,6 +128,9 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 int sock_udp_fresh(bool v4);
 /* sock_udp_listen - a datagram socket for many senders, with PKTINFO */
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b);
+/* sock_waiting - how many datagrams wait in it or are just being put there, at
+ * most */
+unsigned sock_waiting(int fd);
 /* sock_gro - let runs of datagrams arrive as one; false: not available */
 bool sock_gro(int fd);
 /* sock_ttl - TTL or hop limit of what is sent from now on */

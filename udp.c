@@ -8,6 +8,8 @@
  * UDP_SEGMENT message until the kernel refuses.  To the guest, datagrams are
  * received straight into slots whose size follows what the flow has shown so
  * far; behind each slot lies a spill, so a longer one is copied once, not lost.
+ * Where the guest takes runs, and the last batch was of one size, they are
+ * received side by side into one slot.
  *
  * A listener sees only the first datagrams of a flow: they are copied.  So are
  * those that a new socket caught between bind() and connect(), which may belong
@@ -45,10 +47,11 @@ struct dgrams {
 	uint8_t host;	  /* which side is the host's */
 	uint8_t count[2]; /* datagrams that each side sent, up to 2 */
 	uint8_t last;	  /* how many the last read gave */
-	bool fresh;	  /* socket may hold what came before connect() */
 	bool group;	  /* socket is not connected */
 	bool gro, no_gso;
+	unsigned fresh;	  /* so many may have come before connect() */
 	uint16_t want;	  /* room for one datagram, or run */
+	uint16_t size;	  /* of each in the last batch, 0: they differed */
 	bool dns;	  /* the host's side is a resolver */
 	bool elsewhere;	  /* which is silent, and there is another one */
 	uint64_t dns_due; /* when to give up waiting for it, 0: not waiting */
@@ -409,6 +412,104 @@ static unsigned prepare(struct udp *u, struct flow *f, struct slot *s,
 	return n;
 }
 
+/* @n were asked for, @got is what the socket gave */
+static int received(struct flow *f, int got, unsigned n)
+{
+	struct dgrams *x = dgrams_of(f);
+	unsigned end = got > 0 ? (unsigned)got : 0;
+
+	if (got < 0 && got != -EAGAIN)
+		return got;
+	x->last = (uint8_t)end;
+	if (end < n)
+		f->ready[x->host] &= (uint16_t)~READY_IN;
+	return (int)end;
+}
+
+/* A slot in which datagrams of one size will lie side by side */
+static unsigned prepare_run(struct udp *u, struct flow *f, struct slot *s,
+			    struct sock_dgram *d, struct iovec iov[][2])
+{
+	struct tuple t = { .src = guest_of(f)->ours };
+	struct dgrams *x = dgrams_of(f);
+	size_t size = x->size, n = MIN(2U * x->last + 2, (unsigned)UDP_RUN), k;
+
+	n = MIN(n, SOCK_GSO_BYTES / size);
+	if (!tap_reserve(u->tap, s, 1, head_len(&t) + UDP_HEAD, n * size, 0))
+		return 0;
+	n = MIN(n, s->room / size);
+	for (k = 0; k < n; k++) {
+		iov[k][0] = (struct iovec){
+			(uint8_t *)s->body[0].iov_base + k * size, size
+		};
+		iov[k][1] = (struct iovec){ u->rx[k] + size, UDP_RX - size };
+		d[k] = (struct sock_dgram){ .iov = iov[k], .iov_cnt = 2 };
+	}
+	if (!n)
+		tap_cancel(u->tap, s);
+	return (unsigned)n;
+}
+
+/* How many from the first on are a run: the last one may be shorter */
+static unsigned run_length(const struct sock_dgram *d, unsigned n, size_t size,
+			   size_t *bytes)
+{
+	unsigned k;
+
+	*bytes = 0;
+	for (k = 0; k < n; k++) {
+		if (!d[k].len || d[k].len > size || d[k].gso_size)
+			return k;
+		*bytes += d[k].len;
+		if (d[k].len < size)
+			return k + 1;
+	}
+	return n;
+}
+
+/* What receive() does, into one slot */
+static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
+{
+	const struct head h = head_for(u, f);
+	struct sock_dgram d[UDP_RUN];
+	struct iovec iov[UDP_RUN][2];
+	size_t size = dgrams_of(f)->size, len;
+	unsigned n, run, k, end;
+	struct slot s;
+	int got;
+
+	n = prepare_run(u, f, &s, d, iov);
+	if (!n)
+		return -ENOSPC;
+	got = sock_recv_dgrams(host_of(f)->fd, d, n, false);
+	end = got > 0 ? (unsigned)got : 0;
+	run = run_length(d, end, size, &len);
+	for (k = run; k < end; k++) {
+		memcpy(u->rx[k], iov[k][0].iov_base, MIN(d[k].len, size));
+		dgrams_of(f)->size = 0;
+	}
+	if (run)
+		commit(u, &h, &s, len, (uint16_t)size);
+	else
+		tap_cancel(u->tap, &s);
+	for (k = run; k < end; k++)
+		copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
+	for (k = 0; k < end; k++)
+		*bytes += d[k].len;
+	return received(f, got, n);
+}
+
+/* The size that all have, 0 if they differ or are few */
+static uint16_t one_size(const struct sock_dgram *d, unsigned n)
+{
+	unsigned k;
+
+	for (k = 0; k < n; k++)
+		if (d[k].len != d[0].len || d[k].gso_size)
+			return 0;
+	return n > 1 ? (uint16_t)d[0].len : 0;
+}
+
 /* Straight into slots.  How many messages came, or -errno; *@bytes grows.
  * -ENOSPC: the guest has no room. */
 static int receive(struct udp *u, struct flow *f, size_t *bytes)
@@ -439,12 +540,9 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 			drop(u, DROP_TOO_BIG, 1);
 		}
 	}
-	if (end < n && got != -EAGAIN && got < 0)
-		return got;
-	dgrams_of(f)->last = (uint8_t)end;
-	if (end < n)
-		f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_IN;
-	return (int)end;
+	if (dgrams_of(f)->gro && end && fits(u, &h, d[0].len, 0))
+		dgrams_of(f)->size = one_size(d, end);
+	return received(f, got, n);
 }
 
 /* --- by address --------------------------------------------------------- */
@@ -551,9 +649,10 @@ static int receive_mixed(struct udp *u, struct flow *f)
 	}
 	if (err && err != -EAGAIN)
 		return err;
+	x->fresh -= MIN(n, x->fresh);
 	if (n < UDP_BATCH) {
 		f->ready[x->host] &= (uint16_t)~READY_IN;
-		x->fresh = false;
+		x->fresh = 0;
 	}
 	return (int)n;
 }
@@ -572,6 +671,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	while (f->ready[x->host] & READY_IN && round++ < ROUNDS &&
 	       bytes < BUDGET) {
 		got = x->fresh || x->group ? receive_mixed(u, f)
+		      : x->size		   ? receive_run(u, f, &bytes)
 					   : receive(u, f, &bytes);
 		if (got == -ENOSPC)
 			break;
@@ -613,10 +713,11 @@ static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
 				s->our_port);
 		dispatch(u, s->pif, r, s->our_port, &d[k], u->rx[k]);
 	}
-	if (n == UDP_BATCH || (err && err != -EAGAIN))
+	if (err && err != -EAGAIN)
 		return;
-	f->ready[i] &= (uint16_t)~READY_IN;
-	udp_splice_settled(f, i);
+	udp_splice_settled(f, i, n);
+	if (n < UDP_BATCH)
+		f->ready[i] &= (uint16_t)~READY_IN;
 }
 
 static enum run_verdict ready_spliced(void *owner, struct flow *f)
@@ -762,7 +863,7 @@ static int open_socket(struct udp *u, struct flow *f, const char *ifname,
 	}
 	if (h->fd < 0)
 		return h->fd;
-	x->fresh = true;
+	x->fresh = sock_waiting(h->fd);
 	x->ttl = x->group ? 0 : addr_is_v4(&h->theirs) ? env->ttl4 : env->ttl6;
 	x->gro = !x->group && u->tap->caps.uso && env->gro && sock_gro(h->fd);
 	x->want = x->gro ? WANT_MAX : WANT;

@@ -13,6 +13,8 @@
 #include "tap.h"
 #include "udp_splice.h"
 
+enum { UDP_RUN = 64 }; /* most datagrams that are received as one run */
+
 struct udp {
 	struct flows *flows;
 	struct tap *tap;
@@ -24,7 +26,7 @@ struct udp {
 	struct udp_splice splice;
 	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow, or
 				     because a listener's got none */
-	uint8_t rx[UDP_BATCH][UDP_RX]; /* what cannot go straight to a slot */
+	uint8_t rx[UDP_RUN][UDP_RX]; /* what cannot go straight to a slot */
 };
 
 /* udp_init - registers FLOW_UDP and FLOW_UDP_SPLICE with @flows and a watch for

@@ -17,7 +17,7 @@ enum { ROUNDS = 4 }; /* batches before others have their turn */
 
 struct dgrams {
 	uint8_t count[2];
-	bool fresh[2];
+	unsigned fresh[2]; /* so many may have come before connect() */
 };
 static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
 
@@ -139,9 +139,11 @@ bool udp_splice_fresh(const struct flow *f, unsigned i)
 	return dgrams_of(f)->fresh[i];
 }
 
-void udp_splice_settled(struct flow *f, unsigned i)
+void udp_splice_settled(struct flow *f, unsigned i, unsigned n)
 {
-	dgrams_of(f)->fresh[i] = false;
+	unsigned *fresh = &dgrams_of(f)->fresh[i];
+
+	*fresh = n < UDP_BATCH ? 0 : *fresh - MIN(n, *fresh);
 }
 
 /* --- flows -------------------------------------------------------------- */
@@ -176,7 +178,7 @@ static int open_side(struct udp_splice *s, struct flow *f, unsigned i,
 	if (fd < 0)
 		return fd;
 	side->fd = fd;
-	dgrams_of(f)->fresh[i] = true;
+	dgrams_of(f)->fresh[i] = sock_waiting(fd);
 	return 0;
 }
 

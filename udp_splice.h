@@ -44,9 +44,9 @@ void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
 		     void *p, size_t len);
 
 /* udp_splice_fresh - side @i may hold what was sent before it was connected:
- * to be received with its address, until udp_splice_settled() */
+ * to be received with its address.  udp_splice_settled - @n were. */
 bool udp_splice_fresh(const struct flow *f, unsigned i);
-void udp_splice_settled(struct flow *f, unsigned i);
+void udp_splice_settled(struct flow *f, unsigned i, unsigned n);
 
 /* udp_splice_serve - move what side @i has received; false: the flow is gone */
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i);

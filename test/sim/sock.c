@@ -727,6 +727,16 @@ static void join(struct sock *s, struct sock_dgram *d, size_t size)
 	}
 }
 
+unsigned sock_waiting(int fd)
+{
+	const struct dgram *g;
+	unsigned n = 1;
+
+	for (g = get(fd)->in; g; g = g->next)
+		n++;
+	return n;
+}
+
 int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
 {
 	struct sock *s = get(fd);
