@@ -37,8 +37,9 @@ import sys
 import time
 
 from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
-                    TMP, USER, Failed, Native, Passt, Pasta, Wires, command,
-                    counter_type, cpu_seconds)
+                    TMP, USER, Failed, Native, Passt, Pasta, Wires,
+                    adopt_orphans, command, counter_type, cpu_seconds,
+                    delete_namespaces, end_strays)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UDP_BYTES = 1400
@@ -46,6 +47,7 @@ IDLE_S = 5
 SPARE = 300             # descriptors a daemon needs besides those of its ports
 FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 LONG_S = 10             # a long wire needs this to show more than slow start
 
 # --- loads --------------------------------------------------------------------
@@ -349,17 +351,22 @@ def other(path):
 
 
 def attempt(path, side, wires, seconds, counter=None):
-    """Measure once on @wires, or on a wire of its own: (result, failure)."""
+    """Measure once on @wires, or on a wire of its own: (result, failure).
+
+    Whatever goes wrong is told below the table and does not end the run."""
     own = None
     try:
         if path.wire:
             own = wires = Wires((*path.wire, path.seed))
         return path.measure(side, wires, seconds, counter), None
-    except (Failed, subprocess.TimeoutExpired, OSError) as e:
+    except Failed as e:
         return None, str(e)
+    except Exception as e:
+        return None, repr(e)
     finally:
         if own:
             own.close()
+        end_strays()
 
 
 def middle(runs, key):
@@ -536,8 +543,39 @@ def open_tun():
     tun = pathlib.Path("/dev/net/tun")
     before = tun.stat().st_mode
     tun.chmod(before | 0o666)
-    yield
-    tun.chmod(before)
+    try:
+        yield
+    finally:
+        tun.chmod(before)
+
+
+def stop_once(*_):
+    """The first signal ends the run, no other disturbs the cleaning up."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    raise KeyboardInterrupt
+
+
+def measure(plan, sides, args, report):
+    natives, count = {}, counter_type()
+    with open_tun(), contextlib.ExitStack() as scope:
+        scope.callback(delete_namespaces)
+        scope.callback(end_strays)
+        wires = Wires()
+        scope.callback(wires.close)
+        for path in plan:
+            got = row(path, sides, wires, args, natives, count)
+            report["rows"].append(got)
+            print(" | ".join(cells(got)), file=sys.stderr, flush=True)
+            write(args.json, report)
+
+
+def write(path, report):
+    """Renamed into place: an interrupted run leaves a whole file."""
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(report, indent=1) + "\n")
+    new.replace(path)
 
 
 def main():
@@ -550,19 +588,17 @@ def main():
     check_needs(sides[1])
     for tool in ("load", "bridge", "relay"):
         shutil.copy(args.tools / tool, TMP / tool)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in SIGNALS:
+        signal.signal(number, stop_once)
+    adopt_orphans()
     report = about(args) | {"rows": []}
-    natives, count = {}, counter_type()
-    with open_tun(), contextlib.ExitStack() as scope:
-        wires = Wires()
-        scope.callback(wires.close)
-        for path in plan:
-            got = row(path, sides, wires, args, natives, count)
-            report["rows"].append(got)
-            print(" | ".join(cells(got)), file=sys.stderr, flush=True)
-            args.json.parent.mkdir(exist_ok=True)
-            args.json.write_text(json.dumps(report, indent=1) + "\n")
-    show(report["rows"])
+    try:
+        measure(plan, sides, args, report)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    finally:
+        if report["rows"]:
+            show(report["rows"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 import atexit
 import contextlib
+import ctypes
 import fcntl
 import os
 import pathlib
@@ -38,7 +39,8 @@ class Failed(Exception):
 
 def command(*argv, check=True, seconds=60):
     done = subprocess.run([str(a) for a in argv], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=seconds)
+                          capture_output=True, text=True, timeout=seconds,
+                          start_new_session=True)
     if check and done.returncode:
         raise Failed(f"{' '.join(map(str, argv))}: "
                      f"{(done.stdout + done.stderr).strip()}")
@@ -46,7 +48,9 @@ def command(*argv, check=True, seconds=60):
 
 
 class Process:
-    """A child in the background; ended with its scope, by its PID."""
+    """A child in the background; ended with its scope, by its PID.
+
+    Not in the terminal's foreground: Ctrl-C is for us, who end it in order."""
 
     serial = 0
 
@@ -57,7 +61,7 @@ class Process:
         with open(self.log, "wb") as out:
             self.popen = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT)
+                stderr=subprocess.STDOUT, start_new_session=True)
         self.pid = self.popen.pid
         scope.callback(self.kill)
 
@@ -110,6 +114,23 @@ def children(pid):
 def kill_pid(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """What a daemon leaves behind becomes our child, for end_strays()."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_strays():
+    """Between two runs nothing of ours is running."""
+    while strays := children(os.getpid()):
+        for pid in strays:
+            kill_pid(pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 # --- namespaces ---------------------------------------------------------------
@@ -172,6 +193,15 @@ def settle(*places):
                       "net.ipv4.ip_local_port_range=10000 65000")
 
 
+NAMED = pathlib.Path("/run/netns")
+
+
+def delete_namespaces():
+    """Those of this process, in case that a scope did not get that far."""
+    for path in NAMED.glob(f"pb{os.getpid()}-*"):
+        command("ip", "netns", "del", path.name, check=False)
+
+
 def ip(name, lines):
     for line in lines.strip().splitlines():
         command("ip", "-n", name, *line.split())
@@ -188,7 +218,7 @@ class Wires:
         try:
             self.host_name, self.peer_name = map(self.namespace,
                                                  ("host", "peer"))
-            self.host, self.peer = (Place(f"/run/netns/{n}") for n in
+            self.host, self.peer = (Place(NAMED / n) for n in
                                     (self.host_name, self.peer_name))
             self.join(relay)
             self.address()
@@ -202,8 +232,8 @@ class Wires:
 
     def namespace(self, suffix):
         name = f"pb{os.getpid()}-{Wires.serial}-{suffix}"
-        command("ip", "netns", "add", name)
         self.scope.callback(command, "ip", "netns", "del", name, check=False)
+        command("ip", "netns", "add", name)
         command("ip", "netns", "exec", name, "sysctl", "-q", "-w",
                 "net.ipv6.conf.all.accept_dad=0",
                 "net.ipv6.conf.default.accept_dad=0")
@@ -274,7 +304,7 @@ class Passt:
             time.sleep(0.01)
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
-        self.guest = Place(f"/run/netns/{name}")
+        self.guest = Place(NAMED / name)
         bridge = self.guest.spawn(scope, TMP / "bridge", path, UPLINK)
         bridge.says("^ready$")
         ip(name, f"""
