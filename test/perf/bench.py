@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Measure this daemon and another one side by side, path by path.
+"""Measure this daemon and others side by side, path by path.
 
      guest             host                  peer
     +-------+  tap   +--------+    veth    +-------+
@@ -12,8 +12,8 @@ makes or, for the unix paths, one whose tap a bridge (bridge.c, a stand-in for
 QEMU) joins to the socket of passt.  For the long paths a relay with a delay
 (relay.c) takes the place of the veth pair.
 
-Each figure is the median of several runs; ours and the peer's take turns, and
-each run has a new daemon, a new guest and new load generators.  The limit is
+Each figure is the median of several runs; the daemons take turns, and each run
+has a new daemon, a new guest and new load generators.  The limit is
 the same load without a daemon: between host and peer, or inside host where the
 path is the loopback one.  System calls are counted in a run of their own, since
 counting costs time.  Nothing here passes or fails.
@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import datetime
 import fnmatch
+import functools
 import json
 import os
 import pathlib
@@ -37,8 +38,8 @@ import sys
 import time
 
 from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
-                    TMP, USER, Failed, Native, Passt, Pasta, Wires,
-                    adopt_orphans, command, counter_type, cpu_seconds,
+                    TMP, USER, Failed, Native, Passt, Pasta, Qemu, Slirp4netns,
+                    Wires, adopt_orphans, command, counter_type, cpu_seconds,
                     delete_namespaces, end_strays)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -120,18 +121,19 @@ class Path:
     """A row: what to start, the load on it, its units, what limits it."""
 
     down = False            # is less more?
+    others = True           # are all measured, or ours and the peer alone?
     wire = None             # or round trip time in ms and loss in per cent
 
-    def __init__(self, name, unit, cost, load, native, start=Pasta, **options):
+    def __init__(self, name, unit, cost, load, native, link="tap", **options):
         self.name, self.unit, self.cost = name, unit, cost
         self.load, self.native = load, native
-        self.start, self.options = start, options
+        self.link, self.options = link, options
 
     def measure(self, side, wires, seconds, counter=None):
         """Fresh daemon, or none at all if @side is None; one load."""
         with contextlib.ExitStack() as scope:
-            daemon = (self.start(scope, side, wires, **self.options) if side
-                      else Native(wires))
+            daemon = (side.links[self.link](scope, wires, **self.options)
+                      if side else Native(wires))
             guest = daemon.guest
             run = scope.enter_context(self.load(guest, wires))
             count = counter(scope, daemon.pid) if counter else None
@@ -165,6 +167,8 @@ class New(Path):
 class LongPath(Path):
     """Bulk over a wire with a delay: new wires each time, the same losses."""
 
+    others = False
+
     def __init__(self, way, rtt_ms, loss):
         super().__init__(f"long-{way}/{rtt_ms}ms/{loss}%", "Gbit/s", GB,
                          lambda g, w: bulk(g, w.peer, PEER, 1, way == "in"),
@@ -173,7 +177,7 @@ class LongPath(Path):
 
 
 class Start(Path):
-    """From exec to a connection of the command to the outside."""
+    """From exec to a connection of a command in there to the outside."""
 
     down = True
 
@@ -183,14 +187,12 @@ class Start(Path):
     def measure(self, side, wires, seconds, counter=None):
         with contextlib.ExitStack() as scope:
             wires.peer.serve(scope, "serve", ECHO)
-            got = wires.host.load(
-                "start", *USER, side.pasta, "--config-net", "--",
-                LOAD, "stamp", PEER, ECHO, seconds=10)
+            got = wires.host.load("start", *USER, *side.start, seconds=10)
         return got | {"rate": got["ready"]}
 
 
 class Idle(Path):
-    """What pasta with its defaults costs while nothing happens."""
+    """What a daemon with its defaults costs while nothing happens."""
 
     down = True
 
@@ -200,7 +202,7 @@ class Idle(Path):
 
     def measure(self, side, wires, seconds, counter=None):
         with contextlib.ExitStack() as scope:
-            pid = Pasta(scope, side, wires, ports=()).pid
+            pid = side.links["tap"](scope, wires, ports=()).pid
             time.sleep(1)
             return {"rate": self.look(pid)}
 
@@ -210,6 +212,7 @@ class ForwardAll(Path):
     allow: by number, since `all` would leave out the ephemeral ones."""
 
     down = True
+    others = False
 
     def __init__(self, what):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -222,7 +225,7 @@ class ForwardAll(Path):
         ports = f"{FIRST_PORT}-{FIRST_PORT + self.each - 1}"
         before = kernel_memory(wires.host)
         with contextlib.ExitStack() as scope:
-            pid = Pasta(scope, side, wires, ports=(
+            pid = side.links["tap"](scope, wires, ports=(
                 "-t", ports, "-u", ports, "-T", "none", "-U", "none")).pid
             time.sleep(1)
             got = {"kernel": kernel_memory(wires.host) - before,
@@ -314,7 +317,7 @@ def paths():
     for way in ("in", "out"):
         for mtu in (65520, 1500):
             yield Path(f"unix-{way}/{mtu}", "Gbit/s", GB, bulk_way(way, 1),
-                       f"bulk-{way}/1", start=Passt, mtu=mtu)
+                       f"bulk-{way}/1", link="unix", mtu=mtu)
     yield Start()
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)
@@ -329,11 +332,28 @@ def paths():
 
 # --- the plan -----------------------------------------------------------------
 
-class Side:
-    """A daemon under measurement; its runs of the row at hand."""
+STAMP = [LOAD, "stamp", PEER, ECHO]
 
-    def __init__(self, name, passt, pasta):
-        self.name, self.passt, self.pasta = name, passt, pasta
+
+class Side:
+    """A daemon under measurement: how it links a guest and starts a command."""
+
+    def __init__(self, name, links, start=None, mtu=65520):
+        self.name, self.mtu = name, mtu
+        self.links = {link: functools.partial(kind, program)
+                      for link, (kind, program) in links.items()}
+        self.start = start
+
+    def takes(self, path):
+        return (path.link in self.links and
+                (path.others or self.name in PAIR) and
+                path.options.get("mtu", 0) <= self.mtu)
+
+
+def passt_side(name, directory):
+    passt, pasta = directory / "passt", directory / "pasta"
+    return Side(name, {"tap": (Pasta, pasta), "unix": (Passt, passt)},
+                [pasta, "--config-net", "--", *STAMP])
 
 
 def ours(path):
@@ -341,13 +361,41 @@ def ours(path):
     in the middle of a run must not change what is measured."""
     shutil.copy(path, TMP / "passt")
     os.symlink("passt", TMP / "pasta")
-    return Side("ours", TMP / "passt", TMP / "pasta")
+    return passt_side("ours", TMP)
 
 
 def other(path):
     path = pathlib.Path(path)
-    directory = path if path.is_dir() else path.parent
-    return Side("peer", directory / "passt", directory / "pasta")
+    return passt_side("peer", path if path.is_dir() else path.parent)
+
+
+def slirp4netns(program):
+    """Its command starts first, tells its PID and holds the pipe open, whose
+    end ends the daemon."""
+    inner = 'echo $$; exec "$@" 4>&1 >&3'
+    script = f"""exec 3>&1
+        unshare --user --map-root-user --net sh -c '{inner}' sh "$@" |
+        {{ read -r pid
+           exec {program} --configure --mtu 65520 --exit-fd 0 $pid tap0 >&2; }}
+        """
+    return Side("slirp4netns", {"tap": (Slirp4netns, program)},
+                ["sh", "-c", script, "sh", *STAMP])
+
+
+def qemu(program):
+    """Its user network has an MTU of 1500, always."""
+    return Side("qemu", {"unix": (Qemu, program)}, mtu=1500)
+
+
+def others():
+    """What else is installed."""
+    for make, name in ((slirp4netns, "slirp4netns"),
+                       (qemu, "qemu-system-x86_64")):
+        program = shutil.which(name)
+        if program:
+            yield make(program)
+        else:
+            print(f"{name}: not installed, not measured", file=sys.stderr)
 
 
 def attempt(path, side, wires, seconds, counter=None):
@@ -385,22 +433,25 @@ def summary(runs, failure):
 
 
 def native(path, wires, args, known):
-    """The rate of the load without a daemon; asked once where rows share it."""
+    """The load without a daemon; asked once where rows share it."""
     if path.native and path.native not in known:
-        runs = [attempt(path, None, wires, args.seconds)[0]
-                for _ in range(min(args.repeats, 3))]
-        known[path.native] = middle([r for r in runs if r], "rate")
-    return known.get(path.native)
+        results = [attempt(path, None, wires, args.seconds)
+                   for _ in range(min(args.repeats, 3))]
+        known[path.native] = summary([r for r, _ in results if r],
+                                     next((f for _, f in results if f), None))
+    return known.get(path.native) or summary([], None)
 
 
 def row(path, sides, wires, args, natives, counter):
     """All runs of one path, the sides taking turns."""
     seconds = max(args.seconds, LONG_S) if path.wire else args.seconds
-    players = list(sides) + ([None] if path.wire else [])
+    takers = [s for s in sides if s.takes(path)]
+    players = takers + ([None] if path.wire else [])
     runs, failures = {p: [] for p in players}, {}
-    for turn in range(args.repeats):
+    for turn in range(args.repeats if players else 0):
         path.seed = turn + 1
-        for player in players[::-1] if turn % 2 else players:
+        first = turn % len(players)
+        for player in players[first:] + players[:first]:
             if player in failures:
                 continue
             got, failure = attempt(path, player, wires, seconds)
@@ -410,18 +461,19 @@ def row(path, sides, wires, args, natives, counter):
                 failures[player] = failure
     result = {"path": path.name, "unit": path.unit, "cost": path.cost[0],
               "down": path.down}
-    for side in sides:
+    for side in takers:
         result[side.name] = summary(runs[side], failures.get(side))
-    limit = (middle(runs[None], "rate") if path.wire
+    alone = (summary(runs[None], failures.get(None)) if path.wire
              else native(path, wires, args, natives))
-    result["limit"] = limit
+    result |= {"limit": alone["rate"], "limit_cpu": alone["cpu"] or None,
+               "limit_failure": alone["failure"]}
     if counter and path.load and not path.wire:
-        for side in (s for s in sides if s not in failures):
+        for side in (s for s in takers if s not in failures):
             got, _ = attempt(path, side, wires, min(seconds, 2), counter)
             result[side.name]["syscalls"] = got and got["syscalls"]
-    a, b = (result[s.name]["rate"] for s in sides)
+    a, b = (result.get(name, {}).get("rate") for name in PAIR)
     result["ratio"] = (b / a if path.down else a / b) if a and b else None
-    result["of_limit"] = a / limit if a and limit else None
+    result["of_limit"] = a / result["limit"] if a and result["limit"] else None
     return result
 
 
@@ -435,28 +487,42 @@ def number(value):
     return f"{value:.{2 if value >= 1 else 3}f}"
 
 
+PAIR = "ours", "peer"
+OTHERS = {"slirp4netns": "slirp4netns", "qemu": "QEMU user"}
 HEAD = ["path", "", "ours", "peer", "ratio", "limit", "CPU", "ours / peer",
-        "syscalls", "retrans", "silent ms"]
+        *OTHERS.values(), "p99 us", "syscalls", "retrans", "silent ms"]
 
 
 def pair(r, key):
     """Ours and the peer's; nothing where neither has it."""
-    values = [r[name].get(key) for name in ("ours", "peer")]
+    values = [r.get(name, {}).get(key) for name in PAIR]
     return "" if values == [None, None] else " / ".join(map(number, values))
+
+
+def with_cpu(rate, cpu):
+    return number(rate) + (f" ({number(cpu)})" if cpu else "")
 
 
 def cells(r):
     cpu = pair(r, "cpu")
     silent = pair(r, "silent_ms") if "GB" in r["cost"] else ""
-    return [r["path"], r["unit"], *map(number, (
-        r["ours"]["rate"], r["peer"]["rate"], r["ratio"], r["limit"])),
-        r["cost"] if cpu else "", cpu, pair(r, "syscalls"),
-        pair(r, "retransmissions"), silent]
+    rates = [number(r[name]["rate"]) if name in r else "" for name in PAIR]
+    return [r["path"], r["unit"], *rates,
+            number(r["ratio"]) if "ours" in r else "",
+            with_cpu(r["limit"], r["limit_cpu"]),
+            r["cost"] if cpu else "", cpu,
+            *(with_cpu(r[name]["rate"], r[name]["cpu"]) if name in r else ""
+              for name in OTHERS),
+            pair(r, "p99_us"), pair(r, "syscalls"),
+            pair(r, "retransmissions"), silent]
 
 
 def table(rows):
-    lines = [HEAD] + [cells(r) for r in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
+    """Without the columns that are empty."""
+    lines = [list(column) for column in zip(HEAD, *map(cells, rows))]
+    lines = [c for i, c in enumerate(lines) if i < 2 or any(c[1:])]
+    lines = [list(line) for line in zip(*lines)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
     lines.insert(1, ["-" * w for w in widths])
     return "\n".join("| " + " | ".join(
         c.ljust(w) if i < 2 else c.rjust(w)
@@ -467,9 +533,11 @@ def table(rows):
 def show(rows):
     print(table(rows))
     for r in rows:
-        for name in ("ours", "peer"):
-            if r[name]["failure"]:
+        for name in (*PAIR, *OTHERS):
+            if r.get(name, {}).get("failure"):
                 print(f"{r['path']}, {name}: {r[name]['failure']}")
+        if r["limit_failure"]:
+            print(f"{r['path']}, limit: {r['limit_failure']}")
 
 
 def machine():
@@ -492,6 +560,9 @@ def about(args):
             "ours": said(TMP / "passt", "--version").split("\n")[0],
             "peer": said(args.peer, "--version").split("\n")[0],
             "peer_package": said("dpkg-query", "-W", "passt"),
+            "others": {name: said("dpkg-query", "-W", package) for
+                       name, package in (("slirp4netns", "slirp4netns"),
+                                         ("qemu", "qemu-system-x86"))},
             "seconds": args.seconds, "repeats": args.repeats,
             "load_average": os.getloadavg()[0]}
 
@@ -527,12 +598,14 @@ def arguments():
 
 
 def check_needs(peer):
+    peer = pathlib.Path(peer)
+    pasta = (peer if peer.is_dir() else peer.parent) / "pasta"
     missing = [t for t in ("ip", "nsenter", "setpriv", "iperf3", "sysctl")
                if not shutil.which(t)]
     if os.geteuid():
         missing.append("root's privileges")
-    if not os.access(peer.pasta, os.X_OK):
-        missing.append(f"{peer.pasta} (install passt or give PEER=)")
+    if not os.access(pasta, os.X_OK):
+        missing.append(f"{pasta} (install passt or give PEER=)")
     if missing:
         sys.exit("make bench needs: " + ", ".join(missing))
 
@@ -584,8 +657,8 @@ def main():
         show(json.loads(args.show.read_text())["rows"])
         return
     plan = chosen(args.paths)
-    sides = ours(args.ours), other(args.peer)
-    check_needs(sides[1])
+    check_needs(args.peer)
+    sides = ours(args.ours), other(args.peer), *others()
     for tool in ("load", "bridge", "relay"):
         shutil.copy(args.tools / tool, TMP / tool)
     for number in SIGNALS:

@@ -5,11 +5,13 @@ import atexit
 import contextlib
 import ctypes
 import fcntl
+import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +28,9 @@ PORTS = ("-t", f"{BULK},{ECHO}", "-u", DATAGRAM, "-T", "none", "-U", "none")
 
 # An ordinary user, as most callers are
 USER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
+
+# What keeps a namespace
+SLEEP = ["sh", "-c", "echo ready; exec sleep infinity"]
 
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-bench-"))
 TMP.chmod(0o777)
@@ -149,10 +154,10 @@ class Place:
         return Process(scope, self.prefix + list(argv))
 
     def load(self, *argv, seconds):
-        """Run a load generator to the end, return what it says."""
+        """Run a load generator to the end, return what it says last."""
         with contextlib.ExitStack() as scope:
             out = self.spawn(scope, LOAD, *argv).finish(seconds + STALL_S)
-        words = out.split()
+        words = out.splitlines()[-1].split()
         return {k: float(v) for k, v in zip(words[::2], words[1::2])}
 
     def serve(self, scope, *argv):
@@ -274,10 +279,10 @@ class Wires:
 class Pasta:
     """pasta and the namespace it made, in wires.host."""
 
-    def __init__(self, scope, side, wires, mtu=65520, ports=PORTS):
+    def __init__(self, program, scope, wires, mtu=65520, ports=PORTS):
         process = wires.host.spawn(
-            scope, *USER, side.pasta, "--config-net", "--mtu", mtu, *ports,
-            "--", "sh", "-c", "echo ready; exec sleep infinity")
+            scope, *USER, program, "--config-net", "--mtu", mtu, *ports,
+            "--", *SLEEP)
         process.says("^ready$")
         self.pid = process.pid
         home = os.readlink(f"/proc/{self.pid}/ns/net")
@@ -290,17 +295,51 @@ class Pasta:
         settle(self.guest)
 
 
-class Passt:
-    """passt and a namespace that a bridge joins to it."""
+class Slirp4netns:
+    """slirp4netns and a namespace made for it; forwards nothing by itself."""
 
-    def __init__(self, scope, side, wires, mtu=65520):
-        path = TMP / f"socket-{Process.serial}"
-        process = wires.host.spawn(scope, *USER, side.passt, "-f", "-s", path,
-                                   "--mtu", mtu)
+    def __init__(self, program, scope, wires, mtu=65520, ports=PORTS):
+        inner = wires.host.spawn(scope, *USER, "unshare", "--user",
+                                 "--map-root-user", "--net", *SLEEP)
+        inner.says("^ready$")
+        api = TMP / f"api-{Process.serial}"
+        process = wires.host.spawn(
+            scope, *USER, program, "--configure", "--mtu", mtu,
+            "--ready-fd", 1, "--api-socket", api, inner.pid, "tap0")
+        process.says("^1")
+        self.pid = process.pid
+        if ports:
+            for proto, port in (("tcp", BULK), ("tcp", ECHO),
+                                ("udp", DATAGRAM)):
+                self.forward(api, proto, port)
+        self.guest = Place(f"/proc/{inner.pid}/ns/net")
+        settle(self.guest)
+
+    @staticmethod
+    def forward(api, proto, port):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            s.connect(str(api))
+            s.sendall(json.dumps({"execute": "add_hostfwd", "arguments": {
+                "proto": proto, "host_addr": "0.0.0.0", "host_port": port,
+                "guest_port": port}}).encode())
+            s.shutdown(socket.SHUT_WR)
+            answer = s.recv(4096).decode()
+        if "return" not in answer:
+            raise Failed(f"slirp4netns: {answer}")
+
+
+class Bridged:
+    """A namespace that a bridge joins to the stream socket of @process."""
+
+    address, gateway = HOST, GATEWAY
+
+    def join(self, scope, process, path, wires, mtu):
         end = time.monotonic() + 10
         while not path.exists():
             if process.popen.poll() is not None or time.monotonic() > end:
-                raise Failed(f"passt: {process.output().strip()[-400:]}")
+                raise Failed(f"{process.argv}: "
+                             f"{process.output().strip()[-400:]}")
             time.sleep(0.01)
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
@@ -309,9 +348,34 @@ class Passt:
         bridge.says("^ready$")
         ip(name, f"""
             link set {UPLINK} mtu {mtu} up
-            addr add {HOST}/24 dev {UPLINK}
-            route add default via {GATEWAY}""")
+            addr add {self.address}/24 dev {UPLINK}
+            route add default via {self.gateway}""")
         settle(self.guest)
+
+
+class Passt(Bridged):
+    def __init__(self, program, scope, wires, mtu=65520):
+        path = TMP / f"socket-{Process.serial}"
+        self.join(scope, wires.host.spawn(
+            scope, *USER, program, "-f", "-s", path, "--mtu", mtu),
+            path, wires, mtu)
+
+
+class Qemu(Bridged):
+    """QEMU without a guest: a hub between its user network and a socket."""
+
+    address, gateway = "10.0.2.15", "10.0.2.2"
+
+    def __init__(self, program, scope, wires, mtu=1500):
+        path = TMP / f"socket-{Process.serial}"
+        self.join(scope, wires.host.spawn(
+            scope, *USER, program, "-machine", "none", "-nodefaults",
+            "-display", "none",
+            "-netdev", "user,id=u",
+            "-netdev", "hubport,id=h0,hubid=0,netdev=u",
+            "-netdev", "stream,id=s,server=on,addr.type=unix,"
+                       f"addr.path={path}",
+            "-netdev", "hubport,id=h1,hubid=0,netdev=s"), path, wires, mtu)
 
 
 class Native:
