@@ -57,7 +57,7 @@ LONG_S = 10             # a long wire needs this to show more than slow start
 # clients: seconds in, rate, work done and what else was seen out.
 
 @contextlib.contextmanager
-def bulk(client, server, address, streams, reverse=False):
+def bulk(client, server, address, streams, reverse=False, idle=0):
     """TCP by iperf3: the client sends, or the server with @reverse."""
     def run(seconds):
         out = client.spawn(
@@ -76,12 +76,16 @@ def bulk(client, server, address, streams, reverse=False):
     with contextlib.ExitStack() as scope:
         server.spawn(scope, "iperf3", "-s", "-1", "-p", BULK,
                      "--forceflush").says("listening")
+        if idle:
+            server.serve(scope, "serve", ECHO)
+            hold(scope, client, address, idle)
         yield run
 
 
 @contextlib.contextmanager
 def echo(kind, client, server, address, idle=0):
-    """One byte there and back: rr in one connection, crr in one each."""
+    """One byte there and back: rr in one connection, crr in one each, urr in
+    datagrams."""
     def run(seconds):
         got = client.load(kind, address, ECHO, seconds, seconds=seconds)
         if not got["n"]:
@@ -89,11 +93,14 @@ def echo(kind, client, server, address, idle=0):
         return got | {"rate": got["n"] / got["seconds"], "work": got["n"]}
 
     with contextlib.ExitStack() as scope:
-        server.serve(scope, "serve", ECHO)
+        server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
         if idle:
-            client.spawn(scope, LOAD, "hold", address, ECHO,
-                         idle).says("^ready$", 60)
+            hold(scope, client, address, idle)
         yield run
+
+
+def hold(scope, client, address, count):
+    client.spawn(scope, LOAD, "hold", address, ECHO, count).says("^ready$", 60)
 
 
 @contextlib.contextmanager
@@ -289,6 +296,7 @@ def paths():
     yield Path("tap-rr", "1/s", TRANSACTION, outward(echo, "rr"), "rr")
     yield Path("tap-crr", "1/s", TRANSACTION, outward(echo, "crr"), "crr")
     yield Path("tap-crr-in", "1/s", TRANSACTION, inward(echo, "crr"), "crr-in")
+    yield Path("tap-udp-rr", "1/s", TRANSACTION, outward(echo, "urr"), "urr")
     for idle in (1000, 9000):
         yield Path(f"tap-rr-idle/{idle}", "1/s", TRANSACTION,
                    lambda g, w, n=idle: echo("rr", g, w.peer, PEER, n), "rr")
@@ -299,6 +307,8 @@ def paths():
         yield Path(f"splice-bulk/{streams}", "Gbit/s", GB,
                    lambda g, w, n=streams: bulk(w.host, g, LOCAL, n),
                    f"loopback/{streams}")
+    yield Path("splice-bulk-idle/1000", "Gbit/s", GB,
+               lambda g, w: bulk(w.host, g, LOCAL, 1, idle=1000), "loopback/1")
     for kind in ("rr", "crr"):
         yield Path(f"splice-{kind}", "1/s", TRANSACTION, local(echo, kind),
                    f"loopback-{kind}")
@@ -318,6 +328,9 @@ def paths():
         for mtu in (65520, 1500):
             yield Path(f"unix-{way}/{mtu}", "Gbit/s", GB, bulk_way(way, 1),
                        f"bulk-{way}/1", link="unix", mtu=mtu)
+    for kind in ("rr", "crr"):
+        yield Path(f"unix-{kind}", "1/s", TRANSACTION, outward(echo, kind),
+                   kind, link="unix")
     yield Start()
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)

@@ -7,6 +7,8 @@
  *	load serve PORT			echo over TCP, any number of connections
  *	load rr ADDR PORT SECONDS	one byte there and back, over and over
  *	load crr ADDR PORT SECONDS	the same with a connection for each byte
+ *	load userve PORT		echo over UDP
+ *	load urr ADDR PORT SECONDS	one datagram there and back, over and over
  *	load hold ADDR PORT COUNT	open COUNT connections, keep them idle
  *	load send ADDR PORT SECONDS SIZE plain|gso	datagrams, unpaced
  *	load recv PORT			count datagrams until SIGTERM
@@ -69,14 +71,15 @@ static struct sockaddr_in target(const char *addr, const char *port)
 	return sa;
 }
 
-static int dial(const struct sockaddr_in *sa)
+static int dial(int type, const struct sockaddr_in *sa)
 {
 	struct timeval patience = { .tv_sec = PATIENCE_S };
-	int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	int s = socket(AF_INET, type, 0), one = 1;
 
 	if (s < 0)
 		err(1, "socket");
-	setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (type == SOCK_STREAM)
+		setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(s, (const void *)sa, sizeof(*sa))) {
@@ -143,6 +146,35 @@ static int serve(char **arg)
 	return 0;
 }
 
+/* Answers from the address that was asked, as a host may have several */
+static int userve(char **arg)
+{
+	struct sockaddr_in sa = target("0.0.0.0", arg[0]), from;
+	char b[64], note[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	int s = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
+	struct iovec iov = { .iov_base = b };
+
+	if (bind(s, (void *)&sa, sizeof(sa)) ||
+	    setsockopt(s, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)))
+		err(1, "port %s", arg[0]);
+	ready();
+	while (!stopped) {
+		struct msghdr h = {
+			.msg_name = &from, .msg_namelen = sizeof(from),
+			.msg_iov = &iov, .msg_iovlen = 1,
+			.msg_control = note, .msg_controllen = sizeof(note),
+		};
+		ssize_t n;
+
+		iov.iov_len = sizeof(b);
+		n = recvmsg(s, &h, 0);
+		iov.iov_len = n;
+		if (n > 0)
+			sendmsg(s, &h, 0);
+	}
+	return 0;
+}
+
 /* --- transactions ----------------------------------------------------- */
 
 static int compare(const void *a, const void *b)
@@ -173,20 +205,20 @@ static int ping(int s)
 	return write(s, &c, 1) == 1 && read(s, &c, 1) == 1 ? 0 : -1;
 }
 
-static int transact(char **arg, int keep)
+static int transact(char **arg, int type, int keep)
 {
 	struct sockaddr_in sa = target(arg[0], arg[1]);
 	uint64_t start, end, last, now, n = 0, failed = 0;
 	uint32_t *took = calloc(SAMPLES, sizeof(*took));
 	int s = -1;
 
-	if (!took || (keep && ((s = dial(&sa)) < 0 || ping(s))))
+	if (!took || (keep && ((s = dial(type, &sa)) < 0 || ping(s))))
 		err(1, "%s:%s", arg[0], arg[1]);
 	start = last = now_ns();
 	end = start + atof(arg[2]) * 1e9;
 	while (last < end) {
 		if (!keep)
-			s = dial(&sa);
+			s = dial(type, &sa);
 		if (s < 0 || ping(s))
 			failed++;
 		else if (n++ < SAMPLES)
@@ -204,12 +236,17 @@ static int transact(char **arg, int keep)
 
 static int rr(char **arg)
 {
-	return transact(arg, 1);
+	return transact(arg, SOCK_STREAM, 1);
+}
+
+static int urr(char **arg)
+{
+	return transact(arg, SOCK_DGRAM, 1);
 }
 
 static int crr(char **arg)
 {
-	return transact(arg, 0);
+	return transact(arg, SOCK_STREAM, 0);
 }
 
 static int hold(char **arg)
@@ -218,7 +255,7 @@ static int hold(char **arg)
 	int i, count = atoi(arg[2]);
 
 	for (i = 0; i < count; i++) {
-		int s = dial(&sa);
+		int s = dial(SOCK_STREAM, &sa);
 
 		/* Answered once: the flow is established at both ends */
 		if (s < 0 || ping(s))
@@ -338,7 +375,7 @@ static int stamp(char **arg)
 	uint64_t born = now_ns(), end = born + PATIENCE_S * 1000000000ULL;
 
 	/* Unreachable until there is a route: try again, politely */
-	while (dial(&sa) < 0 && now_ns() < end)
+	while (dial(SOCK_STREAM, &sa) < 0 && now_ns() < end)
 		usleep(200);
 	printf("stamp %llu %llu\n", (unsigned long long)born,
 	       (unsigned long long)now_ns());
@@ -381,7 +418,8 @@ static const struct {
 	int args;
 } table[] = {
 	{ "serve", serve, 1 }, { "rr", rr, 3 }, { "crr", crr, 3 },
-	{ "hold", hold, 3 }, { "send", udp_send, 5 }, { "recv", udp_recv, 1 },
+	{ "userve", userve, 1 }, { "urr", urr, 3 }, { "hold", hold, 3 },
+	{ "send", udp_send, 5 }, { "recv", udp_recv, 1 },
 	{ "stamp", stamp, 2 }, { "start", start, 1 },
 };
 
