@@ -242,6 +242,21 @@ class ForwardAll(Path):
         return got | {"rate": got[self.what]}
 
 
+class Limit(Path):
+    """What the machine gives to a process that only moves bytes."""
+
+    def __init__(self, what):
+        super().__init__(f"limit-{what}", "Gbit/s", GB, None, f"limit-{what}",
+                         link=None)
+        self.what = what
+
+    def measure(self, side, wires, seconds, counter=None):
+        got = wires.host.load(self.what, seconds, tool="limit",
+                              seconds=seconds)
+        return {"rate": got["n"] * 8 / 1e9 / got["seconds"],
+                "cpu": got["seconds"] / (got["n"] / 1e9)}
+
+
 def kernel_memory(place):
     """Slab of the machine and what its sockets hold, in MiB."""
     slab = re.search(r"^Slab:\s+(\d+)",
@@ -287,6 +302,8 @@ def bulk_way(way, streams):
 
 
 def paths():
+    for what in ("memcpy", "tap-in", "tap-out"):
+        yield Limit(what)
     for way in ("in", "out"):
         for mtu in (65520, 1500):
             for streams in (1, 8, 64):
@@ -672,7 +689,7 @@ def main():
     plan = chosen(args.paths)
     check_needs(args.peer)
     sides = ours(args.ours), other(args.peer), *others()
-    for tool in ("load", "bridge", "relay"):
+    for tool in ("load", "limit", "bridge", "relay"):
         shutil.copy(args.tools / tool, TMP / tool)
     for number in SIGNALS:
         signal.signal(number, stop_once)

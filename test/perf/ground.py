@@ -153,10 +153,11 @@ class Place:
     def spawn(self, scope, *argv):
         return Process(scope, self.prefix + list(argv))
 
-    def load(self, *argv, seconds):
+    def load(self, *argv, seconds, tool="load"):
         """Run a load generator to the end, return what it says last."""
         with contextlib.ExitStack() as scope:
-            out = self.spawn(scope, LOAD, *argv).finish(seconds + STALL_S)
+            out = self.spawn(scope, TMP / tool, *argv).finish(
+                seconds + STALL_S)
         words = out.splitlines()[-1].split()
         return {k: float(v) for k, v in zip(words[::2], words[1::2])}
 
