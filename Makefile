@@ -156,6 +156,7 @@ build/perf/%: test/perf/%.c
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread
 
 bench: all $(PERF)
+	@test/deps bench || echo "Measuring with what there is." >&2
 	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
 		--seconds $(SECONDS) --repeats $(REPEATS) \
 		$(foreach p,$(PATHS),'$(p)')
