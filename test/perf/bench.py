@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Measure this daemon and others side by side, path by path.
 
@@ -43,6 +44,7 @@ from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
                     delete_namespaces, end_strays)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEBIANS = "/usr/bin/passt"
 UDP_BYTES = 1400
 IDLE_S = 5
 SPARE = 300             # descriptors a daemon needs besides those of its ports
@@ -589,7 +591,8 @@ def about(args):
             # What was measured need not be built from the tree as it is
             "ours": said(TMP / "passt", "--version").split("\n")[0],
             "peer": said(args.peer, "--version").split("\n")[0],
-            "peer_package": said("dpkg-query", "-W", "passt"),
+            "peer_package": (said("dpkg-query", "-W", "passt")
+                             if args.peer == DEBIANS else ""),
             "others": {name: said("dpkg-query", "-W", package) for
                        name, package in (("slirp4netns", "slirp4netns"),
                                          ("qemu", "qemu-system-x86"))},
@@ -612,7 +615,7 @@ def chosen(patterns):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--ours", default=ROOT / "passt")
-    p.add_argument("--peer", default="/usr/bin/passt")
+    p.add_argument("--peer", default=DEBIANS)
     p.add_argument("--seconds", type=float, default=5)
     p.add_argument("--repeats", type=int, default=9)
     p.add_argument("--tools", default=ROOT / "build/perf", type=pathlib.Path)

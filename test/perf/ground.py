@@ -339,7 +339,7 @@ class Bridged:
         end = time.monotonic() + 10
         while not path.exists():
             if process.popen.poll() is not None or time.monotonic() > end:
-                raise Failed(f"{process.argv}: "
+                raise Failed(f"{' '.join(process.argv)}: "
                              f"{process.output().strip()[-400:]}")
             time.sleep(0.01)
         self.pid = process.pid
