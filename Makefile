@@ -4,6 +4,7 @@
 # make run        a shell (or CMD='...') in a namespace that has the network
 # make check      build and pass all tests
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
+# make chart      draw what bench measured, doc/performance.svg
 # make lint       module ladder, options against the manual, report
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -36,7 +37,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
-	uninstall deps bench
+	uninstall deps bench chart
 all: passt pasta
 
 # Renamed into place: it may be running
@@ -160,6 +161,12 @@ bench: all $(PERF)
 	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
 		--seconds $(SECONDS) --repeats $(REPEATS) \
 		$(foreach p,$(PATHS),'$(p)')
+
+JSON ?= build/bench.json
+
+chart:
+	@test/deps chart
+	/usr/bin/python3 test/perf/chart.py '$(JSON)' doc/performance.svg
 
 # --- packaging ----------------------------------------------------------------
 
