@@ -6,6 +6,8 @@
  */
 #include "ns.h"
 
+#include "util.h"
+
 #include <errno.h>
 
 struct fill {
@@ -27,7 +29,9 @@ static int fill(void *arg)
 	struct addr any = addr_any(a->v4);
 	int fd;
 
-	while (p->n < NS_POOL) {
+	p->size = MIN(MAX(p->size * 2, (unsigned)NS_POOL_MIN),
+		      (unsigned)NS_POOL);
+	while (p->n < p->size) {
 		fd = a->kind == NS_TCP ? sock_tcp(&a->ns->env, &any) :
 					 sock_udp_fresh(a->v4);
 		if (fd < 0)
@@ -55,6 +59,8 @@ int ns_socket(struct ns *n, enum ns_kind kind, bool v4)
 
 void ns_refill(struct ns *n, enum ns_kind kind, bool v4)
 {
-	if (pool_of(n, kind, v4)->n < NS_POOL / 2)
+	const struct ns_pool *p = pool_of(n, kind, v4);
+
+	if (p->n <= p->size / 16)
 		(void)refill(n, kind, v4);
 }

@@ -5,14 +5,15 @@
  * A socket belongs to the namespace in which it was made and can be used from
  * anywhere: so little has to be done inside, and it is done by a function that
  * somebody who may enter runs for us.  It shares our memory and descriptors.
- * To enter costs as much as a dozen sockets, so they are made in advance.
+ * To enter costs as much as many sockets, so they are made in advance: a few at
+ * first, and with each visit twice as many.
  */
 #ifndef NS_H
 #define NS_H
 
 #include "sock.h"
 
-enum { NS_POOL = 32 }; /* sockets made at one visit */
+enum { NS_POOL_MIN = 8, NS_POOL = 64 }; /* sockets made at one visit */
 enum ns_kind { NS_TCP, NS_UDP, NS_KINDS };
 
 struct ns {
@@ -22,7 +23,7 @@ struct ns {
 	struct sock_env env; /* for sockets made there: no --outbound */
 	struct ns_pool {
 		int fd[NS_POOL];
-		unsigned n;
+		unsigned n, size; /* there are, there were after a visit */
 	} pool[NS_KINDS][2]; /* IPv4, IPv6 */
 };
 

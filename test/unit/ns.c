@@ -99,20 +99,26 @@ static void made_there(void **state)
 
 static void one_visit_for_many(void **state)
 {
-	unsigned i;
+	unsigned i, size;
 
 	(void)state;
 	NEED_NETNS();
 	ns_refill(&ns, NS_UDP, true);
 	assert_int_equal(visits, 1);
-	for (i = 0; i < NS_POOL / 2; i++) {
-		close(ns_socket(&ns, NS_UDP, true));
-		ns_refill(&ns, NS_UDP, true); /* half of them left: enough */
+	assert_int_equal(ns.pool[NS_UDP][0].n, NS_POOL_MIN);
+	for (size = NS_POOL_MIN; size <= NS_POOL; size *= 2) {
+		unsigned before = visits;
+
+		assert_int_equal(ns.pool[NS_UDP][0].n, size);
+		for (i = 0; visits == before; i++) {
+			int fd = ns_socket(&ns, NS_UDP, true);
+
+			assert_true(fd >= 0);
+			close(fd);
+			ns_refill(&ns, NS_UDP, true);
+		}
+		assert_true(i > size * 3 / 4);
 	}
-	assert_int_equal(visits, 1);
-	close(ns_socket(&ns, NS_UDP, true));
-	ns_refill(&ns, NS_UDP, true);
-	assert_int_equal(visits, 2);
 	assert_int_equal(ns.pool[NS_UDP][0].n, NS_POOL);
 	assert_int_equal(ns.pool[NS_UDP][1].n, 0);
 }

@@ -493,9 +493,9 @@ static void sockets_in_batches(void **state)
 	for (i = 0; i < ARRAY_SIZE(l); i++) {
 		knock(&k, true, PIF_HOST);
 		l[i] = k.client;
-		assert_true(ns.pool[NS_TCP][0].n >= NS_POOL / 2);
+		assert_true(ns.pool[NS_TCP][0].n > 0);
 	}
-	assert_true(visits <= 1 + ARRAY_SIZE(l) / (NS_POOL / 2));
+	assert_true(visits <= 5); /* 8, 16, 32, 64 and a rest */
 	assert_int_equal(ns.pool[NS_TCP][1].n, 0);
 	/* Towards the host there is nothing to visit */
 	visits = 0;
