@@ -20,6 +20,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -474,6 +475,15 @@ static int is_served(const struct sockaddr_un *a)
 	return served;
 }
 
+/* Who mistypes a path does not want to lose the file that is there */
+static void remove_stale(const char *path)
+{
+	struct stat st;
+
+	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
+		(void)unlink(path);
+}
+
 static int bind_path(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -489,7 +499,7 @@ static int bind_path(const char *path)
 	fd = unix_socket();
 	if (fd < 0)
 		return fd;
-	(void)unlink(path);
+	remove_stale(path);
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || listen(fd, 0)) {
 		err = -errno;
 		close(fd);

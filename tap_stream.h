@@ -43,9 +43,10 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 		    unsigned watch, bool one_off);
 
 /* tap_stream_bind - the listening socket, before privileges go
- * With @path: -EADDRINUSE if somebody answers there, otherwise a stale socket
- * is replaced.  @path "" probes /tmp/passt_1.socket to _99 and writes the one
- * taken to @path (108 bytes).  Returns the descriptor or -errno. */
+ * With @path: -EADDRINUSE if somebody answers there, or if what is there is no
+ * socket; a stale one is replaced.  @path "" probes /tmp/passt_1.socket to _99
+ * and writes the one taken to @path (108 bytes).  Returns the descriptor or
+ * -errno. */
 int tap_stream_bind(char *path);
 
 /* tap_stream_listen - accept guests on @fd (already listening) */

@@ -7,6 +7,7 @@
 #include <linux/virtio_net.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -843,6 +845,27 @@ static void test_bind(void **st)
 	assert_int_equal(tap_stream_bind(again_path), -ENOENT);
 }
 
+/* Nothing but a socket is ours to replace */
+static void test_bind_spares_files(void **st)
+{
+	struct stat now;
+	char to[64];
+	int fd;
+
+	(void)st;
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(write(fd, "dear", 4), 4);
+	close(fd);
+	assert_int_equal(tap_stream_bind(path), -EADDRINUSE);
+	assert_int_equal(stat(path, &now), 0);
+	assert_true(S_ISREG(now.st_mode) && now.st_size == 4);
+	snprintf(to, sizeof(to), "%s/file", dir);
+	assert_int_equal(rename(path, to), 0);
+	assert_int_equal(symlink(to, path), 0);
+	assert_int_equal(tap_stream_bind(path), -EADDRINUSE);
+	assert_int_equal(unlink(to), 0);
+}
+
 static void test_default_names(void **st)
 {
 	char one[108] = "", two[108] = "";
@@ -887,6 +910,7 @@ int main(void)
 		TEST(test_gone_while_full),
 		TEST(test_last_words),
 		TEST(test_bind),
+		TEST(test_bind_spares_files),
 		TEST(test_default_names),
 	};
 
