@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Options were stored one by one by options.c; here is what concerns several of
- * them, and what nobody said: conf_parse() checks combinations, conf_finish()
- * fills the gaps in the order template, translations, resolvers, rules, because
- * each step reads the one before.  A family without template is in local mode:
- * the guest gets a link-local network that is complete enough to start with.
- * Whatever was given on the command line is never overwritten.
+ * them, and what nobody said: conf_parse() checks combinations and makes the
+ * rules, so that a mistake ends the process before it has touched anything;
+ * conf_finish() fills the gaps in the order template, translations, resolvers,
+ * because each step reads the one before.  A family without template is in
+ * local mode: the guest gets a link-local network that is complete enough to
+ * start with.  Whatever was given on the command line is never overwritten.
  */
 #include "conf.h"
 #include "log.h"
@@ -127,6 +128,20 @@ static void check(const struct conf *c)
 	check_splice(c);
 }
 
+static void check_families(struct conf *c)
+{
+	if (!c->sock.v6 && c->lan.v6) {
+		if (!c->lan.v4)
+			die("IPv6 not available but --ipv6-only given");
+		c->lan.v6 = false;
+	}
+	if (!c->sock.v4 && c->lan.v4) {
+		if (!c->lan.v6)
+			die("IPv4 not available");
+		c->lan.v4 = false;
+	}
+}
+
 static enum log_level level(const struct conf *c)
 {
 	if (c->trace)
@@ -134,6 +149,57 @@ static enum log_level level(const struct conf *c)
 	if (c->debug)
 		return LOG_DBG;
 	return c->quiet ? LOG_WARN : LOG_INFORM;
+}
+
+/* --- rules -------------------------------------------------------------- */
+
+static struct rules *table(struct conf *c, char opt)
+{
+	return opt == 'T' || opt == 'U' ? &c->ns : &c->host;
+}
+
+static void add_spec(struct conf *c, char opt, const char *arg,
+		     const struct rules_env *env)
+{
+	char err[RULE_ERR];
+
+	if (!rules_add_spec(table(c, opt), opt, arg, env, err))
+		die("%s", err);
+}
+
+static bool given(const struct conf *c, char opt)
+{
+	unsigned i;
+
+	for (i = 0; i < c->specs; i++)
+		if (c->spec[i].opt == opt)
+			return true;
+	return false;
+}
+
+static void add_rules(struct conf *c)
+{
+	struct rules_env env = { .v4 = c->lan.v4,
+				 .v6 = c->lan.v6,
+				 .tcp = c->lan.tcp,
+				 .udp = c->lan.udp,
+				 .pasta = c->mode == MODE_PASTA,
+				 .bindtodevice = c->sock.bindtodevice };
+	const char *opt;
+	unsigned i;
+
+	rules_ephemeral(&env);
+	c->ns.splice = true;
+	for (i = 0; i < c->specs; i++)
+		add_spec(c, c->spec[i].opt, c->spec[i].arg, &env);
+	if (!env.pasta)
+		return;
+	for (opt = "tuTU"; *opt; opt++) {
+		bool on = *opt == 't' || *opt == 'T' ? env.tcp : env.udp;
+
+		if (on && !given(c, *opt))
+			add_spec(c, *opt, "auto", &env);
+	}
 }
 
 void conf_parse(struct conf *c, int argc, char **argv)
@@ -148,25 +214,13 @@ void conf_parse(struct conf *c, int argc, char **argv)
 	else if (first < argc)
 		die("Extra non-option argument: %s", argv[first]);
 	check(c);
+	check_families(c);
+	add_rules(c);
 	c->one_off |= c->fd >= 0;
 	log_level(level(c));
 }
 
 /* --- template ----------------------------------------------------------- */
-
-static void check_families(struct conf *c)
-{
-	if (!c->sock.v6 && c->lan.v6) {
-		if (!c->lan.v4)
-			die("IPv6 not available but --ipv6-only given");
-		c->lan.v6 = false;
-	}
-	if (!c->sock.v4 && c->lan.v4) {
-		if (!c->lan.v6)
-			die("IPv4 not available");
-		c->lan.v4 = false;
-	}
-}
 
 static void check_mtu(const struct lan *l)
 {
@@ -499,61 +553,9 @@ static void find_resolvers(struct conf *c, const char *path)
 	warn_resolvers(c);
 }
 
-/* --- rules -------------------------------------------------------------- */
-
-static struct rules *table(struct conf *c, char opt)
-{
-	return opt == 'T' || opt == 'U' ? &c->ns : &c->host;
-}
-
-static void add_spec(struct conf *c, char opt, const char *arg,
-		     const struct rules_env *env)
-{
-	char err[RULE_ERR];
-
-	if (!rules_add_spec(table(c, opt), opt, arg, env, err))
-		die("%s", err);
-}
-
-static bool given(const struct conf *c, char opt)
-{
-	unsigned i;
-
-	for (i = 0; i < c->specs; i++)
-		if (c->spec[i].opt == opt)
-			return true;
-	return false;
-}
-
-static void add_rules(struct conf *c)
-{
-	struct rules_env env = { .v4 = c->lan.v4,
-				 .v6 = c->lan.v6,
-				 .tcp = c->lan.tcp,
-				 .udp = c->lan.udp,
-				 .pasta = c->mode == MODE_PASTA,
-				 .bindtodevice = c->sock.bindtodevice };
-	const char *opt;
-	unsigned i;
-
-	rules_ephemeral(&env);
-	c->ns.splice = true;
-	for (i = 0; i < c->specs; i++)
-		add_spec(c, c->spec[i].opt, c->spec[i].arg, &env);
-	if (!env.pasta)
-		return;
-	for (opt = "tuTU"; *opt; opt++) {
-		bool on = *opt == 't' || *opt == 'T' ? env.tcp : env.udp;
-
-		if (on && !given(c, *opt))
-			add_spec(c, *opt, "auto", &env);
-	}
-}
-
 void conf_finish(struct conf *c, const struct template *t4,
 		 const struct template *t6)
 {
-	check_families(c);
 	check_mtu(&c->lan);
 	if (!c->splice_only) {
 		adopt(c, true, t4);
@@ -564,7 +566,6 @@ void conf_finish(struct conf *c, const struct template *t4,
 	c->sock.scope = t6->ifindex;
 	find_resolvers(c, "/etc/resolv.conf");
 	c->lan.duid_time = (uint32_t)(time(NULL) - DUID_EPOCH);
-	add_rules(c);
 }
 
 /* --- the summary -------------------------------------------------------- */

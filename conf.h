@@ -87,7 +87,7 @@ struct conf {
 enum mode conf_mode(int argc, char **argv, int *fd);
 
 /* conf_parse - the command line into @c, which is all zero but for what
- * sock_init() found
+ * sock_init() found, and the forwarding rules from it
  * Errors end the process with one line and status 1, --help, --version and
  * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
@@ -99,9 +99,8 @@ void conf_parse(struct conf *c, int argc, char **argv);
 void conf_resolv(struct conf *c, const char *text);
 enum { CONF_RESOLV = 16384 }; /* bytes of such a file that are looked at */
 
-/* conf_finish - defaults from templates, /etc/resolv.conf and the kernel;
- * then the forwarding rules
- * sock_init(&c->sock) came before.  Errors as above. */
+/* conf_finish - defaults from templates and /etc/resolv.conf
+ * conf_parse() came before.  Errors as above. */
 void conf_finish(struct conf *c, const struct template *t4,
 		 const struct template *t6);
 

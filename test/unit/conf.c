@@ -57,6 +57,14 @@ static void parse(const char *line)
 	conf_parse(&c, argc, argv);
 }
 
+static void parse_without_v6(const char *line)
+{
+	reset();
+	c.sock.v6 = false;
+	split(line);
+	conf_parse(&c, argc, argv);
+}
+
 static void finish(const char *line)
 {
 	parse(line);
@@ -612,32 +620,35 @@ static void families(void **state)
 	(void)state;
 	finish("passt -q -D none -4 -6");
 	assert_true(!c.lan.v4 && c.lan.v6);
-	parse("passt -6 -4 -D none -q");
-	c.sock.v6 = false;
+	parse_without_v6("passt -6 -4 -D none -q");
 	conf_finish(&c, &t4, &t6);
 	assert_true(c.lan.v4 && !c.lan.v6);
 	is(&c.map.host_loopback[1][0], NULL);
-	parse("passt -D none -q -t 80");
-	c.sock.v6 = false;
+	parse_without_v6("passt -D none -q -t 80");
 	conf_finish(&c, &t4, &none);
 	assert_true(c.lan.v4 && !c.lan.v6 && !c.local[1]);
 	assert_int_equal(c.host.n, 1);
 	dies("passt -D none -q -4 -t ::/80", "IPv6 forward, but IPv6 not enabled");
 }
 
-static void finish_without_v6(const char *line)
-{
-	parse(line);
-	c.sock.v6 = false;
-	conf_finish(&c, &t4, &t6);
-}
-
 static void only_v6(void **state)
 {
 	(void)state;
-	assert_int_equal(captured(finish_without_v6, "passt -6"), 1);
+	assert_int_equal(captured(parse_without_v6, "passt -6"), 1);
 	assert_string_equal(out,
 			    "IPv6 not available but --ipv6-only given\n");
+}
+
+/* Before anything was opened */
+static void rules_at_once(void **state)
+{
+	(void)state;
+	assert_int_equal(captured(parse, "passt -t 80-79"), 1);
+	assert_string_equal(out, "Invalid port specifier '80-79'\n");
+	assert_int_equal(captured(parse, "passt -4 -u ::/80"), 1);
+	assert_string_equal(out, "IPv6 forward, but IPv6 not enabled\n");
+	parse("passt -t 22,80");
+	assert_int_equal(c.host.n, 2);
 }
 
 static void mtu_warnings(void **state)
@@ -1099,6 +1110,7 @@ int main(void)
 		cmocka_unit_test(local_mode),
 		cmocka_unit_test(families),
 		cmocka_unit_test(only_v6),
+		cmocka_unit_test(rules_at_once),
 		cmocka_unit_test(mtu_warnings),
 		cmocka_unit_test(interface_names),
 		cmocka_unit_test(resolv),
