@@ -329,6 +329,8 @@ static void name_interface(struct conf *c, const struct template *t4,
 		name = t4->ifname;
 	else if (c->lan.v6 && t6->ifindex)
 		name = t6->ifname;
+	if (!strcmp(name, "lo")) /* it has one already */
+		name = "tap0";
 	snprintf(c->ns_ifname, sizeof(c->ns_ifname), "%s", name);
 }
 

@@ -336,6 +336,15 @@ static void set_netns_only(struct conf *c, const struct option_row *o,
 	c->userns[0] = '\0';
 }
 
+/* lo is there already */
+static void set_ns_ifname(struct conf *c, const struct option_row *o,
+			  const char *arg)
+{
+	if (!rules_ifname_ok(arg, sizeof(c->ns_ifname)) || !strcmp(arg, "lo"))
+		refuse(o, arg);
+	strcpy(c->ns_ifname, arg);
+}
+
 static void set_config_net(struct conf *c, const struct option_row *o,
 			   const char *arg)
 {
@@ -727,9 +736,8 @@ const struct option_row option_table[] = {
 		  "(with --vhost-user; deprecated)" },
 
 	{ .name = "ns-ifname", .letter = 'I', .arg = "NAME", .modes = IN_PASTA,
-	  .set = set_path, .off = offsetof(struct conf, ns_ifname),
-	  .value = sizeof(((struct conf *)0)->ns_ifname),
-	  .refusal = "Invalid interface name: ", .head = "Namespace",
+	  .set = set_ns_ifname, .refusal = "Invalid interface name: ",
+	  .head = "Namespace",
 	  .help = "Interface in the namespace\n(default: that of the "
 		  "template, or tap0)" },
 	{ .name = "ns-mac-addr", .arg = "MAC", .modes = IN_PASTA,

@@ -170,8 +170,10 @@ static void set_up_namespace(struct passt *p)
 	describe_namespace(p);
 	if (c->splice_only)
 		return;
-	must(tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname),
-	     "Failed to set up tap device in namespace");
+	err = tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname);
+	if (err)
+		die("Failed to set up tap device %s in namespace: %s",
+		    c->ns_ifname, strerror(-err));
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nl_link_index(&p->nl_ns, c->ns_ifname);

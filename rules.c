@@ -78,13 +78,12 @@ static bool conflict(const struct rule *a, const struct rule *b)
 	       b->first <= a->last && addrs_overlap(a, b);
 }
 
-static bool ifname_ok(const char *s, size_t size)
+bool rules_ifname_ok(const char *s, size_t size)
 {
 	size_t len = strnlen(s, size);
 
-	return len && len < size && !memchr(s, '/', len) &&
-	       strcspn(s, " \t\n\v\f\r") == len && strcmp(s, ".") &&
-	       strcmp(s, "..");
+	return len && len < size && strcspn(s, "/:% \t\n\v\f\r") == len &&
+	       strcmp(s, ".") && strcmp(s, "..");
 }
 
 static bool check_ports(const struct rule *r, char *err)
@@ -131,7 +130,7 @@ static bool check_listen(const struct rules *t, const struct rule *r,
 		return refuse(err, "IPv4 forward, but IPv4 not enabled");
 	if (!is_v4(r) && !env->v6)
 		return refuse(err, "IPv6 forward, but IPv6 not enabled");
-	if (r->ifname[0] && !ifname_ok(r->ifname, sizeof(r->ifname)))
+	if (r->ifname[0] && !rules_ifname_ok(r->ifname, sizeof(r->ifname)))
 		return refuse(err, "Invalid interface name in forwarding rule");
 	/* Else the namespace's network could use what is the host's */
 	if (t->splice && strcmp(r->ifname, "lo") &&
@@ -539,7 +538,7 @@ static bool parse_listen(const struct rules_env *env, const char *s,
 	percent = strchr(text, '%');
 	if (percent) {
 		*percent++ = '\0';
-		if (!ifname_ok(percent, sizeof(r->ifname)))
+		if (!rules_ifname_ok(percent, sizeof(r->ifname)))
 			return false;
 		strcpy(r->ifname, percent);
 	}

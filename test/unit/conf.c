@@ -673,6 +673,16 @@ static void interface_names(void **state)
 	assert_string_equal(c.ns_ifname, "eth1");
 	finish("pasta -q -I abc 1");
 	assert_string_equal(c.ns_ifname, "abc");
+	dies("pasta -I a/b 1", "Invalid interface name: a/b");
+	dies("pasta -I tap%d 1", "Invalid interface name: tap%d");
+	dies("pasta -I lo 1", "Invalid interface name: lo");
+	dies("pasta -I 'a b' 1", "Invalid interface name: a b");
+	dies("pasta -I 0123456789abcdef 1",
+	     "Invalid interface name: 0123456789abcdef");
+	snprintf(t4.ifname, sizeof(t4.ifname), "lo");
+	finish("pasta -q 1");
+	assert_string_equal(c.ns_ifname, "tap0");
+	templates(NULL);
 }
 
 /* --- resolv.conf -------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: log util addr */
+/* unit: rules log util addr */
 #include "options.h"
 #include "log.h"
 
