@@ -130,12 +130,62 @@ def test_socket_in_use(lab):
 
 # Debian's 2023 release takes port 0, and hangs without a PID file
 @pytest.mark.parametrize("argv", [
-    ["--no-such-option"], ["-m", "70000"], ["-a", "127.0.0.1"],
-    ["-t", "80-79"], ["-t", "0"], ["-P", "/nonexistent/pid"]], ids=" ".join)
+    ["-m", "70000"], ["-m", "1500x"], ["-a", "127.0.0.1"], ["-a", "10.0.0.300"],
+    ["-a", "10.0.0.1/33"], ["-a", "10.0.0.1/24", "-n", "24"],
+    ["-n", "255.0.255.0"], ["-g", "::1"], ["-M", "9a:55:9a:55:9a"],
+    ["-i", "nosuch"], ["-I", "a/b"], ["-o", "ff02::1"], ["-D", ""],
+    ["-S", " "], ["--dns-forward", "x"], ["--map-host-loopback", "127.0.0.1"],
+    ["-t", "80-79"], ["-t", "0"], ["-u", "80:90-91"], ["-t", "80,,81"],
+    ["-T", "127.0.0.1/80"], ["-4", "-t", "::/80"], ["--no-udp", "-u", "80"],
+    ["-t", "7001:7002", "-t", "7001:7003"], ["-t", "80", "-t", "none"],
+    ["-P", "/nonexistent/pid"], ["-l", "/nonexistent/log"],
+    ["--log-size", "1"], ["--fd", "99"], ["--fd", "x"], ["-s", "x"],
+    ["--no-dhcp-dns"], ["--splice-only", "--no-splice"],
+    ["--netns", "nosuch"], ["--runas", "nosuch"]], ids=" ".join)
 def test_errors(lab, argv):
-    """A mistake: exit status 1, and something to read on stderr."""
-    done = pasta(lab, *argv, "--", "true")
-    assert done.status == 1 and done.stderr
+    """A mistake: exit status 1, and one line to read on stderr."""
+    command = [] if "--netns" in argv else ["--", "true"]
+    done = pasta(lab, *argv, *command)
+    assert (done.status, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("argv", [["--no-such-option"], ["-Z"], ["--mtu"],
+                                  ["--foreground=yes"], ["--no"]],
+                         ids=" ".join)
+def test_unknown_option(lab, argv):
+    """What it is in the first line, then what there is."""
+    done = pasta(lab, *argv)
+    assert (done.status, done.stdout) == (1, "")
+    first, usage = done.stderr.splitlines()[:2]
+    assert argv[0].lstrip("-").partition("=")[0] in first
+    assert usage.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("argv", [["-t", "80-79"], ["-4", "-u", "::/80"],
+                                  ["--mtu", "x"]], ids=" ".join)
+def test_mistake_touches_nothing(lab, argv):
+    """A mistyped option costs neither files nor a socket's name."""
+    files = {o: lab.path(o.strip("-")) for o in ("--pid", "--log-file",
+                                                 "--pcap")}
+    for path in files.values():
+        path.write_text("precious")
+        path.chmod(0o666)
+    socket = lab.path("socket")
+    done = lab.host.run(*USER, PASST, *sum(files.items(), ()), "-s", socket,
+                        *argv, check=False)
+    assert (done.status, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert [p.read_text() for p in files.values()] == ["precious"] * 3
+    assert not socket.exists()
+
+
+def test_socket_path_of_a_file(lab):
+    """A file that is in the way stays there."""
+    path = lab.path("dear")
+    path.write_text("precious")
+    done = lab.host.run(*USER, PASST, "-q", "-s", path, check=False)
+    assert done.status == 1 and str(path) in done.stderr
+    assert path.read_text() == "precious"
 
 
 # Which namespace
