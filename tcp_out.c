@@ -371,20 +371,28 @@ static bool idle(const struct tcp_conn *c, uint16_t ready)
 	return !(ready & WANT) && c->snd_nxt == c->snd_max;
 }
 
+/* The peer's reset where no read will tell it: reset, too, and true */
+static bool broken(struct tcp *t, struct flow *f)
+{
+	uint16_t *ready = &f->ready[!conn_tap(f)];
+
+	if (!(*ready & READY_ERR))
+		return false;
+	*ready &= (uint16_t)~READY_ERR;
+	if (!sock_error(conn_fd(f)))
+		return false;
+	tcp_out_reset(t, f);
+	return true;
+}
+
 /* The guest takes nothing now: the timer will ask whether its window opened */
 static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 {
-	uint16_t *ready = &f->ready[!conn_tap(f)];
 	struct tcp_conn *c = conn_of(f);
 
 	/* What the guest was not sent yet a reset would have cost it anyway */
-	if (*ready & READY_ERR) {
-		*ready &= (uint16_t)~READY_ERR;
-		if (sock_error(conn_fd(f))) {
-			tcp_out_reset(t, f);
-			return RUN_DONE;
-		}
-	}
+	if (broken(t, f))
+		return RUN_DONE;
 	if (!(c->flags & CONN_RTO))
 		conn_rto(t, f);
 	return RUN_DONE;
@@ -427,8 +435,10 @@ enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f)
 	enum run_verdict v;
 
 	for (i = 0; i < RUNS_PER_TURN; i++) {
-		if (idle(conn_of(f), f->ready[host]))
+		if (idle(conn_of(f), f->ready[host])) {
+			(void)broken(t, f);
 			return RUN_DONE;
+		}
 		v = serve_run(t, f);
 		if (v != RUN_AGAIN)
 			return v;

@@ -99,6 +99,17 @@ def test_reset(ends):
         other.recv(1)
 
 
+def test_reset_behind_the_end(ends):
+    """One that has shut down gives up altogether: the other hears of that,
+    though it has seen the end of the data and sends nothing."""
+    first, other = ends
+    first.shutdown(socket.SHUT_WR)
+    assert other.recv(1) == b""
+    reset(first)
+    until(lambda: other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) ==
+          errno.EPIPE, "the reset")
+
+
 def test_reset_with_data_on_the_way(ends):
     """The first end gives up while the other still sends."""
     first, other = ends
