@@ -7,6 +7,7 @@ the server were next to it: data whole, ends, resets, refusals.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
@@ -112,6 +113,18 @@ def test_reset(lab, way, family, who):
     reset(goes)
     with pytest.raises(ConnectionResetError):
         stays.recv(1)
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_reset_behind_the_end(lab, way, family, who):
+    """One that has shut down gives up altogether: the other hears of that."""
+    ends = connection(*way, family)
+    goes, stays = ends if who == "client" else ends[::-1]
+    goes.shutdown(socket.SHUT_WR)
+    assert stays.recv(1) == b""
+    reset(goes)
+    until(lambda: stays.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) ==
+          errno.EPIPE, "the reset")
 
 
 def test_refused(lab, way, family):
