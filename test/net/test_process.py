@@ -8,8 +8,8 @@ import stat
 
 import pytest
 
-from lab import (HOST, PASST, PASTA, ROOT_USER, USER, UPLINK, V4, V6, alive,
-                 children, run, signal_pid, until)
+from lab import (HOST, PASST, PASTA, ROOT_USER, USER, UPLINK, V4, V6,
+                 Namespace, alive, children, run, signal_pid, until)
 
 
 def pasta(lab, *argv, user=USER, **kw):
@@ -188,6 +188,37 @@ def test_socket_path_of_a_file(lab):
     assert path.read_text() == "precious"
 
 
+# Other people's machines have another /dev
+
+def with_tun(lab, make, *argv):
+    """Run pasta where /dev/net is empty but for what @make makes there."""
+    # Each of these has a mount namespace of its own
+    return lab.host.run(
+        "sh", "-c", f"mount -t tmpfs none /dev/net && {make} && exec \"$@\"",
+        "sh", *argv, PASTA, "-q", "--config-net", "--", "ip", "-4", "route",
+        check=False)
+
+
+MAKE_TUN = "mknod -m 600 /dev/net/tun c 10 200"
+
+
+def test_tun_of_root(lab):
+    """Root makes the interface with a device that is root's alone."""
+    done = with_tun(lab, MAKE_TUN, *ROOT_USER)
+    assert done.status == 0, done.stderr
+    assert f" dev {UPLINK}" in done.stdout
+
+
+@pytest.mark.parametrize("make,reason", [
+    (MAKE_TUN, "Permission denied"), ("true", "No such file or directory")],
+    ids=["0600", "none"])
+def test_no_tun(lab, make, reason):
+    """Who has no device learns which one."""
+    done = with_tun(lab, make, *USER)
+    assert done.status == 1
+    assert done.stderr == f"Can't open /dev/net/tun: {reason}\n"
+
+
 # Which namespace
 
 @pytest.fixture
@@ -207,6 +238,19 @@ def test_join_by_pid(lab, sandbox):
     pid = lab.daemon(PASTA, "--config-net", sandbox.pid)
     joined(sandbox, lab)
     sandbox.process.kill()
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def test_join_by_pid_as_root(lab):
+    """A namespace of root's process, joined by a root that becomes nobody."""
+    process = lab.host.spawn("unshare", "--net", "sleep", "infinity")
+    comm = pathlib.Path(f"/proc/{process.pid}/comm")
+    until(lambda: "sleep" in comm.read_text(), "the namespace")
+    guest = lab.keep(Namespace(["nsenter", "-t", process.pid, "-n"],
+                               f"/proc/{process.pid}/ns/net", lab.tmp))
+    pid = lab.daemon(PASTA, "--config-net", process.pid, user=ROOT_USER)
+    joined(guest, lab)
+    process.kill()
     until(lambda: not alive(pid), "pasta to go with its namespace")
 
 
