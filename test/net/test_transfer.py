@@ -13,7 +13,7 @@ import hashlib
 
 import pytest
 
-from clients import read_all
+from clients import dhcp, read_all
 from lab import HOST, MIB, PEER, UPLINK, V4, V6, literal, until
 
 MTUS = [65520, 1500, 1280]
@@ -24,14 +24,19 @@ PORT = 8000
 RTO_S, CLIENT_S = 120, 60
 
 
-@pytest.fixture(params=MTUS)
-def guest(lab, request):
-    guest = lab.pasta("--config-net", "--mtu", request.param,
-                      "-t", PORT + 1, "-u", "none", "-T", "none", "-U", "none")
+PORTS = ("-t", PORT + 1, "-u", "none", "-T", "none", "-U", "none")
+
+
+def patient(guest):
     for family in (V4, V6):
         guest.ip(f"route add {PEER[family]} dev {UPLINK} rto_min {RTO_S}s",
                  family)
     return guest
+
+
+@pytest.fixture(params=MTUS)
+def guest(lab, request):
+    return patient(lab.pasta("--config-net", "--mtu", request.param, *PORTS))
 
 
 @pytest.fixture(params=STREAMS, ids=lambda p: f"{p[0]}x{p[1]}M")
@@ -88,6 +93,31 @@ def test_inbound(lab, guest, family, streams):
     before = guest.retransmissions()
     assert download(lab.peer, url, count) == [digest] * count
     assert upload(lab.peer, url, path, count) == [digest] * count
+    assert guest.retransmissions() == before
+
+
+def test_configured_by_clients(lab):
+    """All ways for a guest that nobody but DHCP, router advertisements and
+    DHCPv6 have told its addresses."""
+    guest = lab.pasta(*PORTS)
+    guest.run("ip", "link", "set", UPLINK, "up")
+    until(lambda: guest.addresses(V6), "an address by SLAAC")
+    until(lambda: guest.default_route(V6), "a default route by SLAAC")
+    for client in "dhclient", "dhclient -6":
+        dhcp(lab, guest, client)
+    until(lambda: any(a.startswith(HOST[V6] + "/")
+                      for a in guest.addresses(V6)), "the end of DAD")
+    patient(guest)
+    path, digest = lab.payload(200 * MIB)
+    lab.serve(lab.peer, PORT, path.parent)
+    lab.serve(guest, PORT + 1, path.parent)
+    before = guest.retransmissions()
+    for family in V4, V6:
+        for client, server, port in ((guest, PEER, PORT),
+                                     (lab.peer, HOST, PORT + 1)):
+            url = f"http://{literal(server[family])}:{port}/{path.name}"
+            assert download(client, url, 1) == [digest]
+            assert upload(client, url, path, 1) == [digest]
     assert guest.retransmissions() == before
 
 
