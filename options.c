@@ -711,8 +711,8 @@ const struct option_row option_table[] = {
 	  .help = "UNIX socket for the guest (default: the\nfirst free of "
 		  "/tmp/passt_1.socket to\n/tmp/passt_99.socket)" },
 	{ .name = "socket-path", .letter = 's', .arg = "PATH" },
-	{ .name = "fd", .letter = 'F', .arg = "FD",
-	  .modes = IN_STREAMS | ANYWHERE, .set = set_fd,
+	{ .name = "fd", .letter = 'F', .arg = "FD", .modes = IN_ALL,
+	  .set = set_fd,
 	  .help = "Inherited, connected descriptor for the\nguest; implies "
 		  "--one-off" },
 	{ .name = "one-off", .letter = '1', .modes = IN_STREAMS | SAYS_PASST,
@@ -833,8 +833,8 @@ const struct option_row option_table[] = {
 	{ .name = "dns-host", .arg = "ADDR", .modes = IN_ALL,
 	  .set = set_dns_host, .value = UNSPECIFIED | BROADCAST,
 	  .refusal = "Invalid host nameserver address: ",
-	  .help = "The host's resolver\n(default: the first of "
-		  "/etc/resolv.conf)" },
+	  .help = "The host's resolver (default: those of\n"
+		  "/etc/resolv.conf, in turn)" },
 	{ .name = "search", .letter = 'S', .arg = "LIST", .modes = IN_ALL,
 	  .set = set_search, .refusal = "Cannot use DNS search domain ",
 	  .help = "Search domains, or none; can be repeated\n(default: "
