@@ -449,6 +449,14 @@ int tap_stream_listen(struct tap_stream *t, int fd)
 
 int tap_stream_adopt(struct tap_stream *t, int fd)
 {
+	socklen_t len = sizeof(int);
+	int type;
+
+	/* A pipe could be watched, and would look like a guest that has left */
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return -errno;
+	if (type != SOCK_STREAM)
+		return -EPROTOTYPE;
 	t->one_off = true; /* there is no way to get another */
 	return greet(t, fd);
 }

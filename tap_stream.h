@@ -52,7 +52,9 @@ int tap_stream_bind(char *path);
 /* tap_stream_listen - accept guests on @fd (already listening) */
 int tap_stream_listen(struct tap_stream *t, int fd);
 
-/* tap_stream_adopt - @fd is the guest (--fd); no other will follow */
+/* tap_stream_adopt - @fd is the guest (--fd); no other will follow
+ * 0 or -errno, that is -ENOTSOCK or -EPROTOTYPE for what is no stream socket.
+ */
 int tap_stream_adopt(struct tap_stream *t, int fd);
 
 #endif /* TAP_STREAM_H */

@@ -188,6 +188,12 @@ def test_socket_path_of_a_file(lab):
     assert path.read_text() == "precious"
 
 
+def test_descriptor_of_something_else(lab):
+    """--fd with a pipe is a mistake, not a guest that has gone."""
+    done = lab.host.run(*USER, PASST, "-q", "--fd", "1", check=False)
+    assert done.status == 1 and "--fd" in done.stderr
+
+
 # Other people's machines have another /dev
 
 def with_tun(lab, make, *argv):

@@ -400,6 +400,22 @@ static void test_one_off(void **st)
 	assert_true(heard("Client connection closed, exiting\n"));
 }
 
+static void test_adopts_streams_only(void **st)
+{
+	int ends[2];
+
+	(void)st;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(tap_stream_adopt(&t, ends[0]), -ENOTSOCK);
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends), 0);
+	assert_int_equal(tap_stream_adopt(&t, ends[0]), -EPROTOTYPE);
+	close(ends[0]);
+	close(ends[1]);
+	assert_false(t.tap.up);
+}
+
 static void test_adopted_is_one_off(void **st)
 {
 	int fd = adopt();
@@ -898,6 +914,7 @@ int main(void)
 		TEST(test_reconnect),
 		TEST(test_second_client),
 		TEST(test_one_off),
+		TEST(test_adopts_streams_only),
 		TEST(test_adopted_is_one_off),
 		TEST(test_padding),
 		TEST(test_runs),
