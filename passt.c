@@ -432,6 +432,8 @@ int main(int argc, char **argv)
 
 	while (loop_turn(&p->loop))
 		;
+	if (c->mode == MODE_PASTA && c->fd < 0)
+		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);
 	log_sync();
 	return p->loop.status;

@@ -42,6 +42,9 @@
 #define DEVPTS_SUPER_MAGIC 0x1cd1
 #endif
 /* Same number on all architectures, like all since 5.1 */
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
@@ -49,7 +52,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { STACK = 256 << 10, POLL_MS = 1000, PATH_LEN = 64 };
+enum { STACK = 256 << 10, POLL_MS = 1000, GRACE_MS = 200, PATH_LEN = 64 };
 
 /* Of clones: ours is in use while they share our memory */
 static uint8_t stack[STACK] __attribute__((aligned(16)));
@@ -428,6 +431,7 @@ static int be_command(void *arg)
 {
 	const struct command *cmd = arg;
 
+	/* Until execve(), which clears it where it gives back capabilities */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(cmd->go_fd);
 	wait_parent(cmd->wait_fd);
@@ -444,24 +448,27 @@ static void signal_command(struct pasta *p)
 		log_debug("The command is gone: %s", strerror(errno));
 }
 
-static int open_ns(pid_t pid, const char *name)
+static int open_proc(pid_t pid, const char *name)
 {
 	char path[PATH_LEN];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		die("Can't open %s: %s", path, strerror(errno));
 	return fd;
 }
 
-static void block_child_signal(void)
+/* Its end, and what the terminal has for both of us */
+static void block_signals(void)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -477,7 +484,7 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	cmd.wait_fd = ends[0];
 	cmd.go_fd = ends[1];
 	/* Before it can end */
-	block_child_signal();
+	block_signals();
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
 		die("Can't make namespaces for the command: %s",
@@ -487,9 +494,10 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	p->child_fd = end_fd(p->child, true);
 	if (new_user) {
 		pasta_map(p->child, geteuid(), getegid());
-		p->userns = open_ns(p->child, "user");
+		p->userns = open_proc(p->child, "ns/user");
 	}
-	p->netns = open_ns(p->child, "net");
+	p->netns = open_proc(p->child, "ns/net");
+	p->status_fd = open_proc(p->child, "status");
 	signal_command(p);
 }
 
@@ -499,6 +507,7 @@ void pasta_open(struct pasta *p, const struct conf *c, bool outside)
 		.netns = -1,
 		.userns = -1,
 		.child_fd = -1,
+		.status_fd = -1,
 		.go_fd = -1,
 		.watch_fd = -1,
 		.dir_fd = -1,
@@ -540,6 +549,66 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 					   128 + si.si_status);
 	else
 		(void)!read(p->child_fd, &drop, sizeof(drop));
+}
+
+/* Does the command leave this signal to the kernel? */
+static bool is_deaf(const struct pasta *p, unsigned number)
+{
+	unsigned long long ignored, caught;
+	const char *at;
+	char text[4096];
+	ssize_t n;
+
+	/* #syscalls:pasta pread64 */
+	n = pread(p->status_fd, text, sizeof(text) - 1, 0);
+	text[MAX(n, 0)] = '\0';
+	at = strstr(text, "SigIgn:");
+	return at &&
+	       sscanf(at, "SigIgn: %llx SigCgt: %llx", &ignored, &caught) ==
+		       2 &&
+	       !((ignored | caught) >> (number - 1) & 1);
+}
+
+static void end_both(void *owner, struct timer *t)
+{
+	struct pasta *p = owner;
+
+	(void)t;
+	if (is_deaf(p, p->signal))
+		loop_quit(p->loop, (int)(128 + p->signal));
+}
+
+/* What the terminal has to say is for the command.  That is the first process
+ * of its PID namespace, so the kernel keeps from it what it has no handler for:
+ * then it is for us to end both.  Not at once: one that was told to leave may
+ * have let go of its handlers. */
+static void on_terminal(void *owner, uint64_t ref, uint32_t events)
+{
+	struct signalfd_siginfo si;
+	struct pasta *p = owner;
+
+	(void)ref;
+	(void)events;
+	if (read(p->terminal_fd, &si, sizeof(si)) != sizeof(si) ||
+	    !is_deaf(p, si.ssi_signo))
+		return;
+	p->signal = si.ssi_signo;
+	timer_set(&p->loop->timers, &p->poll, p->loop->now_ms + GRACE_MS);
+}
+
+static int watch_terminal(struct pasta *p)
+{
+	sigset_t set;
+
+	timer_init(&p->poll, end_both, p);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	p->terminal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (p->terminal_fd < 0)
+		return -errno;
+	return loop_add(p->loop, p->terminal_fd,
+			loop_watch(p->loop, on_terminal, p), 0, EPOLLIN);
 }
 
 static void leave(struct pasta *p)
@@ -607,6 +676,10 @@ int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 	p->loop = l;
 	if (!p->child && c->no_netns_quit)
 		return 0;
+	if (p->child)
+		err = watch_terminal(p);
+	if (err)
+		return err;
 	if (p->child_fd >= 0)
 		err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
 			       EPOLLIN);
@@ -620,4 +693,14 @@ int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 	/* The timer looks once more for what went before the watch began */
 	return loop_add(l, p->watch_fd, loop_watch(l, on_delete, p), 0,
 			EPOLLIN);
+}
+
+void pasta_end(struct pasta *p)
+{
+	/* Not kill(): the filter would let us end anybody.  Where child_fd is
+	 * no pidfd, before 5.3, this fails and the command stays.
+	 * #syscalls:pasta pidfd_send_signal */
+	if (p->child)
+		(void)syscall(SYS_pidfd_send_signal, p->child_fd, SIGKILL, NULL,
+			      0);
 }

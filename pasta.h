@@ -17,11 +17,14 @@ struct pasta {
 	pid_t child;	/* spawned command, 0 if none */
 	int child_fd;	/* pidfd of it, or a signalfd, or of the joined
 			   process; -1 */
+	int status_fd;	/* its /proc/PID/status, -1 */
+	int terminal_fd; /* signalfd: interrupts and hang-ups */
+	unsigned signal; /* that the command did not hear */
 	int go_fd;	/* the command waits at the other end, -1 */
 	int watch_fd;	/* inotify on the namespace's directory, or -1 */
 	int dir_fd;	/* that directory, or -1 */
 	struct loop *loop;
-	struct timer poll; /* where inotify cannot see it go */
+	struct timer poll; /* where inotify cannot see it go; for @signal */
 	char path[4096];   /* the namespace's, empty if we made it */
 };
 
@@ -55,7 +58,13 @@ void pasta_go(struct pasta *p);
 
 /* pasta_watch - leave with the command's status when it ends, with 0 when the
  * namespace goes (unless --no-netns-quit)
+ * An interrupt or hang-up of the terminal is for a command that handles or
+ * ignores it; for any other it is the end, with status 128 and its number.
  * Any time after pasta_open(): what it needs is open. */
 int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c);
+
+/* pasta_end - the command, if it still runs, ends with us: it has no network
+ * any more, and nobody waits for it */
+void pasta_end(struct pasta *p);
 
 #endif /* PASTA_H */

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from lab import (HOST, PASST, PASTA, ROOT_USER, USER, UPLINK, V4, V6,
-                 Namespace, alive, children, run, signal_pid, until)
+                 Namespace, alive, run, signal_pid, until)
 
 
 def pasta(lab, *argv, user=USER, **kw):
@@ -322,9 +322,42 @@ def test_default_interface_name(lab, sandbox):
     assert [l["ifname"] for l in sandbox.ip("link show")] == ["lo", UPLINK]
 
 
-def test_command_dies_with_pasta(lab):
-    """No command is left in a namespace without a network... of ours."""
-    guest = lab.pasta("--config-net")
-    guest.process.signal(signal.SIGTERM)
-    assert guest.process.exit() == 0
-    assert children(guest.process.pid) == []
+@pytest.mark.parametrize("user", [USER, ROOT_USER], ids=["user", "root"])
+@pytest.mark.parametrize("number,status", [
+    (signal.SIGTERM, 0), (signal.SIGQUIT, 0), (signal.SIGINT, 130),
+    (signal.SIGHUP, 129)])
+def test_command_dies_with_pasta(lab, user, number, status):
+    """No command is left in a namespace without a network, not even one that
+    the kernel keeps such signals from, as the first of its PID namespace."""
+    guest = lab.pasta("--config-net", user=user)
+    guest.process.signal(number)
+    assert guest.process.exit() == status
+    until(lambda: not alive(guest.pid), "the command to go")
+
+
+COUNT_INTERRUPTS = """
+import os, signal
+def hear(*_):
+    if heard:
+        os._exit(7)
+    heard.append(1)
+    print("heard", flush=True)
+heard = []
+signal.signal(signal.SIGINT, hear)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_interrupts_are_the_commands(lab):
+    """What is typed at a program that handles it does not cost it the
+    network."""
+    process = lab.host.spawn(*USER, PASTA, "--config-net", "--",
+                             "/usr/bin/python3", "-c", COUNT_INTERRUPTS,
+                             start_new_session=True)
+    process.says("^ready$")
+    os.killpg(process.pid, signal.SIGINT)
+    process.says("^heard$")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.exit() == 7
