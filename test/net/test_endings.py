@@ -110,6 +110,16 @@ def test_reset_behind_the_end(ends):
           errno.EPIPE, "the reset")
 
 
+def test_reset_of_the_half_closed(ends):
+    """One has shut down and waits for an answer; there is none to come."""
+    first, other = ends
+    first.shutdown(socket.SHUT_WR)
+    assert other.recv(1) == b""
+    reset(other)
+    with pytest.raises(ConnectionResetError):
+        first.recv(1)
+
+
 def test_reset_with_data_on_the_way(ends):
     """The first end gives up while the other still sends."""
     first, other = ends

@@ -127,6 +127,18 @@ def test_reset_behind_the_end(lab, way, family, who):
           errno.EPIPE, "the reset")
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_reset_of_the_half_closed(lab, way, family, who):
+    """One has shut down and waits for an answer; there is none to come."""
+    ends = connection(*way, family)
+    waits, goes = ends if who == "client" else ends[::-1]
+    waits.shutdown(socket.SHUT_WR)
+    assert goes.recv(1) == b""
+    reset(goes)
+    with pytest.raises(ConnectionResetError):
+        waits.recv(1)
+
+
 def test_refused(lab, way, family):
     client, _, port = way
     assert refused(client, family, port)
