@@ -4,12 +4,13 @@
 import os
 import pathlib
 import signal
+import socket
 import stat
 
 import pytest
 
-from lab import (HOST, PASST, PASTA, ROOT_USER, USER, UPLINK, V4, V6,
-                 Namespace, alive, run, signal_pid, until)
+from lab import (DEADLINE, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
+                 UPLINK, V4, V6, Namespace, alive, run, signal_pid, until)
 
 
 def pasta(lab, *argv, user=USER, **kw):
@@ -186,6 +187,61 @@ def test_socket_path_of_a_file(lab):
     done = lab.host.run(*USER, PASST, "-q", "-s", path, check=False)
     assert done.status == 1 and str(path) in done.stderr
     assert path.read_text() == "precious"
+
+
+def arp_request():
+    """An Ethernet frame that asks for the gateway, behind its length."""
+    mac = bytes.fromhex("525400123456")
+    frame = (b"\xff" * 6 + mac + bytes.fromhex("0806 0001 0800 06 04 0001") +
+             mac + socket.inet_aton(HOST[V4]) + bytes(6) +
+             socket.inet_aton(GATEWAY[V4]))
+    return len(frame).to_bytes(4, "big") + frame
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 9])
+@pytest.mark.parametrize("options", [["-f"], []],
+                         ids=["foreground", "background"])
+def test_descriptor_numbers(lab, number, options):
+    """Whichever descriptor the guest is on, it is served; once it closes, that
+    is all."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(DEADLINE)
+    pid = lab.path("pid")
+    with ours, theirs:
+        fd = theirs.fileno()
+        # dash has no descriptors of two digits
+        process = lab.host.spawn(
+            "bash", "-c", f'exec "$@" {number}<&{fd}', "bash", *USER, PASST,
+            "-q", *options, "-P", pid, "--fd", number, pass_fds=[fd])
+        theirs.close()
+        ours.sendall(arp_request())
+        with ours.makefile("rb") as f:
+            # We are asked for our address, too
+            while True:
+                frame = f.read(int.from_bytes(f.read(4), "big"))
+                if frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\2":
+                    break
+        assert socket.inet_ntoa(frame[28:32]) == GATEWAY[V4]
+        if not options:
+            assert process.exit() == 0
+        daemon = int(pid.read_text())
+        assert alive(daemon)
+    until(lambda: not alive(daemon), "passt to go with its guest")
+    assert process.exit() == 0
+
+
+def test_root_owned_paths(lab):
+    """Started as root it may use directories that nobody may look into."""
+    directory = lab.path("private")
+    directory.mkdir(0o700)
+    path, pid = directory / "socket", directory / "pid"
+    lab.host.run(PASST, "-q", "-s", path, "-P", pid, "-l", directory / "log",
+                 "-p", directory / "pcap")
+    number = int(pid.read_text())
+    lab.scope.callback(signal_pid, number)
+    assert alive(number) and listening(lab, path)
+    assert sorted(p.name for p in directory.iterdir()) == \
+        ["log", "pcap", "pid", "socket"]
 
 
 def test_descriptor_of_something_else(lab):
