@@ -2,10 +2,12 @@
 """Which of the host's addresses and interfaces are used."""
 
 import contextlib
+import socket
 
 import pytest
 
-from lab import (DGRAM, HOST, PASST, PEER, STREAM, UPLINK, V4, V6, literal)
+from lab import (DGRAM, HOST, PASST, PEER, STREAM, UPLINK, V4, V6, literal,
+                 until)
 
 SECOND = {V4: "198.51.100.3", V6: "2001:db8:1::3"}
 ELSEWHERE = {V4: "192.0.2.77", V6: "2001:db8:77::77"}
@@ -126,3 +128,61 @@ def check_served(lab, guest, family, kind):
     server.sendto(b"late, but here", peer)
     assert data == b"anybody?"
     assert client.recv(100) == b"late, but here"
+
+
+def link_local(ns, dev):
+    """The link-local address of @ns."""
+    address, = until(lambda: ns.addresses(V6, dev, "link"), "an address")
+    return address.partition("/")[0]
+
+
+def scoped(ns, dev, address, port):
+    """An address as it is written for sockets of @ns."""
+    with ns.inside():
+        return address, port, 0, socket.if_nametoindex(dev)
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_link_local(lab, kind):
+    """Neighbours of the host by an address that only one link knows."""
+    guest = lab.pasta("--config-net")
+    address = link_local(lab.peer, "eth0")
+    server = lab.peer.bind(V6, kind)
+    if kind == STREAM:
+        server.listen()
+    client = guest.socket(V6, kind)
+    client.connect(scoped(guest, UPLINK, address, server.getsockname()[1]))
+    client.send(b"x")
+    if kind == STREAM:
+        server = lab.peer.accept(server)
+    data, source = server.recvfrom(1)
+    assert data == b"x"
+    if kind == DGRAM:
+        server.connect(source)
+    assert server.getpeername()[0].partition("%")[0] == \
+        link_local(lab.host, UPLINK)
+    server.send(b"y")
+    assert client.recv(1) == b"y"
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_link_local_inbound(lab, kind):
+    """And the other way round: the guest sees who it is."""
+    guest = lab.pasta("--config-net", "-t", 7001, "-u", 7001)
+    address = link_local(lab.host, UPLINK)
+    server = guest.bind(V6, kind, 7001)
+    if kind == STREAM:
+        server.listen()
+    client = lab.peer.socket(V6, kind)
+    client.connect(scoped(lab.peer, "eth0", address, 7001))
+    client.send(b"x")
+    if kind == STREAM:
+        server = guest.accept(server)
+    data, source = server.recvfrom(1)
+    assert data == b"x"
+    if kind == DGRAM:
+        server.connect(source)
+    assert server.getpeername()[0].partition("%")[0] == \
+        link_local(lab.peer, "eth0")
+    server.send(b"y")
+    assert client.recv(1) == b"y"
