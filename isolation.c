@@ -363,13 +363,19 @@ static _Noreturn void fail(const char *what)
 	    strerror(errno));
 }
 
+/* Is there a namespace that we come back to? */
+static bool has_ns(const struct conf *c)
+{
+	return c->mode == MODE_PASTA && c->fd < 0;
+}
+
 static void last_userns(const struct conf *c, int userns)
 {
 	if (userns >= 0) {
 		if (setns(userns, CLONE_NEWUSER))
 			fail("entering the user namespace");
 		close(userns);
-	} else if (c->mode != MODE_PASTA && unshare(CLONE_NEWUSER)) {
+	} else if (!has_ns(c) && unshare(CLONE_NEWUSER)) {
 		/* An administrator needs none for what follows */
 		if (!can(CAP_SYS_ADMIN))
 			fail("creating a user namespace");
@@ -437,7 +443,7 @@ void isolation_sandbox(const struct conf *c, int userns)
 	if (unshare(flags))
 		fail("leaving namespaces");
 	empty_root(c);
-	seal_caps(c->mode == MODE_PASTA ? pasta_final : 0);
+	seal_caps(has_ns(c) ? pasta_final : 0);
 }
 
 /* --- daemon -------------------------------------------------------------- */

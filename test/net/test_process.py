@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon as a process: how it starts, whom it serves, when it ends."""
 
+import fcntl
 import os
 import pathlib
 import signal
 import socket
 import stat
+import struct
 
 import pytest
 
@@ -242,6 +244,33 @@ def test_root_owned_paths(lab):
     assert alive(number) and listening(lab, path)
     assert sorted(p.name for p in directory.iterdir()) == \
         ["log", "pcap", "pid", "socket"]
+
+
+TUNSETIFF, TAP, NO_PI, VNET_HDR = 0x400454ca, 0x0002, 0x1000, 0x4000
+
+
+@pytest.mark.parametrize("header", [0, VNET_HDR], ids=["plain", "vnet-hdr"])
+def test_tap_descriptor(lab, header, family):
+    """pasta serves a tap device that somebody else has made and set up."""
+    guest = lab.named(lab.netns())
+    with guest.inside():
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+    try:
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tap7",
+                                                TAP | NO_PI | header))
+        process = lab.host.spawn(*USER, PASTA, "-f", "--fd", tap,
+                                 pass_fds=[tap])
+    finally:
+        os.close(tap)
+    guest.run("sysctl", "-q", "-w", "net.ipv6.conf.tap7.accept_dad=0")
+    guest.run("ip", "link", "set", "tap7", "up")
+    if family == V4:
+        guest.run("ip", "addr", "add", f"{HOST[V4]}/24", "dev", "tap7")
+    else:
+        until(lambda: guest.addresses(V6, "tap7"), "an address by SLAAC")
+    assert guest.reachable(family)
+    guest.run("ip", "link", "del", "tap7")
+    assert process.exit() == 1      # the end of its interface is an error
 
 
 def test_descriptor_of_something_else(lab):

@@ -39,6 +39,7 @@ static int raw_status(void (*fn)(void))
 		alarm(30);
 		log_stderr(false);
 		memset(&c, 0, sizeof(c));
+		c.fd = -1;
 		fn();
 		_exit(0);
 	}

@@ -41,6 +41,7 @@ static int isolated(void (*fn)(void))
 		signal(SIGPIPE, SIG_IGN);
 		memset(&c, 0, sizeof(c));
 		c.mode = MODE_PASTA;
+		c.fd = -1;
 		c.foreground = true;
 		if (loop_init(&l))
 			_exit(UNAVAILABLE);
