@@ -3,6 +3,7 @@
 
 import contextlib
 import re
+import struct
 
 import pytest
 
@@ -226,3 +227,63 @@ def test_auto(lab, family):
     server, _ = listener.accept()
     client.sendall(b"x")
     assert server.recv(1) == b"x"
+
+
+@pytest.fixture(params=["--no-tcp", "--no-udp", "--no-icmp"])
+def off(lab, request):
+    """A guest that one protocol does not work for, and how that is called."""
+    return lab.pasta("--config-net", request.param), request.param
+
+
+# Debian's 2023 release does not start without TCP or UDP
+def test_protocol_off(lab, off):
+    """One protocol is off, from the guest, and the others are not."""
+    guest, option = off
+    stream, datagrams = lab.peer.listen(V4), lab.peer.bind(V4)
+    asked = guest.socket(V4)
+    asked.setblocking(False)
+    asked.connect_ex((PEER[V4], stream.getsockname()[1]))
+    guest.connect(V4, PEER[V4], datagrams.getsockname()[1], DGRAM).send(b"x")
+    # What comes later has overtaken nothing
+    if option == "--no-icmp":
+        assert not guest.ok("ping", "-n", "-c1", "-W1", PEER[V4])
+    else:
+        assert guest.reachable(V4)
+    if option == "--no-tcp":
+        stream.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stream.accept()
+    else:
+        lab.peer.accept(stream)
+    if option == "--no-udp":
+        datagrams.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(1)
+    else:
+        assert datagrams.recv(1) == b"x"
+
+
+ECHO = {V4: [b"\x08", b"\x00"], V6: [b"\x80", b"\x81"]}
+
+
+def captured(path):
+    """The frames in a capture file; they may still be written to."""
+    data, at, frames = path.read_bytes(), 24, []
+    assert struct.unpack("=IHH8xII", data[:24]) == (0xa1b2c3d4, 2, 4, 65535, 1)
+    while at + 16 <= len(data):
+        length, whole = struct.unpack("=8xII", data[at:at + 16])
+        assert length == whole
+        frames.append(data[at + 16:at + 16 + length])
+        at += 16 + length
+    return frames
+
+
+def test_capture(lab, family):
+    """--pcap has the guest's frames of both directions."""
+    path = lab.path("pcap")
+    guest = lab.pasta("--config-net", "--pcap", path)
+    assert guest.reachable(family)
+    ethertype, l4 = ((b"\x08\0", 34) if family == V4 else (b"\x86\xdd", 54))
+    until(lambda: [f[l4:l4 + 1] for f in captured(path)
+                   if f[12:14] == ethertype and f[l4:l4 + 1] in ECHO[family]]
+          == ECHO[family], "request and reply in the capture")
