@@ -85,6 +85,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
+BRIDGE  := build/perf/bridge
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
 # The modules that a test names in its second line, besides its own
@@ -126,12 +127,12 @@ include test/sim/sim.mk
 # Everything that needs no namespace: seconds
 check-fast: all lint unit sim
 
-check-net: all
+check-net: all $(BRIDGE)
 	$(PYTEST) test/net
 
 # The same with the sanitizers, but for how much memory is in use; and they say
 # something about the stack of a clone
-check-san:
+check-san: $(BRIDGE)
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
 		$(PYTEST) --ignore=test/net/test_idle.py --deselect \

@@ -18,6 +18,8 @@ def pytest_sessionstart(session):
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
+    if not os.access(laboratory.BRIDGE, os.X_OK):
+        missing.append(str(laboratory.BRIDGE))
     if os.geteuid():
         missing.append("root's privileges")
     if missing:

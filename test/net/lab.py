@@ -41,6 +41,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
+BRIDGE = ROOT / "build/perf/bridge"
 
 # All files of this run.  The programs are copied there: an ordinary user need
 # not be able to look into the directory where the repository lies.
@@ -113,6 +114,12 @@ def children(pid):
 def signal_pid(pid, number=signal.SIGKILL):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def end(pid):
+    """Kill what is no child of ours, and wait until its ports are free."""
+    signal_pid(pid)
+    until(lambda: not alive(pid), f"the end of {pid}")
 
 
 Result = collections.namedtuple("Result", "status stdout stderr")
@@ -536,6 +543,29 @@ class Lab:
         pid = until(inner, "the namespace of the command")
         self.scope.callback(signal_pid, pid)
         guest = self.keep(Guest(self, pid, process))
+        guest.daemon = process.pid
+        tune_tcp(guest)
+        return guest
+
+    def bridged(self, mtu, *options, user=USER):
+        """Start passt; return a namespace that a bridge joins to it, which
+        stands in for QEMU as far as the daemon can see."""
+        path = self.path("stream")
+        pid = self.daemon(PASST, "-s", path, "--mtu", mtu, *options, user=user)
+        name = self.netns()
+        guest = self.named(name)
+        guest.daemon = pid
+        batch(name, "net.ipv6.conf.default.accept_dad=0",
+              "net.ipv6.conf.default.accept_ra=0")
+        guest.bridge = guest.spawn(BRIDGE, path, UPLINK)
+        guest.bridge.says("^ready$")
+        script(name, f"""
+            link set lo up
+            link set {UPLINK} mtu {mtu} up
+            addr add {HOST[V4]}/24 dev {UPLINK}
+            addr add {HOST[V6]}/64 dev {UPLINK} nodad
+            route add default via {GATEWAY[V4]}
+            -6 route add default via {GATEWAY[V6]}""")
         tune_tcp(guest)
         return guest
 
@@ -557,7 +587,7 @@ class Lab:
         argv[1:1] = ["--pid", pidfile]
         self.host.run(*user, *argv)
         pid = int(pidfile.read_text())
-        self.scope.callback(signal_pid, pid)
+        self.scope.callback(end, pid)
         return pid
 
     def netns(self):

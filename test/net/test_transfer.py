@@ -39,6 +39,12 @@ def guest(lab, request):
     return patient(lab.pasta("--config-net", "--mtu", request.param, *PORTS))
 
 
+@pytest.fixture(params=MTUS[:2])
+def machine(lab, request):
+    """What passt takes for a virtual machine."""
+    return patient(lab.bridged(request.param, "-t", PORT + 1, "-u", "none"))
+
+
 @pytest.fixture(params=STREAMS, ids=lambda p: f"{p[0]}x{p[1]}M")
 def streams(request):
     return request.param
@@ -119,6 +125,19 @@ def test_configured_by_clients(lab):
             assert download(client, url, 1) == [digest]
             assert upload(client, url, path, 1) == [digest]
     assert guest.retransmissions() == before
+
+
+# One stream: of several, the guest's own queue to the bridge would lose some
+def test_machine(lab, machine, family):
+    """A guest without offloads, behind the stream socket."""
+    size = STREAMS[0][1]
+    path, digest = lab.payload(size * MIB)
+    lab.serve(lab.peer, PORT, path.parent)
+    url = f"http://{literal(PEER[family])}:{PORT}/{path.name}"
+    before = machine.retransmissions()
+    assert download(machine, url, 1) == [digest]
+    assert upload(machine, url, path, 1) == [digest]
+    assert machine.retransmissions() == before
 
 
 # Debian's 2023 release loses segments here at an MTU of 1500 and less
