@@ -5,6 +5,7 @@
 # make check      build and pass all tests
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make chart      draw what bench measured, doc/performance.svg
+# make ceilings   count system calls and instructions
 # make lint       module ladder, options against the manual, report
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -37,7 +38,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
-	uninstall deps bench chart
+	uninstall deps bench chart ceilings
 all: passt pasta
 
 # Renamed into place: it may be running
@@ -138,8 +139,14 @@ check-san: $(BRIDGE)
 		$(PYTEST) --ignore=test/net/test_idle.py --deselect \
 		test/net/test_process.py::test_command_is_quiet test/net
 
+# Instructions for a fixed amount of work; each row is printed as the table
+# has it
+ceilings: $(B)/sim
+	test/sim/ceilings.py $(B)/sim
+
 check: deps
 	$(MAKE) check-fast
+	$(MAKE) ceilings
 	$(MAKE) fuzz
 	$(MAKE) check-san
 	$(MAKE) check-net

@@ -27,7 +27,9 @@ static struct event {
 static unsigned events, heap_max;
 static uint64_t event_no;
 static struct toy *toys[TOY_MAX];
-static unsigned toys_end;
+static unsigned toys_end, toys_free; /* the lowest free one, or less */
+/* On the ready list.  Bits, because idle ones are to cost little time. */
+static uint64_t armed[TOY_MAX / 64];
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
 uint64_t rnd(void)
@@ -52,7 +54,8 @@ void sim_reset(uint64_t seed)
 	events = 0;
 	event_no = 0;
 	memset(toys, 0, sizeof(toys));
-	toys_end = 0;
+	memset(armed, 0, sizeof(armed));
+	toys_end = toys_free = 0;
 }
 
 void sim_fail(const char *fmt, ...)
@@ -153,28 +156,40 @@ void sim_events(void)
 
 /* --- descriptors ---------------------------------------------------------- */
 
+static void arm(const struct toy *t, bool on)
+{
+	unsigned i = (unsigned)(t->fd - TOY_FD);
+	uint64_t bit = 1ULL << i % 64;
+
+	armed[i / 64] = (armed[i / 64] & ~bit) | (on ? bit : 0);
+}
+
 void toy_open(struct toy *t, uint32_t (*poll)(struct toy *t))
 {
 	unsigned i;
 
-	for (i = 0; i < TOY_MAX && toys[i]; i++)
+	for (i = toys_free; i < TOY_MAX && toys[i]; i++)
 		;
 	if (i == TOY_MAX)
 		sim_fail("out of toy descriptors");
 	if (i >= toys_end)
 		toys_end = i + 1;
 	toys[i] = t;
+	toys_free = i + 1;
 	t->fd = TOY_FD + (int)i;
 	t->poll = poll;
-	t->watched = t->armed = false;
+	t->watched = false;
+	arm(t, false);
 	sim.progress++;
 }
 
 void toy_close(struct toy *t)
 {
 	toys[t->fd - TOY_FD] = NULL;
+	toys_free = MIN(toys_free, (unsigned)(t->fd - TOY_FD));
+	t->watched = false;
+	arm(t, false);
 	t->fd = -1;
-	t->watched = t->armed = false;
 	sim.progress++;
 }
 
@@ -197,7 +212,7 @@ unsigned toy_count(void)
 void toy_wake(struct toy *t, uint32_t key)
 {
 	if (t->watched && (!key || (key & t->mask)))
-		t->armed = true;
+		arm(t, true);
 }
 
 /* --- what the linker puts in the kernel's place --------------------------- */
@@ -219,12 +234,12 @@ int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 	}
 	sim.progress++;
 	t->watched = op != EPOLL_CTL_DEL;
-	t->armed = false;
+	arm(t, false);
 	if (!t->watched)
 		return 0;
 	t->mask = ev->events | EPOLLERR | EPOLLHUP;
 	t->data = ev->data.u64;
-	t->armed = t->poll(t) & t->mask;
+	arm(t, t->poll(t) & t->mask);
 	return 0;
 }
 
@@ -236,16 +251,20 @@ static int collect(struct epoll_event *ev, int max)
 
 	start++;
 	for (i = 0; i < toys_end && n < max; i++) {
-		struct toy *t = toys[(start + i) % toys_end];
+		unsigned at = (start + i) % toys_end;
+		uint64_t word = armed[at / 64];
+		struct toy *t = toys[at];
 		uint32_t now;
 
-		if (!t || !t->armed)
+		if (!word && !(at % 64)) /* nor is the rest of it */
+			i += MIN(64, toys_end - at) - 1;
+		if (!(word & 1ULL << at % 64))
 			continue;
-		t->armed = false;
+		arm(t, false);
 		now = t->poll(t) & t->mask;
 		if (!now)
 			continue;
-		t->armed = !(t->mask & EPOLLET);
+		arm(t, !(t->mask & EPOLLET));
 		ev[n].events = now;
 		ev[n++].data.u64 = t->data;
 		if (sim.verbose)

@@ -5,6 +5,7 @@
  *   sim --seeds N [--from M]   each in a process of its own
  *   sim --seed N [-v] [-x]     one, with a trace
  *   sim [-v] --script FILE...  scripts
+ *   sim --work NAME N IDLE     the same each time, to count instructions
  */
 #include "log.h"
 #include "sim.h"
@@ -27,7 +28,7 @@ const char *__asan_default_options(void)
 static int usage(void)
 {
 	fputs("usage: sim --seeds N [--from M] | --seed N [-v] [-x] | "
-	      "[-v] --script FILE...\n", stderr);
+	      "[-v] --script FILE... | --work NAME N IDLE\n", stderr);
 	return 2;
 }
 
@@ -126,6 +127,11 @@ int main(int argc, char **argv)
 			one = true;
 		} else if (is(arg, "--script")) {
 			return many_scripts(argc - i - 1, argv + i + 1);
+		} else if (is(arg, "--work") && i + 3 < argc) {
+			n = strtoull(argv[i + 2], NULL, 0);
+			from = strtoull(argv[i + 3], NULL, 0);
+			return !run_work(argv[i + 1], (unsigned)n,
+					 (unsigned)from);
 		} else {
 			return usage();
 		}

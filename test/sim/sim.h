@@ -57,11 +57,11 @@ void sim_events(void);
 struct toy {
 	int fd; /* -1: none */
 	uint32_t (*poll)(struct toy *t);
-	bool watched, armed, closing;
+	bool watched, closing;
 	uint32_t mask;
 	uint64_t data;
 };
-enum { TOY_FD = 1000, TOY_MAX = 4096 };
+enum { TOY_FD = 1000, TOY_MAX = 16384 };
 void toy_open(struct toy *t, uint32_t (*poll)(struct toy *t));
 void toy_close(struct toy *t);
 void toy_wake(struct toy *t, uint32_t key);
@@ -322,10 +322,13 @@ struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
 void guest_send(struct seg *s); /* fills MACs, sends */
 extern struct addr guest_addr[2], far_addr[2];
 
-/* --- run.c, script.c ------------------------------------------------------ */
+/* --- run.c, script.c, work.c ---------------------------------------------- */
 
 void run_seed(uint64_t seed);
 void run_script(const char *path);
+/* run_work - @n times what @name says, beside @idle connections; false: there
+ * is no such work */
+bool run_work(const char *name, unsigned n, unsigned idle);
 
 /* --- the kernel's functions, as the linker names them --------------------- */
 

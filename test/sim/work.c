@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A fixed amount of work over a clean link, for counting instructions.
+ *
+ * Nothing is left to chance, and nothing is judged but that it happens: guest
+ * and far end do the least that moves the bytes.  What is to be counted runs
+ * inside of work_measured(); ceilings.py looks there.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+enum {
+	FIRST_PORT = 20000, /* guest's ports, one for each connection */
+	ENDS = 40000,
+	FAR_PORT = 5000,
+	BURST = 16, /* datagrams or SYNs at a time */
+	DATAGRAM = 1400,
+	BIG = 60000, /* a run of segments from the guest */
+	WINDOW_SHIFT = 7,
+	ACK_EVERY = 32, /* frames: Linux joins what comes in one go */
+	PATIENCE_S = 10,
+	MIB = 1 << 20,
+};
+
+/* A connection of the guest's; numbers are those on the wire */
+static struct end {
+	struct sock *s;
+	uint32_t seq, una, ack, edge;
+	int shift; /* of the window we are told */
+	unsigned unacked; /* frames */
+	bool fin, step_due;
+	uint64_t to_write; /* by the far end */
+} ends[ENDS];
+static unsigned nends, nconnects, nup;
+
+/* Arrived at the far end, and at the guest: bytes or datagrams; and wanted */
+static uint64_t got[2], want[2];
+
+void work_measured(void (*work)(struct end *e, unsigned n), struct end *e,
+		   unsigned n);
+
+static bool all_there(void)
+{
+	return got[0] >= want[0] && got[1] >= want[1];
+}
+
+/* What until() waits for may come about while the product sleeps */
+static bool (*awaited)(void);
+
+static void look(void)
+{
+	sim.interrupt |= awaited && awaited();
+}
+
+static void until(bool (*done)(void))
+{
+	awaited = done;
+	world_run(sim.now + PATIENCE_S * SEC, done);
+	awaited = NULL;
+	if (!done())
+		sim_fail("work stands still at %llu and %llu",
+			 (unsigned long long)got[0],
+			 (unsigned long long)got[1]);
+}
+
+static void until_there(uint64_t at_far, uint64_t at_guest)
+{
+	want[0] = got[0] + at_far;
+	want[1] = got[1] + at_guest;
+	until(all_there);
+}
+
+/* --- the guest ------------------------------------------------------------ */
+
+static void say(struct end *e, uint8_t flags, size_t len)
+{
+	static uint8_t data[BIG];
+	struct seg s = { .src = guest_addr[0], .dst = far_addr[0],
+			 .proto = IPPROTO_TCP, .dport = FAR_PORT,
+			 .sport = (uint16_t)(FIRST_PORT + (e - ends)),
+			 .seq = e->seq, .ack = e->ack, .flags = flags,
+			 .win = 0xffff, .mss = -1, .ws = -1, .data = data,
+			 .len = len, .partial = true };
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		data[i] = pattern(0, e->seq - 1 + i);
+	if (flags & TCP_SYN) {
+		s.mss = 1460;
+		s.ws = WINDOW_SHIFT;
+	}
+	e->seq += (uint32_t)len + !!(flags & (TCP_SYN | TCP_FIN));
+	e->unacked = 0;
+	guest_send(&s);
+}
+
+static void on_tcp(const struct seg *s)
+{
+	struct end *e = &ends[s->dport - FIRST_PORT];
+
+	if (s->flags & TCP_RST)
+		sim_fail("a reset");
+	if (s->flags & TCP_SYN) {
+		e->ack = s->seq + 1;
+		e->shift = s->ws;
+		e->edge = s->ack + s->win;
+		nup++;
+		say(e, TCP_ACK, 0);
+		return;
+	}
+	if (s->seq != e->ack)
+		sim_fail("a segment out of order");
+	e->ack += (uint32_t)s->len + !!(s->flags & TCP_FIN);
+	e->una = s->ack;
+	e->edge = s->ack + ((uint32_t)s->win << e->shift);
+	e->fin |= s->flags & TCP_FIN;
+	got[1] += s->len;
+	if (s->flags & TCP_FIN || (s->len && ++e->unacked == ACK_EVERY))
+		say(e, TCP_ACK, 0);
+}
+
+static void arrived(const uint8_t *p, size_t len)
+{
+	const char *bad;
+	struct seg s;
+
+	bad = wire_parse(p, len, &s);
+	if (bad)
+		sim_fail("frame to the guest: %s", bad);
+	if (s.proto == IPPROTO_TCP)
+		on_tcp(&s);
+	else if (s.proto == IPPROTO_UDP)
+		got[1]++;
+	look();
+}
+
+/* --- the far end ---------------------------------------------------------- */
+
+static void far_step(void *arg)
+{
+	struct end *e = arg;
+
+	e->step_due = false;
+	got[0] += far_read(e->s, SIZE_MAX);
+	e->to_write -= far_write(e->s, e->to_write);
+	if (far_eof(e->s))
+		far_fin(e->s);
+	look();
+}
+
+static void far_kick(struct sock *s)
+{
+	struct end *e = s->app;
+
+	if (!e || e->step_due)
+		return;
+	e->step_due = true;
+	sim_after(US, far_step, e);
+}
+
+static void far_writes(struct end *e, uint64_t n)
+{
+	e->to_write += n;
+	far_kick(e->s);
+}
+
+static void connected(void *s)
+{
+	far_connected(s);
+}
+
+static int connecting(struct sock *s)
+{
+	struct end *e = &ends[nconnects++]; /* SYNs come in order */
+
+	e->s = s;
+	s->app = e;
+	s->key[0] = 0;
+	s->tx_cap = s->rx_cap = 2 * MIB;
+	sim_after(20 * US, connected, s);
+	return -EINPROGRESS;
+}
+
+static void far_gets(struct sock *s, const uint8_t *p, size_t len,
+		     const struct addr *to, uint16_t port)
+{
+	(void)s;
+	(void)p;
+	(void)len;
+	(void)to;
+	(void)port;
+	got[0]++;
+	look();
+}
+
+static const struct far_ops work_far = { connecting, far_kick, far_gets };
+
+/* --- work ----------------------------------------------------------------- */
+
+static bool all_up(void)
+{
+	return nup == nends;
+}
+
+static bool is_closed(void)
+{
+	return ends[nends - 1].fin && !world_leftovers();
+}
+
+/* dial - @n connections at once; the last of them */
+static struct end *dial(unsigned n)
+{
+	while (n--) {
+		if (nends == ENDS)
+			sim_fail("no port is left");
+		say(&ends[nends++], TCP_SYN, 0);
+	}
+	until(all_up);
+	return &ends[nends - 1];
+}
+
+static void rr(struct end *e, unsigned n)
+{
+	while (n--) {
+		say(e, TCP_ACK | TCP_PSH, 1);
+		until_there(1, 0);
+		far_writes(e, 1);
+		until_there(0, 1);
+	}
+}
+
+static void crr(struct end *unused, unsigned n)
+{
+	(void)unused;
+	while (n--) {
+		struct end *e = dial(1);
+
+		rr(e, 1);
+		say(e, TCP_ACK | TCP_FIN, 0);
+		until(is_closed);
+	}
+}
+
+/* @n MiB */
+static void bulk_in(struct end *e, unsigned n)
+{
+	far_writes(e, (uint64_t)n * MIB);
+	until_there(0, (uint64_t)n * MIB);
+}
+
+static bool has_room(void)
+{
+	const struct end *e = &ends[nends - 1];
+
+	return (int32_t)(e->edge - e->seq) >= BIG;
+}
+
+static void bulk_out(struct end *e, unsigned n)
+{
+	uint64_t left = (uint64_t)n * MIB;
+
+	want[0] = got[0] + left;
+	want[1] = got[1];
+	while (left) {
+		size_t len = MIN(left, BIG);
+
+		until(has_room);
+		say(e, TCP_ACK, len);
+		left -= len;
+	}
+	until(all_there);
+}
+
+static void udp_in(struct end *unused, unsigned n)
+{
+	static const uint8_t data[DATAGRAM];
+	struct addr us = addr_v4(198, 51, 100, 1);
+	unsigned i;
+
+	(void)unused;
+	while (n--) {
+		for (i = 0; i < BURST; i++)
+			far_datagram(&far_addr[0], FAR_PORT, &us, FORWARD_FIRST,
+				     data, DATAGRAM);
+		until_there(0, BURST);
+	}
+}
+
+static void udp_out(struct end *unused, unsigned n)
+{
+	static const uint8_t data[DATAGRAM];
+	struct seg s = { .src = guest_addr[0], .dst = far_addr[0],
+			 .proto = IPPROTO_UDP, .sport = FIRST_PORT,
+			 .dport = FAR_PORT, .mss = -1, .ws = -1, .data = data,
+			 .len = DATAGRAM, .partial = true };
+	unsigned i;
+
+	(void)unused;
+	while (n--) {
+		for (i = 0; i < BURST; i++)
+			guest_send(&s);
+		until_there(BURST, 0);
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*work)(struct end *e, unsigned n);
+	bool connection;
+} table[] = {
+	{ "rr", rr, true }, { "crr", crr, false },
+	{ "bulk-in", bulk_in, true }, { "bulk-out", bulk_out, true },
+	{ "udp-in", udp_in, false }, { "udp-out", udp_out, false },
+};
+
+__attribute__((noinline))
+void work_measured(void (*work)(struct end *e, unsigned n), struct end *e,
+		   unsigned n)
+{
+	work(e, n);
+}
+
+bool run_work(const char *name, unsigned n, unsigned idle)
+{
+	struct end *e = NULL;
+	unsigned i;
+
+	sim_reset(1);
+	world_config();
+	guest_reset();
+	world.tap.guest = arrived;
+	far_ops = &work_far;
+	world_start();
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (!strcmp(table[i].name, name))
+			break;
+	if (i == sizeof(table) / sizeof(table[0]))
+		return false;
+	for (; idle; idle -= MIN(idle, BURST))
+		dial(MIN(idle, BURST));
+	if (table[i].connection)
+		e = dial(1);
+	table[i].work(e, n / 4 + 1); /* what is new only once */
+	work_measured(table[i].work, e, n);
+	return true;
+}
