@@ -8,7 +8,8 @@ import pytest
 import lab as laboratory
 
 NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
-          "traceroute", "dnsmasq", "dhclient", "busybox", "socat")
+          "traceroute", "dnsmasq", "dhclient", "busybox", "socat",
+          "strace")
 
 
 def pytest_sessionstart(session):
