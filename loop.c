@@ -143,7 +143,7 @@ static void serve(struct runq *q)
 	runq_del(q, &end);
 }
 
-static int wait_ms(const struct loop *l)
+static int wait_ms(struct loop *l)
 {
 	const struct runq *q;
 	uint64_t next;

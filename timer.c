@@ -6,7 +6,7 @@
  * level 0; one due within 64^2 in level 1, in the slot of 64 ticks that holds
  * its deadline, and so on.  When @tick reaches the start of such a slot, its
  * timers are filed again, one level down.  Bitmaps of used slots let the wheel
- * jump over idle time.
+ * jump over idle time, and two bounds save looking at them in each turn.
  */
 #include "timer.h"
 
@@ -37,6 +37,10 @@ static void file(struct timers *w, struct timer *t)
 	if (left >> (TIMER_BITS * TIMER_LEVELS))
 		due = w->tick + (1ULL << (TIMER_BITS * TIMER_LEVELS)) - 1;
 
+	if (w->next)
+		w->next = MIN(w->next, due);
+	w->look = MIN(w->look, due >> (TIMER_BITS * level)
+				       << (TIMER_BITS * level));
 	s = (due >> (TIMER_BITS * level)) % TIMER_SLOTS;
 	t->filed_ms = t->due_ms;
 	t->next = w->slot[level][s];
@@ -88,7 +92,8 @@ static uint64_t next_tick(const struct timers *w)
 
 void timers_init(struct timers *w, uint64_t now_ms)
 {
-	*w = (struct timers){ .tick = now_ms / TIMER_TICK + 1 };
+	*w = (struct timers){ .tick = now_ms / TIMER_TICK + 1,
+			      .look = UINT64_MAX };
 }
 
 void timer_init(struct timer *t, timer_fn *expire, void *owner)
@@ -150,16 +155,18 @@ static void fire(struct timers *w, struct timer **list)
 
 void timers_run(struct timers *w, uint64_t now_ms)
 {
-	uint64_t now = now_ms / TIMER_TICK, next;
+	uint64_t now = now_ms / TIMER_TICK;
 	struct timer *list;
 
-	while ((next = next_tick(w)) <= now) {
-		w->tick = next;
+	while (w->look <= now) {
+		w->tick = w->look;
 		cascade(w);
-		take(w, 0, next % TIMER_SLOTS, &list);
+		take(w, 0, w->tick % TIMER_SLOTS, &list);
 		/* What is armed from here on waits for the next tick */
-		w->tick = next + 1;
+		w->tick++;
 		fire(w, &list);
+		w->look = next_tick(w);
+		w->next = 0;
 	}
 	if (w->tick <= now)
 		w->tick = now + 1;
@@ -181,7 +188,7 @@ static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
 	return t || due == UINT64_MAX ? tick : MAX(due, tick);
 }
 
-uint64_t timers_next(const struct timers *w)
+static uint64_t next_due(const struct timers *w)
 {
 	uint64_t best = UINT64_MAX;
 	unsigned level;
@@ -196,5 +203,12 @@ uint64_t timers_next(const struct timers *w)
 			tick = slot_due(w, level, tick);
 		best = MIN(best, tick);
 	}
-	return best == UINT64_MAX ? best : best * TIMER_TICK;
+	return best;
+}
+
+uint64_t timers_next(struct timers *w)
+{
+	if (!w->next)
+		w->next = next_due(w);
+	return w->next == UINT64_MAX ? w->next : w->next * TIMER_TICK;
 }

@@ -28,6 +28,8 @@ struct timer {
 
 struct timers {
 	uint64_t tick; /* all before this one are done */
+	uint64_t look; /* no slot wants attention before this one */
+	uint64_t next; /* no timer is due before this one; 0: unknown */
 	uint64_t used[TIMER_LEVELS];
 	struct timer *slot[TIMER_LEVELS][TIMER_SLOTS];
 };
@@ -55,6 +57,6 @@ void timers_run(struct timers *w, uint64_t now_ms);
 
 /* timers_next - when timers_run() has something to look at, UINT64_MAX if never
  * May be earlier than the first deadline, never later. */
-uint64_t timers_next(const struct timers *w);
+uint64_t timers_next(struct timers *w);
 
 #endif /* TIMER_H */
