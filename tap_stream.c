@@ -64,6 +64,20 @@ static void advance(struct tap_stream *t, size_t n)
 	t->iov_at = t->iov_end - cnt;
 }
 
+static uint32_t events(bool out)
+{
+	return EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0);
+}
+
+/* Have the loop tell of room, or not: each frame that the guest takes would */
+static void watch_room(struct tap_stream *t, bool out)
+{
+	if (t->watch_out == out || t->fd < 0)
+		return;
+	t->watch_out = out;
+	(void)loop_mod(t->tap.loop, t->fd, t->tap.watch, 0, events(out));
+}
+
 /* A short count needs no second try: the socket reports when it has room */
 static void stream_flush(struct tap *tap)
 {
@@ -80,11 +94,11 @@ static void stream_flush(struct tap *tap)
 		while (n < 0 && errno == EINTR);
 		if (n >= 0)
 			advance(t, (size_t)n);
-		else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM)
-			return;
-		else /* gone: receive will find out, and what it still said */
+		else if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
+			/* gone: receive will find out, and what it still said */
 			t->iov_at = t->iov_end;
 	}
+	watch_room(t, t->iov_at != t->iov_end);
 	if (t->iov_at == t->iov_end)
 		empty_queue(t);
 }
@@ -369,15 +383,14 @@ static int greet(struct tap_stream *t, int fd)
 {
 	int big = INT_MAX / 2, err;
 
-	err = loop_add(t->tap.loop, fd, t->tap.watch, 0,
-		       EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	err = loop_add(t->tap.loop, fd, t->tap.watch, 0, events(false));
 	if (err)
 		return err;
 	/* As much as the kernel grants.  #syscalls setsockopt */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &big, sizeof(big));
 	t->fd = fd;
-	t->empty = t->ending = false;
+	t->empty = t->ending = t->watch_out = false;
 	t->tap.up = true;
 	t->tap.session++;
 	return 0;

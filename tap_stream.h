@@ -29,6 +29,7 @@ struct tap_stream {
 	size_t rx_at, rx_end;
 	bool empty;  /* the socket has no more until the next event */
 	bool ending; /* it has, behind its last bytes */
+	bool watch_out; /* the loop tells of room */
 	uint8_t *tx;
 	size_t tx_used; /* bytes of @tx laid out ... */
 	size_t tx_top;  /* ... and up to where they were committed */
