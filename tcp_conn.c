@@ -40,7 +40,7 @@ void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
 		c->sends = 2;
 	}
 	c->room = c->room_seen = TCP_WINDOW_MIN;
-	c->active_ms = now_ms(t);
+	c->active_ms = c->ack_due = now_ms(t);
 	c->mac = *neigh_mac(t->neigh, &tap->ours,
 			    addr_is_v4(&tap->ours) ? &lan->gw4 : &lan->gw6,
 			    &lan->mac);
@@ -286,6 +286,10 @@ int conn_flush(struct tcp *t, struct flow *f)
 	    c->flags & CONN_SHUT)
 		return err;
 	c->flags |= CONN_SHUT;
+	/* What stays would have to go before close() anyway, and until then all
+	 * that wakes the socket would report it again */
+	if (c->snd_una == c->snd_nxt)
+		conn_remove(f);
 	err = sock_shut_write(conn_fd(f));
 	/* The peer was faster: its reset shows when we read */
 	return err == -ENOTCONN ? 0 : err;

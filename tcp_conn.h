@@ -51,7 +51,8 @@ struct tcp_conn {
 	uint32_t room_seen; /* the last value that it told */
 	uint32_t lazy;	    /* acknowledged bytes still in the socket's queue */
 	uint32_t passed;    /* taken out since the buffer was looked at */
-	/* Low 32 bits of the clock */
+	/* Low 32 bits of the clock; after an empty ACK @ack_due is until when
+	 * it could have waited */
 	uint32_t rto_due, ack_due, stale_due, active_ms;
 	struct chunk_queue out;	 /* accepted from the guest, not yet taken */
 	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */

@@ -23,6 +23,11 @@ enum {
 	SYN_WINDOW = 65535,
 };
 
+static uint32_t now_ms(const struct tcp *t)
+{
+	return (uint32_t)t->flows->loop->now_ms;
+}
+
 static struct head head_for(const struct tcp *t, struct flow *f)
 {
 	const struct side *s = &f->side[conn_tap(f)];
@@ -85,6 +90,8 @@ bool tcp_out_ack(struct tcp *t, struct flow *f)
 
 	if (!put(t, f, &th))
 		return false;
+	if (c->rcv_nxt != c->rcv_acked)
+		c->ack_due = now_ms(t) + TCP_ACK_DELAY_MS;
 	c->rcv_acked = c->rcv_nxt;
 	conn_acked(t, f);
 	return true;
@@ -265,7 +272,8 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	}
 	tap_commit(t->tap, s, len, &n);
 
-	if (c->rcv_nxt != c->rcv_acked)
+	/* It carries an ACK, or would have, had that waited */
+	if (c->rcv_nxt != c->rcv_acked || seq_before(now_ms(t), c->ack_due))
 		c->flags |= CONN_PINGPONG;
 	c->rcv_acked = c->rcv_nxt;
 	conn_acked(t, f);
@@ -273,7 +281,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	if (seq_after(c->snd_nxt, c->snd_max))
 		c->snd_max = c->snd_nxt;
 	c->flags &= ~CONN_PROBE;
-	c->active_ms = (uint32_t)t->flows->loop->now_ms;
+	c->active_ms = now_ms(t);
 	if (!(c->flags & CONN_RTO))
 		conn_rto(t, f);
 }

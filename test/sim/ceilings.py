@@ -24,19 +24,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Work: how often, and instructions for one of it: a request and its answer; the
 # same on a new connection; a MiB; 16 datagrams of 1400 bytes
 CEILINGS = {
-    "rr": (200, 4264),
-    "crr": (100, 15632),
-    "bulk-in": (4, 53155),
-    "bulk-out": (4, 14948),
-    "udp-in": (20, 2293),
-    "udp-out": (20, 11470),
+    "rr": (200, 3393),
+    "crr": (100, 13372),
+    "bulk-in": (4, 47556),
+    "bulk-out": (4, 14390),
+    "udp-in": (20, 2027),
+    "udp-out": (20, 11204),
 }
 # Compilers differ
 HEADROOM = 1.15
-# What a request costs beside so many idle connections, compared with none.  It
-# is 1.10 beside 9000 as beside 100: the wheel looks through more levels for the
-# next deadline.
-IDLE, IDLE_TIMES, IDLE_MOST = 9000, 200, 1.12
+# What a request costs beside so many idle connections, compared with none
+IDLE, IDLE_TIMES, IDLE_MOST = 9000, 200, 1.1
 
 
 def cost(path):
