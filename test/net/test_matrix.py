@@ -261,21 +261,27 @@ def test_beside_the_rules(lab, guests, ns, family, kind):
 
 # Much data, and datagrams as large as they can be
 
-WAYS = ["tap in", "loopback in", "loopback out"]
+WAYS = ["tap in", "tap out", "tap to loopback", "loopback in", "loopback out",
+        "loopback to loopback"]
 SIZES = {"2K": 2048, "10M": 10 * MIB}
 SPLICED = {V4: 65507, V6: 65527}
 THROUGH_TAP = {V4: 65492, V6: 65472}    # at an MTU of 65520
 
 
-def ends_of(lab, guest, way, family):
+def ends_of(lab, guests, way, family):
     """The client's and the server's namespace, the address and the port."""
+    guest = guests[NEAR]
     return {"tap in": (lab.peer, guest, HOST[family], NEAR),
+            "tap out": (guest, lab.peer, PEER[family], OUT),
+            "tap to loopback": (guest, lab.host, GATEWAY[family], OUT),
             "loopback in": (lab.host, guest, LOOPBACK[family], NEAR),
-            "loopback out": (guest, lab.host, LOOPBACK[family], OUT)}[way]
+            "loopback out": (guest, lab.host, LOOPBACK[family], OUT),
+            "loopback to loopback": (lab.host, guests[NEAR_LO],
+                                     LOOPBACK[family], NEAR_LO)}[way]
 
 
 def largest(way, family):
-    return (THROUGH_TAP if way == "tap in" else SPLICED)[family]
+    return (THROUGH_TAP if way.startswith("tap") else SPLICED)[family]
 
 
 def receive(s, size):
@@ -292,7 +298,7 @@ def receive(s, size):
 @pytest.mark.parametrize("way,family,size", **product(WAYS, FAMILIES, SIZES))
 def test_stream_whole(lab, guests, way, family, size):
     family, size = FAMILIES[family], SIZES[size]
-    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    near, far, address, port = ends_of(lab, guests, way, family)
     listener = far.listen(family, port)
     client = near.connect(family, address, port)
     server = far.accept(listener)
@@ -318,7 +324,7 @@ def test_stream_whole(lab, guests, way, family, size):
 def test_datagrams_whole(lab, guests, way, family, size):
     """As many of the largest as it takes; each is answered."""
     family, size = FAMILIES[family], SIZES[size]
-    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    near, far, address, port = ends_of(lab, guests, way, family)
     server = far.bind(family, DGRAM, port)
     client = near.connect(family, address, port, DGRAM)
     path, digest = lab.payload(size)
@@ -338,7 +344,7 @@ def test_datagrams_whole(lab, guests, way, family, size):
 def test_datagram_sizes(lab, guests, way, family):
     """None is cut, joined or lost, and the first may be empty."""
     family = FAMILIES[family]
-    near, far, address, port = ends_of(lab, guests[NEAR], way, family)
+    near, far, address, port = ends_of(lab, guests, way, family)
     server = far.bind(family, DGRAM, port)
     client = near.connect(family, address, port, DGRAM)
     most = largest(way, family)
