@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import socket
 
 import pytest
@@ -26,6 +27,7 @@ FAMILIES = {"IPv4": V4, "IPv6": V6}
 KINDS = {"TCP": STREAM, "UDP": DGRAM}
 NEAR, OUT = 20000, 21900        # first port of a daemon; from its namespace
 SHARED = 21910                  # listened on by rules of several addresses
+NARROW = 21930                  # an address and an interface
 NEAR_LO = 22000                 # the same with --host-lo-to-ns-lo
 
 # Ports behind the first one of a rule, and what is added in the namespace
@@ -43,7 +45,9 @@ LISTEN = {("any", "uplink"): (0, [""]),
           ("interface", "loopback"): (800, ["%lo/"])}
 LISTEN["any", "loopback"] = LISTEN["any", "uplink"]
 SHARING = [f"{HOST[V4]}/", f"[{HOST[V6]}]/", "127.0.0.1/", "127.0.0.2/", "::1/"]
-
+# As container engines and libvirt write it
+NARROWED = [f"{HOST[V4]}%{UPLINK}/", f"{HOST[V6]}%{UPLINK}/",
+            "[::1]%lo/", "127.0.0.1%lo/"]
 
 
 def rules(near):
@@ -66,11 +70,18 @@ def sharing():
             for word in (option, f"{listen}{SHARED}:{SHARED + 1 + i}")]
 
 
+def narrowed():
+    """An address of an interface, a range beside an exclusion."""
+    ports = f"{NARROW}-{NARROW + 2}:{NARROW + 3}-{NARROW + 5},~{NARROW + 1}"
+    return [word for listen in NARROWED for option in ("-t", "-u")
+            for word in (option, listen + ports)]
+
+
 @pytest.fixture(scope="module")
 def daemons(wires):
     one = Lab(wires)
     started = {
-        NEAR: one.pasta("--config-net", *rules(NEAR), *sharing(),
+        NEAR: one.pasta("--config-net", *rules(NEAR), *sharing(), *narrowed(),
                         "-T", OUT, "-U", OUT),
         NEAR_LO: one.pasta("--config-net", "--host-lo-to-ns-lo",
                            *rules(NEAR_LO), "-T", "none", "-U", "none")}
@@ -190,6 +201,43 @@ def test_shared_port(lab, guests, listen, kind):
     family, kind = V6 if ":" in address else V4, KINDS[kind]
     REACH[kind](lab.host, family, address, SHARED, guests[NEAR],
                 SHARED + 1 + SHARING.index(listen))
+
+
+@pytest.mark.parametrize("listen,kind", **product(NARROWED, KINDS))
+def test_address_of_interface(lab, guests, listen, kind):
+    """A range there, but for the port in its middle."""
+    address, dev = re.fullmatch(r"\[?([^]%]+)]?%(\w+)/", listen).groups()
+    family, kind = V6 if ":" in address else V4, KINDS[kind]
+    ns = lab.peer if dev == UPLINK else lab.host
+    for port in NARROW, NARROW + 2:
+        REACH[kind](ns, family, address, port, guests[NEAR], port + 3)
+    assert refused(ns, family, kind, address, NARROW + 1)
+
+
+# The host's addresses besides the first
+
+MORE = {V4: "198.51.100.22", V6: "2001:db8:1::22"}
+
+
+@pytest.fixture
+def more(lab):
+    for family, length in (V4, 24), (V6, 64):
+        lab.host.run("ip", "addr", "add", f"{MORE[family]}/{length}", "dev",
+                     UPLINK, *(["nodad"] if family == V6 else []))
+    yield MORE
+    for family, length in (V4, 24), (V6, 64):
+        lab.host.run("ip", "addr", "del", f"{MORE[family]}/{length}", "dev",
+                     UPLINK)
+
+
+@pytest.mark.parametrize("family,kind", **product(FAMILIES, KINDS))
+def test_second_address(lab, guests, more, family, kind):
+    """What came to one of several addresses is answered from that one: the
+    client is connected, and hears nobody else."""
+    family = FAMILIES[family]
+    REACH[KINDS[kind]](lab.peer, family, more[family], NEAR, guests[NEAR], NEAR)
+    if family == V4:
+        REACH[KINDS[kind]](lab.host, V4, "127.0.0.2", NEAR, guests[NEAR], NEAR)
 
 
 @pytest.mark.parametrize("near", [NEAR, NEAR_LO], ids=["plain", "to loopback"])
