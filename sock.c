@@ -356,6 +356,13 @@ static const struct addr *bind_addr(const struct sock_bind *b)
 	return b->dual ? &any6 : &b->addr;
 }
 
+/* A socket with an interface of its own has that scope: to name another one
+ * would bind it elsewhere */
+static unsigned scope_of(const struct sock_env *e, const struct sock_bind *b)
+{
+	return b->ifname && *b->ifname ? 0 : e->scope;
+}
+
 int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 {
 	int fd = make_bound(e, b, SOCK_STREAM), err;
@@ -363,7 +370,7 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 	if (fd < 0)
 		return fd;
 	set_stream(e, fd);
-	err = bind_to(fd, bind_addr(b), b->port, e->scope);
+	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (!err) /* #syscalls listen */
 		err = result(listen(fd, BACKLOG));
 	return err ? fail(fd, err) : fd;
@@ -532,7 +539,7 @@ static int bind_datagram(const struct sock_env *e, int fd,
 	if (to && (addr_is_unspecified(a) || addr_equal(a, &e->out4) ||
 		   addr_equal(a, &e->out6)))
 		return bind_outbound(e, fd, to, port);
-	return bind_to(fd, a, port, e->scope);
+	return bind_to(fd, a, port, scope_of(e, b));
 }
 
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
@@ -557,7 +564,7 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	if ((err == -EADDRINUSE || err == -EACCES) && any_port)
 		err = bind_datagram(e, fd, &as, to, 0);
 	if (!err && to && to_port)
-		err = connect_to(fd, to, to_port, e->scope);
+		err = connect_to(fd, to, to_port, scope_of(e, &as));
 	return err ? fail(fd, err) : fd;
 }
 
@@ -574,7 +581,7 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 		return fd;
 	/* It never sends: errors that match its port are about flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
-	err = bind_to(fd, bind_addr(b), b->port, e->scope);
+	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	return err ? fail(fd, err) : fd;
 }
 

@@ -186,3 +186,46 @@ def test_link_local_inbound(lab, kind):
         link_local(lab.peer, "eth0")
     server.send(b"y")
     assert client.recv(1) == b"y"
+
+
+@contextlib.contextmanager
+def second_wire(lab):
+    """Another wire to the peer; yields its ends' link-local addresses."""
+    lab.host.run("ip", "link", "add", "other0", "type", "veth", "peer", "name",
+                 "other1", "netns", lab.peer.netns)
+    try:
+        ends = []
+        for ns, dev in (lab.host, "other0"), (lab.peer, "other1"):
+            ns.run("ip", "link", "set", dev, "addrgenmode", "none")
+            ns.run("ip", "link", "set", dev, "up")
+            ends.append(f"fe80::{len(ends) + 1}:1")
+            ns.run("ip", "addr", "add", f"{ends[-1]}/64", "dev", dev, "nodad")
+        yield ends
+    finally:
+        lab.host.run("ip", "link", "del", "other0")
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_link_local_of_another_interface(lab, kind):
+    """The interface that a rule names counts, not the template."""
+    with second_wire(lab) as (here, there):
+        guest = lab.pasta("--config-net", "-t", f"[{here}]%other0/{PORT}",
+                          "-u", f"[{here}]%other0/{PORT}")
+        server = guest.bind(V6, kind, PORT)
+        client = lab.peer.socket(V6, kind)
+        scope = lab.peer.ip("link show dev other1")[0]["ifindex"]
+        if kind == STREAM:
+            server.listen()
+        client.connect((here, PORT, 0, scope))
+        client.send(b"whence?")
+        if kind == STREAM:
+            server = guest.accept(server)
+            assert server.recv(100) == b"whence?"
+            assert server.getpeername()[0].partition("%")[0] == there
+            server.sendall(b"there")
+        else:
+            data, source = server.recvfrom(100)
+            assert data == b"whence?"
+            assert source[0].partition("%")[0] == there
+            server.sendto(b"there", source)
+        assert client.recv(100) == b"there"
