@@ -16,7 +16,7 @@ import socket
 import pytest
 
 from clients import Background, read_all, reset
-from lab import DEADLINE, DGRAM, HOST, MIB, STREAM, V4, V6, until
+from lab import DEADLINE, DGRAM, GATEWAY, HOST, MIB, STREAM, V4, V6, until
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, OUT = 7001, 7002            # forwarded to the namespace and from it
@@ -154,6 +154,102 @@ def test_addresses(lab, guest):
     listener = guest.listen(V4, IN)
     client = lab.host.connect(V4, "127.0.0.2", IN)
     assert guest.accept(listener).getsockname() == (HOST[V4], IN)
+
+
+def test_datagrams_to_a_stub(lab, guest):
+    """Who asks 127.0.0.53 is answered by it, and not by another of 127/8."""
+    other = lab.host.bind(V4, DGRAM, OUT, "127.0.0.1")
+    stub = lab.host.bind(V4, DGRAM, OUT, "127.0.0.53")
+    client = guest.connect(V4, "127.0.0.53", OUT, DGRAM)
+    client.send(b"question")
+    data, source = stub.recvfrom(100)
+    stub.sendto(data[::-1], source)
+    assert client.recv(100) == b"noitseuq"
+    other.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        other.recv(1)
+
+
+def silent(ns, family, address, port):
+    """A server that nobody may reach.  When a call to it is over, nothing has
+    come to either socket."""
+    sockets = [ns.bind(family, kind, port, address) for kind in (STREAM, DGRAM)]
+    sockets[0].listen()
+
+    def untouched():
+        for s, call in zip(sockets, ("accept", "recvfrom")):
+            s.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                getattr(s, call)(*[1] if call == "recvfrom" else [])
+    return untouched
+
+
+def knock(ns, family, address, port, source=None):
+    """A datagram, then a connection, which is refused."""
+    s = ns.bind(family, DGRAM, address=source)
+    s.connect((address, port))
+    with contextlib.suppress(ConnectionRefusedError):
+        s.send(b"anybody?")
+    s = ns.bind(family, STREAM, address=source)
+    with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
+        s.connect((address, port))
+        assert s.recv(1)
+
+
+def test_only_from_loopback(lab, guest, family):
+    """The way out is for loopback traffic: neither end may be another address,
+    though all of a namespace's own take the loopback interface."""
+    untouched = silent(lab.host, family, LOOPBACK[family], OUT)
+    knock(guest, family, HOST[family], OUT)
+    knock(lab.peer, family, HOST[family], OUT)
+    if family == V4:            # by IPv6 the kernel has no way back
+        knock(guest, V4, "127.0.0.1", OUT, HOST[V4])
+    untouched()
+    server = lab.host.bind(family, DGRAM, OUT, LOOPBACK[family])
+    for source in HOST, LOOPBACK:
+        client = guest.bind(family, DGRAM, address=source[family])
+        client.sendto(source[family].encode(), (LOOPBACK[family], OUT))
+    assert server.recv(100) == LOOPBACK[family].encode()
+
+
+@pytest.mark.parametrize("options", [(), ("--host-lo-to-ns-lo",)],
+                         ids=["plain", "to loopback"])
+def test_private_service(lab, family, options):
+    """Others than the host's loopback never get to the namespace's, and that
+    one only if told so."""
+    guest = lab.pasta(*EXPLICIT, *options)
+    untouched = silent(guest, family, LOOPBACK[family], IN)
+    knock(lab.peer, family, HOST[family], IN)
+    knock(lab.host, family, HOST[family], IN)
+    if not options:
+        knock(lab.host, family, LOOPBACK[family], IN)
+    untouched()
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+@pytest.mark.parametrize("name", ["gateway", "own"])
+def test_hairpin(lab, family, kind, name):
+    """A guest that asks the host for a port that leads back to it: by the host's
+    loopback or by the host's address."""
+    own = {V4: "192.0.2.101", V6: "2001:db8:5::101"}
+    guest = lab.pasta(*EXPLICIT, "--map-guest-addr", own[family])
+    address = (own if name == "own" else GATEWAY)[family]
+    server = guest.bind(family, kind, IN)
+    if kind == STREAM:
+        server.listen()
+    client = guest.connect(family, address, IN, kind)
+    client.send(b"to myself")
+    if kind == STREAM:
+        server = guest.accept(server)
+        assert server.recv(100) == b"to myself"
+        source = server.getpeername()
+        server.sendall(b"from myself")
+    else:
+        data, source = server.recvfrom(100)
+        assert data == b"to myself"
+        server.sendto(b"from myself", source)
+    assert client.recv(100) == b"from myself"
+    assert source[0] == (own if name == "own" else HOST)[family]
 
 
 def test_host_lo_to_ns_lo(lab, family):
