@@ -12,11 +12,13 @@ import hashlib
 import os
 import pathlib
 import socket
+import subprocess
 
 import pytest
 
 from clients import Background, read_all, reset
-from lab import DEADLINE, DGRAM, GATEWAY, HOST, MIB, STREAM, V4, V6, until
+from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PYTHON, STREAM, V4, V6,
+                 until)
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, OUT = 7001, 7002            # forwarded to the namespace and from it
@@ -78,6 +80,43 @@ def test_data_whole(lab, way, family, size):
             left -= len(chunk)
         sent.result()
         assert got.hexdigest() == digest
+
+
+# Take what a user may have of pipes, until new ones hold next to nothing
+GREEDY = """
+import fcntl, os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+size, pipes = 1 << 20, []
+while not pipes or fcntl.fcntl(pipes[-1][1], 1032) > 8192:
+    pipes.append(os.pipe())
+    try:
+        fcntl.fcntl(pipes[-1][1], 1031, size)
+    except PermissionError:
+        size //= 2
+print("ready", flush=True)
+sys.stdin.read()
+"""
+POOR_USER = ("setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups")
+
+
+def test_no_pipes_left(lab, family):
+    """A user's quota is used up: slower, but whole."""
+    greedy = lab.host.spawn(*POOR_USER, PYTHON, "-c", GREEDY,
+                            stdin=subprocess.PIPE)
+    greedy.says("^ready$")
+    guest = lab.pasta(*EXPLICIT, user=POOR_USER)
+    path, _ = lab.payload(10 * MIB)
+    data = path.read_bytes()
+    for way in (lab.host, guest, IN), (guest, lab.host, OUT):
+        ends = connection(*way, family)
+        for source, sink in (ends, ends[::-1]):
+            sent = Background(lambda: (source.sendall(data),
+                                       source.shutdown(socket.SHUT_WR)))
+            assert read_all(sink) == data
+            sent.result()
+    # Else some would have been kept
+    assert not any("pipe" in name for name in held(guest.process.pid))
 
 
 def test_half_close(lab, way, family):
@@ -374,13 +413,18 @@ def test_nothing_by_itself(lab, family):
 
 # Nothing is left behind
 
-def settled(pid):
-    """The number of descriptors but pipes, of which some are kept."""
-    found = 0
+def held(pid):
+    """What the descriptors of a process are."""
+    found = []
     for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found += "pipe" not in os.readlink(fd)
+            found.append(os.readlink(fd))
     return found
+
+
+def settled(pid):
+    """The number of descriptors but pipes, of which some are kept."""
+    return sum("pipe" not in name for name in held(pid))
 
 
 def test_refused_leaves_nothing(lab, guest):
