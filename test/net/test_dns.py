@@ -428,6 +428,18 @@ def test_several_guest_names(lab, family):
         server = lab.host.accept(listener)
         assert server.getsockname()[0] == HOST[family]
         client.close()
+    # The host itself is known by the first one
+    inner = guest.listen(family, PORT)
+    client = until(lambda: connected(lab.host, family, HOST[family], PORT),
+                   "the port to be found")
+    server = guest.accept(inner)
+    assert server.getpeername()[:2] == (NAMES[family][0],
+                                        client.getsockname()[1])
+
+
+def connected(ns, family, address, port):
+    with contextlib.suppress(ConnectionRefusedError):
+        return ns.connect(family, address, port)
 
 
 # --- nothing else -------------------------------------------------------------------
