@@ -197,29 +197,51 @@ static void inherit(struct listen *l, unsigned side, struct listen_table *old,
 				take_over(l, side, old, t, o, i);
 }
 
+static void complain(unsigned side, const struct rule *r, unsigned port,
+		     int err)
+{
+	char text[ADDR_TEXT_LEN] = "*";
+
+	if (!(r->flags & RULE_DUAL))
+		addr_text(&r->listen, text);
+	log_warn("Listen failed for %s %s port [%s]%s%.15s:%u: %s",
+		 side ? "SPLICE" : "HOST",
+		 r->proto == IPPROTO_TCP ? "TCP" : "UDP", text,
+		 r->ifname[0] ? "%" : "", r->ifname, port, strerror(-err));
+}
+
+/* Of a weak rule many may fail, mostly for one reason: that is one line */
+static void complain_once(unsigned side, const struct rule *r, unsigned failed,
+			  int err)
+{
+	char text[RULE_TEXT];
+
+	log_warn("Listen failed for %u of %u ports of %s %s: %s", failed,
+		 ports(r), side ? "SPLICE" : "HOST", rule_text(r, text),
+		 strerror(-err));
+}
+
 /* A weak rule may fail in parts, a strict one not at all */
 static int open_rule(struct listen *l, unsigned side, struct listen_table *t,
 		     unsigned i, bool quiet)
 {
 	const struct rule *r = &t->rules.r[i];
-	unsigned port, opened = 0;
-	char text[RULE_TEXT];
+	bool weak = r->flags & RULE_WEAK;
+	unsigned port, failed = 0;
 	int err = 0, ret;
 
 	for (port = r->first; port <= r->last; port++) {
 		ret = slot(t, i, port)->fd ? 0 : open_port(l, side, t, i, port);
-		if (!ret) {
-			opened++;
+		if (!ret)
 			continue;
-		}
 		err = ret;
-		if (!quiet && !(r->flags & RULE_WEAK))
-			log_warn("Listen failed for %s %s port %s: %s",
-				 side ? "SPLICE" : "HOST",
-				 r->proto == IPPROTO_TCP ? "TCP" : "UDP",
-				 rule_text(r, text), strerror(-ret));
+		failed++;
+		if (!quiet && !weak)
+			complain(side, r, port, err);
 	}
-	return opened && r->flags & RULE_WEAK ? 0 : err;
+	if (!quiet && weak && failed)
+		complain_once(side, r, failed, err);
+	return weak && failed < ports(r) ? 0 : err;
 }
 
 static int open_all(struct listen *l, unsigned side, struct listen_table *t,

@@ -17,8 +17,8 @@ import subprocess
 import pytest
 
 from clients import Background, read_all, reset
-from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PYTHON, STREAM, V4, V6,
-                 until)
+from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PASTA, PYTHON, STREAM,
+                 UPLINK, USER, V4, V6, literal, until)
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, OUT = 7001, 7002            # forwarded to the namespace and from it
@@ -409,6 +409,56 @@ def test_nothing_by_itself(lab, family):
     guest.listen(family, IN)
     assert refused(guest, family, OUT)
     assert refused(lab.host, family, IN)
+
+
+# Ports that somebody else has
+
+KINDS = {"TCP": ("-t", "-u", STREAM), "UDP": ("-u", "-t", DGRAM)}
+
+
+@pytest.fixture(params=KINDS)
+def taken(request, lab, family):
+    """Start with a rule for %s, one port of which is taken: the result."""
+    option, other, kind = KINDS[request.param]
+    if kind == STREAM:
+        lab.host.bind(family, kind, IN, HOST[family]).listen()
+    else:                       # what can't be shared, as streams can't
+        lab.host.socket(family, kind).bind((HOST[family], IN))
+
+    def start(ports):
+        spec = f"{literal(HOST[family])}%{UPLINK}/{ports}"
+        result = lab.host.run(*USER, PASTA, other, "none", *NONE[4:], option,
+                              spec, "--", "echo", "started", check=False)
+        return (*result, f"{request.param} [{HOST[family]}]%{UPLINK}:")
+    return start
+
+
+def test_taken(taken):
+    """The port is named, and nothing has begun."""
+    status, out, err, name = taken(f"{IN - 1}-{IN + 1}")
+    assert (status, out) == (1, "")
+    proto, address = name.split()
+    assert err == (f"Listen failed for HOST {proto} port {address}{IN}: "
+                   "Address already in use\n"
+                   "Couldn't listen on requested ports\n")
+
+
+def test_taken_of_all(taken):
+    """The others of "all" do: one line for the missing ones."""
+    status, out, err, name = taken(f"all,~1-{IN - 2},~{IN + 2}-65535")
+    assert (status, out) == (0, "started\n")
+    assert err == (f"Listen failed for 1 of 3 ports of HOST {name}"
+                   f"{IN - 1}-{IN + 1}  =>  {IN - 1}-{IN + 1} (best effort): "
+                   "Address already in use\n")
+
+
+def test_all_taken(taken):
+    """Not one to be had is an error."""
+    status, out, err, name = taken(f"all,~1-{IN - 1},~{IN + 1}-65535")
+    assert (status, out) == (1, "")
+    assert err == (f"Listen failed for 1 of 1 ports of HOST {name}"
+                   f"{IN}  =>  {IN} (best effort): Address already in use\n"
+                   "Couldn't listen on requested ports\n")
 
 
 # Nothing is left behind
