@@ -239,6 +239,52 @@ static void common_ones_stay(void **state)
 	close(client);
 }
 
+/* There is no moment without service.  The kernel gives the lowest descriptor
+ * that is free: were the old ones closed first, the new ones would have theirs. */
+static void new_before_old(void **state)
+{
+	int fd, old;
+
+	(void)state;
+	NEED_NETNS();
+	add(NULL, TCP, 7000, 7000, 80, 0);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	old = fd_of(PIF_HOST, 0, 7000);
+	rules.n = 0;
+	add(NULL, TCP, 7100, 7100, 80, 0);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	fd = fd_of(PIF_HOST, 0, 7100);
+	assert_int_not_equal(fd, old);
+	assert_true(answers(true, 7100));
+	assert_false(answers(true, 7000));
+	assert_true(fcntl(old, F_GETFD) < 0);
+}
+
+/* A table that is refused leaves the one before as it is */
+static void refused_changes_nothing(void **state)
+{
+	struct rlimit was, low;
+	ino_t before;
+
+	(void)state;
+	NEED_NETNS();
+	add(NULL, TCP, 7000, 7001, 80, 0);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	before = inode(fd_of(PIF_HOST, 0, 7001));
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	low = was;
+	low.rlim_cur = 128;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	log_stderr(false);
+	rules.n = 0;
+	add(NULL, TCP, 7100, 7299, 7100, 0);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), -EMFILE);
+	log_stderr(true);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7001)), before);
+	assert_true(answers(true, 7000));
+}
+
 /* The new one cannot be opened before the old one is closed */
 static void one_in_the_way(void **state)
 {
@@ -354,6 +400,42 @@ static void follows_the_other_side(void **state)
 	assert_int_equal(fd_of(PIF_SPLICE, 0, 7001), -1);
 }
 
+/* What follows the other side does so through a change of rules, also when a
+ * rule begins or ends to follow */
+static void followers_stay(void **state)
+{
+	static struct portmap want, none;
+	ino_t was;
+
+	(void)state;
+	NEED_NETNS();
+	memset(&want, 0, sizeof(want));
+	portmap_put(&want, 7000);
+	add(NULL, TCP, 1, 9999, 1, RULE_WEAK | RULE_SCAN);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &want, &none), 0);
+	was = inode(fd_of(PIF_HOST, 0, 7000));
+
+	rules.n = 0;
+	add(NULL, UDP, 53, 53, 53, 0);
+	add(NULL, TCP, 6000, 8000, 6000, RULE_SCAN);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(inode(fd_of(PIF_HOST, 1, 7000)), was);
+	assert_false(answers(true, 7001));
+
+	rules.n = 0;
+	add(NULL, TCP, 7000, 7001, 7000, 0);
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7000)), was);
+	assert_true(answers(true, 7001));
+
+	rules.r[0].flags |= RULE_SCAN;
+	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &want, &none), 0);
+	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7000)), was);
+	assert_false(answers(true, 7001));
+}
+
 /* The target port counts, not the one that is listened on */
 static void follows_translated_ports(void **state)
 {
@@ -378,12 +460,16 @@ int main(void)
 		cmocka_unit_test_setup_teardown(other_namespace_in_one_visit,
 						fresh, stop),
 		cmocka_unit_test_setup_teardown(common_ones_stay, fresh, stop),
+		cmocka_unit_test_setup_teardown(new_before_old, fresh, stop),
+		cmocka_unit_test_setup_teardown(refused_changes_nothing, fresh,
+						stop),
 		cmocka_unit_test_setup_teardown(one_in_the_way, fresh, stop),
 		cmocka_unit_test_setup_teardown(strict_and_weak, fresh, stop),
 		cmocka_unit_test_setup_teardown(limit_is_found_before, fresh,
 						stop),
 		cmocka_unit_test_setup_teardown(follows_the_other_side, fresh,
 						stop),
+		cmocka_unit_test_setup_teardown(followers_stay, fresh, stop),
 		cmocka_unit_test_setup_teardown(follows_translated_ports, fresh,
 						stop),
 	};
