@@ -6,7 +6,20 @@
 
 #include "netns.h"
 
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <linux/seccomp.h>
+
+#include <errno.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* The low half of an argument */
+#define ARG(n)                                                                 \
+	(offsetof(struct seccomp_data, args[n]) +                              \
+	 (__BYTE_ORDER == __BIG_ENDIAN) * sizeof(uint32_t))
 
 enum { TCP = IPPROTO_TCP, UDP = IPPROTO_UDP, PORTS = 30000 };
 
@@ -216,6 +229,47 @@ static void by_proc(void **state)
 	both_directions();
 }
 
+/* socket() refuses NETLINK_SOCK_DIAG, as on a kernel without it */
+static bool forbid_diag(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARG(0)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ARG(2)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_SOCK_DIAG, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* Found out at the start, in a process of its own since that stays */
+static void falls_back_to_proc(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	NEED_NETNS();
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		assert_true(forbid_diag());
+		assert_int_equal(scan_init(&s, &loop, &flows, &l, &ns), 0);
+		assert_true(s.diag[0] < 0 && s.diag[1] < 0);
+		both_directions();
+		_exit(0); /* else cmocka goes on, and the tests fail */
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 /* More than one answer of the kernel */
 static void many_ports(void **state)
 {
@@ -348,6 +402,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(by_diag),		   T(by_proc),
+		T(falls_back_to_proc),
 		T(many_ports),		   T(served_on_both_sides),
 		T(tried_again),		   T(connected_is_no_server),
 		T(own_flow_is_no_server),  T(on_the_clock),
