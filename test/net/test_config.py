@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest is told about its network: address, route, resolver, MTU."""
 
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+
 import pytest
 
-from clients import dhcp, solicit_router
-from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
-                 prefix_of, until)
+from clients import Background, dhcp, solicit_router
+from lab import (GATEWAY, HOST, PASST, PASTA, PEER, SEARCH, UPLINK, USER, V4,
+                 V6, prefix_of, until)
 
 TELL = ("--dhcp-dns", "--dhcp-search")
 
@@ -163,3 +171,84 @@ def test_switched_off(lab, option):
                             "-T", "1", "-i", UPLINK, "-s", "/bin/true")
     if option == "--no-ra":
         assert guest.default_route(V6) == []
+
+
+# passt's guest: a namespace whose tap device is carried to the stream
+
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454ca, 2, 0x1000
+
+
+def relay(tap, stream):
+    """Frames both ways, until the stream ends."""
+    pending = b""
+    while True:
+        readable, _, _ = select.select([tap, stream], [], [])
+        if stream in readable:
+            data = stream.recv(65536)
+            if not data:
+                return
+            pending += data
+        if tap in readable:
+            frame = os.read(tap, 65536)
+            stream.sendall(struct.pack(">I", len(frame)) + frame)
+        while len(pending) >= 4:
+            end = 4 + struct.unpack(">I", pending[:4])[0]
+            if len(pending) < end:
+                break
+            os.write(tap, pending[4:end])
+            pending = pending[end:]
+
+
+@contextlib.contextmanager
+def passt(lab, *options):
+    guest = lab.named(lab.netns())
+    guest.run("sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0")
+    ours, theirs = socket.socketpair()
+    with guest.inside():
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", UPLINK.encode(),
+                                                IFF_TAP | IFF_NO_PI))
+    guest.run("ip", "link", "set", UPLINK, "up")
+    with theirs:
+        fd = theirs.fileno()
+        daemon = lab.host.spawn(*USER, PASST, "-f", "--fd", fd, *options,
+                                pass_fds=[fd])
+    carrier = Background(relay, tap, ours)
+    until(lambda: guest.addresses(V6, scope="link"), "a link-local address")
+    yield guest
+    daemon.signal(signal.SIGTERM)
+    assert daemon.exit() == 0
+    with contextlib.suppress(ConnectionError):
+        carrier.result()
+    os.close(tap)
+    ours.close()
+
+
+GIVEN = {V4: "192.0.2.77", V6: "2001:db8:77::77"}
+# Options, the resolvers and the search list that all of DHCP, DHCPv6 and router
+# advertisements tell
+TOLD = {"default": ((), PEER, SEARCH),
+        "no resolvers": (("--no-dhcp-dns",), None, SEARCH),
+        "no search list": (("--no-dhcp-search",), PEER, []),
+        "nothing": (("--no-dhcp-dns", "--no-dhcp-search"), None, []),
+        "none": (("-D", "none", "-S", "none"), None, []),
+        "given": (("-D", GIVEN[V4], "-D", GIVEN[V6], "-S", "a.example b.example",
+                   "-S", "c.example"), GIVEN,
+                  ["a.example", "b.example", "c.example"])}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_told_by_passt(lab, case):
+    options, resolvers, search = TOLD[case]
+    with passt(lab, *options) as guest:
+        lease = dhcp(lab, guest, "udhcpc")
+        assert lease.words("dns") == ([resolvers[V4]] if resolvers else [])
+        assert lease.words("search") == search
+        lease = dhcp(lab, guest, "dhclient -6")
+        assert lease.words("new_dhcp6_name_servers") == \
+            ([resolvers[V6]] if resolvers else [])
+        assert lease.words("new_dhcp6_domain_search") == search
+        ra = solicit_router(guest, UPLINK)
+        assert ra.get("resolvers") == ([resolvers[V6]] if resolvers else None)
+        # There it means nothing without resolvers
+        assert ra.get("search", []) == (search if resolvers else [])
