@@ -402,6 +402,38 @@ def test_auto_datagrams(lab, family, kind):
     assert client.recv(100) == b"answer"
 
 
+@pytest.mark.parametrize("off,flag", [("--no-tcp", "-Htln"),
+                                      ("--no-udp", "-Huln")])
+def test_protocol_off(lab, family, off, flag):
+    """No ports of it by default, and those of the other one all the same."""
+    guest = lab.pasta("--config-net", off)
+    guest.listen(family, AUTO)
+    server = guest.bind(family, DGRAM, AUTO)
+    other = {"-Htln": "-Huln", "-Huln": "-Htln"}[flag]
+    until(lambda: lab.host.sh(f"ss {other} sport {AUTO}"), "the other one")
+    assert lab.host.sh(f"ss {flag} sport {AUTO}") == ""
+    server.close()
+    option = {"--no-tcp": "-t", "--no-udp": "-u"}[off]
+    result = lab.host.run(*USER, PASTA, off, option, IN, "--", "true",
+                          check=False)
+    name = option.replace("-t", "TCP").replace("-u", "UDP")
+    assert result == (1, "", f"Can't add {name} forwarding rule, {name} not "
+                      "enabled\n")
+
+
+def test_no_ipv6(lab):
+    """Where the kernel has it, but no interface uses it, the sockets for both
+    families serve IPv4."""
+    ns = lab.named(lab.netns())
+    ns.run("sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
+    ns.run("ip", "link", "set", "lo", "up")
+    process = ns.spawn(*USER, PASTA, "-t", IN, "-u", IN, "-T", OUT, "-U", OUT,
+                       "--", "sh", "-c", "echo ready; exec sleep infinity")
+    process.says("^ready$")
+    with pytest.raises(ConnectionResetError):   # by the guest: nobody is there
+        ns.connect(V4, LOOPBACK[V4], IN).recv(1)
+
+
 def test_nothing_by_itself(lab, family):
     """No option, no way to a loopback service of the other side."""
     guest = lab.pasta("--config-net", *NONE)
