@@ -28,16 +28,22 @@ def address(ns, family, which, dev):
 
 
 @contextlib.contextmanager
-def nowhere(ns, family):
-    """Another interface with an address, that leads nowhere."""
+def other_wire(ns):
+    """Another interface, that leads nowhere."""
     ns.run("ip", "link", "add", "other0", "type", "veth", "peer", "other1")
     try:
         for end in "other0", "other1":
             ns.run("ip", "link", "set", end, "up")
-        with address(ns, family, ELSEWHERE, "other0"):
-            yield "other0"
+        yield "other0"
     finally:
         ns.run("ip", "link", "del", "other0")
+
+
+@contextlib.contextmanager
+def nowhere(ns, family):
+    """The same with an address."""
+    with other_wire(ns) as other, address(ns, family, ELSEWHERE, other):
+        yield other
 
 
 def seen_from(lab, guest, family, kind):
@@ -80,11 +86,33 @@ def test_interface_is_bound(lab, family):
             guest.connect(family, PEER[family], port)
 
 
-def test_template(lab, family):
+OUTBOUND_IF = {V4: "--outbound-if4", V6: "--outbound-if6"}
+
+
+@pytest.mark.parametrize("options", ["-i", "outbound", "both"])
+def test_template(lab, family, options):
+    """The outbound interface is the template, unless another one is named."""
     with nowhere(lab.host, family) as other:
-        guest = lab.pasta("--config-net", "-i", other)
-        assert guest.addresses(family, dev=other) == \
-            [f"{ELSEWHERE[family]}/{LENGTH[family]}"]
+        options, used = {
+            "-i": (("-i", other), other),
+            "outbound": ((OUTBOUND_IF[family], other), other),
+            "both": (("-i", UPLINK, OUTBOUND_IF[family], other), UPLINK),
+        }[options]
+        guest = lab.pasta("--config-net", "-I", "net0", *options)
+        assert guest.addresses(family, dev="net0") == \
+            [f"{(ELSEWHERE if used == other else HOST)[family]}"
+             f"/{LENGTH[family]}"]
+
+
+def test_useless_template(lab, family):
+    """An interface without addresses is no template for its own traffic."""
+    with other_wire(lab.host) as other:
+        lab.host.run("ip", "link", "set", other, "addrgenmode", "none")
+        lab.host.run("ip", "-6", "addr", "flush", "dev", other)
+        result = lab.host.run(PASST, "-f", "-s", lab.path("socket"),
+                              OUTBOUND_IF[family], other, check=False)
+    assert result.status == 1
+    assert result.stderr.splitlines()[-1] == "External interface not usable"
 
 
 def test_no_such_interface(lab):
