@@ -232,8 +232,8 @@ TOLD = {"default": ((), PEER, SEARCH),
         "no search list": (("--no-dhcp-search",), PEER, []),
         "nothing": (("--no-dhcp-dns", "--no-dhcp-search"), None, []),
         "none": (("-D", "none", "-S", "none"), None, []),
-        "given": (("-D", GIVEN[V4], "-D", GIVEN[V6], "-S", "a.example b.example",
-                   "-S", "c.example"), GIVEN,
+        "given": (("-D", GIVEN[V4], "-D", GIVEN[V6], "-S",
+                   "a.example b.example", "-S", "c.example"), GIVEN,
                   ["a.example", "b.example", "c.example"])}
 
 

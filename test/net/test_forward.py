@@ -268,8 +268,8 @@ def test_private_service(lab, family, options):
 @pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
 @pytest.mark.parametrize("name", ["gateway", "own"])
 def test_hairpin(lab, family, kind, name):
-    """A guest that asks the host for a port that leads back to it: by the host's
-    loopback or by the host's address."""
+    """A guest that asks the host for a port that leads back to it, by the name
+    of the host's loopback or of the host's address."""
     own = {V4: "192.0.2.101", V6: "2001:db8:5::101"}
     guest = lab.pasta(*EXPLICIT, "--map-guest-addr", own[family])
     address = (own if name == "own" else GATEWAY)[family]

@@ -16,7 +16,7 @@ import socket
 import pytest
 
 from lab import (DEADLINE, DGRAM, HERE, HOST, MIB, PASTA, PEER, PYTHON,
-                 ROOT_USER, STREAM, V4, V6, alive, run, until)
+                 ROOT_USER, STREAM, USER, V4, V6, alive, run, until)
 
 WANTED = 10000          # connections of a kind, if descriptors allow it
 OTHERS = 600            # descriptors that are not for connections
@@ -218,6 +218,46 @@ def test_refused(lab, guest, way):
         for _ in range(REFUSALS // 2):
             assert refused(client, family, target[family], UNUSED)
     before.unchanged()
+
+
+# More than there are descriptors for
+
+FEW = 120
+
+
+@pytest.mark.parametrize("way", ["tap in", "spliced in", "spliced out"])
+def test_out_of_descriptors(lab, way):
+    """Who cannot be served is told, and when others have gone, who comes is
+    served again."""
+    guest = lab.pasta(*OPTIONS,
+                      user=("prlimit", f"--nofile={FEW}:{FEW}", *USER))
+    ways = Ways(lab, guest)
+    way = {"tap in": ways.tap[1], "spliced in": ways.spliced[0],
+           "spliced out": ways.spliced[1]}[way]
+    serve(lab, guest, "echo")
+    sockets = []
+    try:
+        while s := another(way):
+            sockets.append(s)
+            assert len(sockets) < FEW
+        assert len(sockets) > FEW // 4
+        assert echoes(sockets)
+    finally:
+        close(sockets)
+    until(lambda: another(way), "another connection").close()
+
+
+def another(way):
+    """One more that is served; None if it is reset, however soon."""
+    with contextlib.ExitStack() as scope:
+        try:
+            s, = connect(way, 1)
+            scope.callback(s.close)
+            assert echoes([s])
+        except (ConnectionResetError, BrokenPipeError):
+            return None
+        scope.pop_all()
+        return s
 
 
 # Killed
