@@ -2,8 +2,9 @@
  *
  * lan - what the guest's link looks like: names, addresses, MTU
  *
- * struct lan is const once the command line is parsed, but for the lists that
- * follow the host's; struct seen is what the guest's frames taught us.  Header only: data without behaviour.
+ * struct lan is const once the guest's link is configured, but for the lists
+ * that follow the host's; struct seen is what the guest's frames taught us.
+ * Header only: data without behaviour.
  */
 #ifndef LAN_H
 #define LAN_H
@@ -13,6 +14,7 @@
 enum {
 	LAN_DNS = 3,		/* resolvers per family, as DHCP clients use */
 	LAN_SEARCH = 6,		/* domains, as resolv.conf(5) allows */
+	LAN_COPIES = 32,	/* addresses of an interface, temporary ones too */
 	LAN_NAME = 254,		/* longest DNS name as text and NUL */
 	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
 	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
@@ -30,6 +32,8 @@ struct lan {
 				       better one */
 	struct addr our_ll6;	    /* the same, link-local */
 	bool fixed4, fixed6;	    /* -a: traffic does not move the address */
+	struct addr copy[LAN_COPIES]; /* what it was given of the host's own */
+	unsigned copies;
 
 	bool tcp, udp, icmp;		/* protocols that are carried */
 	bool dhcp, dhcpv6, ndp, ra;	/* servers that answer */

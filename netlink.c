@@ -663,7 +663,7 @@ struct job {
 	unsigned from, to; /* interfaces: template's and guest's */
 	bool v4;
 	const struct conf *conf;
-	const struct lan *lan;
+	struct lan *lan;
 };
 
 /* NODAD: the caller expects addresses that can be used as soon as we return */
@@ -712,6 +712,12 @@ static bool is_copied(struct job *j, const struct nlmsghdr *h)
 	       (j->v4 && addr_equal(&a, &j->lan->guest4));
 }
 
+static void note_copy(struct lan *lan, const struct nlmsghdr *h)
+{
+	if (lan->copies < LAN_COPIES)
+		lan->copy[lan->copies++] = local_address(h);
+}
+
 static int copy_addresses(struct job *j)
 {
 	const struct nlmsghdr *h;
@@ -721,10 +727,13 @@ static int copy_addresses(struct job *j)
 
 	err = dump(j->host, &addrs, RTM_GETADDR, j->v4);
 	while (!err && (h = next(&addrs, &at))) {
-		if (is_copied(j, h))
-			err = copy_address(j, h);
+		if (!is_copied(j, h))
+			continue;
+		err = copy_address(j, h);
 		if (err == -EEXIST)
 			err = 0;
+		if (!err)
+			note_copy(j->lan, h);
 	}
 	drop(&addrs);
 	return err;

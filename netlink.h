@@ -38,7 +38,7 @@ int nl_link_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 
 /* nl_configure - addresses and routes of the guest's link (--config-net)
  * Sequence of spec: behaviour 2.14.  @host is asked for what is copied, @ns is
- * told.  A family that the namespace's kernel does not have, or that is turned
+ * told; @lan learns what was copied.  A family that the namespace's kernel does not have, or that is turned
  * off there, is switched off in @lan with a warning.  What else fails is
  * reported. */
 int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,

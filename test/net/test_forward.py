@@ -291,6 +291,45 @@ def test_hairpin(lab, family, kind, name):
     assert source[0] == (own if name == "own" else HOST)[family]
 
 
+OTHERS = {V4: ["198.51.100.22", "198.51.100.23"],
+          V6: ["2001:db8:1::22", "2001:db8:1::23"]}
+
+
+@pytest.fixture
+def others(lab, family):
+    """More addresses of the host's, as an IPv6 host with temporary ones has."""
+    length = 64 if family == V6 else 24
+    for a in OTHERS[family]:
+        lab.host.run("ip", "addr", "add", f"{a}/{length}", "dev", UPLINK,
+                     *(["nodad"] if family == V6 else []))
+    yield OTHERS[family]
+    for a in OTHERS[family]:
+        lab.host.run("ip", "addr", "del", f"{a}/{length}", "dev", UPLINK)
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_host_by_each_address(lab, family, others, kind):
+    """The namespace has all of the host's addresses: none of them may be what
+    it sees, or it would answer itself."""
+    guest = lab.pasta(*EXPLICIT)
+    server = guest.bind(family, kind, IN)
+    if kind == STREAM:
+        server.listen()
+    for address in HOST[family], *others:
+        client = lab.host.bind(family, kind, address=address)
+        client.connect((address, IN))
+        client.send(b"from the host")
+        if kind == STREAM:
+            served = guest.accept(server)
+            assert served.recv(100) == b"from the host"
+            served.sendall(b"from the namespace")
+        else:
+            data, source = server.recvfrom(100)
+            assert data == b"from the host"
+            server.sendto(b"from the namespace", source)
+        assert client.recv(100) == b"from the namespace"
+
+
 def test_host_lo_to_ns_lo(lab, family):
     guest = lab.pasta("--config-net", "--host-lo-to-ns-lo", *NONE[2:],
                       "-t", IN)

@@ -395,6 +395,21 @@ static void view_unmapped(void **state)
 	assert_view("198.51.100.1", "198.51.100.1");
 }
 
+/* A guest that has them as well would answer itself */
+static void view_of_copies(void **state)
+{
+	(void)state;
+	lan.copy[0] = A("198.51.100.1");
+	lan.copy[1] = A("2001:db8:2::1");
+	lan.copy[2] = A("192.0.2.15");
+	lan.copies = 3;
+	assert_view("198.51.100.1", NULL);
+	assert_view("2001:db8:2::1", NULL);
+	assert_view("2001:db8:2::2", "2001:db8:2::2");
+	/* the one that has a name is still known by it */
+	assert_view("192.0.2.15", "192.0.2.253");
+}
+
 /* Where the guest's name leads is what has that name */
 static void view_undoes_out(void **state)
 {
@@ -673,6 +688,7 @@ int main(void)
 		cmocka_unit_test_setup(dns_replaced, setup),
 		cmocka_unit_test_setup(view_table, setup),
 		cmocka_unit_test_setup(view_unmapped, setup),
+		cmocka_unit_test_setup(view_of_copies, setup),
 		cmocka_unit_test_setup(view_undoes_out, setup),
 		cmocka_unit_test_setup(in_table, setup),
 		cmocka_unit_test_setup(in_unmapped, setup),

@@ -288,6 +288,7 @@ static struct conf c;
 
 static void copy_many(void **state)
 {
+	struct addr a;
 	FILE *f;
 	unsigned i;
 
@@ -331,6 +332,11 @@ static void copy_many(void **state)
 					 " grep 2001:db8::6/64.*nodad"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip -6 addr | grep 2001:db8::8"), 0);
+	assert_int_equal(c.lan.copies, 2);
+	addr_parse("10.0.0.2", &a);
+	assert_true(addr_equal(&c.lan.copy[0], &a));
+	addr_parse("2001:db8::6", &a);
+	assert_true(addr_equal(&c.lan.copy[1], &a));
 	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope link |"
 					 " grep 'inet6 fe80.*nodad'"),
 			 1);
