@@ -120,6 +120,16 @@ def test_stub(lab, family):
     assert who(guest, family, ask_tcp) == 53
 
 
+def test_link_local(lab, family):
+    """A router that is also the resolver, as router advertisements tell it."""
+    Resolver(lab.peer, "::", 7)
+    address, = lab.peer.addresses(V6, "eth0", "link")
+    lab.resolver(f"{address.partition('/')[0]}%{UPLINK}")
+    guest = lab.pasta(*FORWARD)
+    assert who(guest, family) == 7
+    assert who(guest, family, ask_tcp) == 7
+
+
 def test_other_family_refuses(lab, family):
     """ICMP errors and resets are translated as well."""
     lab.resolver(PEER[OTHER[family]])
