@@ -47,6 +47,30 @@ def connection(client_ns, server_ns, port, family):
     return client, server_ns.accept(listener)
 
 
+def talk(client, server, kind):
+    """A word each way between a client and who serves it; whom does that see?"""
+    client.send(b"question")
+    if kind == STREAM:
+        server, _ = server.accept()
+        with server:
+            server.settimeout(DEADLINE)
+            assert server.recv(100) == b"question"
+            server.sendall(b"answer")
+            assert client.recv(100) == b"answer"
+            return server.getpeername()[:2]
+    data, source = server.recvfrom(100)
+    assert data == b"question"
+    server.sendto(b"answer", source)
+    assert client.recv(100) == b"answer"
+    return source[:2]
+
+
+def serve(ns, family, kind, port):
+    server = ns.bind(family, kind, port)
+    if kind == STREAM:
+        server.listen()
+    return server
+
 
 def refused(ns, family, port):
     """Is nobody there?  A connection that the other namespace then refuses was
@@ -272,23 +296,10 @@ def test_hairpin(lab, family, kind, name):
     of the host's loopback or of the host's address."""
     own = {V4: "192.0.2.101", V6: "2001:db8:5::101"}
     guest = lab.pasta(*EXPLICIT, "--map-guest-addr", own[family])
-    address = (own if name == "own" else GATEWAY)[family]
-    server = guest.bind(family, kind, IN)
-    if kind == STREAM:
-        server.listen()
-    client = guest.connect(family, address, IN, kind)
-    client.send(b"to myself")
-    if kind == STREAM:
-        server = guest.accept(server)
-        assert server.recv(100) == b"to myself"
-        source = server.getpeername()
-        server.sendall(b"from myself")
-    else:
-        data, source = server.recvfrom(100)
-        assert data == b"to myself"
-        server.sendto(b"from myself", source)
-    assert client.recv(100) == b"from myself"
-    assert source[0] == (own if name == "own" else HOST)[family]
+    asked, seen = (own, own) if name == "own" else (GATEWAY, HOST)
+    server = serve(guest, family, kind, IN)
+    client = guest.connect(family, asked[family], IN, kind)
+    assert talk(client, server, kind)[0] == seen[family]
 
 
 OTHERS = {V4: ["198.51.100.22", "198.51.100.23"],
@@ -312,22 +323,11 @@ def test_host_by_each_address(lab, family, others, kind):
     """The namespace has all of the host's addresses: none of them may be what
     it sees, or it would answer itself."""
     guest = lab.pasta(*EXPLICIT)
-    server = guest.bind(family, kind, IN)
-    if kind == STREAM:
-        server.listen()
+    server = serve(guest, family, kind, IN)
     for address in HOST[family], *others:
         client = lab.host.bind(family, kind, address=address)
         client.connect((address, IN))
-        client.send(b"from the host")
-        if kind == STREAM:
-            served = guest.accept(server)
-            assert served.recv(100) == b"from the host"
-            served.sendall(b"from the namespace")
-        else:
-            data, source = server.recvfrom(100)
-            assert data == b"from the host"
-            server.sendto(b"from the namespace", source)
-        assert client.recv(100) == b"from the namespace"
+        assert talk(client, server, kind)[0] not in (HOST[family], *others)
 
 
 def test_host_lo_to_ns_lo(lab, family):
@@ -341,26 +341,36 @@ def test_host_lo_to_ns_lo(lab, family):
     assert client.recv(4) == b"here"
 
 
-def test_no_splice(lab, family):
-    """Through the tap device, from the address that stands for the host."""
-    guest = lab.pasta("--config-net", "--no-splice", *NONE[2:], "-t", IN)
-    listener = guest.listen(family, IN)
-    client = lab.host.connect(family, LOOPBACK[family], IN)
-    server = guest.accept(listener)
-    assert server.getpeername()[0] not in (LOOPBACK[family], HOST[family])
-    server.sendall(b"here")
-    assert client.recv(4) == b"here"
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_no_splice(lab, family, kind):
+    """Through the tap device, from the address that stands for the host's
+    loopback; what has no such name comes from ours."""
+    names = {V4: "192.0.2.101", V6: "2001:db8:5::101"}
+    guest = lab.pasta(*EXPLICIT, "--no-splice", "--map-host-loopback",
+                      names[family])
+    server = serve(guest, family, kind, IN)
+    client = lab.host.connect(family, LOOPBACK[family], IN, kind)
+    assert talk(client, server, kind) == (names[family],
+                                          client.getsockname()[1])
+    if family == V4:
+        client = lab.host.bind(V4, kind, address="127.0.0.3")
+        client.connect(("127.0.0.1", IN))
+        assert talk(client, server, kind) == (GATEWAY[V4],
+                                              client.getsockname()[1])
 
 
-def test_splice_only(lab, family):
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_splice_only(lab, family, kind):
     guest = lab.pasta("--splice-only", *EXPLICIT[1:])
     assert [link["ifname"] for link in guest.ip("link")] == ["lo"]
-    for way in (lab.host, guest, IN), (guest, lab.host, OUT):
-        client, server = connection(*way, family)
-        client.sendall(b"through")
-        assert server.recv(7) == b"through"
-    with pytest.raises((ConnectionResetError, ConnectionRefusedError)):
-        lab.peer.connect(family, HOST[family], IN).recv(1)
+    for near, far, port in (lab.host, guest, IN), (guest, lab.host, OUT):
+        server = serve(far, family, kind, port)
+        client = near.connect(family, LOOPBACK[family], port, kind)
+        assert talk(client, server, kind)[0] == LOOPBACK[family]
+        server.close()
+    untouched = silent(guest, family, LOOPBACK[family], IN)
+    knock(lab.peer, family, HOST[family], IN)
+    untouched()
 
 
 def test_no_circles(lab, family):
@@ -473,13 +483,18 @@ def test_no_ipv6(lab):
         ns.connect(V4, LOOPBACK[V4], IN).recv(1)
 
 
-def test_nothing_by_itself(lab, family):
-    """No option, no way to a loopback service of the other side."""
-    guest = lab.pasta("--config-net", *NONE)
-    lab.host.listen(family, OUT)
-    guest.listen(family, IN)
-    assert refused(guest, family, OUT)
-    assert refused(lab.host, family, IN)
+@pytest.mark.parametrize("options", [
+    ("--config-net",), ("--config-net", "--host-lo-to-ns-lo"),
+    ("--config-net", "--no-splice"), ("--splice-only",)], ids=" ".join)
+def test_nothing_by_itself(lab, family, options):
+    """No rule, no way to a loopback service of the other side."""
+    guest = lab.pasta(*options, *NONE)
+    untouched = (silent(lab.host, family, LOOPBACK[family], OUT),
+                 silent(guest, family, LOOPBACK[family], IN))
+    knock(guest, family, LOOPBACK[family], OUT)
+    knock(lab.host, family, LOOPBACK[family], IN)
+    for u in untouched:
+        u()
 
 
 # Ports that somebody else has
