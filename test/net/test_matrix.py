@@ -240,6 +240,42 @@ def test_second_address(lab, guests, more, family, kind):
         REACH[KINDS[kind]](lab.host, V4, "127.0.0.2", NEAR, guests[NEAR], NEAR)
 
 
+def link_local(ns, dev):
+    """Its address, and what tells where."""
+    address = ns.addresses(V6, dev, "link")[0].partition("/")[0]
+    return address, ns.ip(f"link show dev {dev}")[0]["ifindex"]
+
+
+@pytest.mark.parametrize("way,kind",
+                         **product(["in", "out", "own"], KINDS))
+def test_link_local(lab, guests, way, kind):
+    """Addresses that mean something on one link only: each side has its own,
+    and both know who speaks."""
+    kind, guest = KINDS[kind], guests[NEAR]
+    peer, host = link_local(lab.peer, "eth0"), link_local(lab.host, UPLINK)
+    near, dev, far, address, source = {
+        "in": (lab.peer, "eth0", guest, host, peer),
+        "out": (guest, UPLINK, lab.peer, peer, host),
+        "own": (lab.host, UPLINK, guest, host, host)}[way]
+    server = far.bind(V6, kind, NEAR)
+    if kind == STREAM:
+        server.listen()
+    client = near.socket(V6, kind)
+    client.connect((address[0], NEAR, 0, link_local(near, dev)[1]))
+    client.send(b"whence?")
+    if kind == STREAM:
+        server = far.accept(server)
+        assert server.recv(100) == b"whence?"
+        seen = server.getpeername()
+        server.sendall(b"there")
+    else:
+        data, seen = server.recvfrom(100)
+        assert data == b"whence?"
+        server.sendto(b"there", seen)
+    assert client.recv(100) == b"there"
+    assert seen[0].partition("%")[0] == source[0]
+
+
 @pytest.mark.parametrize("near", [NEAR, NEAR_LO], ids=["plain", "to loopback"])
 def test_destination_decides(lab, guests, family, near):
     """Loopback asking for the host's own address does not mean loopback."""
