@@ -1,19 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest is told about its network: address, route, resolver, MTU."""
 
-import contextlib
-import fcntl
-import os
-import select
-import signal
-import socket
-import struct
-
 import pytest
 
-from clients import Background, dhcp, solicit_router
-from lab import (GATEWAY, HOST, PASST, PASTA, PEER, SEARCH, UPLINK, USER, V4,
-                 V6, prefix_of, until)
+from carried import passt
+from clients import dhcp, solicit_router
+from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
+                 prefix_of, until)
 
 TELL = ("--dhcp-dns", "--dhcp-search")
 
@@ -173,56 +166,7 @@ def test_switched_off(lab, option):
         assert guest.default_route(V6) == []
 
 
-# passt's guest: a namespace whose tap device is carried to the stream
-
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454ca, 2, 0x1000
-
-
-def relay(tap, stream):
-    """Frames both ways, until the stream ends."""
-    pending = b""
-    while True:
-        readable, _, _ = select.select([tap, stream], [], [])
-        if stream in readable:
-            data = stream.recv(65536)
-            if not data:
-                return
-            pending += data
-        if tap in readable:
-            frame = os.read(tap, 65536)
-            stream.sendall(struct.pack(">I", len(frame)) + frame)
-        while len(pending) >= 4:
-            end = 4 + struct.unpack(">I", pending[:4])[0]
-            if len(pending) < end:
-                break
-            os.write(tap, pending[4:end])
-            pending = pending[end:]
-
-
-@contextlib.contextmanager
-def passt(lab, *options):
-    guest = lab.named(lab.netns())
-    guest.run("sysctl", "-q", "-w", "net.ipv6.conf.default.accept_dad=0")
-    ours, theirs = socket.socketpair()
-    with guest.inside():
-        tap = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", UPLINK.encode(),
-                                                IFF_TAP | IFF_NO_PI))
-    guest.run("ip", "link", "set", UPLINK, "up")
-    with theirs:
-        fd = theirs.fileno()
-        daemon = lab.host.spawn(*USER, PASST, "-f", "--fd", fd, *options,
-                                pass_fds=[fd])
-    carrier = Background(relay, tap, ours)
-    until(lambda: guest.addresses(V6, scope="link"), "a link-local address")
-    yield guest
-    daemon.signal(signal.SIGTERM)
-    assert daemon.exit() == 0
-    with contextlib.suppress(ConnectionError):
-        carrier.result()
-    os.close(tap)
-    ours.close()
-
+# The same by passt
 
 GIVEN = {V4: "192.0.2.77", V6: "2001:db8:77::77"}
 # Options, the resolvers and the search list that all of DHCP, DHCPv6 and router
@@ -241,6 +185,7 @@ TOLD = {"default": ((), PEER, SEARCH),
 def test_told_by_passt(lab, case):
     options, resolvers, search = TOLD[case]
     with passt(lab, *options) as guest:
+        up(guest)
         lease = dhcp(lab, guest, "udhcpc")
         assert lease.words("dns") == ([resolvers[V4]] if resolvers else [])
         assert lease.words("search") == search

@@ -18,6 +18,7 @@ import socket
 
 import pytest
 
+from carried import configured, passt
 from clients import Background, read_all
 from lab import (DGRAM, GATEWAY, HOST, MIB, PEER, STREAM, UPLINK, V4, V6,
                  Guest, Lab, until)
@@ -29,6 +30,7 @@ NEAR, OUT = 20000, 21900        # first port of a daemon; from its namespace
 SHARED = 21910                  # listened on by rules of several addresses
 NARROW = 21930                  # an address and an interface
 NEAR_LO = 22000                 # the same with --host-lo-to-ns-lo
+STREAMED = 23000                # passt's
 
 # Ports behind the first one of a rule, and what is added in the namespace
 FORMS = {"port": ([0], 0), "range": ([10, 11, 12], 0),
@@ -238,6 +240,33 @@ def test_second_address(lab, guests, more, family, kind):
     REACH[KINDS[kind]](lab.peer, family, more[family], NEAR, guests[NEAR], NEAR)
     if family == V4:
         REACH[KINDS[kind]](lab.host, V4, "127.0.0.2", NEAR, guests[NEAR], NEAR)
+
+
+@pytest.mark.parametrize("family,kind", **product(FAMILIES, KINDS))
+def test_passt(lab, family, kind):
+    """passt has no way past the guest's link: the host's loopback has a name
+    there, and what has none comes from the daemon."""
+    family, reach, near = FAMILIES[family], REACH[KINDS[kind]], STREAMED
+    ports = f"{near},{near + 1}-{near + 2}:{near + 3}-{near + 4}"
+    calls = [(lab.peer, HOST, near, PEER[family]),
+             (lab.peer, HOST, near + 2, PEER[family]),
+             (lab.host, LOOPBACK, near + 1, GATEWAY[family]),
+             (lab.host, HOST, near, ours(lab, family)),
+             (lab.host, {V4: "127.0.0.2"}, near, GATEWAY[family])]
+    with passt(lab, "--no-ra", "-t", ports, "-u", ports) as guest:
+        configured(guest)
+        for ns, address, port, source in calls:
+            if family not in address:
+                continue
+            inner = port if port == near else port + 2
+            client, seen, _ = reach(ns, family, address[family], port, guest,
+                                    inner)
+            assert seen[0].partition("%")[0] == source
+            assert seen[1] == client[1]
+        _, seen, _ = reach(guest, family, PEER[family], OUT, lab.peer, OUT)
+        assert seen[0] == HOST[family]
+        _, seen, _ = reach(guest, family, GATEWAY[family], OUT, lab.host, OUT)
+        assert seen[0] == LOOPBACK[family]
 
 
 def link_local(ns, dev):
