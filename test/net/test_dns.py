@@ -12,6 +12,7 @@ import struct
 
 import pytest
 
+from carried import configured, passt
 from clients import A, Background, ask_tcp, ask_udp, query, solicit_router
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASST, PEER, ROOT_USER, SEARCH,
                  STREAM, UPLINK, USER, V4, V6, until)
@@ -499,6 +500,18 @@ def test_no_gateway(lab, family):
     knock(guest, family, GATEWAY[family])
     knock(guest, family, HOST[family])
     knock(guest, family, LOOPBACK[family])
+    secret.untouched()
+
+
+def test_no_gateway_passt(lab, family):
+    """The same for passt, which has no other way to close."""
+    secret = Secret(lab.host)
+    lab.resolver(STUB)
+    with passt(lab, "--no-map-gw", "--no-ra") as guest:
+        configured(guest)
+        for address in GATEWAY, HOST, DNS:
+            knock(guest, family, address[family])
+        knock(guest, family, GATEWAY[family], 53)
     secret.untouched()
 
 
