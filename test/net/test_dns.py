@@ -350,6 +350,27 @@ def test_change(lab, way):
     assert who(guest, V6) == 2 and who(guest, V4, ask_tcp) == 2
 
 
+def test_change_same_socket(lab, family):
+    """Who keeps a socket for all questions is not left with a resolver that
+    has gone."""
+    first = Resolver(lab.peer, PEER[family], 1)
+    Resolver(lab.far, FAR[family], 2)
+    etc = Etc(lab)
+    etc.file(etc.conf, PEER[family])
+    guest = lab.pasta(*FORWARD, user=etc.user)
+    s = guest.connect(family, DNS[family], 53, DGRAM)
+    s.settimeout(0.5)
+
+    def again():
+        with contextlib.suppress(TimeoutError):
+            s.send(query(NAME, A)[0])
+            return s.recv(65535)[-1]
+    assert until(again, "an answer") == 1
+    first.silent = True
+    etc.replace(etc.conf, FAR[family])
+    assert until(again, "an answer") == 2
+
+
 @pytest.mark.parametrize("user", [USER, ROOT_USER], ids=["user", "root"])
 @pytest.mark.parametrize("way", [renamed, behind_link, mounted])
 def test_change_passt(lab, way, user):
