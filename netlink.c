@@ -664,6 +664,7 @@ struct job {
 	bool v4;
 	const struct conf *conf;
 	struct lan *lan;
+	struct addr ll; /* of the guest's interface; none: it has none */
 };
 
 /* NODAD: the caller expects addresses that can be used as soon as we return */
@@ -942,9 +943,11 @@ static int settle_link_local(struct job *j)
 	while (!err && (h = next(&addrs, &at))) {
 		const struct ifaddrmsg *m = NLMSG_DATA(h);
 
-		if (is_address(h, false, j->to) &&
-		    m->ifa_scope == RT_SCOPE_LINK)
-			err = renew_address(j, h);
+		if (!is_address(h, false, j->to) ||
+		    m->ifa_scope != RT_SCOPE_LINK)
+			continue;
+		err = renew_address(j, h);
+		j->ll = local_address(h);
 	}
 	drop(&addrs);
 	return err;
@@ -1006,7 +1009,7 @@ static void note_local(void *arg, const struct nlmsghdr *h)
 
 /* An IPv6 address is not the namespace's own before the kernel's worker has got
  * round to it, and what was sent there earlier keeps going out to us */
-static void await_own_address(struct job *j)
+static void await_own_address(struct job *j, const struct addr *a)
 {
 	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000 };
 	struct rtmsg m = { .rtm_family = AF_INET6, .rtm_dst_len = 128 };
@@ -1016,12 +1019,22 @@ static void await_own_address(struct job *j)
 
 	for (i = 0; i < SETTLE_MS / SETTLE_STEP_MS; i++) {
 		begin(&r, RTM_GETROUTE, 0, &m, sizeof(m));
-		put_addr(&r, RTA_DST, &j->lan->guest6);
+		put_addr(&r, RTA_DST, a);
+		if (addr_is_link_local(a))
+			put_u32(&r, RTA_OIF, j->to);
 		(void)talk(j->ns, &r.h, note_local, &local);
 		if (local)
 			return;
 		nanosleep(&step, NULL);
 	}
+}
+
+static void await_own_addresses(struct job *j)
+{
+	if (!addr_is_none(&j->ll))
+		await_own_address(j, &j->ll);
+	if (!addr_is_none(&j->lan->guest6))
+		await_own_address(j, &j->lan->guest6);
 }
 
 static int configure_link(struct netlink *ns, unsigned ifindex,
@@ -1051,7 +1064,8 @@ int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 		 const struct conf *c, const struct template *t4,
 		 const struct template *t6, struct lan *lan)
 {
-	struct job j = { host, ns, 0, ifindex, true, c, lan };
+	struct job j = { .host = host, .ns = ns, .to = ifindex, .v4 = true,
+			 .conf = c, .lan = lan };
 	int err;
 
 	err = configure_link(ns, ifindex, c, lan);
@@ -1062,8 +1076,8 @@ int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 		err = try_family(&j, t6, &lan->v6);
 		if (!err && !lan->v6)
 			err = link_flags(ns, ifindex, 0, IFF_NOARP);
-		if (!err && lan->v6 && !addr_is_none(&lan->guest6))
-			await_own_address(&j);
+		if (!err && lan->v6)
+			await_own_addresses(&j);
 	}
 	return err;
 }
