@@ -3,7 +3,6 @@
 
 import pytest
 
-from carried import passt
 from clients import dhcp, solicit_router
 from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
                  prefix_of, until)
@@ -184,16 +183,16 @@ TOLD = {"default": ((), PEER, SEARCH),
 @pytest.mark.parametrize("case", TOLD)
 def test_told_by_passt(lab, case):
     options, resolvers, search = TOLD[case]
-    with passt(lab, *options) as guest:
-        up(guest)
-        lease = dhcp(lab, guest, "udhcpc")
-        assert lease.words("dns") == ([resolvers[V4]] if resolvers else [])
-        assert lease.words("search") == search
-        lease = dhcp(lab, guest, "dhclient -6")
-        assert lease.words("new_dhcp6_name_servers") == \
-            ([resolvers[V6]] if resolvers else [])
-        assert lease.words("new_dhcp6_domain_search") == search
-        ra = solicit_router(guest, UPLINK)
-        assert ra.get("resolvers") == ([resolvers[V6]] if resolvers else None)
-        # There it means nothing without resolvers
-        assert ra.get("search", []) == (search if resolvers else [])
+    guest = lab.bridged(65520, *options)
+    guest.run("ip", "addr", "flush", "dev", UPLINK, "scope", "global")
+    lease = dhcp(lab, guest, "udhcpc")
+    assert lease.words("dns") == ([resolvers[V4]] if resolvers else [])
+    assert lease.words("search") == search
+    lease = dhcp(lab, guest, "dhclient -6")
+    assert lease.words("new_dhcp6_name_servers") == \
+        ([resolvers[V6]] if resolvers else [])
+    assert lease.words("new_dhcp6_domain_search") == search
+    ra = solicit_router(guest, UPLINK)
+    assert ra.get("resolvers") == ([resolvers[V6]] if resolvers else None)
+    # There it means nothing without resolvers
+    assert ra.get("search", []) == (search if resolvers else [])

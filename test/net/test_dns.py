@@ -12,7 +12,6 @@ import struct
 
 import pytest
 
-from carried import configured, passt
 from clients import A, Background, ask_tcp, ask_udp, query, solicit_router
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASST, PEER, ROOT_USER, SEARCH,
                  STREAM, UPLINK, USER, V4, V6, until)
@@ -528,11 +527,10 @@ def test_no_gateway_passt(lab, family):
     """The same for passt, which has no other way to close."""
     secret = Secret(lab.host)
     lab.resolver(STUB)
-    with passt(lab, "--no-map-gw", "--no-ra") as guest:
-        configured(guest)
-        for address in GATEWAY, HOST, DNS:
-            knock(guest, family, address[family])
-        knock(guest, family, GATEWAY[family], 53)
+    guest = lab.bridged(65520, "--no-map-gw")
+    for address in GATEWAY, HOST, DNS:
+        knock(guest, family, address[family])
+    knock(guest, family, GATEWAY[family], 53)
     secret.untouched()
 
 

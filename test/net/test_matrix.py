@@ -18,7 +18,6 @@ import socket
 
 import pytest
 
-from carried import configured, passt
 from clients import Background, read_all
 from lab import (DGRAM, GATEWAY, HOST, MIB, PEER, STREAM, UPLINK, V4, V6,
                  Guest, Lab, until)
@@ -253,20 +252,20 @@ def test_passt(lab, family, kind):
              (lab.host, LOOPBACK, near + 1, GATEWAY[family]),
              (lab.host, HOST, near, ours(lab, family)),
              (lab.host, {V4: "127.0.0.2"}, near, GATEWAY[family])]
-    with passt(lab, "--no-ra", "-t", ports, "-u", ports) as guest:
-        configured(guest)
-        for ns, address, port, source in calls:
-            if family not in address:
-                continue
-            inner = port if port == near else port + 2
-            client, seen, _ = reach(ns, family, address[family], port, guest,
-                                    inner)
-            assert seen[0].partition("%")[0] == source
-            assert seen[1] == client[1]
-        _, seen, _ = reach(guest, family, PEER[family], OUT, lab.peer, OUT)
-        assert seen[0] == HOST[family]
-        _, seen, _ = reach(guest, family, GATEWAY[family], OUT, lab.host, OUT)
-        assert seen[0] == LOOPBACK[family]
+    guest = lab.bridged(65520, "-t", ports, "-u", ports)
+    until(lambda: guest.addresses(V6), "its address")
+    for ns, address, port, source in calls:
+        if family not in address:
+            continue
+        inner = port if port == near else port + 2
+        client, seen, _ = reach(ns, family, address[family], port, guest,
+                                inner)
+        assert seen[0].partition("%")[0] == source
+        assert seen[1] == client[1]
+    _, seen, _ = reach(guest, family, PEER[family], OUT, lab.peer, OUT)
+    assert seen[0] == HOST[family]
+    _, seen, _ = reach(guest, family, GATEWAY[family], OUT, lab.host, OUT)
+    assert seen[0] == LOOPBACK[family]
 
 
 def link_local(ns, dev):
