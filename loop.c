@@ -148,6 +148,8 @@ static int wait_ms(struct loop *l)
 	const struct runq *q;
 	uint64_t next;
 
+	if (l->quit || l->soon)
+		return 0;
 	for (q = l->queues; q; q = q->next)
 		if (q->head && !q->held)
 			return 0;
@@ -164,7 +166,8 @@ bool loop_turn(struct loop *l)
 	int n, i;
 
 	/* #syscalls epoll_wait epoll_pwait */
-	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, l->quit ? 0 : wait_ms(l));
+	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, wait_ms(l));
+	l->soon = false;
 	read_clock(l);
 	for (i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;

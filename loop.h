@@ -43,6 +43,7 @@ enum { LOOP_WATCHES = 16, LOOP_EVENTS = 256, LOOP_SERVE = 64 };
 struct loop {
 	int epfd;
 	bool quit;
+	bool soon;  /* the next turn does not wait */
 	int status; /* exit status once @quit */
 	uint64_t now_ns;
 	uint64_t now_ms;
@@ -86,6 +87,12 @@ void runq_release(struct runq *q);
 /* loop_turn - one turn, waiting at most until the next timer
  * Returns false once loop_quit() was called. */
 bool loop_turn(struct loop *l);
+
+/* loop_soon - have another turn at once, with whatever events there are */
+static inline void loop_soon(struct loop *l)
+{
+	l->soon = true;
+}
 
 /* loop_quit - leave after this turn with @status */
 void loop_quit(struct loop *l, int status);

@@ -3,7 +3,7 @@
  * tap_stream - length-prefixed frames over a Unix stream socket
  *
  * Receiving: one recv() takes what is there, frames are lent where they lie,
- * and a partial one moves to the front before the next recv().
+ * and a partial one is moved, if need be, before the next recv().
  *
  * Sending: reserve lays frames out in @tx, each with a gap in front for prefix
  * and head; commit fills the gaps and queues the bytes.  Frames that lie side
@@ -319,21 +319,32 @@ static bool is_partial(const struct tap_stream *t)
 	return len >= ETH_HEAD && len <= FRAME_MAX && have - PREFIX < len;
 }
 
+/* The partial frame moves to the front: where the cache is warm, if that is
+ * cheap, or if the room behind it gets short */
+static void make_room(struct tap_stream *t)
+{
+	enum { CHEAP = 256, SHORT = STREAM_RX_BYTES / 2 };
+	size_t have = t->rx_end - t->rx_at;
+
+	if (!t->rx_at || (have > CHEAP && STREAM_RX_BYTES - t->rx_end > SHORT))
+		return;
+	memmove(t->rx, t->rx + t->rx_at, have);
+	t->rx_at = 0;
+	t->rx_end = have;
+}
+
 /* More bytes behind the partial frame; false if there are none, or no guest.
  * A short count has emptied the socket, and there will be an event for more;
  * but not for a hang-up that was reported together with these bytes. */
 static bool fill(struct tap_stream *t)
 {
-	size_t have = t->rx_end - t->rx_at, room = STREAM_RX_BYTES - have;
+	size_t room;
 	ssize_t n;
 
-	if (t->rx_at) {
-		memmove(t->rx, t->rx + t->rx_at, have);
-		t->rx_at = 0;
-		t->rx_end = have;
-	}
+	make_room(t);
+	room = STREAM_RX_BYTES - t->rx_end;
 	do /* #syscalls recvfrom recv */
-		n = recv(t->fd, t->rx + have, room, MSG_DONTWAIT);
+		n = recv(t->fd, t->rx + t->rx_end, room, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		t->rx_end += (size_t)n;

@@ -372,9 +372,17 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 
 void tcp_turn_end(struct tcp *t)
 {
-	struct flow *f;
+	struct flow *f, *next;
 
-	while ((f = t->acks)) {
+	for (f = t->acks; f; f = next) {
+		struct tcp_conn *c = conn_of(f);
+
+		next = c->ack_next;
+		if (c->ack_waits == 2) {
+			c->ack_waits = 1;
+			loop_soon(t->flows->loop);
+			continue;
+		}
 		if (!tcp_out_ack(t, f))
 			break;
 		if (conn_finished(conn_of(f)))

@@ -112,7 +112,8 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
 }
 
 /* Bytes that we are ready to take from the guest now */
-static uint32_t can_take(const struct tcp *t, const struct tcp_conn *c)
+static uint32_t can_take(const struct tcp *t, const struct flow *f,
+			 const struct tcp_conn *c)
 {
 	const struct tap_caps *caps = &t->tap->caps;
 	uint32_t max = TCP_WINDOW_MAX, want;
@@ -122,7 +123,8 @@ static uint32_t can_take(const struct tcp *t, const struct tcp_conn *c)
 	/* More than the link holds would be lost in its queue */
 	if (caps->queue && !caps->tso_in)
 		max = MIN(max, (uint32_t)caps->queue * c->mss);
-	want = MAX(c->room, (uint32_t)TCP_WINDOW_MIN);
+	want = MAX(c->room, MAX((uint32_t)TCP_WINDOW_MIN,
+				4U * conn_mss(t, f)));
 	return MIN(want, max);
 }
 
@@ -130,7 +132,7 @@ uint16_t conn_window(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t unit = 1U << c->rcv_shift, max = 65535U << c->rcv_shift;
-	uint32_t edge = c->rcv_nxt + MIN(can_take(t, c), max);
+	uint32_t edge = c->rcv_nxt + MIN(can_take(t, f, c), max);
 	uint32_t left = c->rcv_edge - c->rcv_nxt, seg = conn_mss(t, f);
 
 	/* RFC 9293 3.8.6.2.2: a window grows by something worth sending, but a
@@ -150,6 +152,7 @@ void conn_ack_soon(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	c->ack_waits = 0;
 	if (c->flags & CONN_ACK_NOW)
 		return;
 	c->flags |= CONN_ACK_NOW;
@@ -158,6 +161,17 @@ void conn_ack_soon(struct tcp *t, struct flow *f)
 	if (c->ack_next)
 		conn_of(c->ack_next)->ack_prev = &c->ack_next;
 	t->acks = f;
+}
+
+void conn_ack_bulk(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+	bool urgent = c->flags & CONN_ACK_NOW && !c->ack_waits;
+
+	conn_ack_soon(t, f);
+	if (!urgent && 2 * (c->rcv_nxt - c->rcv_acked) <
+			       c->rcv_edge - c->rcv_nxt)
+		c->ack_waits = 2;
 }
 
 void conn_ack_late(struct tcp *t, struct flow *f)

@@ -60,9 +60,10 @@ struct tcp_conn {
 	struct mac mac;	 /* Ethernet source that the guest sees */
 	uint16_t mss;	 /* of what we send */
 	uint16_t flags;	 /* CONN_* */
-	uint8_t state;	 /* enum tcp_state */
+	uint8_t state : 4;     /* enum tcp_state */
+	uint8_t sends : 2;     /* to the socket: 0, 1, TCP_NODELAY is set */
+	uint8_t ack_waits : 2; /* with CONN_ACK_NOW: turns without data to go */
 	uint8_t snd_shift : 4, rcv_shift : 4;
-	uint8_t sends; /* to the socket: 0, 1, then TCP_NODELAY is set */
 	uint8_t dup_acks, retries;
 };
 
@@ -125,9 +126,11 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f);
 /* conn_window - the window field to send now; moves the advertised edge */
 uint16_t conn_window(struct tcp *t, struct flow *f);
 
-/* conn_ack_soon, conn_ack_late, conn_acked - an ACK is owed by the end of this
- * turn; within TCP_ACK_DELAY_MS; no more */
+/* conn_ack_soon, conn_ack_bulk, conn_ack_late, conn_acked - an ACK is owed by the
+ * end of this turn; of the first turn without more data, while the window lasts;
+ * within TCP_ACK_DELAY_MS; no more */
 void conn_ack_soon(struct tcp *t, struct flow *f);
+void conn_ack_bulk(struct tcp *t, struct flow *f);
 void conn_ack_late(struct tcp *t, struct flow *f);
 void conn_acked(struct tcp *t, struct flow *f);
 

@@ -24,6 +24,7 @@ struct burst {
 	size_t len;
 	unsigned gaps; /* segments behind a hole */
 	bool ack; /* at the end of this turn, no later */
+	bool bulk; /* or when no more comes */
 	bool wake; /* there may be something to send now */
 };
 
@@ -147,20 +148,21 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 	return true;
 }
 
-/* RFC 9293 3.8.6.3: every second full segment is acknowledged at once.  So is
- * what ends in a short one, for who sent that may wait before it sends more
- * (Nagle), unless an answer is likely to carry the ACK; and whatever leaves the
- * guest a window of less than two. */
-static bool is_ack_due(const struct tcp *t, struct flow *f,
-		       const struct packet *p)
+/* RFC 9293 3.8.6.3: every second full segment is acknowledged, and whatever
+ * leaves the guest a window of less than two, but not before all that comes with
+ * it is here.  What ends in a short one is, at once: who sent that may wait
+ * before it sends more (Nagle), unless an answer is likely to carry the ACK. */
+static void see_ack(const struct tcp *t, struct flow *f, const struct packet *p,
+		    struct burst *b)
 {
 	const struct tcp_conn *c = conn_of(f);
 	uint32_t seg = MIN(c->mss, conn_mss(t, f));
 
-	if (c->rcv_nxt - c->rcv_acked >= 2 * seg ||
-	    c->rcv_edge - c->rcv_nxt < 2 * seg)
-		return true;
-	return !(c->flags & CONN_PINGPONG) && p->payload_len < seg;
+	if (!(c->flags & CONN_PINGPONG) && p->payload_len < seg)
+		b->ack = true;
+	else if (c->rcv_nxt - c->rcv_acked >= 2 * seg ||
+		 c->rcv_edge - c->rcv_nxt < 2 * seg)
+		b->bulk = true;
 }
 
 /* What of the segment is new and inside the window; true if its end is */
@@ -195,8 +197,10 @@ static bool take_data(const struct tcp *t, struct flow *f,
 	b->n += n;
 	b->len += got;
 	c->rcv_nxt += (uint32_t)got;
-	if (skip || got < p->payload_len - skip || is_ack_due(t, f, p))
+	if (skip || got < p->payload_len - skip)
 		challenge(b);
+	else
+		see_ack(t, f, p, b);
 	return got == p->payload_len - skip;
 }
 
@@ -382,6 +386,8 @@ static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 			break;
 	if (b->ack)
 		conn_ack_soon(t, f);
+	else if (b->bulk)
+		conn_ack_bulk(t, f);
 	else if (c->rcv_nxt != c->rcv_acked)
 		conn_ack_late(t, f);
 	if (c->lazy)
@@ -397,7 +403,7 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 
 	b.n = b.gaps = 0;
 	b.len = 0;
-	b.ack = b.wake = false;
+	b.ack = b.bulk = b.wake = false;
 	for (p = list; p; p = next) {
 		next = p->next;
 		/* A scattered frame needs room for all its pieces */
