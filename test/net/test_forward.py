@@ -534,9 +534,11 @@ def test_taken_of_all(taken):
     """The others of "all" do: one line for the missing ones."""
     status, out, err, name = taken(f"all,~1-{IN - 2},~{IN + 2}-65535")
     assert (status, out) == (0, "started\n")
-    assert err == (f"Listen failed for 1 of 3 ports of HOST {name}"
-                   f"{IN - 1}-{IN + 1}  =>  {IN - 1}-{IN + 1} (best effort): "
-                   "Address already in use\n")
+    # The sanitizers have something to say about the stack of a clone
+    lines = [line for line in err.splitlines() if "failed" in line]
+    assert lines == [f"Listen failed for 1 of 3 ports of HOST {name}"
+                     f"{IN - 1}-{IN + 1}  =>  {IN - 1}-{IN + 1} "
+                     "(best effort): Address already in use"]
 
 
 def test_all_taken(taken):
