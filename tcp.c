@@ -372,14 +372,17 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 
 void tcp_turn_end(struct tcp *t)
 {
+	uint64_t frames = t->tap->count.frames[0];
+	bool more = frames != t->frames;
 	struct flow *f, *next;
 
+	t->frames = frames;
 	for (f = t->acks; f; f = next) {
 		struct tcp_conn *c = conn_of(f);
 
 		next = c->ack_next;
-		if (c->ack_waits == 2) {
-			c->ack_waits = 1;
+		if (more && c->ack_waits > 1) {
+			c->ack_waits--;
 			loop_soon(t->flows->loop);
 			continue;
 		}

@@ -28,6 +28,7 @@ struct tcp {
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
 	struct flow *acks; /* flows that owe the guest an ACK this turn */
+	uint64_t frames;   /* that the guest had sent when the last one ended */
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
 	struct chunks *chunks; /* bytes a socket did not take at once */

@@ -59,7 +59,8 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f)
 
 	/* A window below one MSS puts a sender on its 200 ms timer; who gives
 	 * us runs of segments loses nothing by short ones. */
-	return (uint16_t)(t->tap->caps.tso_in ? MIN(mss, 16U << 10) : mss);
+	return (uint16_t)(t->tap->caps.tso_in ?
+				  MIN(mss, (unsigned)TCP_MSS_RUNS) : mss);
 }
 
 static void set_mss(const struct tcp *t, struct flow *f, unsigned mss)
@@ -165,13 +166,14 @@ void conn_ack_soon(struct tcp *t, struct flow *f)
 
 void conn_ack_bulk(struct tcp *t, struct flow *f)
 {
+	enum { TURNS = 3 };
 	struct tcp_conn *c = conn_of(f);
 	bool urgent = c->flags & CONN_ACK_NOW && !c->ack_waits;
 
 	conn_ack_soon(t, f);
 	if (!urgent && 2 * (c->rcv_nxt - c->rcv_acked) <
 			       c->rcv_edge - c->rcv_nxt)
-		c->ack_waits = 2;
+		c->ack_waits = TURNS;
 }
 
 void conn_ack_late(struct tcp *t, struct flow *f)
@@ -249,8 +251,9 @@ static void look_for_room(struct flow *f)
 	if (c->room > c->room_seen / 4)
 		return;
 	room = sock_room(conn_fd(f));
-	c->room = room < 0 ? TCP_WINDOW_MIN :
-			     (uint32_t)MIN(room, (ssize_t)TCP_WINDOW_MAX);
+	/* So much is offered anyway, so less need not be known */
+	c->room = (uint32_t)MIN(MAX(room, (ssize_t)TCP_WINDOW_MIN),
+				(ssize_t)TCP_WINDOW_MAX);
 	c->room_seen = c->room;
 }
 

@@ -62,7 +62,7 @@ struct tcp_conn {
 	uint16_t flags;	 /* CONN_* */
 	uint8_t state : 4;     /* enum tcp_state */
 	uint8_t sends : 2;     /* to the socket: 0, 1, TCP_NODELAY is set */
-	uint8_t ack_waits : 2; /* with CONN_ACK_NOW: turns without data to go */
+	uint8_t ack_waits : 2; /* with CONN_ACK_NOW: for so many turns, less 1 */
 	uint8_t snd_shift : 4, rcv_shift : 4;
 	uint8_t dup_acks, retries;
 };
@@ -70,9 +70,12 @@ struct tcp_conn {
 enum {
 	TCP_MSS_DEFAULT = 536, /* RFC 9293 3.7.1, IPv4 */
 	TCP_MSS_MIN = 88,      /* Linux's own floor: below, headers dominate */
+	/* Linux fills a run of up to 64 KiB with whole segments, less
+	 * MAX_TCP_HEADER: four of these, but only three of 16 KiB */
+	TCP_MSS_RUNS = 16256,
 	TCP_SHIFT = 8,	       /* our window scale */
 	TCP_SHIFT_MAX = 14,    /* RFC 7323 2.3 */
-	TCP_WINDOW_MIN = 64 << 10, /* while the socket takes what comes */
+	TCP_WINDOW_MIN = 128 << 10, /* while the socket takes what comes */
 	TCP_WINDOW_MAX = 1 << 20,  /* enough for a scheduling delay; more only
 				      cools the caches */
 	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1 */
@@ -127,8 +130,8 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f);
 uint16_t conn_window(struct tcp *t, struct flow *f);
 
 /* conn_ack_soon, conn_ack_bulk, conn_ack_late, conn_acked - an ACK is owed by the
- * end of this turn; of the first turn without more data, while the window lasts;
- * within TCP_ACK_DELAY_MS; no more */
+ * end of this turn; when the guest makes a pause or this flow a longer one, while
+ * the window lasts; within TCP_ACK_DELAY_MS; no more */
 void conn_ack_soon(struct tcp *t, struct flow *f);
 void conn_ack_bulk(struct tcp *t, struct flow *f);
 void conn_ack_late(struct tcp *t, struct flow *f);

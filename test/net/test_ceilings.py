@@ -63,7 +63,7 @@ HEADROOM = {"rr": 0.5, "crr": 1.0, "udp": 0.5, "bulk": 0.5}
 # Calls of all kinds.  Behind the stream they depend on who is faster, daemon or
 # bridge: these are the most that were seen, where half and less are common.
 GIGABYTE = {
-    "tap out 65520": 28700,
+    "tap out 65520": 24100,
     "tap in 65520": 56000,
     "spliced out 65520": 5000,
     "spliced in 65520": 5300,

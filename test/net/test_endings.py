@@ -16,10 +16,10 @@ RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
 DATA = os.urandom(5 * MIB)
 
 
-@pytest.fixture
-def guest(lab):
-    return lab.pasta("--config-net", "-t", FORWARDED, "-u", FORWARDED,
-                     "-T", "none", "-U", "none")
+@pytest.fixture(params=[65520, 1280])
+def guest(lab, request):
+    return lab.pasta("--config-net", "--mtu", request.param, "-t", FORWARDED,
+                     "-u", FORWARDED, "-T", "none", "-U", "none")
 
 
 @pytest.fixture(params=["outbound", "inbound"])
