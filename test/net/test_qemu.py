@@ -14,7 +14,7 @@ from lab import (DGRAM, FAR, GATEWAY, HOST, MIB, PASST, PEER, SEARCH, USER, V4,
                  V6, Lab, literal, prefix_of, until)
 from qemu import Machine
 
-MTU = 9000
+MTU = 65520
 PORT, SIZE = 8000, 50 * MIB
 
 
