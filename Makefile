@@ -54,6 +54,12 @@ $(B)/passt: $(OBJ)
 $(B)/%.o: %.c | $(B)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# What they say of themselves is not older than the rest
+$(B)/version: FORCE | $(B)
+	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
+$(B)/options.o $(B)/passt.o: $(B)/version
+FORCE:
+
 # The system call filters, from the notes beside the calls
 $(B)/seccomp.h: seccomp.sh $(SRC) | $(B)
 	CC="$(CC)" ./seccomp.sh $@ $(SRC)
