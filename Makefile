@@ -193,7 +193,7 @@ install: all
 	ln -sf passt $(DESTDIR)$(bindir)/pasta
 	install -m 644 doc/passt.1 $(DESTDIR)$(mandir)/man1/passt.1
 	ln -sf passt.1 $(DESTDIR)$(mandir)/man1/pasta.1
-	install -m 644 README.md doc/*.md LICENSES/*.txt $(DESTDIR)$(docdir)
+	install -m 644 README.md doc/*.md doc/*.svg LICENSES/*.txt $(DESTDIR)$(docdir)
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/passt $(DESTDIR)$(bindir)/pasta
