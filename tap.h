@@ -67,7 +67,8 @@ struct tap {
 	bool up;	  /* a guest is there; false: frames are dropped */
 	bool full;	  /* a reserve failed for want of room; flush clears it */
 	unsigned session; /* counts guests: a change means say hello */
-	uint32_t events;  /* of the loop, until the next tap_receive() */
+	uint32_t events;  /* that the loop has told, for the transport to use
+			     up if it needs them */
 	bool drained;	  /* after tap_receive(): what is left, if anything, the
 			     loop reports; else call again */
 };

@@ -57,8 +57,9 @@ static inline void tcp_splice(struct tcp *t, struct splice *s)
  * Anything but a SYN is answered with RST (RFC 9293 3.10.7.1). */
 struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v);
 
-/* tcp_turn_end - send the ACKs that no data carried, but those that one for more
- * data may be worth waiting for: then the next turn comes at once */
+/* tcp_turn_end - send the ACKs that no data carried
+ * One of bulk data may wait for more, see conn_ack_bulk(): then the next turn
+ * comes at once. */
 void tcp_turn_end(struct tcp *t);
 
 #endif /* TCP_H */
