@@ -139,13 +139,12 @@ check-net: all $(BRIDGE)
 	$(PYTEST) --ignore=test/net/test_ceilings.py test/net
 
 # The same with the sanitizers, but for how much memory is in use and how many
-# calls are made; and they say something about the stack of a clone
+# calls are made
 check-san: $(BRIDGE)
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
 		$(PYTEST) --ignore=test/net/test_idle.py \
-		--ignore=test/net/test_ceilings.py --deselect \
-		test/net/test_process.py::test_command_is_quiet test/net
+		--ignore=test/net/test_ceilings.py test/net
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
