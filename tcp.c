@@ -352,6 +352,10 @@ static void expire(void *owner, struct flow *f)
 		conn_ack_soon(t, f);
 	}
 	conn_stale(t, f);
+	if (c->out.len && c->asks) {
+		f->ready[!conn_tap(f)] |= READY_OUT;
+		flow_wake(t->flows, f);
+	}
 	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
 		time_out(t, f);
 		return;

@@ -10,6 +10,7 @@
  */
 #include "tcp_conn.h"
 
+#include "iov.h"
 #include "log.h"
 
 #include <errno.h>
@@ -239,7 +240,21 @@ void conn_timer(struct tcp *t, struct flow *f)
 		left = MIN(left, (int32_t)(c->ack_due - (uint32_t)now));
 	if (c->flags & CONN_STALE)
 		left = MIN(left, (int32_t)(c->stale_due - (uint32_t)now));
+	if (c->out.len && c->asks)
+		left = MIN(left, TCP_ASK_MS << (c->asks - 1));
 	flow_timer(t->flows, f, now + (uint64_t)MAX(left, 1));
+}
+
+void conn_refused(struct tcp *t, struct flow *f, bool took)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	if (took)
+		c->asks = 1;
+	else if (c->asks)
+		c->asks = c->asks < TCP_ASKS ? c->asks + 1 : 0;
+	if (c->asks)
+		conn_timer(t, f);
 }
 
 /* The socket took a good part of what it had room for: ask again */
@@ -284,11 +299,16 @@ static int drain(struct tcp *t, struct flow *f)
 	while (c->out.len) {
 		unsigned n = chunk_iov(t->chunks, &c->out, 0, c->out.len, iov,
 				       PIECES);
+		size_t all = iov_size(iov, n);
 		ssize_t sent = conn_send(f, iov, n);
 
-		if (sent <= 0)
+		if (sent < 0)
 			return (int)sent;
 		chunk_drop(t->chunks, &c->out, (size_t)sent);
+		if ((size_t)sent < all) {
+			conn_refused(t, f, sent > 0);
+			return 0;
+		}
 	}
 	conn_ack_soon(t, f); /* the window is open again */
 	return 0;

@@ -64,7 +64,9 @@ struct tcp_conn {
 	uint8_t sends : 2;     /* to the socket: 0, 1, TCP_NODELAY is set */
 	uint8_t ack_waits : 2; /* with CONN_ACK_NOW: for so many turns, less 1 */
 	uint8_t snd_shift : 4, rcv_shift : 4;
-	uint8_t dup_acks, retries;
+	uint8_t retries : 4;
+	uint8_t asks : 4; /* see conn_refused(); 0: wait for EPOLLOUT */
+	uint8_t dup_acks;
 };
 
 enum {
@@ -88,6 +90,8 @@ enum {
 	TCP_LAZY = 512, /* bytes not worth a call, see conn_discard() */
 	TCP_STALE_MS = 40,
 	TCP_LAZY_BUFFER = 1 << 20, /* receive buffers that can afford more */
+	TCP_ASK_MS = TIMER_TICK,
+	TCP_ASKS = 6, /* the last pause is 128 ms */
 };
 
 static inline struct tcp_conn *conn_of(struct flow *f)
@@ -149,6 +153,12 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
 /* conn_flush - hand what waits for the socket to it, then the guest's FIN
  * 0, or -errno if the socket is broken. */
 int conn_flush(struct tcp *t, struct flow *f);
+
+/* conn_refused - the socket did not take all: ask it again before long
+ * EPOLLOUT comes when a third of a buffer is free.  On a long wire that much is
+ * missed, so while it takes something (@took) it is asked every TCP_ASK_MS, and
+ * after pauses of twice the length each time that it does not. */
+void conn_refused(struct tcp *t, struct flow *f, bool took);
 
 /* conn_peek_at - have the next sock_peek() read what follows @off bytes */
 void conn_peek_at(struct flow *f, uint32_t off);

@@ -350,6 +350,7 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 	}
 	if (b->len > (size_t)sent) {
 		size_t left = b->len - (size_t)sent, put;
+		bool first = !c->out.len;
 
 		put = chunk_put(t->chunks, &c->out, b->iov, b->n, (size_t)sent,
 				left);
@@ -361,6 +362,8 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 				c->rcv_nxt--;
 			}
 		}
+		if (first)
+			conn_refused(t, f, true);
 	}
 	b->len = 0;
 	b->n = 0;
