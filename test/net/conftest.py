@@ -14,8 +14,12 @@ NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
 
 def pytest_sessionstart(session):
     """Say at once what is missing: a test that cannot run is no success."""
-    # Clean up when told to go, too
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Clean up when told to go, too.  None ignored, as a shell has it for what
+    # is in its background: the programs under test would inherit that.
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, signal.default_int_handler)
+    for number in signal.SIGQUIT, signal.SIGHUP:
+        signal.signal(number, signal.SIG_DFL)
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
