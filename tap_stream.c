@@ -26,6 +26,7 @@
 
 enum {
 	PREFIX = 4,
+	ASIDE = 128, /* see doc/performance.md, "Where bytes lie" */
 	PATHS = 99, /* /tmp/passt_1.socket and so on */
 };
 
@@ -459,9 +460,12 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 	t->tx_used = t->tx_top = 0;
 	t->slot_next = t->slot_out = 0;
 	t->iov_at = t->iov_end = 0;
-	t->rx = util_map(STREAM_RX_BYTES);
+	t->rx = util_map(ASIDE + STREAM_RX_BYTES);
 	t->tx = util_map(STREAM_TX_BYTES);
-	return t->rx && t->tx ? 0 : -ENOMEM;
+	if (!t->rx || !t->tx)
+		return -ENOMEM;
+	t->rx += ASIDE;
+	return 0;
 }
 
 int tap_stream_listen(struct tap_stream *t, int fd)

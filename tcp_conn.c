@@ -167,7 +167,7 @@ void conn_ack_soon(struct tcp *t, struct flow *f)
 
 void conn_ack_bulk(struct tcp *t, struct flow *f)
 {
-	enum { TURNS = 3 };
+	enum { TURNS = 15 };
 	struct tcp_conn *c = conn_of(f);
 	bool urgent = c->flags & CONN_ACK_NOW && !c->ack_waits;
 

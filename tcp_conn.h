@@ -60,9 +60,9 @@ struct tcp_conn {
 	struct mac mac;	 /* Ethernet source that the guest sees */
 	uint16_t mss;	 /* of what we send */
 	uint16_t flags;	 /* CONN_* */
-	uint8_t state : 4;     /* enum tcp_state */
+	uint8_t state : 2;     /* enum tcp_state */
 	uint8_t sends : 2;     /* to the socket: 0, 1, TCP_NODELAY is set */
-	uint8_t ack_waits : 2; /* with CONN_ACK_NOW: for so many turns, less 1 */
+	uint8_t ack_waits : 4; /* with CONN_ACK_NOW: for so many turns, less 1 */
 	uint8_t snd_shift : 4, rcv_shift : 4;
 	uint8_t retries : 4;
 	uint8_t asks : 4; /* see conn_refused(); 0: wait for EPOLLOUT */
@@ -78,7 +78,7 @@ enum {
 	TCP_SHIFT = 8,	       /* our window scale */
 	TCP_SHIFT_MAX = 14,    /* RFC 7323 2.3 */
 	TCP_WINDOW_MIN = 128 << 10, /* while the socket takes what comes */
-	TCP_WINDOW_MAX = 1 << 20,  /* enough for a scheduling delay; more only
+	TCP_WINDOW_MAX = 2 << 20,  /* enough for a scheduling delay; more only
 				      cools the caches */
 	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1 */
 	TCP_RTO_SYN_MS = 3000,	   /* RFC 6298 5.7, after a repeated SYN */

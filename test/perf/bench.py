@@ -304,7 +304,8 @@ def bulk_way(way, streams):
 
 
 def paths():
-    for what in ("memcpy", "tap-in", "tap-out"):
+    for what in ("memcpy", "tap-in", "tap-out", "stream-0", "stream-2",
+                 "stream-128"):
         yield Limit(what)
     for way in ("in", "out"):
         for mtu in (65520, 1500):

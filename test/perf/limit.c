@@ -4,6 +4,8 @@
  * that no daemon can beat.  One thread, which is busy all the time.
  *
  *	limit memcpy SECONDS	copy 64 KiB from cache to cache
+ *	limit stream-N SECONDS	64 KiB into a Unix stream socket and out again,
+ *				to N bytes behind the begin of a page
  *	limit tap-in SECONDS	write TCP super-frames to a tap, whose stack has
  *				no route for them and drops them
  *	limit tap-out SECONDS	read them from a tap; only the reads are timed
@@ -72,6 +74,20 @@ static uint64_t run_memcpy(void)
 		/* Or the compiler leaves out what nobody looks at */
 		__asm__ volatile("" : : "r"(to), "r"(from) : "memory");
 	}
+	return (uint64_t)COPIES * COPY_BYTES;
+}
+
+/* --- stream ----------------------------------------------------------- */
+
+static uint64_t run_stream(const int *pair, size_t aside)
+{
+	static char from[COPY_BYTES] __attribute__((aligned(4096)));
+	static char to[COPY_BYTES + 4096] __attribute__((aligned(4096)));
+
+	for (int i = 0; i < COPIES; i++)
+		if (send(pair[0], from, sizeof(from), 0) != COPY_BYTES ||
+		    recv(pair[1], to + aside, COPY_BYTES, 0) != COPY_BYTES)
+			err(1, "stream");
 	return (uint64_t)COPIES * COPY_BYTES;
 }
 
@@ -184,11 +200,15 @@ int main(int argc, char **argv)
 {
 	const char *what = argc == 3 ? argv[1] : "";
 	uint64_t start, end, took = 0, n = 0;
-	int tap = -1, sender = -1, timed = !strcmp(what, "tap-out");
+	int tap = -1, sender = -1, timed = !strcmp(what, "tap-out"), pair[2];
+	unsigned int aside, stream = sscanf(what, "stream-%u", &aside) == 1;
 
 	if (!strcmp(what, "tap-in") || timed)
 		tap = open_tap();
-	else if (strcmp(what, "memcpy"))
+	else if (stream && (aside >= 4096 ||
+			    socketpair(AF_UNIX, SOCK_STREAM, 0, pair)))
+		errx(1, "stream");
+	else if (!stream && strcmp(what, "memcpy"))
 		errx(2, "see the top of limit.c");
 	if (timed)
 		sender = open_sender();
@@ -196,7 +216,8 @@ int main(int argc, char **argv)
 	end = start + atof(argv[2]) * 1e9;
 	while (spent_ns() < end)
 		n += timed ? drain_tap(tap, sender, &took) :
-		     tap >= 0 ? fill_tap(tap) : run_memcpy();
+		     tap >= 0 ? fill_tap(tap) :
+		     stream ? run_stream(pair, aside) : run_memcpy();
 	if (!timed)
 		took = spent_ns() - start;
 	printf("n %llu seconds %.6f\n", (unsigned long long)n, took / 1e9);
