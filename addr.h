@@ -105,4 +105,12 @@ static inline bool mac_equal(const struct mac *a, const struct mac *b)
 	return !memcmp(a->b, b->b, sizeof(a->b));
 }
 
+/* mac_is_unicast - what one station may have: neither a group's nor zeros */
+static inline bool mac_is_unicast(const struct mac *m)
+{
+	static const struct mac zero;
+
+	return !(m->b[0] & 1) && !mac_equal(m, &zero);
+}
+
 #endif /* ADDR_H */

@@ -39,10 +39,9 @@ static void send_answer(struct guest *g, struct answer *a)
 
 static void learn_mac(struct guest *g, const struct mac *m)
 {
-	static const struct mac zero;
 	char text[MAC_TEXT_LEN];
 
-	if (mac_equal(m, &g->seen->mac) || m->b[0] & 1 || mac_equal(m, &zero))
+	if (mac_equal(m, &g->seen->mac) || !mac_is_unicast(m))
 		return;
 	g->seen->mac = *m;
 	log_limited(LOG_INFORM, "New guest MAC address observed: %s",

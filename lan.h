@@ -17,6 +17,7 @@ enum {
 	LAN_COPIES = 32,	/* addresses of an interface, temporary ones too */
 	LAN_NAME = 254,		/* longest DNS name as text and NUL */
 	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
+	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
 	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
 };
 

@@ -83,7 +83,9 @@ static void set_path(struct conf *c, const struct option_row *o,
 
 static void set_mac(struct conf *c, const struct option_row *o, const char *arg)
 {
-	if (!mac_parse(arg, field(c, o)))
+	struct mac *m = field(c, o);
+
+	if (!mac_parse(arg, m) || !mac_is_unicast(m))
 		refuse(o, arg);
 }
 

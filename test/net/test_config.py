@@ -33,6 +33,15 @@ def test_config_net_mtu(lab, mtu):
     assert lab.pasta("--config-net", "--mtu", mtu).mtu() == mtu
 
 
+def test_config_net_without_ipv6(lab):
+    """On a link with an MTU of less than 1280 the kernel has IPv4 alone."""
+    guest = lab.pasta("--config-net", "--mtu", "1000")
+    assert guest.mtu() == 1000
+    assert guest.addresses(V4) == lab.host.addresses(V4)
+    assert guest.addresses(V6) == []
+    assert guest.reachable(V4)
+
+
 def test_config_net_given_values(lab):
     """Options win over what the host has."""
     guest = lab.pasta("--config-net", "-a", "10.9.8.7", "-n", "24",
