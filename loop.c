@@ -148,7 +148,7 @@ static int wait_ms(struct loop *l)
 	const struct runq *q;
 	uint64_t next;
 
-	if (l->quit || l->soon)
+	if (l->quit || l->soon || l->late_n)
 		return 0;
 	for (q = l->queues; q; q = q->next)
 		if (q->head && !q->held)
@@ -157,6 +157,27 @@ static int wait_ms(struct loop *l)
 	if (next == UINT64_MAX)
 		return -1;
 	return next <= l->now_ms ? 0 : (int)MIN(next - l->now_ms, INT_MAX);
+}
+
+void loop_late(struct loop *l, void (*fn)(int fd), int fd)
+{
+	if (l->late_n == LOOP_LATE) {
+		fn(fd);
+		return;
+	}
+	l->late[l->late_n].fn = fn;
+	l->late[l->late_n++].fd = fd;
+}
+
+static void do_late(struct loop *l)
+{
+	unsigned i;
+
+	for (i = 0; i < l->late_old; i++)
+		l->late[i].fn(l->late[i].fd);
+	l->late_n -= l->late_old;
+	memmove(l->late, l->late + l->late_old, l->late_n * sizeof(*l->late));
+	l->late_old = l->late_n;
 }
 
 bool loop_turn(struct loop *l)
@@ -181,6 +202,8 @@ bool loop_turn(struct loop *l)
 		serve(q);
 	if (l->turn_end)
 		l->turn_end(l->turn_owner);
+	if (l->late_n)
+		do_late(l);
 	l->turns++;
 	return !l->quit;
 }

@@ -38,7 +38,11 @@ struct runq {
 	struct runq *next;
 };
 
-enum { LOOP_WATCHES = 16, LOOP_EVENTS = 256, LOOP_SERVE = 64 };
+enum {
+	LOOP_WATCHES = 16,
+	LOOP_EVENTS = 256,
+	LOOP_LATE = 64,
+};
 
 struct loop {
 	int epfd;
@@ -57,6 +61,11 @@ struct loop {
 	void (*turn_end)(void *owner); /* planted by passt.c */
 	void *turn_owner;
 	uint64_t turns; /* for tests and --stats */
+	struct {
+		void (*fn)(int fd);
+		int fd;
+	} late[LOOP_LATE];
+	unsigned late_n, late_old; /* how many, and of earlier turns */
 };
 
 /* loop_init - 0 or -errno.  Reads the clock once. */
@@ -93,6 +102,11 @@ static inline void loop_soon(struct loop *l)
 {
 	l->soon = true;
 }
+
+/* loop_late - call @fn(@fd) at the end of the next turn; at once if that has much
+ * to do.  For what takes long and keeps others waiting: the end of a connection,
+ * when its successor is at the door. */
+void loop_late(struct loop *l, void (*fn)(int fd), int fd);
 
 /* loop_quit - leave after this turn with @status */
 void loop_quit(struct loop *l, int status);

@@ -324,7 +324,7 @@ static void finish(struct splice *s, struct flow *f, void (*end)(int fd))
 	for (i = 0; i < 2; i++) {
 		release(s, &ways_of(f)->way[i]);
 		if (f->side[i].fd >= 0)
-			end(f->side[i].fd);
+			loop_late(s->flows->loop, end, f->side[i].fd);
 	}
 	flow_free(s->flows, f);
 }

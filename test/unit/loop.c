@@ -696,6 +696,51 @@ static void quit_does_not_wait(void **state)
 	assert_int_equal(loop.status, 0);
 }
 
+static int late[2 * LOOP_LATE];
+static unsigned late_n;
+
+static void do_late(int fd)
+{
+	late[late_n++] = fd;
+}
+
+/* Not in the turn that asks for it, nor later than in the next, which comes at
+ * once; and in order */
+static void late_is_next(void **state)
+{
+	(void)state;
+	late_n = 0;
+	loop_late(&loop, do_late, 7);
+	loop_late(&loop, do_late, 8);
+	loop_turn(&loop);
+	assert_int_equal(late_n, 0);
+	loop_late(&loop, do_late, 9);
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_int_equal(late_n, 2);
+	assert_int_equal(late[0], 7);
+	assert_int_equal(late[1], 8);
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_int_equal(late_n, 3);
+	assert_int_equal(late[2], 9);
+}
+
+static void late_is_full(void **state)
+{
+	int i;
+
+	(void)state;
+	late_n = 0;
+	for (i = 0; i <= LOOP_LATE; i++)
+		loop_late(&loop, do_late, i);
+	assert_int_equal(late_n, 1);
+	assert_int_equal(late[0], LOOP_LATE);
+	loop_turn(&loop);
+	loop_turn(&loop);
+	assert_int_equal(late_n, LOOP_LATE + 1);
+}
+
 int main(void)
 {
 #define QUEUE(t) cmocka_unit_test_setup_teardown(t, setup_queue, teardown)
@@ -728,6 +773,8 @@ int main(void)
 		WATCH(far_future),
 		WATCH(quit_status),
 		WATCH(quit_does_not_wait),
+		WATCH(late_is_next),
+		WATCH(late_is_full),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,6 +81,13 @@ static unsigned extra(void)
 	return n;
 }
 
+static void turn(void)
+{
+	loop_quit(&loop, 0);
+	loop_turn(&loop);
+	loop.quit = false;
+}
+
 static int stop(void **state)
 {
 	unsigned n;
@@ -97,16 +104,11 @@ static int stop(void **state)
 		close(s.spare->fd[0]);
 		close(s.spare->fd[1]);
 	}
+	while (loop.late_n)
+		turn();
 	close(loop.epfd);
 	assert_int_equal(descriptors(), at_start);
 	return 0;
-}
-
-static void turn(void)
-{
-	loop_quit(&loop, 0);
-	loop_turn(&loop);
-	loop.quit = false;
 }
 
 static void turns(unsigned n)
@@ -136,6 +138,8 @@ static void gone(void)
 
 	for (turn(); flows.count; turn())
 		assert_int_equal(poll(&p, 1, 5000), 1);
+	while (loop.late_n)
+		turn();
 }
 
 static int listener(bool v4, uint16_t port)
