@@ -5,7 +5,8 @@
  * The hash is open addressing with linear probing.  A slot is 0 or (index << 1
  * | side) + 1 in the low 18 bits and 14 bits of the hash above, so that a probe
  * hardly ever touches a flow that does not match.  Deletion moves followers
- * back, so there are no tombstones.
+ * back, so there are no tombstones.  Few flows use a small part of the table,
+ * which stays in the cache, and the rest of it takes no memory.
  */
 #include "flow.h"
 
@@ -33,9 +34,9 @@ uint64_t flow_hash(const struct flows *t, uint8_t proto, const struct side *s)
 	return siphash_words(&t->key, w, ARRAY_SIZE(w));
 }
 
-static uint32_t home(uint64_t hash)
+static uint32_t home(const struct flows *t, uint64_t hash)
 {
-	return hash & (FLOW_HASH - 1);
+	return hash & t->hash_mask;
 }
 
 static uint32_t tag(uint64_t hash)
@@ -62,9 +63,9 @@ static bool same_side(const struct side *a, const struct side *b)
 static uint32_t probe(const struct flows *t, uint8_t proto,
 		      const struct side *key, uint64_t hash)
 {
-	uint32_t at = home(hash), e;
+	uint32_t at = home(t, hash), e;
 
-	for (; (e = t->hash[at]); at = (at + 1) % FLOW_HASH) {
+	for (; (e = t->hash[at]); at = (at + 1) & t->hash_mask) {
 		struct flow *f;
 		unsigned i;
 
@@ -97,7 +98,7 @@ bool flow_sent(const struct flows *t, enum flow_kind kind,
 	return f && f->kind == kind;
 }
 
-bool flow_enter(struct flows *t, struct flow *f, unsigned i)
+static bool insert(struct flows *t, const struct flow *f, unsigned i)
 {
 	uint64_t hash = flow_hash(t, flow_proto(f), &f->side[i]);
 	uint32_t at = probe(t, flow_proto(f), &f->side[i], hash);
@@ -105,14 +106,40 @@ bool flow_enter(struct flows *t, struct flow *f, unsigned i)
 	if (t->hash[at])
 		return false;
 	t->hash[at] = tag(hash) | ((flow_index(t, f) << 1 | i) + 1);
+	return true;
+}
+
+/* Use more of the table.  The last step enters less than 1 in 64 of what it has
+ * room for, so that nobody waits for long. */
+static void grow(struct flows *t)
+{
+	unsigned n, i;
+
+	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
+	t->hash_mask = t->hash_mask << FLOW_HASH_STEP |
+		       ((1 << FLOW_HASH_STEP) - 1);
+	for (n = 0; n < t->fresh; n++)
+		for (i = 0; i < 2; i++)
+			if (t->flow[n].hashed & 1U << i)
+				insert(t, &t->flow[n], i);
+}
+
+bool flow_enter(struct flows *t, struct flow *f, unsigned i)
+{
+	if (t->entered > t->hash_mask / 2)
+		grow(t);
+	if (!insert(t, f, i))
+		return false;
 	f->hashed |= 1U << i;
+	t->entered++;
 	return true;
 }
 
 /* Whether an entry at @at whose home is @from may move to @hole */
-static bool may_move(uint32_t from, uint32_t hole, uint32_t at)
+static bool may_move(const struct flows *t, uint32_t from, uint32_t hole,
+		     uint32_t at)
 {
-	return ((at - from) % FLOW_HASH) >= ((at - hole) % FLOW_HASH);
+	return ((at - from) & t->hash_mask) >= ((at - hole) & t->hash_mask);
 }
 
 void flow_leave(struct flows *t, struct flow *f, unsigned i)
@@ -122,15 +149,16 @@ void flow_leave(struct flows *t, struct flow *f, unsigned i)
 	if (!(f->hashed & 1U << i))
 		return;
 	f->hashed &= ~(1U << i);
+	t->entered--;
 	hole = probe(t, flow_proto(f), &f->side[i],
 		     flow_hash(t, flow_proto(f), &f->side[i]));
-	for (at = (hole + 1) % FLOW_HASH; (e = t->hash[at]);
-	     at = (at + 1) % FLOW_HASH) {
+	for (at = (hole + 1) & t->hash_mask; (e = t->hash[at]);
+	     at = (at + 1) & t->hash_mask) {
 		unsigned j;
 		struct flow *g = entry_flow(t, e, &j);
 		uint64_t h = flow_hash(t, flow_proto(g), &g->side[j]);
 
-		if (!may_move(home(h), hole, at))
+		if (!may_move(t, home(t, h), hole, at))
 			continue;
 		t->hash[hole] = e;
 		hole = at;
@@ -175,7 +203,8 @@ static void expire(void *owner, struct timer *timer)
 
 int flows_init(struct flows *t, struct loop *l)
 {
-	*t = (struct flows){ .loop = l };
+	*t = (struct flows){ .loop = l,
+			     .hash_mask = (FLOW_HASH >> 2 * FLOW_HASH_STEP) - 1 };
 	t->flow = util_map(sizeof(struct flow) * FLOW_MAX);
 	t->hash = util_map(sizeof(uint32_t) * FLOW_HASH);
 	if (!t->flow || !t->hash)

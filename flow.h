@@ -19,6 +19,7 @@ enum {
 	FLOW_BITS = 17,
 	FLOW_MAX = (1 << FLOW_BITS) - 1,
 	FLOW_HASH = 1 << (FLOW_BITS + 2), /* two entries a flow, half full */
+	FLOW_HASH_STEP = 5, /* bits: it grows to that size in two steps */
 	FLOW_PRIV = 128,
 };
 
@@ -84,6 +85,8 @@ struct flows {
 	struct siphash_key key;
 	struct flow *flow; /* FLOW_MAX, mapped */
 	uint32_t *hash;	   /* FLOW_HASH of (index << 1 | side) + 1, mapped */
+	uint32_t hash_mask; /* how many of them are in use, less one */
+	unsigned entered;   /* sides that are in the hash */
 	struct flow *free;
 	unsigned fresh; /* entries from here on were never used */
 	unsigned count, peak;

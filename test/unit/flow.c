@@ -107,6 +107,45 @@ static void finds_what_was_entered(void **state)
 		assert_int_equal(flows.hash[i], 0);
 }
 
+static void finds_all_there_are(void)
+{
+	struct flow *f = flows.flow;
+	unsigned i, found;
+
+	for (; f < flows.flow + flows.fresh; f++)
+		for (i = 0; f->kind != FLOW_FREE && i < 2; i++) {
+			assert_ptr_equal(flow_find(&flows, TCP, &f->side[i],
+						   &found), f);
+			assert_int_equal(found, i);
+		}
+}
+
+static void finds_as_many_as_there_can_be(void **state)
+{
+	unsigned i, n;
+
+	(void)state;
+	for (n = 0; n < FLOW_MAX; n++) {
+		struct flow *f = flow_new(&flows, FLOW_TCP);
+
+		for (i = 0; i < 2; i++) {
+			f->side[i].our_port = (uint16_t)n;
+			f->side[i].their_port = (uint16_t)(n >> 16);
+			f->side[i].pif = i ? PIF_HOST : PIF_TAP;
+			assert_true(flow_enter(&flows, f, i));
+			assert_false(flow_enter(&flows, f, i));
+		}
+		if (!(n & (n - 1)) || n == FLOW_MAX - 1)
+			finds_all_there_are();
+	}
+	assert_int_equal(flows.entered, 2 * FLOW_MAX);
+	for (n = 0; n < FLOW_MAX; n++)
+		flow_free(&flows, &flows.flow[n]);
+	assert_int_equal(flows.entered, 0);
+	for (i = 0; i < FLOW_HASH; i++)
+		assert_int_equal(flows.hash[i], 0);
+}
+
 static void table_has_an_end(void **state)
 {
 	unsigned i;
@@ -201,6 +240,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_was_entered),
+		cmocka_unit_test(finds_as_many_as_there_can_be),
 		cmocka_unit_test(table_has_an_end),
 		cmocka_unit_test(event_reaches_its_flow_only),
 		cmocka_unit_test(timer_reaches_its_flow),
