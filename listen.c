@@ -3,10 +3,11 @@
  * listen - the listening sockets of the rule tables
  *
  * A slot for each port of each rule, in a mapping of which only what is used
- * costs memory.  A new table is built in the spare one: slots of equal binding
- * move over with their sockets, the rest is opened, and what is left behind is
- * closed.  An epoll reference is side, rule and port, so a socket whose rule
- * has got another number is registered anew, which is all that happens to it.
+ * costs memory; a bit for each tells whether to look.  A new table is built in
+ * the spare one: slots of equal binding move over with their sockets, the rest
+ * is opened, and what is left behind is closed.  An epoll reference is side,
+ * rule and port, so a socket whose rule has got another number is registered
+ * anew, which is all that happens to it.
  *
  * Work on the table of the other namespace is one visit there.
  */
@@ -25,6 +26,7 @@ enum {
 	RULE_BITS = 8,
 	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
 	SLOT_BYTES = sizeof(struct listener) * RULES_SOCKETS,
+	TABLE_BYTES = SLOT_BYTES + RULES_SOCKETS / 8,
 };
 
 /* One piece of work, possibly for a visit to the other namespace */
@@ -52,10 +54,43 @@ static unsigned ports(const struct rule *r)
 	return r->last - r->first + 1U;
 }
 
+static unsigned slot_of(const struct listen_table *t, unsigned i, unsigned port)
+{
+	return t->base[i] + port - t->rules.r[i].first;
+}
+
 static struct listener *slot(const struct listen_table *t, unsigned i,
 			     unsigned port)
 {
-	return &t->slot[t->base[i] + port - t->rules.r[i].first];
+	return &t->slot[slot_of(t, i, port)];
+}
+
+/* Does not touch the slot, most of which have no page */
+static bool is_open(const struct listen_table *t, unsigned i, unsigned port)
+{
+	unsigned n = slot_of(t, i, port);
+
+	return t->open[n / 64] >> n % 64 & 1;
+}
+
+static void put(const struct listen_table *t, unsigned i, unsigned port,
+		struct listener s)
+{
+	unsigned n = slot_of(t, i, port);
+
+	t->slot[n] = s;
+	t->open[n / 64] |= 1ULL << n % 64;
+}
+
+static struct listener pull(const struct listen_table *t, unsigned i,
+			    unsigned port)
+{
+	unsigned n = slot_of(t, i, port);
+	struct listener s = t->slot[n];
+
+	t->slot[n] = (struct listener){ 0 };
+	t->open[n / 64] &= ~(1ULL << n % 64);
+	return s;
 }
 
 static uint64_t ref_of(unsigned side, unsigned i, unsigned port)
@@ -111,16 +146,15 @@ static int open_port(struct listen *l, unsigned side,
 		sock_close(fd);
 		return err;
 	}
-	*slot(t, i, port) = (struct listener){
+	put(t, i, port, (struct listener){
 		.fd = fd + 1, .inode = l->ns ? inode_of(fd) : 0,
-	};
+	});
 	return 0;
 }
 
-static void close_port(struct listener *s)
+static void close_port(const struct listen_table *t, unsigned i, unsigned port)
 {
-	sock_close(s->fd - 1);
-	*s = (struct listener){ 0 };
+	sock_close(pull(t, i, port).fd - 1);
 }
 
 /* --- a table ------------------------------------------------------------ */
@@ -174,15 +208,13 @@ static void take_over(struct listen *l, unsigned side, struct listen_table *old,
 	unsigned port, last = MIN(was->last, r->last);
 
 	for (port = MAX(was->first, r->first); port <= last; port++) {
-		struct listener *s = slot(old, o, port);
-
-		if (!s->fd || slot(t, i, port)->fd)
+		if (!is_open(old, o, port) || is_open(t, i, port))
 			continue;
-		if (o != i && loop_mod(l->loop, s->fd - 1, watch_of(l, r),
-				       ref_of(side, i, port), EPOLLIN))
+		if (o != i && loop_mod(l->loop, slot(old, o, port)->fd - 1,
+				       watch_of(l, r), ref_of(side, i, port),
+				       EPOLLIN))
 			continue;
-		*slot(t, i, port) = *s;
-		*s = (struct listener){ 0 };
+		put(t, i, port, pull(old, o, port));
 	}
 }
 
@@ -231,7 +263,7 @@ static int open_rule(struct listen *l, unsigned side, struct listen_table *t,
 	int err = 0, ret;
 
 	for (port = r->first; port <= r->last; port++) {
-		ret = slot(t, i, port)->fd ? 0 : open_port(l, side, t, i, port);
+		ret = is_open(t, i, port) ? 0 : open_port(l, side, t, i, port);
 		if (!ret)
 			continue;
 		err = ret;
@@ -266,10 +298,10 @@ static void close_all(struct listen_table *t)
 	for (i = 0; i < t->rules.n; i++)
 		for (port = t->rules.r[i].first; port <= t->rules.r[i].last;
 		     port++)
-			if (slot(t, i, port)->fd)
-				close_port(slot(t, i, port));
+			if (is_open(t, i, port))
+				close_port(t, i, port);
 	/* #syscalls:pasta madvise */
-	madvise(t->slot, SLOT_BYTES, MADV_DONTNEED);
+	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
 }
 
 static int replace(struct job *j)
@@ -286,6 +318,7 @@ static int replace(struct job *j)
 	close_all(&old);
 	err = open_all(l, j->side, t, false);
 	l->spare.slot = old.slot;
+	l->spare.open = old.open;
 	return err;
 }
 
@@ -309,6 +342,15 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 	return work(&j);
 }
 
+static int map(struct listen_table *t)
+{
+	t->slot = util_map(TABLE_BYTES);
+	if (!t->slot)
+		return -ENOMEM;
+	t->open = (uint64_t *)(t->slot + RULES_SOCKETS);
+	return 0;
+}
+
 int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 		struct ns *ns)
 {
@@ -316,11 +358,8 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 	l->env = env;
 	l->ns = ns;
 	l->table[0].rules.n = l->table[1].rules.n = 0;
-	l->table[0].slot = util_map(SLOT_BYTES);
-	l->table[1].slot = util_map(SLOT_BYTES);
-	l->spare.slot = util_map(SLOT_BYTES);
-	return l->table[0].slot && l->table[1].slot && l->spare.slot ? 0 :
-								      -ENOMEM;
+	return map(&l->table[0]) || map(&l->table[1]) || map(&l->spare) ?
+		       -ENOMEM : 0;
 }
 
 /* --- questions ---------------------------------------------------------- */
@@ -360,7 +399,7 @@ const struct rule *listen_rule(const struct listen *l, enum pif pif,
 
 	for (i = 0; i < t->rules.n; i++)
 		if (serves(&t->rules.r[i], proto, to, port) &&
-		    slot(t, i, port)->fd)
+		    is_open(t, i, port))
 			return &t->rules.r[i];
 	return NULL;
 }
@@ -386,7 +425,7 @@ bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
 		const struct rule *r = &t->rules.r[i];
 
 		if (r->proto == proto && port >= r->first && port <= r->last &&
-		    slot(t, i, port)->fd && slot(t, i, port)->inode == inode)
+		    is_open(t, i, port) && slot(t, i, port)->inode == inode)
 			return true;
 	}
 	return false;
@@ -414,30 +453,29 @@ static int scan(struct job *j, int (*each)(struct job *j, unsigned i,
 	return n;
 }
 
-static bool missing(const struct job *j, const struct listener *s,
-		    unsigned port, bool want)
+static bool missing(const struct job *j, unsigned i, unsigned port, bool want)
 {
-	return want && !s->fd && !portmap_has(j->busy, port);
+	return want && !is_open(&j->l->table[j->side], i, port) &&
+	       !portmap_has(j->busy, port);
 }
 
 /* Close what is not wanted, count what is missing */
 static int tidy(struct job *j, unsigned i, unsigned port, bool want)
 {
-	struct listener *s = slot(&j->l->table[j->side], i, port);
+	const struct listen_table *t = &j->l->table[j->side];
 
-	if (!want && s->fd)
-		close_port(s);
-	return missing(j, s, port, want);
+	if (!want && is_open(t, i, port))
+		close_port(t, i, port);
+	return missing(j, i, port, want);
 }
 
 static int add(struct job *j, unsigned i, unsigned port, bool want)
 {
-	struct listen_table *t = &j->l->table[j->side];
 	int err;
 
-	if (!missing(j, slot(t, i, port), port, want))
+	if (!missing(j, i, port, want))
 		return 0;
-	err = open_port(j->l, j->side, t, i, port);
+	err = open_port(j->l, j->side, &j->l->table[j->side], i, port);
 	if (err)
 		log_debug("Can't follow %s port %u in %s: %s",
 			  j->proto == IPPROTO_TCP ? "TCP" : "UDP", port,

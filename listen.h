@@ -38,6 +38,7 @@ struct listen_table {
 	struct rules rules;
 	unsigned base[RULES_MAX]; /* where a rule's ports begin in @slot */
 	struct listener *slot;	  /* RULES_SOCKETS, mapped */
+	uint64_t *open;		  /* a bit for each slot, behind them */
 };
 
 struct listen {
