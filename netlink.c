@@ -917,38 +917,53 @@ static int add_default_route(struct job *j)
 	return err == -EEXIST ? 0 : err;
 }
 
-/* The kernel's own link-local address is tentative for as long as a second,
- * with or without NODAD set later: have the same again, born without */
-static int renew_address(struct job *j, const struct nlmsghdr *h)
+static int remove_address(struct job *j, const struct nlmsghdr *h)
 {
 	struct ifaddrmsg m = *(const struct ifaddrmsg *)NLMSG_DATA(h);
 	struct addr a = local_address(h);
 	struct request r;
-	int err;
 
 	begin(&r, RTM_DELADDR, 0, &m, sizeof(m));
 	put_addr(&r, IFA_LOCAL, &a);
-	err = tell(j->ns, &r);
-	return err ? err : copy_address(j, h);
+	return tell(j->ns, &r);
 }
 
-static int settle_link_local(struct job *j)
+static int each_link_local(struct job *j, const struct store *addrs,
+			   int (*fn)(struct job *j, const struct nlmsghdr *h))
 {
 	const struct nlmsghdr *h;
-	struct store addrs;
 	size_t at = 0;
-	int err;
+	int err = 0;
 
-	err = dump(j->ns, &addrs, RTM_GETADDR, false);
-	while (!err && (h = next(&addrs, &at))) {
+	while (!err && (h = next(addrs, &at))) {
 		const struct ifaddrmsg *m = NLMSG_DATA(h);
 
 		if (!is_address(h, false, j->to) ||
 		    m->ifa_scope != RT_SCOPE_LINK)
 			continue;
-		err = renew_address(j, h);
+		err = fn(j, h);
 		j->ll = local_address(h);
 	}
+	return err;
+}
+
+/* The kernel's own link-local address is tentative for as long as a second,
+ * with or without NODAD set later: have the same again, born without.  With
+ * IFF_NOARP it was not looked for on the link.  Clearing that has the kernel
+ * begin again with every address there is, up to a second later, so there is
+ * none meanwhile. */
+static int settle_link_local(struct job *j)
+{
+	struct store addrs;
+	int err;
+
+	err = dump(j->ns, &addrs, RTM_GETADDR, false);
+	if (!err)
+		err = each_link_local(j, &addrs, remove_address);
+	if (!err)
+		err = link_flags(j->ns, j->to, 0, IFF_NOARP);
+	if (!err)
+		err = each_link_local(j, &addrs, copy_address);
 	drop(&addrs);
 	return err;
 }
@@ -961,8 +976,6 @@ static int configure_family(struct job *j)
 
 	if (!j->v4)
 		err = settle_link_local(j);
-	if (!err && !j->v4)
-		err = link_flags(j->ns, j->to, 0, IFF_NOARP);
 	if (!err)
 		err = local || j->conf->no_copy_addrs[i] ? add_address(j) :
 							   copy_addresses(j);

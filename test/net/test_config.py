@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest is told about its network: address, route, resolver, MTU."""
 
+import time
+
 import pytest
 
 from clients import dhcp, solicit_router
 from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
                  prefix_of, until)
 
+WATCH_S = 1.2
 TELL = ("--dhcp-dns", "--dhcp-search")
 
 
@@ -26,6 +29,16 @@ def test_config_net_copies_the_host(lab, family):
     assert guest.addresses(family) == lab.host.addresses(family)
     assert guest.default_route(family) == lab.host.default_route(family)
     assert guest.reachable(family)
+
+
+def test_config_net_settles(lab):
+    """The kernel does not begin anew with the link-local address, as it does
+    within a second if that is there while the link gets its ARP."""
+    guest = lab.pasta("--config-net")
+    monitor = guest.spawn("ip", "monitor", "address", "dev", UPLINK)
+    end = time.monotonic() + WATCH_S
+    until(lambda: time.monotonic() >= end, "the end of the watch")
+    assert "fe80" not in monitor.output()
 
 
 @pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65520])
