@@ -118,13 +118,15 @@ static uint32_t can_take(const struct tcp *t, const struct flow *f,
 			 const struct tcp_conn *c)
 {
 	const struct tap_caps *caps = &t->tap->caps;
+	uint64_t frames = caps->queue ? caps->queue : TCP_QUEUE;
 	uint32_t max = TCP_WINDOW_MAX, want;
 
 	if (c->out.len)
 		return 0;
-	/* More than the link holds would be lost in its queue */
-	if (caps->queue && !caps->tso_in)
-		max = MIN(max, (uint32_t)caps->queue * c->mss);
+	/* More than the link holds would be lost in its queue, where a run of
+	 * segments is one frame */
+	if (!caps->tso_in)
+		max = (uint32_t)MIN(frames * c->mss, (uint64_t)max);
 	want = MAX(c->room, MAX((uint32_t)TCP_WINDOW_MIN,
 				4U * conn_mss(t, f)));
 	return MIN(want, max);

@@ -78,9 +78,9 @@ enum {
 	TCP_SHIFT = 8,	       /* our window scale */
 	TCP_SHIFT_MAX = 14,    /* RFC 7323 2.3 */
 	TCP_WINDOW_MIN = 128 << 10, /* while the socket takes what comes */
-	TCP_WINDOW_MAX = 1 << 20,  /* enough for a scheduling delay, and less
-				      than 1000 frames of 1500 bytes, which is
-				      what a link queues */
+	TCP_WINDOW_MAX = 4 << 20,  /* what Linux lets a send buffer grow to,
+				      tcp_wmem */
+	TCP_QUEUE = 700, /* frames, of the 1000 that Linux queues for a link */
 	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1 */
 	TCP_RTO_SYN_MS = 3000,	   /* RFC 6298 5.7, after a repeated SYN */
 	TCP_RETRIES = 7,
