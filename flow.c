@@ -109,8 +109,8 @@ static bool insert(struct flows *t, const struct flow *f, unsigned i)
 	return true;
 }
 
-/* Use more of the table.  The last step enters less than 1 in 64 of what it has
- * room for, so that nobody waits for long. */
+/* Use more of the table.  The last step enters 8192 sides, so that nobody waits
+ * for long; with all flows it is half full and does not grow any more. */
 static void grow(struct flows *t)
 {
 	unsigned n, i;

@@ -86,11 +86,9 @@ static struct listener pull(const struct listen_table *t, unsigned i,
 			    unsigned port)
 {
 	unsigned n = slot_of(t, i, port);
-	struct listener s = t->slot[n];
 
-	t->slot[n] = (struct listener){ 0 };
 	t->open[n / 64] &= ~(1ULL << n % 64);
-	return s;
+	return t->slot[n];
 }
 
 static uint64_t ref_of(unsigned side, unsigned i, unsigned port)
@@ -147,14 +145,14 @@ static int open_port(struct listen *l, unsigned side,
 		return err;
 	}
 	put(t, i, port, (struct listener){
-		.fd = fd + 1, .inode = l->ns ? inode_of(fd) : 0,
+		.fd = fd, .inode = l->ns ? inode_of(fd) : 0,
 	});
 	return 0;
 }
 
 static void close_port(const struct listen_table *t, unsigned i, unsigned port)
 {
-	sock_close(pull(t, i, port).fd - 1);
+	sock_close(pull(t, i, port).fd);
 }
 
 /* --- a table ------------------------------------------------------------ */
@@ -210,7 +208,7 @@ static void take_over(struct listen *l, unsigned side, struct listen_table *old,
 	for (port = MAX(was->first, r->first); port <= last; port++) {
 		if (!is_open(old, o, port) || is_open(t, i, port))
 			continue;
-		if (o != i && loop_mod(l->loop, slot(old, o, port)->fd - 1,
+		if (o != i && loop_mod(l->loop, slot(old, o, port)->fd,
 				       watch_of(l, r), ref_of(side, i, port),
 				       EPOLLIN))
 			continue;
@@ -377,7 +375,7 @@ int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
 		return -1;
 	*r = &t->rules.r[i];
 	*pif = pif_of(side);
-	return slot(t, i, port)->fd - 1;
+	return is_open(t, i, port) ? slot(t, i, port)->fd : -1;
 }
 
 static bool serves(const struct rule *r, uint8_t proto, const struct addr *to,

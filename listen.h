@@ -30,7 +30,7 @@ static inline void portmap_put(struct portmap *m, unsigned port)
 }
 
 struct listener {
-	int fd;		/* descriptor + 1, 0: none */
+	int fd;
 	uint32_t inode; /* with a namespace: to know our own in a scan */
 };
 
@@ -38,7 +38,7 @@ struct listen_table {
 	struct rules rules;
 	unsigned base[RULES_MAX]; /* where a rule's ports begin in @slot */
 	struct listener *slot;	  /* RULES_SOCKETS, mapped */
-	uint64_t *open;		  /* a bit for each slot, behind them */
+	uint64_t *open;		  /* a bit for each slot that has a socket */
 };
 
 struct listen {

@@ -7,7 +7,7 @@ import pytest
 
 from clients import dhcp, solicit_router
 from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
-                 prefix_of, until)
+                 alive, prefix_of, until)
 
 WATCH_S = 1.2
 TELL = ("--dhcp-dns", "--dhcp-search")
@@ -38,7 +38,7 @@ def test_config_net_settles(lab):
     monitor = guest.spawn("ip", "monitor", "address", "dev", UPLINK)
     end = time.monotonic() + WATCH_S
     until(lambda: time.monotonic() >= end, "the end of the watch")
-    assert "fe80" not in monitor.output()
+    assert alive(monitor.pid) and "fe80" not in monitor.output()
 
 
 @pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65520])
