@@ -218,8 +218,18 @@ static void hand_over(struct guest *g)
 
 /* --- frames ---------------------------------------------------------------- */
 
+/* Of a long transfer, or its acknowledgement */
+static bool is_stream(const struct packet *p)
+{
+	return p->kind == PACKET_TCP &&
+	       !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	       (!p->payload_len || p->payload_len >= TCP_MSS_DEFAULT);
+}
+
 static void sort(struct guest *g, unsigned n)
 {
+	size_t stream_len = 0;
+	unsigned streams = 0;
 	const struct packet *last = NULL;
 	struct flow *last_flow = NULL;
 	unsigned i;
@@ -234,6 +244,10 @@ static void sort(struct guest *g, unsigned n)
 			drop(g, v);
 			continue;
 		}
+		if (is_stream(p)) {
+			streams++;
+			stream_len += p->payload_len;
+		}
 		if (p->kind != PACKET_ARP)
 			learn_addr(g, &p->t.src);
 		if (is_request(g, p)) {
@@ -247,6 +261,8 @@ static void sort(struct guest *g, unsigned n)
 			last_flow = to_flow(g, p);
 		}
 	}
+	if (streams == n)
+		loop_stream(g->loop, 0, stream_len);
 }
 
 static enum run_verdict burst(void *owner, struct run *r)

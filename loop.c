@@ -11,10 +11,21 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { REF_BITS = 56 };
+enum {
+	REF_BITS = 56,
+	NAP_NS = 50 * 1000,
+	SLACK_NS = 50 * 1000, /* Linux's default */
+	CALM_TURNS = 32, /* are judged together */
+	/* Bytes a microsecond, between which a nap is worth it and not too long:
+	 * 0.2 and 2.5 Gbit/s; and bytes a turn that need none */
+	CALM_SLOW = 24,
+	CALM_FAST = 320,
+	CALM_LARGE = 32 * 1024,
+};
 
 static void read_clock(struct loop *l)
 {
@@ -34,6 +45,11 @@ int loop_init(struct loop *l)
 	read_clock(l);
 	timers_init(&l->timers, l->now_ms);
 	return 0;
+}
+
+void loop_start(void)
+{
+	prctl(PR_SET_TIMERSLACK, SLACK_NS);
 }
 
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner)
@@ -180,14 +196,65 @@ static void do_late(struct loop *l)
 	l->late_old = l->late_n;
 }
 
+static void nap(void)
+{
+	const struct timespec ts = { .tv_nsec = NAP_NS };
+
+	/* #syscalls clock_nanosleep clock_nanosleep_time64 nanosleep */
+	nanosleep(&ts, NULL);
+}
+
+/* Whether it is worth waiting for more.  Requests and answers are not: nobody
+ * sends while we sleep. */
+static bool worth_nap(const struct loop *l)
+{
+	uint64_t us = (l->now_ns - l->calm.since_ns) / 1000;
+	uint64_t len = l->calm.len[0] + l->calm.len[1];
+
+	return (!l->calm.len[0] || !l->calm.len[1]) &&
+	       len >= CALM_SLOW * us && len <= CALM_FAST * us &&
+	       len <= CALM_TURNS * CALM_LARGE;
+}
+
+static void count_calm(struct loop *l)
+{
+	if (l->calm.turns) {
+		l->calm.len[0] += l->stream_len[0];
+		l->calm.len[1] += l->stream_len[1];
+		if (l->calm.turns++ < CALM_TURNS)
+			return;
+		l->napping = worth_nap(l);
+	}
+	l->calm.turns = 1;
+	l->calm.since_ns = l->now_ns;
+	l->calm.len[0] = l->calm.len[1] = 0;
+}
+
+/* After a turn of @n events.  One without, when a timer or somebody impatient
+ * had it look, says nothing. */
+static void watch_streams(struct loop *l, unsigned n)
+{
+	if (n && l->streams == n && !l->hurry) {
+		count_calm(l);
+	} else if (n || l->hurry) {
+		l->calm.turns = 0;
+		l->napping = false;
+	}
+	l->streams = 0;
+	l->stream_len[0] = l->stream_len[1] = 0;
+	l->hurry = false;
+}
+
 bool loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
+	int n, i, ms = wait_ms(l);
 	struct runq *q;
-	int n, i;
 
+	if (l->napping && ms)
+		nap();
 	/* #syscalls epoll_wait epoll_pwait */
-	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, wait_ms(l));
+	n = epoll_wait(l->epfd, ev, LOOP_EVENTS, ms);
 	l->soon = false;
 	read_clock(l);
 	for (i = 0; i < n; i++) {
@@ -204,6 +271,7 @@ bool loop_turn(struct loop *l)
 		l->turn_end(l->turn_owner);
 	if (l->late_n)
 		do_late(l);
+	watch_streams(l, (unsigned)MAX(n, 0));
 	l->turns++;
 	return !l->quit;
 }

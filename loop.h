@@ -61,6 +61,14 @@ struct loop {
 	void (*turn_end)(void *owner); /* planted by passt.c */
 	void *turn_owner;
 	uint64_t turns; /* for tests and --stats */
+	bool napping;	/* turns begin with a sleep, see loop_stream() */
+	bool hurry;
+	unsigned streams;	/* so many events of this turn brought */
+	size_t stream_len[2];	/* that many bytes, each way */
+	struct {
+		unsigned turns;
+		uint64_t since_ns, len[2];
+	} calm; /* turns of nothing else, in a row */
 	struct {
 		void (*fn)(int fd);
 		int fd;
@@ -70,6 +78,10 @@ struct loop {
 
 /* loop_init - 0 or -errno.  Reads the clock once. */
 int loop_init(struct loop *l);
+
+/* loop_start - before the first turn and the filter: short sleeps are to be short,
+ * whatever slack the process inherited */
+void loop_start(void);
 
 /* loop_watch - plant @fn; returns the watch number for loop_add() */
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner);
@@ -101,6 +113,24 @@ bool loop_turn(struct loop *l);
 static inline void loop_soon(struct loop *l)
 {
 	l->soon = true;
+}
+
+/* loop_stream - an event of this turn brought @len bytes of a long transfer one
+ * way, 0 or 1, or acknowledged some
+ * When all events are such, all bytes go the same way and each turn gets few of
+ * them, as from a wire of 1 Gbit/s, the loop sleeps before it looks for more,
+ * about 0.1 ms, so that it finds several segments at once: what the interrupt
+ * moderation of a network card does.  The first event of another kind ends it. */
+static inline void loop_stream(struct loop *l, unsigned way, size_t len)
+{
+	l->streams++;
+	l->stream_len[way] += len;
+}
+
+/* loop_hurry - somebody can send only after the next event: no sleep */
+static inline void loop_hurry(struct loop *l)
+{
+	l->hurry = true;
 }
 
 /* loop_late - call @fn(@fd) at the end of the next turn; at once if that has much

@@ -32,6 +32,7 @@ enum {
 	IP6_HEAD = 40,
 	UDP_HEAD = 8,
 	TCP_HEAD = 20,
+	TCP_MSS_DEFAULT = 536, /* RFC 9293 3.7.1, IPv4 */
 	ARP_BODY = 28,
 	HEAD_MAX = ETH_HEAD + IP6_HEAD + 60, /* longest head that we write */
 	FRAME_MIN = 60,	   /* IEEE 802.3 minimum without FCS: pad to it */

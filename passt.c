@@ -426,6 +426,7 @@ int main(int argc, char **argv)
 		pasta_go(&p->pasta);
 	}
 	isolation_detach();
+	loop_start();
 	confine(p);
 	isolation_filter(c->mode);
 	isolation_ready();

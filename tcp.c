@@ -385,7 +385,7 @@ void tcp_turn_end(struct tcp *t)
 		struct tcp_conn *c = conn_of(f);
 
 		next = c->ack_next;
-		if (more && c->ack_waits > 1) {
+		if (more && c->ack_waits > 1 && !t->flows->loop->napping) {
 			c->ack_waits--;
 			loop_soon(t->flows->loop);
 			continue;

@@ -70,7 +70,6 @@ struct tcp_conn {
 };
 
 enum {
-	TCP_MSS_DEFAULT = 536, /* RFC 9293 3.7.1, IPv4 */
 	TCP_MSS_MIN = 88,      /* Linux's own floor: below, headers dominate */
 	/* Linux fills a run of up to 64 KiB with whole segments, less
 	 * MAX_TCP_HEADER: four of these, but only three of 16 KiB */

@@ -294,12 +294,14 @@ static void saw_end(struct tcp_conn *c, uint32_t seq)
 
 /* A short read drained the socket; if the peer's FIN is known to be there, the
  * read also reached the end of the stream. */
-static void read_short(struct flow *f, uint32_t got)
+static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 {
 	uint16_t *ready = &f->ready[!conn_tap(f)];
 	struct tcp_conn *c = conn_of(f);
 
 	*ready &= (uint16_t)~READY_IN;
+	if (got >= TCP_MSS_DEFAULT)
+		loop_stream(t->flows->loop, 1, got);
 	if (*ready & READY_RDHUP && !(*ready & READY_ERR))
 		saw_end(c, c->snd_nxt + got);
 }
@@ -358,7 +360,7 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 	if (got == -EAGAIN)
 		f->ready[!conn_tap(f)] &= (uint16_t)~(READY_IN | READY_ERR);
 	else if (got > 0 && (size_t)got < s->room)
-		read_short(f, (uint32_t)got);
+		read_short(t, f, (uint32_t)got);
 	else if (!got)
 		saw_end(c, c->snd_nxt);
 	return got;
@@ -403,6 +405,7 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 		return RUN_DONE;
 	if (!(c->flags & CONN_RTO))
 		conn_rto(t, f);
+	loop_hurry(t->flows->loop);
 	return RUN_DONE;
 }
 

@@ -49,7 +49,7 @@ void sim_reset(uint64_t seed)
 	sim.now = 1000 * SEC;
 	sim.horizon = sim.now;
 	sim.progress = sim.last_progress = 0;
-	sim.idle = sim.turns = sim.slots_out = 0;
+	sim.idle = sim.turns = sim.slots_out = sim.naps = 0;
 	sim.max_turns = 10 * 1000 * 1000;
 	events = 0;
 	event_no = 0;
@@ -316,6 +316,21 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 		sim.now = heap[0].at;
 	}
 	sim.now = MAX(sim.now, until);
+	return 0;
+}
+
+int __wrap_nanosleep(const struct timespec *ts, struct timespec *left)
+{
+	uint64_t until = sim.now + (uint64_t)ts->tv_sec * SEC +
+			 (uint64_t)ts->tv_nsec;
+
+	(void)left;
+	while (events && heap[0].at <= until) {
+		sim.now = MAX(sim.now, heap[0].at);
+		sim_events();
+	}
+	sim.now = MAX(sim.now, until);
+	sim.naps++;
 	return 0;
 }
 

@@ -28,6 +28,7 @@ extern struct sim {
 	uint64_t seed, state;
 	uint64_t progress, last_progress;
 	unsigned idle, turns, max_turns;
+	unsigned naps; /* of loop.c, see loop_stream() */
 	unsigned slots_out; /* reserved, neither committed nor cancelled */
 	bool interrupt; /* epoll_wait() returns early */
 	bool verbose;
@@ -337,6 +338,7 @@ struct timespec;
 int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev);
 int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout);
+int __wrap_nanosleep(const struct timespec *ts, struct timespec *left);
 int __wrap_clock_gettime(int clock, struct timespec *ts);
 bool __wrap_util_random(void *buf, size_t n);
 

@@ -18,6 +18,8 @@ enum {
 	BURST = 16, /* datagrams or SYNs at a time */
 	DATAGRAM = 1400,
 	BIG = 60000, /* a run of segments from the guest */
+	SEGMENT = 1448,
+	SEGMENT_US = 15, /* each: 0.8 Gbit/s */
 	WINDOW_SHIFT = 7,
 	ACK_EVERY = 32, /* frames: Linux joins what comes in one go */
 	PATIENCE_S = 10,
@@ -273,6 +275,43 @@ static void bulk_out(struct end *e, unsigned n)
 	until(all_there);
 }
 
+/* As a wire of 1 Gbit/s brings it, segment by segment */
+static uint64_t to_come;
+
+static void segment_in(void *arg)
+{
+	uint64_t len = MIN(to_come, SEGMENT);
+
+	to_come -= len;
+	if (to_come)
+		sim_after(SEGMENT_US * US, segment_in, arg);
+	far_writes(arg, len);
+}
+
+static void segment_out(void *arg)
+{
+	size_t len = (size_t)MIN(to_come, SEGMENT);
+
+	to_come -= len;
+	if (to_come)
+		sim_after(SEGMENT_US * US, segment_out, arg);
+	say(arg, TCP_ACK, len);
+}
+
+static void trickle_in(struct end *e, unsigned n)
+{
+	to_come = (uint64_t)n * MIB;
+	segment_in(e);
+	until_there(0, (uint64_t)n * MIB);
+}
+
+static void trickle_out(struct end *e, unsigned n)
+{
+	to_come = (uint64_t)n * MIB;
+	segment_out(e);
+	until_there((uint64_t)n * MIB, 0);
+}
+
 static void udp_in(struct end *unused, unsigned n)
 {
 	static const uint8_t data[DATAGRAM];
@@ -308,11 +347,16 @@ static void udp_out(struct end *unused, unsigned n)
 static const struct {
 	const char *name;
 	void (*work)(struct end *e, unsigned n);
-	bool connection;
+	bool connection, naps;
 } table[] = {
-	{ "rr", rr, true }, { "crr", crr, false },
-	{ "bulk-in", bulk_in, true }, { "bulk-out", bulk_out, true },
-	{ "udp-in", udp_in, false }, { "udp-out", udp_out, false },
+	{ "rr", rr, true, false },
+	{ "crr", crr, false, false },
+	{ "bulk-in", bulk_in, true, false },
+	{ "bulk-out", bulk_out, true, false },
+	{ "trickle-in", trickle_in, true, true },
+	{ "trickle-out", trickle_out, true, true },
+	{ "udp-in", udp_in, false, false },
+	{ "udp-out", udp_out, false, false },
 };
 
 __attribute__((noinline))
@@ -344,5 +388,7 @@ bool run_work(const char *name, unsigned n, unsigned idle)
 		e = dial(1);
 	table[i].work(e, n / 4 + 1); /* what is new only once */
 	work_measured(table[i].work, e, n);
+	if (!sim.naps == table[i].naps)
+		sim_fail("%u naps", sim.naps);
 	return true;
 }

@@ -20,6 +20,7 @@ static struct loop loop;
 static uint64_t clock_ns;
 static unsigned clock_reads;
 static int waited; /* the time-out that the loop asked for last */
+static unsigned naps;
 
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
@@ -39,6 +40,15 @@ int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
 	if (!n && timeout > 0)
 		clock_ns += (uint64_t)timeout * 1000000;
 	return n;
+}
+
+int nanosleep(const struct timespec *ts, struct timespec *left)
+{
+	(void)left;
+	assert_true(ts->tv_sec == 0 && ts->tv_nsec <= 1000000);
+	clock_ns += (uint64_t)ts->tv_nsec;
+	naps++;
+	return 0;
 }
 
 /* What happened, in order */
@@ -65,6 +75,7 @@ static int setup(void **state)
 	clock_ns = START_MS * 1000000ULL + 999999;
 	diary[0] = '\0';
 	waited = NONE;
+	naps = 0;
 	assert_int_equal(loop_init(&loop), 0);
 	return 0;
 }
@@ -699,9 +710,9 @@ static void quit_does_not_wait(void **state)
 static int late[2 * LOOP_LATE];
 static unsigned late_n;
 
-static void do_late(int fd)
+static void do_late(int n)
 {
-	late[late_n++] = fd;
+	late[late_n++] = n;
 }
 
 /* Not in the turn that asks for it, nor later than in the next, which comes at
@@ -741,6 +752,157 @@ static void late_is_full(void **state)
 	assert_int_equal(late_n, LOOP_LATE + 1);
 }
 
+/* --- streams -------------------------------------------------------------- */
+
+enum {
+	PIECE = 2 * 1448,
+	ENOUGH = 200, /* turns, for it to understand */
+};
+
+struct arrival {
+	unsigned way;
+	size_t len;
+};
+
+static void stream(void *owner, uint64_t ref, uint32_t events)
+{
+	const struct arrival *a = owner;
+
+	(void)ref;
+	(void)events;
+	loop_stream(&loop, a->way, a->len);
+}
+
+static const struct arrival data = { 1, PIECE }, ack = { 0, 0 };
+
+/* Another event in each turn from here on */
+static void add_stream(unsigned i, const struct arrival *a)
+{
+	unsigned w = loop_watch(&loop, stream, (void *)(uintptr_t)a);
+
+	ring(i);
+	assert_int_equal(loop_add(&loop, fd[i], w, 0, EPOLLIN), 0);
+}
+
+/* How often it slept in @n turns, each @us after the last */
+static unsigned turns(unsigned n, unsigned us)
+{
+	unsigned before = naps;
+
+	while (n--) {
+		clock_ns += us * 1000ULL;
+		loop_turn(&loop);
+	}
+	return naps - before;
+}
+
+static void begin_trickle(void)
+{
+	add_stream(0, &data);
+	add_stream(1, &ack);
+	turns(ENOUGH, 20);
+	assert_int_equal(turns(10, 20), 10);
+	assert_int_equal(waited, -1); /* after the nap */
+}
+
+/* 2896 bytes every 20 us are 1.2 Gbit/s; every 70, 0.3 */
+static void trickle_has_naps(void **state)
+{
+	(void)state;
+	begin_trickle();
+	hush(0);
+	hush(1);
+	assert_int_equal(turns(1, 0), 1);
+	ring(0); /* a pause alone is no reason to stop at once */
+	assert_int_equal(turns(1, 0), 1);
+}
+
+static void few_turns_have_none(void **state)
+{
+	(void)state;
+	add_stream(0, &data);
+	assert_int_equal(turns(10, 20), 0);
+}
+
+/* Longer between the turns, or nothing: then it is no stream any more */
+static void slow_has_none(void **state)
+{
+	(void)state;
+	begin_trickle();
+	turns(ENOUGH, 1000);
+	assert_int_equal(turns(ENOUGH, 1000), 0);
+	hush(0); /* acknowledgements alone */
+	turns(ENOUGH, 20);
+	assert_int_equal(turns(ENOUGH, 20), 0);
+}
+
+/* What comes in large pieces, or so fast that it would in a while */
+static void large_has_none(void **state)
+{
+	static const struct arrival large = { 1, 60000 };
+
+	(void)state;
+	add_stream(0, &large);
+	assert_int_equal(turns(ENOUGH, 500), 0);
+}
+
+static void fast_has_none(void **state)
+{
+	(void)state;
+	add_stream(0, &data);
+	assert_int_equal(turns(ENOUGH, 3), 0);
+}
+
+/* Requests and answers: the other end waits while we sleep */
+static void both_ways_have_none(void **state)
+{
+	static const struct arrival back = { 0, PIECE };
+
+	(void)state;
+	begin_trickle();
+	add_stream(2, &back);
+	turns(ENOUGH, 20);
+	assert_int_equal(turns(ENOUGH, 20), 0);
+}
+
+/* The nap before it cannot be helped */
+static void other_event_ends_it(void **state)
+{
+	(void)state;
+	begin_trickle();
+	loop_add(&loop, fd[2], loop_watch(&loop, watcher, NULL), 0,
+		 EPOLLIN | EPOLLET);
+	ring(2);
+	assert_int_equal(turns(1, 20), 1);
+	assert_diary("w");
+	assert_int_equal(turns(10, 20), 0);
+	assert_true(turns(ENOUGH, 20) > 0); /* until it is alone again */
+}
+
+static void hurry_ends_it(void **state)
+{
+	(void)state;
+	begin_trickle();
+	loop_hurry(&loop);
+	assert_int_equal(turns(11, 20), 1);
+	assert_true(turns(ENOUGH, 20) > 0);
+}
+
+/* Only where it would have slept anyway */
+static void work_has_no_nap(void **state)
+{
+	(void)state;
+	begin_trickle();
+	job[0].verdict = RUN_AGAIN;
+	add(1);
+	assert_int_equal(turns(10, 20), 0);
+	job[0].verdict = RUN_DONE;
+	turns(1, 20);
+	assert_int_equal(turns(1, 20), 1);
+	loop_soon(&loop);
+	assert_int_equal(turns(1, 20), 0);
+}
+
 int main(void)
 {
 #define QUEUE(t) cmocka_unit_test_setup_teardown(t, setup_queue, teardown)
@@ -775,6 +937,15 @@ int main(void)
 		WATCH(quit_does_not_wait),
 		WATCH(late_is_next),
 		WATCH(late_is_full),
+		WATCH(trickle_has_naps),
+		WATCH(few_turns_have_none),
+		WATCH(slow_has_none),
+		WATCH(large_has_none),
+		WATCH(fast_has_none),
+		WATCH(both_ways_have_none),
+		WATCH(other_event_ends_it),
+		WATCH(hurry_ends_it),
+		WATCH(work_has_no_nap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
