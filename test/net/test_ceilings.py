@@ -49,11 +49,11 @@ TRANSACTION = {
     "udp stream in": (4.0, 2.0),
     # The guest's kernel cuts a piece into one frame to three: the most
     "bulk tap out 65520": (8.0, 2.0),
-    "bulk tap in 65520": (4.0, 2.0),
+    "bulk tap in 65520": (4.4, 2.0),
     "bulk spliced out 65520": (5.0, 1.0),
     "bulk spliced in 65520": (5.0, 1.0),
     "bulk tap out 1500": (8.0, 2.0),
-    "bulk tap in 1500": (4.1, 2.0),
+    "bulk tap in 1500": (4.4, 2.0),
     "bulk spliced out 1500": (5.0, 1.0),
     "bulk spliced in 1500": (5.0, 1.0),
 }
