@@ -8,6 +8,10 @@
  * told by their inodes and left out: otherwise what is forwarded one way would
  * be forwarded back.  When nothing has changed since the last time, nothing is
  * done.
+ *
+ * To find them, and be it none, the kernel walks large tables.  Where it counts as
+ * many sockets as at the last look it is spared that, but not more than a few
+ * times in a row: somebody may have closed one and opened another.
  */
 #include "scan.h"
 
@@ -29,6 +33,7 @@
 enum {
 	PERIOD_MS = 950, /* a new server is seen within a second */
 	PAUSE_MAX = 64,	 /* periods between attempts that keep failing */
+	SKIP_MAX = 2,	 /* looks in a row that only count */
 	HOST = 0,
 	SPLICE = 1,
 };
@@ -220,7 +225,33 @@ static int read_file(struct scan *s, unsigned side, unsigned p, int fd)
 	return n < 0 ? -errno : 0;
 }
 
-/* --- both ---------------------------------------------------------------- */
+/* --- by /proc/net/sockstat ------------------------------------------------ */
+
+/* The counts are taken before the look that they are to spare next time */
+static bool may_skip(struct scan *s, unsigned side)
+{
+	struct scan_stat *last = &s->last[side], now;
+	char text[512];
+	bool same;
+	ssize_t n;
+
+	/* #syscalls:pasta pread64 */
+	n = s->stat[side] < 0 ? 0 :
+		pread(s->stat[side], text, sizeof(text) - 1, 0);
+	text[MAX(n, 0)] = '\0';
+	if (sscanf(text,
+		   "sockets: used %u TCP: inuse %u orphan %*u tw %u "
+		   "alloc %*u mem %*u UDP: inuse %u",
+		   &now.used, &now.tcp, &now.tw, &now.udp) != 4)
+		return false;
+	same = now.used == last->used && now.tcp == last->tcp &&
+	       now.tw == last->tw && now.udp == last->udp;
+	now.skipped = same && last->skipped < SKIP_MAX ? last->skipped + 1 : 0;
+	*last = now;
+	return now.skipped;
+}
+
+/* --- all ----------------------------------------------------------------- */
 
 static int read_files(struct scan *s, unsigned side, unsigned p)
 {
@@ -237,8 +268,10 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 	memset(&s->now[side][p], 0, sizeof(s->now[side][p]));
 	err = s->diag[side] >= 0 ? dump(s, side, p) : read_files(s, side, p);
 	/* Rather what was true a second ago than nothing */
-	if (err)
+	if (err) {
 		s->now[side][p] = s->before[side][p];
+		s->last[side].skipped = SKIP_MAX;
+	}
 	return err;
 }
 
@@ -275,6 +308,8 @@ static int look(struct scan *s)
 	unsigned side;
 
 	for (side = HOST; side <= SPLICE; side++) {
+		if (may_skip(s, side))
+			continue;
 		ret = look_at(s, side, SCAN_TCP);
 		if (!ret && udp)
 			ret = look_at(s, side, SCAN_UDP);
@@ -317,6 +352,7 @@ static void tick(void *owner, struct timer *t)
 void scan_start(struct scan *s)
 {
 	memset(s->before, 0, sizeof(s->before));
+	memset(s->last, 0, sizeof(s->last));
 	s->pause = s->left = 1;
 	timer_off(&s->timer);
 	tick(s, &s->timer);
@@ -350,6 +386,14 @@ static int open_files(void *arg)
 	return o->s->proc[o->side][0] < 0 ? -errno : 0;
 }
 
+static int open_stat(void *arg)
+{
+	const struct opening *o = arg;
+
+	o->s->stat[o->side] = open("/proc/net/sockstat", O_RDONLY | O_CLOEXEC);
+	return 0; /* it does without */
+}
+
 static int in_side(struct scan *s, unsigned side, int (*fn)(void *arg))
 {
 	struct opening o = { s, side };
@@ -376,6 +420,8 @@ int scan_init(struct scan *s, struct loop *l, const struct flows *flows,
 	timer_init(&s->timer, tick, s);
 	memset(s->proc, 0xff, sizeof(s->proc));
 	for (side = HOST; side <= SPLICE; side++) {
+		s->stat[side] = -1;
+		(void)in_side(s, side, open_stat);
 		if (diag_works(s, side))
 			continue;
 		if (s->diag[side] >= 0)

@@ -23,6 +23,11 @@ struct scan {
 	int diag[2];	/* NETLINK_SOCK_DIAG of our and the other namespace;
 			   -1: not to be had */
 	int proc[2][4]; /* in its place: /proc/net/tcp, tcp6, udp, udp6; -1 */
+	int stat[2];	/* /proc/net/sockstat; -1 */
+	struct scan_stat {
+		unsigned used, tcp, tw, udp; /* sockets */
+		unsigned skipped; /* looks in a row */
+	} last[2];
 	/* Bound there, by others than us; as of now and as of the last time */
 	struct portmap now[2][SCAN_PROTOS], before[2][SCAN_PROTOS];
 	uint8_t buf[16 << 10];

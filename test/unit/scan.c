@@ -369,6 +369,58 @@ static void own_flow_is_no_server(void **state)
 	flow_free(&flows, f);
 }
 
+/* As many sockets as before are a reason not to look again, but not for long:
+ * this one has another port now */
+static void same_number(uint8_t proto)
+{
+	unsigned looks;
+	int fd;
+
+	fd = serve(PIF_SPLICE, proto, "127.0.0.1", 1001);
+	scan_look(&s);
+	assert_true(listens(PIF_HOST, proto, 1001));
+	close(fd);
+	fd = serve(PIF_SPLICE, proto, "127.0.0.1", 1002);
+	for (looks = 0; !listens(PIF_HOST, proto, 1002); looks++) {
+		assert_true(listens(PIF_HOST, proto, 1001));
+		scan_look(&s);
+	}
+	assert_int_equal(looks, 3);
+	assert_false(listens(PIF_HOST, proto, 1001));
+	/* One less is seen at once */
+	close(fd);
+	scan_look(&s);
+	check_counts(0, 0, 0, 0);
+}
+
+static void same_number_of_sockets(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	assert_true(s.stat[0] >= 0 && s.stat[1] >= 0);
+	same_number(TCP);
+	same_number(UDP);
+}
+
+static void without_numbers(void **state)
+{
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	close(s.stat[1]);
+	s.stat[1] = -1;
+	fd = serve(PIF_SPLICE, UDP, "127.0.0.1", 1001);
+	scan_look(&s);
+	scan_look(&s);
+	close(fd);
+	fd = serve(PIF_SPLICE, UDP, "127.0.0.1", 1002);
+	scan_look(&s);
+	assert_true(listens(PIF_HOST, UDP, 1002));
+	check_counts(0, 1, 0, 0);
+	close(fd);
+}
+
 static void on_the_clock(void **state)
 {
 	int fd;
@@ -405,7 +457,8 @@ int main(void)
 		T(falls_back_to_proc),
 		T(many_ports),		   T(served_on_both_sides),
 		T(tried_again),		   T(connected_is_no_server),
-		T(own_flow_is_no_server),  T(on_the_clock),
+		T(own_flow_is_no_server),  T(same_number_of_sockets),
+		T(without_numbers),	   T(on_the_clock),
 		T(not_on_the_clock),
 	};
 
