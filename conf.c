@@ -114,8 +114,6 @@ static void check_splice(const struct conf *c)
 
 static void check(const struct conf *c)
 {
-	if (c->mode == MODE_VHOST)
-		die("--vhost-user is not available in this release");
 	if (c->control[0])
 		die("--conf-path is not available in this release");
 	if (c->stats_on && !c->foreground)
@@ -678,11 +676,19 @@ static void show_rules(const char *title, const struct rules *t)
 
 static void show_hint(const struct conf *c)
 {
-	if (c->mode != MODE_PASST || !c->socket[0])
+	if (c->mode == MODE_PASTA || !c->socket[0])
 		return;
 	log_info("You can start QEMU with:");
-	log_info("    -device virtio-net-pci,netdev=s -netdev stream,id=s,"
-		 "server=off,addr.type=unix,addr.path=%s", c->socket);
+	if (c->mode == MODE_PASST)
+		log_info("    -device virtio-net-pci,netdev=s -netdev stream,"
+			 "id=s,server=off,addr.type=unix,addr.path=%s",
+			 c->socket);
+	else
+		log_info("    -chardev socket,id=c,path=%s "
+			 "-netdev vhost-user,id=n,chardev=c "
+			 "-device virtio-net-pci,netdev=n "
+			 "-object memory-backend-memfd,id=m,share=on,size=RAM "
+			 "-numa node,memdev=m", c->socket);
 }
 
 void conf_print(const struct conf *c, const struct template *t4,

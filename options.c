@@ -722,7 +722,7 @@ const struct option_row option_table[] = {
 	  .help = "Exit when the guest disconnects" },
 	{ .name = "vhost-user", .modes = IN_STREAMS | ANYWHERE,
 	  .set = set_vhost,
-	  .help = "Be a vhost-user back-end\n(not in this release)" },
+	  .help = "Be a vhost-user back-end: frames\nstay in the guest's memory" },
 	{ .name = "repair-path", .arg = "PATH", .modes = IN_STREAMS | ANYWHERE,
 	  .set = set_repair, .off = offsetof(struct conf, repair),
 	  .value = sizeof(((struct conf *)0)->repair),

@@ -16,10 +16,6 @@
 #include <linux/virtio_net.h>
 #include <netinet/in.h>
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
-#endif
-
 enum {
 	IP4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
 	IP4_DF = 0x4000,

@@ -13,7 +13,13 @@
 #include "cursor.h"
 #include "util.h"
 
+#include <linux/virtio_net.h>
+
 #include <sys/uio.h>
+
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
+#endif
 
 /* The virtio-net header in host byte order: the work a frame still needs.
  * Values are those of linux/virtio_net.h. */

@@ -18,6 +18,7 @@
 #include "stats.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
+#include "tap_vhost.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,7 @@ struct passt {
 	union {
 		struct tap_stream stream;
 		struct tap_tun tun;
+		struct tap_vhost vhost;
 	};
 	int pid_fd, listen_fd, signal_fd, neigh_fd;
 	unsigned neigh_watch;
@@ -301,7 +303,9 @@ static void start_modules(struct passt *p)
 	const struct conf *c = &p->conf;
 	const struct lan *lan = &c->lan;
 
-	p->tap = c->mode == MODE_PASTA ? &p->tun.tap : &p->stream.tap;
+	p->tap = c->mode == MODE_PASTA ? &p->tun.tap :
+		 c->mode == MODE_VHOST ? &p->vhost.tap :
+					 &p->stream.tap;
 	if (c->mode != MODE_PASTA)
 		memset(&p->seen.mac, 0xff, sizeof(p->seen.mac));
 	p->seen.v4 = lan->guest4;
@@ -341,6 +345,36 @@ static void start_splicing(struct passt *p)
 		scan_start(&p->scan);
 }
 
+static void start_stream(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+
+	must(tap_stream_init(&p->stream, &p->loop, &p->pcap, p->guest.watch,
+			     c->one_off || c->fd >= 0),
+	     "Failed to map frame buffers");
+	if (c->fd >= 0)
+		must(tap_stream_adopt(&p->stream, c->fd),
+		     "Invalid --fd descriptor");
+	else
+		must(tap_stream_listen(&p->stream, p->listen_fd),
+		     "Failed to watch UNIX domain socket");
+}
+
+static void start_vhost(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+
+	must(tap_vhost_init(&p->vhost, &p->loop, &p->pcap, p->guest.watch,
+			    c->one_off || c->fd >= 0),
+	     "Failed to map frame buffers");
+	if (c->fd >= 0)
+		must(tap_vhost_adopt(&p->vhost, c->fd),
+		     "Invalid --fd descriptor");
+	else
+		must(tap_vhost_listen(&p->vhost, p->listen_fd),
+		     "Failed to watch UNIX domain socket");
+}
+
 static void start_transport(struct passt *p)
 {
 	const struct conf *c = &p->conf;
@@ -354,15 +388,10 @@ static void start_transport(struct passt *p)
 		     "Failed to watch tap device");
 		return;
 	}
-	must(tap_stream_init(&p->stream, &p->loop, &p->pcap, watch,
-			     c->one_off || c->fd >= 0),
-	     "Failed to map frame buffers");
-	if (c->fd >= 0)
-		must(tap_stream_adopt(&p->stream, c->fd),
-		     "Invalid --fd descriptor");
+	if (c->mode == MODE_VHOST)
+		start_vhost(p);
 	else
-		must(tap_stream_listen(&p->stream, p->listen_fd),
-		     "Failed to watch UNIX domain socket");
+		start_stream(p);
 }
 
 static void confine(const struct passt *p)

@@ -14,10 +14,6 @@
 
 #include <linux/virtio_net.h>
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
-#endif
-
 enum {
 	UDP_SUM = 6,    /* offset of the checksum: tells UDP */
 	TCP_CWR = 0x80, /* RFC 3168 6.1.2 */

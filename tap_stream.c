@@ -418,6 +418,23 @@ static int peer_pid(int fd)
 	return c.pid;
 }
 
+int tap_stream_accept(int listen_fd, bool busy)
+{
+	/* #syscalls accept4 accept */
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (busy) {
+		log_limited(LOG_INFORM, "discarding connection from PID %i",
+			    peer_pid(fd));
+		close(fd);
+		return -EBUSY;
+	}
+	log_info("accepted connection from PID %i", peer_pid(fd));
+	return fd;
+}
+
 static void accept_guest(void *owner, uint64_t ref, uint32_t events)
 {
 	struct tap_stream *t = owner;
@@ -425,23 +442,14 @@ static void accept_guest(void *owner, uint64_t ref, uint32_t events)
 
 	(void)ref;
 	(void)events;
-	/* #syscalls accept4 accept */
-	fd = accept4(t->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	fd = tap_stream_accept(t->listen_fd, t->fd >= 0);
 	if (fd < 0)
 		return;
-	if (t->fd >= 0) {
-		log_limited(LOG_INFORM, "discarding connection from PID %i",
-			    peer_pid(fd));
-		close(fd);
-		return;
-	}
 	err = greet(t, fd);
 	if (err) {
 		log_warn("Can't serve client: %s", strerror(-err));
 		close(fd);
-		return;
 	}
-	log_info("accepted connection from PID %i", peer_pid(fd));
 }
 
 int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
@@ -475,7 +483,7 @@ int tap_stream_listen(struct tap_stream *t, int fd)
 	return loop_add(t->tap.loop, fd, t->listen_watch, 0, EPOLLIN);
 }
 
-int tap_stream_adopt(struct tap_stream *t, int fd)
+int tap_stream_check(int fd)
 {
 	socklen_t len = sizeof(int);
 	int type;
@@ -483,8 +491,15 @@ int tap_stream_adopt(struct tap_stream *t, int fd)
 	/* A pipe could be watched, and would look like a guest that has left */
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
 		return -errno;
-	if (type != SOCK_STREAM)
-		return -EPROTOTYPE;
+	return type == SOCK_STREAM ? 0 : -EPROTOTYPE;
+}
+
+int tap_stream_adopt(struct tap_stream *t, int fd)
+{
+	int err = tap_stream_check(fd);
+
+	if (err)
+		return err;
 	t->one_off = true; /* there is no way to get another */
 	return greet(t, fd);
 }

@@ -50,12 +50,18 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
  * -errno. */
 int tap_stream_bind(char *path);
 
+/* tap_stream_accept - the next client of a listening socket
+ * Its descriptor or -errno; with @busy it is turned away: -EBUSY. */
+int tap_stream_accept(int listen_fd, bool busy);
+
+/* tap_stream_check - 0 if @fd is a stream socket, or -ENOTSOCK, -EPROTOTYPE */
+int tap_stream_check(int fd);
+
 /* tap_stream_listen - accept guests on @fd (already listening) */
 int tap_stream_listen(struct tap_stream *t, int fd);
 
 /* tap_stream_adopt - @fd is the guest (--fd); no other will follow
- * 0 or -errno, that is -ENOTSOCK or -EPROTOTYPE for what is no stream socket.
- */
+ * 0 or -errno, see tap_stream_check(). */
 int tap_stream_adopt(struct tap_stream *t, int fd);
 
 #endif /* TAP_STREAM_H */

@@ -27,10 +27,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5 /* Linux 6.2 */
-#endif
-
 enum {
 	WANT = 2048,	     /* room at first: an Ethernet's datagram */
 	WANT_MAX = 65527,    /* an IPv6 packet without jumbo option */

@@ -16,10 +16,10 @@ import pytest
 from clients import Lease, read_all
 from lab import (DGRAM, DNS, GATEWAY, HOST, MIB, PEER, SEARCH, V4, V6, Lab,
                  literal, prefix_of, until)
-from vm import Descriptor, Path
+from vm import Descriptor, Path, Vhost
 
 # A channel and its MTU
-SOCKET, FD = (Path, 1500), (Descriptor, 1280)
+SOCKET, FD, VHOST = (Path, 1500), (Descriptor, 1280), (Vhost, 9000)
 PORT, SIZE = 8000, 50 * MIB
 PAGE = "<p>It works, in there\n"
 NAME = f"www.{SEARCH[0]}"
@@ -89,8 +89,8 @@ def servers(wires):
         lab.close()
 
 
-@pytest.fixture(scope="module", params=[SOCKET, FD],
-                ids=["socket", "fd"])
+@pytest.fixture(scope="module", params=[SOCKET, FD, VHOST],
+                ids=["socket", "fd", "vhost-user"])
 def session(wires, servers, request):
     lab = Lab(wires)
     try:
@@ -165,19 +165,20 @@ def test_forwarded_port(session, family):
 
 def test_forwarded_udp(session, vm, family):
     """An echo of all that one frame can carry."""
-    vm.run(f"socat UDP{4 if family == V4 else 6}-LISTEN:81 PIPE & "
+    vm.run(f"socat -b 65536 UDP{4 if family == V4 else 6}-LISTEN:81 PIPE & "
            "echo $! > /tmp/socat; "
            "until netstat -uln | grep -q ':81 '; do usleep 20000; done")
     client = session.lab.peer.connect(family, HOST[family], 8081, DGRAM)
     for data in b"hello", b"x" * (session.mtu - 48):
         client.send(data)
-        assert client.recv(2000) == data
+        assert client.recv(session.mtu) == data
     vm.run("kill $(cat /tmp/socat)")
 
 
 # Debian's 2023 release fails here at times: it takes the :: that a probe for
 # duplicates comes from for the guest's address, and connects to that
-@pytest.mark.parametrize("session", [SOCKET], ids=["socket"], indirect=True)
+@pytest.mark.parametrize("session", [SOCKET, VHOST],
+                         ids=["socket", "vhost-user"], indirect=True)
 def test_next_guest(session):
     """A guest that dies while it sends does not harm its successor."""
     listener = session.lab.peer.listen(V4)

@@ -14,22 +14,41 @@ from lab import PASST, USER, alive, signal_pid, until
 from qemu import BOOT_S, Machine, initramfs, kernel
 
 
-class Guest(Machine):
-    """A machine behind the stream that @netdev describes."""
+MEMORY_MIB = 256
 
-    def __init__(self, lab, netdev, **kw):
+
+def stream(where):
+    """QEMU's arguments for a network by the stream that is @where."""
+    return ["-netdev", f"stream,id=n,server=off,{where}",
+            "-device", "virtio-net-pci,netdev=n"]
+
+
+def vhost(path):
+    """The same by vhost-user.  QEMU 7.2 crashes with MSI-X when it emulates
+    the CPU, too, so there are no vectors."""
+    return ["-object", f"memory-backend-memfd,id=m,size={MEMORY_MIB}M",
+            "-machine", "pc,memory-backend=m",
+            "-chardev", f"socket,id=c,path={path}",
+            "-netdev", "vhost-user,id=n,chardev=c",
+            "-device", "virtio-net-pci,netdev=n,vectors=0"]
+
+
+class Guest(Machine):
+    """A machine with the network that the arguments @net describe."""
+
+    def __init__(self, lab, net, **kw):
         image, modules = kernel()
         self.console = lab.path("console.log")
         self.seen = 0
         self.process = lab.host.spawn(
-            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256",
+            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
+            "-m", f"{MEMORY_MIB}",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", image, "-initrd", initramfs(lab.tmp, modules),
             "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
             "mitigations=off",
             "-serial", "stdio", "-serial", f"file:{self.console}",
-            "-netdev", f"stream,id=n,server=off,{netdev}",
-            "-device", "virtio-net-pci,netdev=n", stdin=subprocess.PIPE, **kw)
+            *net, stdin=subprocess.PIPE, **kw)
 
     def boot(self):
         self.await_line(r"@@(ready)", BOOT_S, "boot")
@@ -50,8 +69,10 @@ class Path:
         self.pid = lab.daemon(PASST, "--socket", self.socket, *options)
 
     def guest(self):
-        return Guest(self.lab, "addr.type=unix,"
-                     f"addr.path={self.socket}").boot()
+        return Guest(self.lab, self.net()).boot()
+
+    def net(self):
+        return stream(f"addr.type=unix,addr.path={self.socket}")
 
     def ended(self):
         """Is it gone with its guest?  It is not to be, so take it away."""
@@ -60,6 +81,16 @@ class Path:
         signal_pid(self.pid, signal.SIGTERM)
         until(lambda: not alive(self.pid), "the daemon's end")
         return False
+
+
+class Vhost(Path):
+    """The same with rings in the guest's memory."""
+
+    def __init__(self, lab, *options):
+        super().__init__(lab, "--vhost-user", *options)
+
+    def net(self):
+        return vhost(self.socket)
 
 
 class Descriptor:
@@ -77,7 +108,7 @@ class Descriptor:
     def guest(self):
         with self.ours:
             fd = self.ours.fileno()
-            guest = Guest(self.lab, f"addr.type=fd,addr.str={fd}",
+            guest = Guest(self.lab, stream(f"addr.type=fd,addr.str={fd}"),
                           pass_fds=[fd])
         return guest.boot()
 

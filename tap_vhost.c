@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap_vhost - the transport whose frames lie in guest memory
+ *
+ * From the guest: chains are taken until a burst is full or the ring is empty;
+ * only then is the guest asked to kick.  They go back at release, and it is
+ * told once a turn.
+ *
+ * To the guest: a slot for a run of TCP takes buffers when it is reserved, and
+ * what it does not fill is given back.  Other slots lie in our own memory:
+ * their bodies have to be in a row, which the guest's buffers are not.  They
+ * take buffers when they are committed, and reserve sees to it that there are
+ * enough.
+ */
+#include "tap_vhost.h"
+
+#include "iov.h"
+#include "log.h"
+#include "segment.h"
+#include "tap_stream.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#define NET_GUEST_USO4 54 /* not in older headers */
+#define NET_GUEST_USO6 55
+#define NET_HOST_USO   56
+
+enum {
+	VNET = sizeof(struct virtio_net_hdr_mrg_rxbuf),
+	VNET_SHORT = sizeof(struct virtio_net_hdr), /* of a legacy device */
+	IP_MAX = 65535,
+	BODY_MAX = IP_MAX - IP4_HEAD - UDP_HEAD, /* the longest datagram */
+	FRAME_LONG = ETH_HEAD + IP_MAX,
+};
+
+static struct tap_vhost *vhost(struct tap *t)
+{
+	return container_of(t, struct tap_vhost, tap);
+}
+
+/* --- from the guest ------------------------------------------------------- */
+
+/* A stranger's: what does not fit the frame is as if it were not there */
+static void note_in(const struct iovec *iov, unsigned cnt, struct frame *f)
+{
+	struct virtio_net_hdr h = { 0 };
+
+	iov_read(iov, cnt, 0, &h, sizeof(h));
+	f->note = (struct note){
+		.flags = h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = h.gso_type & ~VIRTIO_NET_HDR_GSO_ECN,
+		.hdr_len = le16toh(h.hdr_len),
+		.gso_size = le16toh(h.gso_size),
+		.csum_start = le16toh(h.csum_start),
+		.csum_offset = le16toh(h.csum_offset),
+	};
+	if (!segment_note_ok(&f->note, f->len))
+		f->note = (struct note){ 0 };
+}
+
+/* Lend the chain @e, whose pieces are at @iov; false: not with this burst */
+static bool lend(struct tap_vhost *t, struct frame *f,
+		 const struct virtq_elem *e, struct iovec *iov, bool *bounced)
+{
+	unsigned cnt = e->iov_cnt;
+
+	f->len = e->len > t->vnet ? MIN(e->len - t->vnet, (size_t)FRAME_LONG)
+				  : 0;
+	note_in(iov, cnt, f);
+	iov_advance(&iov, &cnt, MIN(t->vnet, e->len));
+	if (cnt > VHOST_FRAME_PIECES) {
+		if (*bounced)
+			return false;
+		*bounced = true;
+		f->len = iov_read(iov, cnt, 0, t->bounce, f->len);
+		f->one = (struct iovec){ t->bounce, f->len };
+		iov = &f->one;
+		cnt = 1;
+	}
+	f->iov = iov;
+	f->iov_cnt = cnt;
+	tap_captured(&t->tap, false, iov, cnt, f->len, &f->note);
+	return true;
+}
+
+static void ask_kicks(struct tap_vhost *t, bool on)
+{
+	if (t->kicks != on)
+		(void)virtq_kicks(&t->user.q[VHOST_TX], on);
+	t->kicks = on;
+}
+
+/* The ring is empty, or broken: true if the guest will tell of more */
+static bool all_taken(struct tap_vhost *t)
+{
+	t->kicks = true;
+	return virtq_kicks(&t->user.q[VHOST_TX], true);
+}
+
+static unsigned vhost_receive(struct tap *tap, struct frame *f, unsigned max)
+{
+	struct tap_vhost *t = vhost(tap);
+	struct virtq *q = &t->user.q[VHOST_TX];
+	unsigned pieces = 0;
+	bool bounced = false;
+	int ret;
+
+	tap->events = 0;
+	tap->drained = !tap->up;
+	if (!tap->up)
+		return 0;
+	ask_kicks(t, false);
+	max = MIN(max, (unsigned)PACKET_BATCH);
+	while (t->elems < max) {
+		struct virtq_elem *e = &t->elem[t->elems];
+		struct iovec *iov = t->piece + pieces;
+
+		ret = virtq_pop(q, e, iov, VHOST_PIECES - pieces, false);
+		if (ret == -ENOBUFS && !t->elems)
+			q->broken = true; /* no frame has that many */
+		if (ret == -ENOBUFS)
+			break;
+		if (!ret) {
+			tap->drained = all_taken(t);
+			if (tap->drained)
+				break;
+			continue;
+		}
+		if (!lend(t, &f[t->elems], e, iov, &bounced)) {
+			virtq_rewind(q, 1);
+			break;
+		}
+		pieces += e->iov_cnt;
+		t->elems++;
+	}
+	return t->elems;
+}
+
+static void vhost_release(struct tap *tap)
+{
+	struct tap_vhost *t = vhost(tap);
+	unsigned i;
+
+	for (i = 0; i < t->elems; i++)
+		virtq_push(&t->user.q[VHOST_TX], t->elem[i].id, 0);
+	t->elems = 0;
+}
+
+/* --- buffers of the guest ------------------------------------------------- */
+
+/* Take buffers for a frame of @least to @most bytes: false if there are not
+ * enough, then none is taken.  Slots that are out keep those they were
+ * promised. */
+static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+	struct vhost_room *r = &t->room;
+	unsigned left = virtq_left(q), keep = promised ? 0 : t->promised;
+	unsigned max = left > keep ? left - keep : 0;
+
+	if (!t->merge)
+		max = MIN(max, 1U);
+	r->elems = r->iov_cnt = 0;
+	r->len = 0;
+	while (r->elems < max && r->len < most) {
+		struct virtq_elem *e = &r->elem[r->elems];
+
+		if (virtq_pop(q, e, r->iov + r->iov_cnt,
+			      VHOST_PIECES - r->iov_cnt, true) != 1)
+			break;
+		r->iov_cnt += e->iov_cnt;
+		r->len += e->len;
+		r->elems++;
+		t->buffer_len = MAX(e->len, (size_t)1);
+	}
+	if (r->len >= least)
+		return true;
+	virtq_rewind(q, r->elems);
+	/* More than there are now; never, if they are all there and too short
+	 */
+	t->wanted = left + 1;
+	return false;
+}
+
+static void give_back(struct tap_vhost *t)
+{
+	virtq_rewind(&t->user.q[VHOST_RX], t->room.elems);
+}
+
+/* The first @len bytes are filled */
+static void hand_over(struct tap_vhost *t, size_t len)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+	struct vhost_room *r = &t->room;
+	unsigned i;
+
+	for (i = 0; len; i++) {
+		size_t part = MIN(len, r->elem[i].len);
+
+		virtq_push(q, r->elem[i].id, (uint32_t)part);
+		len -= part;
+	}
+	virtq_rewind(q, r->elems - i);
+}
+
+/* How many buffers it takes to hold the first @len bytes */
+static unsigned buffers(const struct vhost_room *r, size_t len)
+{
+	size_t have = 0;
+	unsigned n;
+
+	for (n = 0; n < r->elems && have < len; n++)
+		have += r->elem[n].len;
+	return n;
+}
+
+/* In front of all, of a frame of @len bytes */
+static void write_vnet(struct tap_vhost *t, size_t len, const struct note *n)
+{
+	struct virtio_net_hdr_mrg_rxbuf h = {
+		.hdr.flags = n->flags,
+		.hdr.gso_type = n->gso_type,
+		.hdr.hdr_len = htole16(n->hdr_len),
+		.hdr.gso_size = htole16(n->gso_size),
+		.hdr.csum_start = htole16(n->csum_start),
+		.hdr.csum_offset = htole16(n->csum_offset),
+		.num_buffers =
+			htole16((uint16_t)buffers(&t->room, t->vnet + len)),
+	};
+
+	iov_write(t->room.iov, t->room.iov_cnt, 0, &h, t->vnet);
+}
+
+/* --- to the guest --------------------------------------------------------- */
+
+/* As much as the longest that is asked for, with what is put in front */
+static size_t whole(const struct tap_vhost *t, size_t frame)
+{
+	return t->vnet + MAX(frame, (size_t)FRAME_MIN);
+}
+
+/* Buffers that a frame takes, if they are like the last one */
+static unsigned estimate(const struct tap_vhost *t, size_t frame)
+{
+	size_t n = 1;
+
+	if (t->merge && t->buffer_len)
+		n = (whole(t, frame) + t->buffer_len - 1) / t->buffer_len;
+	return (unsigned)MIN(n, (size_t)t->user.q[VHOST_RX].size);
+}
+
+static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
+		    size_t want, size_t mss, unsigned promised)
+{
+	uint8_t *body =
+		t->tx + (size_t)t->slot_next * VHOST_STRIDE + VHOST_SLOT_HEAD;
+
+	s->head = body - head;
+	s->head_len = head;
+	s->body = &t->body[t->slot_next];
+	s->body_cnt = 1;
+	s->room =
+		MIN(want, mss ? MIN(mss, (size_t)BODY_MAX) : (size_t)BODY_MAX);
+	s->body[0] = (struct iovec){ body, s->room };
+	s->mss = mss;
+	s->priv = body;
+	s->priv_len = promised;
+	t->slot_next++;
+	t->slot_out++;
+	t->promised += promised;
+}
+
+static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
+			     size_t head, size_t want, size_t mss)
+{
+	unsigned max = MIN(n, VHOST_SLOTS - t->slot_next), i;
+	unsigned each = 0, left;
+
+	if (t->tap.up) {
+		each = estimate(t, head + MIN(want, (size_t)BODY_MAX));
+		left = virtq_left(&t->user.q[VHOST_RX]);
+		left = left > t->promised ? left - t->promised : 0;
+		max = MIN(max, left / each);
+		if (!max)
+			t->wanted = each;
+	}
+	for (i = 0; i < max; i++)
+		lay_out(t, &s[i], head, want, mss, each);
+	return max;
+}
+
+static bool reserve_there(struct tap_vhost *t, struct slot *s, size_t head,
+			  size_t want, size_t mss)
+{
+	size_t least = whole(t, head + MIN(want, mss));
+
+	want = MIN(want, t->tap.caps.tso ? (size_t)BODY_MAX : mss);
+	if (!take(t, least, whole(t, head + want), false))
+		return false;
+	s->head = t->head;
+	s->head_len = head;
+	s->body = t->direct_body;
+	s->body_cnt =
+		iov_slice(t->direct_body, VHOST_PIECES, t->room.iov,
+			  t->room.iov_cnt, t->vnet + head, want, &s->room);
+	s->mss = mss;
+	s->priv = NULL;
+	t->direct = true;
+	return true;
+}
+
+static unsigned vhost_reserve(struct tap *tap, struct slot *s, unsigned n,
+			      size_t head, size_t want, size_t mss)
+{
+	struct tap_vhost *t = vhost(tap);
+	unsigned got;
+
+	if (tap->up && mss && want && n == 1 && !t->direct)
+		got = reserve_there(t, s, head, want, mss);
+	else
+		got = reserve_here(t, s, n, head, want, mss);
+	if (got < n)
+		tap->full = true;
+	return got;
+}
+
+/* What the guest is not to finish is finished here */
+static struct note left_over(const struct tap_vhost *t, const struct iovec *iov,
+			     unsigned cnt, size_t len, const struct note *n)
+{
+	static const struct note finished;
+
+	if (t->csum || !(n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+		return *n;
+	segment_finish_iov(iov, cnt, len, n);
+	return finished;
+}
+
+static void commit_there(struct tap_vhost *t, const struct slot *s, size_t used,
+			 const struct note *n)
+{
+	static const uint8_t zero[FRAME_MIN];
+	struct iovec iov[VHOST_PIECES + 1] = { { s->head, s->head_len } };
+	size_t len = s->head_len + used, all = MAX(len, (size_t)FRAME_MIN);
+	const struct vhost_room *r = &t->room;
+	unsigned cnt;
+	struct note left;
+
+	cnt = 1 + iov_slice(iov + 1, VHOST_PIECES, s->body, s->body_cnt, 0,
+			    used, NULL);
+	left = left_over(t, iov, cnt, len, n);
+	tap_captured(&t->tap, true, iov, cnt, len, &left);
+	write_vnet(t, all, &left);
+	iov_write(r->iov, r->iov_cnt, t->vnet, s->head, s->head_len);
+	iov_write(r->iov, r->iov_cnt, t->vnet + len, zero, all - len);
+	hand_over(t, t->vnet + all);
+	t->direct = false;
+}
+
+/* One frame in a row, padded.  If the guest's buffers are shorter than they
+ * used to be it is lost. */
+static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
+		const struct note *n)
+{
+	struct iovec one = { frame, len };
+	size_t all = MAX(len, (size_t)FRAME_MIN);
+	struct note left = left_over(t, &one, 1, len, n);
+
+	tap_captured(&t->tap, true, &one, 1, len, &left);
+	memset(frame + len, 0, all - len);
+	if (!take(t, t->vnet + all, t->vnet + all, true))
+		return;
+	write_vnet(t, all, &left);
+	iov_write(t->room.iov, t->room.iov_cnt, t->vnet, frame, all);
+	hand_over(t, t->vnet + all);
+}
+
+/* Does the guest take such runs as one frame? */
+static bool takes(const struct tap_vhost *t, const struct note *n)
+{
+	switch (n->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_NONE:
+		return true;
+	case VIRTIO_NET_HDR_GSO_UDP_L4:
+		return t->tap.caps.uso;
+	default:
+		return t->tap.caps.tso;
+	}
+}
+
+static void commit_here(struct tap_vhost *t, struct slot *s, size_t used,
+			const struct note *n)
+{
+	static const struct note finished;
+	size_t len = s->head_len + used, piece;
+	unsigned i;
+
+	t->promised -= (unsigned)s->priv_len;
+	if (!t->tap.up) {
+		t->tap.count.frames[1]++;
+		t->tap.count.bytes[1] += len;
+	} else if (takes(t, n)) {
+		put(t, s->head, len, n);
+	} else {
+		for (i = 0;
+		     (piece = segment_split(t->split, s->head, len, n, i)); i++)
+			put(t, t->split, piece, &finished);
+	}
+}
+
+static void drop_slot(struct tap_vhost *t)
+{
+	if (!--t->slot_out)
+		t->slot_next = 0;
+}
+
+static void vhost_commit(struct tap *tap, struct slot *s, size_t used,
+			 const struct note *n)
+{
+	struct tap_vhost *t = vhost(tap);
+
+	if (!s->priv) {
+		commit_there(t, s, used, n);
+		return;
+	}
+	commit_here(t, s, used, n);
+	drop_slot(t);
+}
+
+static void vhost_cancel(struct tap *tap, struct slot *s)
+{
+	struct tap_vhost *t = vhost(tap);
+
+	if (!s->priv) {
+		give_back(t);
+		t->direct = false;
+		return;
+	}
+	t->promised -= (unsigned)s->priv_len;
+	drop_slot(t);
+}
+
+/* If the guest has no buffers, have it kick when it gives some */
+static bool is_full(struct tap_vhost *t)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+
+	if (!t->tap.up)
+		return false;
+	do
+		if (virtq_left(q) >= t->wanted) {
+			(void)virtq_kicks(q, false);
+			return false;
+		}
+	while (!virtq_kicks(q, true));
+	return true;
+}
+
+static void vhost_flush(struct tap *tap)
+{
+	struct tap_vhost *t = vhost(tap);
+
+	vhost_user_flush(&t->user);
+	if (tap->full)
+		tap->full = is_full(t);
+}
+
+static const struct tap_ops vhost_ops = {
+	.receive = vhost_receive,
+	.release = vhost_release,
+	.reserve = vhost_reserve,
+	.commit = vhost_commit,
+	.cancel = vhost_cancel,
+	.flush = vhost_flush,
+};
+
+/* --- the front-end -------------------------------------------------------- */
+
+static bool has_both(const struct tap_vhost *t, unsigned a, unsigned b)
+{
+	return vhost_user_has(&t->user, a) && vhost_user_has(&t->user, b);
+}
+
+/* What the guest's driver can do */
+static void learn(struct tap_vhost *t)
+{
+	const struct vhost_user *v = &t->user;
+	struct tap_caps *c = &t->tap.caps;
+
+	t->merge = vhost_user_has(v, VIRTIO_NET_F_MRG_RXBUF);
+	t->csum = vhost_user_has(v, VIRTIO_NET_F_GUEST_CSUM);
+	t->vnet = t->merge || vhost_user_has(v, VIRTIO_F_VERSION_1)
+			  ? VNET
+			  : VNET_SHORT;
+	c->tso = t->csum &&
+		 has_both(t, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6);
+	c->uso = t->csum && has_both(t, NET_GUEST_USO4, NET_GUEST_USO6);
+	c->tso_in = has_both(t, VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4);
+	t->buffer_len = 0;
+}
+
+/* The rings may have begun or ceased to run, or ceased and begun again */
+static void settle(struct tap_vhost *t)
+{
+	bool up = vhost_user_runs(&t->user);
+
+	if (up == t->tap.up && t->user.changes == t->changes)
+		return;
+	t->changes = t->user.changes;
+	t->tap.up = up;
+	t->tap.full = false;
+	if (!up)
+		return;
+	learn(t);
+	t->tap.session++;
+	/* Off until there is somebody to wait for; and what is there already */
+	t->kicks = true;
+	(void)virtq_kicks(&t->user.q[VHOST_RX], false);
+	vhost_user_poke(&t->user, VHOST_TX);
+}
+
+static void hang_up(struct tap_vhost *t)
+{
+	vhost_user_stop(&t->user);
+	settle(t);
+	log_info("Client connection closed%s", t->one_off ? ", exiting" : "");
+	if (t->one_off)
+		loop_quit(t->tap.loop, 0);
+}
+
+static void user_event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct tap_vhost *t = owner;
+
+	(void)ref;
+	(void)events;
+	if (vhost_user_read(&t->user))
+		hang_up(t);
+	else
+		settle(t);
+}
+
+/* Buffers for us: the end of the turn sees to them */
+static void rx_kick(void *owner, uint64_t ref, uint32_t events)
+{
+	(void)owner;
+	(void)ref;
+	(void)events;
+}
+
+static int greet(struct tap_vhost *t, int fd)
+{
+	int err = loop_add(t->tap.loop, fd, t->user_watch, 0, EPOLLIN);
+
+	if (!err)
+		vhost_user_start(&t->user, fd);
+	return err;
+}
+
+static void accept_user(void *owner, uint64_t ref, uint32_t events)
+{
+	struct tap_vhost *t = owner;
+	int fd;
+
+	(void)ref;
+	(void)events;
+	fd = tap_stream_accept(t->listen_fd, t->user.fd >= 0);
+	if (fd >= 0 && greet(t, fd))
+		close(fd);
+}
+
+int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
+		   unsigned watch, bool one_off)
+{
+	unsigned kick[VHOST_QUEUES];
+
+	memset(t, 0, sizeof(*t));
+	t->tap = (struct tap){
+		.ops = &vhost_ops,
+		.loop = l,
+		.pcap = pcap,
+		.caps = { .frame_max = FRAME_LONG },
+		.watch = watch,
+	};
+	t->listen_fd = -1;
+	t->one_off = one_off;
+	t->user_watch = loop_watch(l, user_event, t);
+	kick[VHOST_TX] = watch;
+	kick[VHOST_RX] = loop_watch(l, rx_kick, t);
+	vhost_user_init(&t->user, l, kick);
+	t->tx = util_map((size_t)VHOST_SLOTS * VHOST_STRIDE);
+	t->bounce = util_map(VHOST_STRIDE);
+	t->split = util_map(VHOST_STRIDE);
+	return t->tx && t->bounce && t->split ? 0 : -ENOMEM;
+}
+
+int tap_vhost_listen(struct tap_vhost *t, int fd)
+{
+	t->listen_fd = fd;
+	t->listen_watch = loop_watch(t->tap.loop, accept_user, t);
+	return loop_add(t->tap.loop, fd, t->listen_watch, 0, EPOLLIN);
+}
+
+int tap_vhost_adopt(struct tap_vhost *t, int fd)
+{
+	int err = tap_stream_check(fd);
+
+	if (err)
+		return err;
+	t->one_off = true; /* there is no way to get another */
+	return greet(t, fd);
+}

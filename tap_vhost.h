@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * tap_vhost - the transport whose frames lie in guest memory
+ *
+ * Frames are lent where the guest has them.  A run of TCP segments towards the
+ * guest is read from its socket into the guest's own buffers, merged as many as
+ * it takes; everything else is made here and copied when it is complete.  One
+ * front-end at a time, as with a stream.
+ */
+#ifndef TAP_VHOST_H
+#define TAP_VHOST_H
+
+#include "tap.h"
+#include "vhost_user.h"
+
+enum {
+	VHOST_PIECES =
+		VIRTQ_MAX,       /* of a burst from the guest; of a run to it */
+	VHOST_FRAME_PIECES = 64, /* of one frame: a flow takes no more */
+	VHOST_SLOTS = 16,        /* frames made here at once */
+	VHOST_SLOT_HEAD = 128,   /* bytes in front of a slot's body */
+	VHOST_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
+};
+
+/* Buffers of the guest that one frame takes */
+struct vhost_room {
+	struct virtq_elem elem[VIRTQ_MAX];
+	struct iovec iov[VHOST_PIECES];
+	unsigned elems, iov_cnt;
+	size_t len;
+};
+
+struct tap_vhost {
+	struct tap tap; /* first: ops get a pointer to this */
+	struct vhost_user user;
+	int listen_fd; /* -1 with --fd */
+	bool one_off;  /* leave with status 0 when the front-end does */
+	unsigned listen_watch, user_watch;
+	size_t vnet; /* bytes of virtio-net header */
+	bool merge;  /* a frame may take several buffers */
+	bool csum;   /* the guest takes unfinished checksums */
+	bool kicks;  /* it is to kick when it sends */
+	/* From the guest: chains that are out, and their pieces */
+	struct virtq_elem elem[PACKET_BATCH];
+	unsigned elems;
+	struct iovec piece[VHOST_PIECES];
+	uint8_t *bounce;  /* a frame of too many pieces */
+	unsigned changes; /* as of the last look at @user */
+	/* To the guest */
+	uint8_t *tx; /* VHOST_SLOTS frames with heads, mapped */
+	struct iovec body[VHOST_SLOTS];
+	uint8_t *split; /* a segment of a run that the guest does not
+			   take, mapped */
+	unsigned slot_next, slot_out;
+	unsigned promised; /* buffers that slots which are out may take */
+	unsigned wanted;   /* when full: buffers that would be enough */
+	size_t buffer_len; /* of the last one that was taken */
+	bool direct;       /* @room is out, as a slot: */
+	struct vhost_room room;
+	uint8_t head[HEAD_MAX];
+	struct iovec direct_body[VHOST_PIECES];
+};
+
+/* tap_vhost_init - 0 or -errno; then one of the next two */
+int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
+		   unsigned watch, bool one_off);
+
+/* tap_vhost_listen - accept front-ends on @fd (already listening, see
+ * tap_stream_bind()) */
+int tap_vhost_listen(struct tap_vhost *t, int fd);
+
+/* tap_vhost_adopt - @fd is the front-end (--fd); no other will follow
+ * 0 or -errno, as tap_stream_adopt(). */
+int tap_vhost_adopt(struct tap_vhost *t, int fd);
+
+#endif /* TAP_VHOST_H */

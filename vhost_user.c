@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * vhost_user - the vhost-user dialogue: what a front-end says of its guest
+ *
+ * A message is gathered, whatever pieces it comes in, and looked up in a table.
+ * Its handler returns how long its answer is, that none is needed, or an error.
+ * What the front-end may get wrong costs it the connection, or where it asked
+ * to be told, a refusal.
+ */
+#include "vhost_user.h"
+
+#include "log.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Not in older headers */
+#define NET_GUEST_USO4 54
+#define NET_GUEST_USO6 55
+#define NET_HOST_USO   56
+
+#define BIT(n)         ((uint64_t)1 << (n))
+
+enum {
+	HEAD = 12,
+	/* of the header's flags */
+	MSG_VERSION = 1,
+	VERSION_MASK = 3,
+	REPLY = 1 << 2,
+	NEED_REPLY = 1 << 3,
+	/* of what comes with an eventfd */
+	INDEX_MASK = 0xff,
+	NO_FD = 1 << 8,
+	/* protocol features */
+	PROTO_RARP = 2,
+	PROTO_REPLY_ACK = 3,
+	PROTO_MEM_SLOTS = 15,
+	F_PROTOCOL = 30, /* VHOST_USER_F_PROTOCOL_FEATURES */
+	MESSAGES = 64,   /* at once: then the guest gets its turn */
+};
+
+static const uint64_t offered =
+	BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+	BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+	BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+	BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
+	BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_F_ANY_LAYOUT) |
+	BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+	BIT(F_PROTOCOL) | BIT(VIRTIO_F_VERSION_1) | BIT(NET_GUEST_USO4) |
+	BIT(NET_GUEST_USO6) | BIT(NET_HOST_USO);
+
+static const uint64_t offered_protocol =
+	BIT(PROTO_RARP) | BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
+
+/* --- descriptors ---------------------------------------------------------- */
+
+static void drop_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* The first of the message's, whose owner is now the caller; -1: none is left
+ */
+static int take_fd(struct vhost_user *v)
+{
+	unsigned i;
+	int fd;
+
+	for (i = 0; i < v->fds_n; i++) {
+		fd = v->fds[i];
+		v->fds[i] = -1;
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
+}
+
+static void drop_fds(struct vhost_user *v)
+{
+	unsigned i;
+
+	for (i = 0; i < v->fds_n; i++)
+		drop_fd(&v->fds[i]);
+	v->fds_n = 0;
+}
+
+/* The front-end has it, too: closing would not take it out of epoll */
+static void drop_kick(struct vhost_user *v, unsigned i)
+{
+	if (v->ring[i].kick >= 0)
+		loop_del(v->loop, v->ring[i].kick);
+	drop_fd(&v->ring[i].kick);
+}
+
+/* --- features ------------------------------------------------------------- */
+
+static int reply_u64(struct vhost_user *v, uint64_t value)
+{
+	v->msg.u.u64 = value;
+	return sizeof(v->msg.u.u64);
+}
+
+static int get_features(struct vhost_user *v)
+{
+	return reply_u64(v, offered);
+}
+
+static int set_features(struct vhost_user *v)
+{
+	uint64_t features = v->msg.u.u64;
+	unsigned i;
+
+	if (features & ~offered)
+		return -EINVAL;
+	v->features = features;
+	v->changes++;
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		v->q[i].event_idx = vhost_user_has(v, VIRTIO_RING_F_EVENT_IDX);
+		v->q[i].indirect =
+			vhost_user_has(v, VIRTIO_RING_F_INDIRECT_DESC);
+		if (!vhost_user_has(v, F_PROTOCOL))
+			v->ring[i].enabled = true;
+	}
+	return 0;
+}
+
+static int get_protocol(struct vhost_user *v)
+{
+	return reply_u64(v, offered_protocol);
+}
+
+static int set_protocol(struct vhost_user *v)
+{
+	if (v->msg.u.u64 & ~offered_protocol)
+		return -EINVAL;
+	v->protocol = v->msg.u.u64;
+	return 0;
+}
+
+static int get_queue_num(struct vhost_user *v)
+{
+	return reply_u64(v, 1); /* pairs, that is how QEMU reads it */
+}
+
+static int do_nothing(struct vhost_user *v)
+{
+	(void)v;
+	return 0;
+}
+
+/* --- memory --------------------------------------------------------------- */
+
+static void unmap(struct virtq_region *r)
+{
+	munmap(r->map, r->map_len); /* #syscalls:vu munmap */
+}
+
+static void unmap_all(struct virtq_mem *m)
+{
+	while (m->n)
+		unmap(&m->r[--m->n]);
+}
+
+/* From the file's start: huge pages would not let us begin anywhere */
+static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
+{
+	struct virtq_region *r = &m->r[m->n];
+	uint64_t end = from->offset + from->size;
+	struct stat st;
+
+	if (m->n == VIRTQ_REGIONS)
+		return -ENOSPC;
+	if (!from->size || end < from->size || end > SIZE_MAX ||
+	    from->gpa + from->size < from->size ||
+	    from->uva + from->size < from->size)
+		return -EINVAL;
+	/* What is not there would be a SIGBUS later */
+	if (fstat(fd, &st)) /* #syscalls:vu fstat fstat64 newfstatat statx */
+		return -errno;
+	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < end)
+		return -EINVAL;
+	/* #syscalls:vu mmap */
+	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (r->map == MAP_FAILED)
+		return -errno;
+	r->map_len = (size_t)end;
+	r->at = (uint8_t *)r->map + from->offset;
+	r->gpa = from->gpa;
+	r->uva = from->uva;
+	r->len = from->size;
+	m->n++;
+	return 0;
+}
+
+static int place(struct vhost_user *v, unsigned i)
+{
+	struct vhost_ring *r = &v->ring[i];
+
+	return r->placed ? virtq_set(&v->q[i], r->desc, r->avail, r->used) : 0;
+}
+
+/* After memory has changed; a ring that is gone with it stops */
+static void place_all(struct vhost_user *v)
+{
+	unsigned i;
+
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		bool broken = v->q[i].broken;
+
+		(void)place(v, i);
+		v->q[i].broken = broken;
+	}
+}
+
+static int set_mem_table(struct vhost_user *v)
+{
+	unsigned i, n = v->msg.u.mem.n;
+	int err = 0, fd;
+
+	if (n > VHOST_FDS || v->fds_n != n ||
+	    v->msg.size < offsetof(struct vhost_msg, u.mem.r[n]) - HEAD)
+		return -EINVAL;
+	unmap_all(&v->mem);
+	for (i = 0; i < n && !err; i++) {
+		struct vhost_region r = v->msg.u.mem.r[i];
+
+		fd = take_fd(v);
+		err = map(&v->mem, &r, fd);
+		drop_fd(&fd);
+	}
+	place_all(v);
+	return err;
+}
+
+static int get_mem_slots(struct vhost_user *v)
+{
+	return reply_u64(v, VIRTQ_REGIONS);
+}
+
+static int add_mem_reg(struct vhost_user *v)
+{
+	struct vhost_region r = v->msg.u.one.r;
+	int fd = take_fd(v), err;
+
+	if (fd < 0)
+		return -EBADF;
+	err = map(&v->mem, &r, fd);
+	drop_fd(&fd);
+	place_all(v);
+	return err;
+}
+
+static int rem_mem_reg(struct vhost_user *v)
+{
+	struct vhost_region gone = v->msg.u.one.r;
+	struct virtq_mem *m = &v->mem;
+	unsigned i;
+
+	for (i = 0; i < m->n; i++)
+		if (m->r[i].gpa == gone.gpa && m->r[i].uva == gone.uva &&
+		    m->r[i].len == gone.size)
+			break;
+	if (i == m->n)
+		return -ENOENT;
+	unmap(&m->r[i]);
+	m->r[i] = m->r[--m->n];
+	place_all(v);
+	return 0;
+}
+
+/* --- rings ---------------------------------------------------------------- */
+
+static int set_vring_num(struct vhost_user *v)
+{
+	unsigned i = v->msg.u.state.index, n = v->msg.u.state.num;
+
+	if (i >= VHOST_QUEUES || !n || n > VIRTQ_MAX || n & (n - 1))
+		return -EINVAL;
+	virtq_unset(&v->q[i]);
+	v->ring[i].placed = false;
+	v->q[i].size = n;
+	return 0;
+}
+
+static int set_vring_addr(struct vhost_user *v)
+{
+	unsigned i = v->msg.u.addr.index;
+	struct vhost_ring *r;
+
+	if (i >= VHOST_QUEUES)
+		return -EINVAL;
+	r = &v->ring[i];
+	r->desc = v->msg.u.addr.desc;
+	r->avail = v->msg.u.addr.avail;
+	r->used = v->msg.u.addr.used;
+	r->placed = true;
+	return place(v, i);
+}
+
+static int set_vring_base(struct vhost_user *v)
+{
+	unsigned i = v->msg.u.state.index;
+
+	if (i >= VHOST_QUEUES || v->msg.u.state.num > UINT16_MAX)
+		return -EINVAL;
+	v->q[i].next = v->q[i].seen = (uint16_t)v->msg.u.state.num;
+	return 0;
+}
+
+static void stop_ring(struct vhost_user *v, unsigned i)
+{
+	virtq_unset(&v->q[i]);
+	v->changes++;
+	v->ring[i].placed = false;
+	drop_kick(v, i);
+	drop_fd(&v->ring[i].err);
+	drop_fd(&v->q[i].call);
+}
+
+static int get_vring_base(struct vhost_user *v)
+{
+	unsigned i = v->msg.u.state.index;
+
+	if (i >= VHOST_QUEUES)
+		return -EINVAL;
+	stop_ring(v, i);
+	v->msg.u.state.num = v->q[i].next;
+	return sizeof(v->msg.u.state);
+}
+
+/* The ring that the message's eventfd is for, or -EINVAL.  *@fd is -1 if there
+ * is to be none. */
+static int eventfd_for(struct vhost_user *v, int *fd)
+{
+	unsigned i = v->msg.u.u64 & INDEX_MASK;
+
+	*fd = -1;
+	if (i >= VHOST_QUEUES)
+		return -EINVAL;
+	if (!(v->msg.u.u64 & NO_FD)) {
+		*fd = take_fd(v);
+		if (*fd < 0)
+			return -EINVAL;
+	}
+	return (int)i;
+}
+
+static int set_vring_kick(struct vhost_user *v)
+{
+	struct vhost_ring *r;
+	int fd, i = eventfd_for(v, &fd);
+
+	if (i < 0)
+		return i;
+	if (fd < 0)
+		return -EOPNOTSUPP; /* we would have to look all the time */
+	r = &v->ring[i];
+	drop_kick(v, (unsigned)i);
+	v->changes++;
+	r->kick = fd;
+	/* Never read: each write to it is an event */
+	return loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
+}
+
+static void tell(int fd)
+{
+	uint64_t one = 1;
+
+	/* It can't fail but by overflow, and then it is readable anyway */
+	if (fd >= 0)
+		(void)!write(fd, &one, sizeof(one)); /* #syscalls:vu write */
+}
+
+static int set_vring_call(struct vhost_user *v)
+{
+	int fd, i = eventfd_for(v, &fd);
+
+	if (i < 0)
+		return i;
+	drop_fd(&v->q[i].call);
+	v->q[i].call = fd;
+	tell(fd); /* what was pushed in between nobody was told of */
+	return 0;
+}
+
+static int set_vring_err(struct vhost_user *v)
+{
+	int fd, i = eventfd_for(v, &fd);
+
+	if (i < 0)
+		return i;
+	drop_fd(&v->ring[i].err);
+	v->ring[i].err = fd;
+	return 0;
+}
+
+static int set_vring_enable(struct vhost_user *v)
+{
+	unsigned i = v->msg.u.state.index;
+
+	if (i >= VHOST_QUEUES || v->msg.u.state.num > 1)
+		return -EINVAL;
+	v->ring[i].enabled = v->msg.u.state.num;
+	return 0;
+}
+
+static int reset_owner(struct vhost_user *v)
+{
+	unsigned i;
+
+	for (i = 0; i < VHOST_QUEUES; i++)
+		stop_ring(v, i);
+	return 0;
+}
+
+/* --- the dialogue --------------------------------------------------------- */
+
+#define SIZE(field) sizeof(((struct vhost_msg *)0)->u.field)
+
+static const struct request {
+	/* > 0: bytes of answer in the message's payload */
+	int (*serve)(struct vhost_user *v);
+	size_t size;  /* of payload, at least */
+	unsigned fds; /* at most */
+} requests[] = {
+	[1] = { get_features, 0, 0 },
+	[2] = { set_features, SIZE(u64), 0 },
+	[3] = { do_nothing, 0, 0 }, /* SET_OWNER */
+	[4] = { reset_owner, 0, 0 },
+	[5] = { set_mem_table, offsetof(struct vhost_msg, u.mem.r) - HEAD,
+		VHOST_FDS },
+	[8] = { set_vring_num, SIZE(state), 0 },
+	[9] = { set_vring_addr, SIZE(addr), 0 },
+	[10] = { set_vring_base, SIZE(state), 0 },
+	[11] = { get_vring_base, SIZE(state), 0 },
+	[12] = { set_vring_kick, SIZE(u64), 1 },
+	[13] = { set_vring_call, SIZE(u64), 1 },
+	[14] = { set_vring_err, SIZE(u64), 1 },
+	[15] = { get_protocol, 0, 0 },
+	[16] = { set_protocol, SIZE(u64), 0 },
+	[17] = { get_queue_num, 0, 0 },
+	[18] = { set_vring_enable, SIZE(state), 0 },
+	[19] = { do_nothing, 0,
+		 0 }, /* SEND_RARP: nobody else's bridge learns */
+	[36] = { get_mem_slots, 0, 0 },
+	[37] = { add_mem_reg, SIZE(one), 1 },
+	[38] = { rem_mem_reg, SIZE(one), 1 },
+};
+
+static int answer(struct vhost_user *v, size_t size)
+{
+	size_t len = HEAD + size;
+	ssize_t n;
+
+	v->msg.flags = MSG_VERSION | REPLY;
+	v->msg.size = (uint32_t)size;
+	/* #syscalls:vu sendto send */
+	n = send(v->fd, &v->msg, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : (size_t)n < len ? -EIO : 0;
+}
+
+/* Refuse, or what the handler says */
+static int dispatch(struct vhost_user *v)
+{
+	uint32_t number = v->msg.request;
+	const struct request *r;
+	int ret;
+
+	if (number >= ARRAY_SIZE(requests) || !requests[number].serve) {
+		log_warn("vhost-user: unknown request %u", number);
+		return -EOPNOTSUPP;
+	}
+	r = &requests[number];
+	ret = v->msg.size < r->size || v->fds_n > r->fds ? -EINVAL
+							 : r->serve(v);
+	if (ret < 0)
+		log_warn("vhost-user: request %u failed: %s", number,
+			 strerror(-ret));
+	return ret;
+}
+
+static int serve(struct vhost_user *v)
+{
+	bool ack =
+		v->msg.flags & NEED_REPLY && v->protocol & BIT(PROTO_REPLY_ACK);
+	int ret = dispatch(v);
+
+	if (ret > 0)
+		return answer(v, (size_t)ret);
+	if (ack) {
+		v->msg.u.u64 = ret < 0;
+		return answer(v, sizeof(v->msg.u.u64));
+	}
+	return ret;
+}
+
+/* Descriptors of @h become the message's */
+static int gather_fds(struct vhost_user *v, struct msghdr *h)
+{
+	int err = h->msg_flags & MSG_CTRUNC ? -EPROTO : 0;
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+		const uint8_t *data = CMSG_DATA(c);
+		size_t left = c->cmsg_len - CMSG_LEN(0);
+		int fd;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (; left >= sizeof(fd); left -= sizeof(fd)) {
+			memcpy(&fd, data, sizeof(fd));
+			data += sizeof(fd);
+			if (v->fds_n < VHOST_FDS) {
+				v->fds[v->fds_n++] = fd;
+			} else {
+				close(fd);
+				err = -EPROTO;
+			}
+		}
+	}
+	return err;
+}
+
+/* More bytes of the message, @want at most: 1, 0 if there are none for now, or
+ * -errno */
+static int gather(struct vhost_user *v, size_t want)
+{
+	union {
+		char buf[CMSG_SPACE(VHOST_FDS * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { (uint8_t *)&v->msg + v->have, want };
+	struct msghdr h = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.buf,
+		.msg_controllen = sizeof(control.buf),
+	};
+	ssize_t n;
+	int err;
+
+	do /* #syscalls:vu recvmsg */
+		n = recvmsg(v->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	err = gather_fds(v, &h);
+	if (err || !n)
+		return err ? err : -ECONNRESET;
+	v->have += (size_t)n;
+	return 1;
+}
+
+/* 1: a message is complete */
+static int next_message(struct vhost_user *v)
+{
+	int ret;
+
+	for (;;) {
+		size_t all = HEAD;
+
+		if (v->have >= HEAD) {
+			if (v->msg.size > sizeof(v->msg.u) ||
+			    (v->msg.flags & VERSION_MASK) != MSG_VERSION)
+				return -EPROTO;
+			all += v->msg.size;
+			if (v->have == all)
+				return 1;
+		}
+		ret = gather(v, all - v->have);
+		if (ret <= 0)
+			return ret;
+	}
+}
+
+int vhost_user_read(struct vhost_user *v)
+{
+	unsigned i;
+	int ret;
+
+	for (i = 0; i < MESSAGES; i++) {
+		ret = next_message(v);
+		if (ret <= 0)
+			return ret;
+		ret = serve(v);
+		drop_fds(v);
+		v->have = 0;
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* --- life ----------------------------------------------------------------- */
+
+void vhost_user_init(struct vhost_user *v, struct loop *l,
+		     const unsigned watch[VHOST_QUEUES])
+{
+	unsigned i;
+
+	memset(v, 0, sizeof(*v));
+	v->loop = l;
+	v->fd = -1;
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		v->q[i].mem = &v->mem;
+		v->q[i].call = v->ring[i].kick = v->ring[i].err = -1;
+		v->ring[i].kick_watch = watch[i];
+	}
+}
+
+void vhost_user_start(struct vhost_user *v, int fd)
+{
+	v->fd = fd;
+}
+
+void vhost_user_stop(struct vhost_user *v)
+{
+	const unsigned watch[VHOST_QUEUES] = { v->ring[VHOST_RX].kick_watch,
+					       v->ring[VHOST_TX].kick_watch };
+	unsigned changes = v->changes + 1;
+
+	(void)reset_owner(v);
+	drop_fds(v);
+	unmap_all(&v->mem);
+	if (v->fd >= 0)
+		loop_del(v->loop, v->fd);
+	drop_fd(&v->fd);
+	vhost_user_init(v, v->loop, watch);
+	v->changes = changes;
+}
+
+static bool runs(const struct vhost_user *v, unsigned i)
+{
+	return v->ring[i].enabled && v->ring[i].kick >= 0 &&
+	       virtq_ready(&v->q[i]);
+}
+
+bool vhost_user_runs(const struct vhost_user *v)
+{
+	return runs(v, VHOST_RX) && runs(v, VHOST_TX);
+}
+
+void vhost_user_flush(struct vhost_user *v)
+{
+	unsigned i;
+
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		if (virtq_flush(&v->q[i]))
+			tell(v->q[i].call);
+		if (UNLIKELY(v->q[i].broken) && v->ring[i].err >= 0) {
+			tell(v->ring[i].err);
+			drop_fd(&v->ring[i].err);
+		}
+	}
+}
+
+void vhost_user_poke(struct vhost_user *v, unsigned i)
+{
+	tell(v->ring[i].kick);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * vhost_user - the vhost-user dialogue: what a front-end says of its guest
+ *
+ * A front-end (QEMU) is on a Unix stream socket.  It tells which features the
+ * guest's driver has taken, passes descriptors of its memory, says where in
+ * there the rings are and hands an eventfd for either direction of each.
+ * Numbers are those of QEMU's docs/interop/vhost-user.
+ */
+#ifndef VHOST_USER_H
+#define VHOST_USER_H
+
+#include "loop.h"
+#include "virtq.h"
+
+enum { VHOST_RX, VHOST_TX, VHOST_QUEUES }; /* as the guest calls them */
+enum { VHOST_FDS = 8 };                    /* most descriptors of a message */
+
+struct vhost_region {
+	uint64_t gpa, size, uva, offset;
+};
+
+/* As it goes over the socket, in host byte order */
+struct vhost_msg {
+	uint32_t request, flags, size;
+	union {
+		uint64_t u64;
+		struct {
+			uint32_t index, num;
+		} state;
+		struct {
+			uint32_t index, flags;
+			uint64_t desc, used, avail, log;
+		} addr;
+		struct {
+			uint32_t n, padding;
+			struct vhost_region r[VHOST_FDS];
+		} mem;
+		struct {
+			uint64_t padding;
+			struct vhost_region r;
+		} one;
+	} __attribute__((packed, aligned(4))) u;
+} __attribute__((packed, aligned(4)));
+
+struct vhost_ring {
+	uint64_t desc, avail, used; /* addresses of the front-end */
+	bool placed;                /* these are set */
+	bool enabled;
+	int kick, err; /* eventfds, -1 */
+	unsigned kick_watch;
+};
+
+struct vhost_user {
+	struct loop *loop;
+	int fd;           /* the front-end, -1 */
+	unsigned changes; /* of features and of where rings run, so many */
+	uint64_t
+		features; /* VIRTIO_F_*, VIRTIO_NET_F_*: what the driver took */
+	uint64_t protocol; /* VHOST_USER_PROTOCOL_F_* */
+	struct virtq_mem mem;
+	struct virtq q[VHOST_QUEUES];
+	struct vhost_ring ring[VHOST_QUEUES];
+	struct vhost_msg msg; /* in the making: */
+	size_t have;          /* bytes of it, */
+	int fds[VHOST_FDS];   /* what came with it */
+	unsigned fds_n;
+};
+
+/* vhost_user_init - @watch are told of kicks: per queue, by number */
+void vhost_user_init(struct vhost_user *v, struct loop *l,
+		     const unsigned watch[VHOST_QUEUES]);
+
+/* vhost_user_start - a front-end is on @fd, which is ours from now on */
+void vhost_user_start(struct vhost_user *v, int fd);
+
+/* vhost_user_stop - forget it: descriptors, memory, rings */
+void vhost_user_stop(struct vhost_user *v);
+
+/* vhost_user_read - do what it asks for and answer
+ * To be called between bursts: no chain of a ring may be out.  0, or -errno if
+ * it is gone or talks nonsense: then stop. */
+int vhost_user_read(struct vhost_user *v);
+
+/* vhost_user_has - whether the driver took feature bit @bit */
+static inline bool vhost_user_has(const struct vhost_user *v, unsigned bit)
+{
+	return v->features >> bit & 1;
+}
+
+/* vhost_user_runs - whether both rings may be used */
+bool vhost_user_runs(const struct vhost_user *v);
+
+/* vhost_user_flush - the guest may have what was pushed to its rings */
+void vhost_user_flush(struct vhost_user *v);
+
+/* vhost_user_poke - have ring @i looked at as if the guest had kicked */
+void vhost_user_poke(struct vhost_user *v, unsigned i);
+
+#endif /* VHOST_USER_H */

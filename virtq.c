@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * virtq - split virtqueues over checked guest memory (virtio 1.2, 2.7)
+ *
+ * Byte order is little endian: a guest that wants its own on a big-endian
+ * machine is a legacy one.  Indices run freely and wrap at 2^16.
+ */
+#include "virtq.h"
+
+#include "log.h"
+
+#include <linux/virtio_ring.h>
+
+#include <errno.h>
+
+/* --- guest memory --------------------------------------------------------- */
+
+/* The compiler must not read it twice, or before the index that covers it */
+static uint16_t load16(const void *p)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE));
+}
+
+static void store16(void *p, uint16_t v)
+{
+	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELEASE);
+}
+
+static void *in_region(const struct virtq_region *r, uint64_t off, uint64_t len)
+{
+	return off < r->len && len <= r->len - off ? r->at + off : NULL;
+}
+
+void *virtq_find(const struct virtq_mem *m, uint64_t gpa, uint64_t len)
+{
+	void *at;
+	unsigned i;
+
+	for (i = 0; i < m->n; i++) {
+		at = in_region(&m->r[i], gpa - m->r[i].gpa, len);
+		if (at)
+			return at;
+	}
+	return NULL;
+}
+
+void *virtq_find_user(const struct virtq_mem *m, uint64_t uva, uint64_t len)
+{
+	void *at;
+	unsigned i;
+
+	for (i = 0; i < m->n; i++) {
+		at = in_region(&m->r[i], uva - m->r[i].uva, len);
+		if (at)
+			return at;
+	}
+	return NULL;
+}
+
+/* --- set-up --------------------------------------------------------------- */
+
+static uint16_t *used_event(const struct virtq *q)
+{
+	return &q->avail->ring[q->size];
+}
+
+/* Behind the last entry, which needs no more than its alignment */
+static uint16_t *avail_event(const struct virtq *q)
+{
+	return (uint16_t *)(void *)&q->used->ring[q->size];
+}
+
+int virtq_set(struct virtq *q, uint64_t desc, uint64_t avail, uint64_t used)
+{
+	size_t n = q->size, event = sizeof(uint16_t);
+
+	virtq_unset(q);
+	if (!n)
+		return -EINVAL;
+	q->desc = virtq_find_user(q->mem, desc, n * sizeof(*q->desc));
+	q->avail = virtq_find_user(
+		q->mem, avail,
+		sizeof(*q->avail) + n * sizeof(q->avail->ring[0]) + event);
+	q->used = virtq_find_user(q->mem, used,
+				  sizeof(*q->used) +
+					  n * sizeof(q->used->ring[0]) + event);
+	if (!q->desc || (uintptr_t)q->desc % 16 || !q->avail ||
+	    (uintptr_t)q->avail % 2 || !q->used || (uintptr_t)q->used % 4) {
+		virtq_unset(q);
+		return -EINVAL;
+	}
+	q->filled = q->told = load16(&q->used->idx);
+	q->seen = q->next;
+	q->broken = false;
+	return 0;
+}
+
+void virtq_unset(struct virtq *q)
+{
+	q->desc = NULL;
+	q->avail = NULL;
+	q->used = NULL;
+}
+
+/* --- taking --------------------------------------------------------------- */
+
+static int broken(struct virtq *q, const char *why)
+{
+	q->broken = true;
+	log_limited(LOG_WARN, "Guest's virtqueue is broken: %s", why);
+	return 0;
+}
+
+unsigned virtq_left(struct virtq *q)
+{
+	if (!virtq_ready(q))
+		return 0;
+	q->seen = load16(&q->avail->idx);
+	if ((uint16_t)(q->seen - q->next) > q->size) {
+		(void)broken(q, "more chains available than it has entries");
+		return 0;
+	}
+	return (uint16_t)(q->seen - q->next);
+}
+
+/* A chain on its way: its table, and what is found */
+struct walk {
+	struct virtq_elem *e;
+	struct iovec *iov;
+	unsigned max;
+	const struct vring_desc *table;
+	unsigned size; /* entries of @table */
+	unsigned left; /* descriptors that the chain may still have */
+	bool writable;
+};
+
+enum step { MORE, LAST, TOO_MANY, BAD };
+
+/* A descriptor may reach over the end of a region into the next */
+static enum step add(const struct virtq *q, struct walk *w, uint64_t gpa,
+		     uint32_t len)
+{
+	const struct virtq_region *r;
+	uint64_t off, part;
+	unsigned i;
+
+	while (len) {
+		for (i = 0; i < q->mem->n; i++)
+			if (gpa - q->mem->r[i].gpa < q->mem->r[i].len)
+				break;
+		if (i == q->mem->n)
+			return BAD;
+		if (w->e->iov_cnt == w->max)
+			return TOO_MANY;
+		r = &q->mem->r[i];
+		off = gpa - r->gpa;
+		part = MIN((uint64_t)len, r->len - off);
+		w->iov[w->e->iov_cnt++] = (struct iovec){ r->at + off, part };
+		w->e->len += part;
+		gpa += part;
+		len -= (uint32_t)part;
+	}
+	return MORE;
+}
+
+/* One descriptor; *@at becomes the next one's number */
+static enum step follow(const struct virtq *q, struct walk *w, unsigned *at)
+{
+	struct vring_desc d;
+	enum step step;
+	uint16_t flags;
+
+	if (*at >= w->size || !w->left--)
+		return BAD;
+	memcpy(&d, w->table + *at, sizeof(d));
+	__asm__ volatile("" ::: "memory"); /* it stays as it is now */
+	flags = le16toh(d.flags);
+	if (flags & VRING_DESC_F_INDIRECT) {
+		uint32_t len = le32toh(d.len);
+
+		if (!q->indirect || w->table != q->desc || !len ||
+		    flags & VRING_DESC_F_NEXT || len % sizeof(d))
+			return BAD;
+		w->table = virtq_find(q->mem, le64toh(d.addr), len);
+		if (!w->table)
+			return BAD;
+		w->size = len / sizeof(d);
+		*at = 0;
+		return MORE;
+	}
+	if (!(flags & VRING_DESC_F_WRITE) == w->writable)
+		return BAD;
+	step = add(q, w, le64toh(d.addr), le32toh(d.len));
+	*at = le16toh(d.next);
+	return step == MORE && !(flags & VRING_DESC_F_NEXT) ? LAST : step;
+}
+
+int virtq_pop(struct virtq *q, struct virtq_elem *e, struct iovec *iov,
+	      unsigned max, bool writable)
+{
+	struct walk w = { .e = e,
+			  .iov = iov,
+			  .max = max,
+			  .table = q->desc,
+			  .size = q->size,
+			  .left = VIRTQ_MAX + 1,
+			  .writable = writable };
+	enum step step;
+	unsigned at;
+
+	if (q->seen == q->next && !virtq_left(q))
+		return 0;
+	if (!virtq_ready(q))
+		return 0;
+	at = load16(&q->avail->ring[q->next & (q->size - 1)]);
+	*e = (struct virtq_elem){ .id = (uint16_t)at };
+	do
+		step = follow(q, &w, &at);
+	while (step == MORE);
+	if (step == TOO_MANY)
+		return -ENOBUFS;
+	if (step == BAD)
+		return broken(q, "a chain of descriptors makes no sense");
+	q->next++;
+	return 1;
+}
+
+void virtq_rewind(struct virtq *q, unsigned n)
+{
+	q->next = (uint16_t)(q->next - n);
+}
+
+/* --- giving back ---------------------------------------------------------- */
+
+void virtq_push(struct virtq *q, uint16_t id, uint32_t len)
+{
+	struct vring_used_elem *u;
+
+	if (!virtq_ready(q))
+		return;
+	u = &q->used->ring[q->filled++ & (q->size - 1)];
+	u->id = htole32(id);
+	u->len = htole32(len);
+}
+
+bool virtq_flush(struct virtq *q)
+{
+	uint16_t old = q->told;
+
+	if (!virtq_ready(q) || q->filled == old)
+		return false;
+	store16(&q->used->idx, q->filled);
+	q->told = q->filled;
+	/* Either we see that it waits, or it sees what is new (2.7.10) */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (q->event_idx)
+		return vring_need_event(load16(used_event(q)), q->filled, old);
+	return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+bool virtq_kicks(struct virtq *q, bool on)
+{
+	if (!virtq_ready(q))
+		return true;
+	if (!q->event_idx)
+		store16(&q->used->flags, on ? 0 : VRING_USED_F_NO_NOTIFY);
+	else if (on)
+		store16(avail_event(q), q->seen);
+	/* Without it, an old event index is never met again in this round */
+	if (!on)
+		return true;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return load16(&q->avail->idx) == q->seen;
+}
