@@ -92,7 +92,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
-BRIDGE  := build/perf/bridge
+BRIDGE  := build/perf/bridge build/perf/front
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 
 # The modules that a test names in its second line, besides its own

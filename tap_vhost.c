@@ -568,6 +568,9 @@ static void accept_user(void *owner, uint64_t ref, uint32_t events)
 
 	(void)ref;
 	(void)events;
+	/* Perhaps the last one has just gone */
+	if (t->user.fd >= 0)
+		user_event(t, 0, 0);
 	fd = tap_stream_accept(t->listen_fd, t->user.fd >= 0);
 	if (fd >= 0 && greet(t, fd))
 		close(fd);

@@ -23,8 +23,9 @@ def pytest_sessionstart(session):
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
-    if not os.access(laboratory.BRIDGE, os.X_OK):
-        missing.append(str(laboratory.BRIDGE))
+    for program in laboratory.BRIDGE, laboratory.FRONT:
+        if not os.access(program, os.X_OK):
+            missing.append(str(program))
     if os.geteuid():
         missing.append("root's privileges")
     if missing:

@@ -42,6 +42,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
 BRIDGE = ROOT / "build/perf/bridge"
+FRONT = ROOT / "build/perf/front"
 
 # All files of this run.  The programs are copied there: an ordinary user need
 # not be able to look into the directory where the repository lies.
@@ -502,6 +503,9 @@ class Guest(Namespace):
         self.process = process
 
 
+ALL_FEATURES = "ffffffffffffffff"
+
+
 class Lab:
     """One test's view: the namespaces, and what it starts in them."""
 
@@ -560,12 +564,23 @@ class Lab:
         stands in for QEMU as far as the daemon can see."""
         path = self.path("stream")
         pid = self.daemon(PASST, "-s", path, "--mtu", mtu, *options, user=user)
+        return self.join(pid, mtu, BRIDGE, path)
+
+    def fronted(self, mtu, *options, features=ALL_FEATURES):
+        """The same by vhost-user.  The guest's driver takes no more than
+        these @features."""
+        path = self.path(f"vhost-{self.serial}")
+        pid = self.daemon(PASST, "--vhost-user", "-s", path, "--mtu", mtu,
+                          *options)
+        return self.join(pid, mtu, FRONT, path, features)
+
+    def join(self, pid, mtu, program, path, *features):
         name = self.netns()
         guest = self.named(name)
         guest.daemon = pid
         batch(name, "net.ipv6.conf.default.accept_dad=0",
               "net.ipv6.conf.default.accept_ra=0")
-        guest.bridge = guest.spawn(BRIDGE, path, UPLINK)
+        guest.bridge = guest.spawn(program, path, UPLINK, *features)
         guest.bridge.says("^ready$")
         script(name, f"""
             link set lo up

@@ -40,8 +40,8 @@ import time
 
 from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
                     TMP, USER, Failed, Native, Passt, Pasta, Qemu, Slirp4netns,
-                    Wires, adopt_orphans, command, counter_type, cpu_seconds,
-                    delete_namespaces, end_strays)
+                    Vhost, Wires, adopt_orphans, command, counter_type,
+                    cpu_seconds, delete_namespaces, end_strays)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEBIANS = "/usr/bin/passt"
@@ -344,13 +344,15 @@ def paths():
         yield Path(f"udp-out/{how}", "1000/s", TRANSACTION,
                    lambda g, w, h=how: datagrams(g, w.peer, PEER, h),
                    f"udp-out/{how}")
-    for way in ("in", "out"):
-        for mtu in (65520, 1500):
-            yield Path(f"unix-{way}/{mtu}", "Gbit/s", GB, bulk_way(way, 1),
-                       f"bulk-{way}/1", link="unix", mtu=mtu)
-    for kind in ("rr", "crr"):
-        yield Path(f"unix-{kind}", "1/s", TRANSACTION, outward(echo, kind),
-                   kind, link="unix")
+    for link in ("unix", "vhost"):
+        for way in ("in", "out"):
+            for mtu in (65520, 1500):
+                yield Path(f"{link}-{way}/{mtu}", "Gbit/s", GB,
+                           bulk_way(way, 1), f"bulk-{way}/1", link=link,
+                           mtu=mtu)
+        for kind in ("rr", "crr"):
+            yield Path(f"{link}-{kind}", "1/s", TRANSACTION,
+                       outward(echo, kind), kind, link=link)
     yield Start()
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)
@@ -385,8 +387,10 @@ class Side:
 
 def passt_side(name, directory):
     passt, pasta = directory / "passt", directory / "pasta"
-    return Side(name, {"tap": (Pasta, pasta), "unix": (Passt, passt)},
-                [pasta, "--config-net", "--", *STAMP])
+    links = {"tap": (Pasta, pasta), "unix": (Passt, passt)}
+    if "--vhost-user" in command(passt, "--help", check=False):
+        links["vhost"] = Vhost, passt
+    return Side(name, links, [pasta, "--config-net", "--", *STAMP])
 
 
 def ours(path):
@@ -693,7 +697,7 @@ def main():
     plan = chosen(args.paths)
     check_needs(args.peer)
     sides = ours(args.ours), other(args.peer), *others()
-    for tool in ("load", "limit", "bridge", "relay"):
+    for tool in ("load", "limit", "bridge", "front", "relay"):
         shutil.copy(args.tools / tool, TMP / tool)
     for number in SIGNALS:
         signal.signal(number, stop_once)

@@ -333,7 +333,7 @@ class Slirp4netns:
 class Bridged:
     """A namespace that a bridge joins to the stream socket of @process."""
 
-    address, gateway = HOST, GATEWAY
+    address, gateway, bridge = HOST, GATEWAY, "bridge"
 
     def join(self, scope, process, path, wires, mtu):
         end = time.monotonic() + 10
@@ -345,7 +345,7 @@ class Bridged:
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
         self.guest = Place(NAMED / name)
-        bridge = self.guest.spawn(scope, TMP / "bridge", path, UPLINK)
+        bridge = self.guest.spawn(scope, TMP / self.bridge, path, UPLINK)
         bridge.says("^ready$")
         ip(name, f"""
             link set {UPLINK} mtu {mtu} up
@@ -355,11 +355,19 @@ class Bridged:
 
 
 class Passt(Bridged):
+    options = ()
+
     def __init__(self, program, scope, wires, mtu=65520):
         path = TMP / f"socket-{Process.serial}"
         self.join(scope, wires.host.spawn(
-            scope, *USER, program, "-f", "-s", path, "--mtu", mtu),
-            path, wires, mtu)
+            scope, *USER, program, *self.options, "-f", "-s", path,
+            "--mtu", mtu), path, wires, mtu)
+
+
+class Vhost(Passt):
+    """A front-end takes the place of QEMU, and of the guest's driver."""
+
+    options, bridge = ("--vhost-user",), "front"
 
 
 class Qemu(Bridged):

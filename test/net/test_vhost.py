@@ -1,0 +1,495 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""passt as a vhost-user back-end: to any driver, and to a front-end that errs.
+
+What a real guest does is in test_vm.py.  Here a program stands in for QEMU and
+the driver (test/perf/front.c), with each set of features that changes how frames
+lie in memory; and the test itself talks to the daemon's socket, not always well.
+"""
+
+import contextlib
+import mmap
+import os
+import select
+import socket
+import struct
+
+import pytest
+
+from lab import (ALL_FEATURES, DEADLINE, DGRAM, HOST, MIB, PASST, PEER, USER,
+                 V4, alive, literal, until)
+from test_transfer import download, patient, upload
+
+PORT, MTUS = 8000, [65520, 1500]
+
+# --- data ---------------------------------------------------------------------
+
+# The driver leaves these out
+CSUM, GUEST_CSUM, GUEST_TSO = 1 << 0, 1 << 1, 1 << 7 | 1 << 8
+HOST_TSO, MERGE = 1 << 11 | 1 << 12, 1 << 15
+INDIRECT, EVENT_IDX = 1 << 28, 1 << 29
+WITHOUT = {
+    "nothing": 0,
+    "merging": MERGE,
+    "merging and indirect": MERGE | INDIRECT,
+    "event indices": EVENT_IDX,
+    "indirect": INDIRECT,
+    "sending unfinished": CSUM | HOST_TSO,
+    "taking unfinished": GUEST_CSUM | GUEST_TSO,
+    "taking runs": GUEST_TSO,
+    "everything": int(ALL_FEATURES, 16),
+}
+
+
+@pytest.fixture(params=MTUS)
+def mtu(request):
+    return request.param
+
+
+@pytest.fixture(params=WITHOUT)
+def guest(lab, mtu, request):
+    features = int(ALL_FEATURES, 16) & ~WITHOUT[request.param]
+    if not features & GUEST_TSO and not features & MERGE and mtu > 1500:
+        pytest.skip("its buffers are for an Ethernet")
+    return patient(lab.fronted(mtu, "-t", PORT + 1, "-u", PORT + 1,
+                               features=f"{features:x}"))
+
+
+def test_transfer(lab, guest, mtu, family):
+    """Nothing is lost, and nothing has to be sent twice."""
+    size = 64 if mtu > 1500 else 32
+    path, digest = lab.payload(size * MIB)
+    lab.serve(lab.peer, PORT, path.parent)
+    lab.serve(guest, PORT + 1, path.parent)
+    out = f"http://{literal(PEER[family])}:{PORT}/{path.name}"
+    into = f"http://{literal(HOST[family])}:{PORT + 1}/{path.name}"
+    before = guest.retransmissions()
+    assert download(guest, out, 4) == [digest] * 4
+    assert upload(guest, out, path, 1) == [digest]
+    assert download(lab.peer, into, 1) == [digest]
+    assert guest.retransmissions() == before
+
+
+def test_datagrams(lab, guest, mtu, family):
+    server = guest.bind(family, DGRAM, PORT + 1)
+    client = lab.peer.connect(family, HOST[family], PORT + 1, DGRAM)
+    for size in 0, 1, 18, 600, 1400, mtu - 48:
+        data = os.urandom(size)
+        client.send(data)
+        got, source = server.recvfrom(1 << 16)
+        assert got == data
+        server.sendto(data[::-1], source)
+        assert client.recv(1 << 16) == data[::-1]
+    guest.run("ping", "-c", 1, "-W", DEADLINE, "-s", mtu - 48, PEER[family])
+
+
+def test_burst(lab, guest, family):
+    """More datagrams than the ring holds, while nobody reads: some may be
+    lost, and those that are not come whole; then it goes on as before."""
+    server = guest.bind(family, DGRAM, PORT + 1)
+    client = lab.peer.connect(family, HOST[family], PORT + 1, DGRAM)
+    block = os.urandom(1000)
+    for number in range(3000):
+        client.send(number.to_bytes(4, "big") + block)
+    client.send(b"")
+    last = -1
+    with contextlib.suppress(TimeoutError):
+        server.settimeout(1)
+        while data := server.recv(1 << 16):
+            number = int.from_bytes(data[:4], "big")
+            assert number > last and data[4:] == block
+            last = number
+    client.send(b"still")
+    server.settimeout(DEADLINE)
+    until(lambda: server.recv(1 << 16) == b"still", "the one behind")
+
+
+# --- the dialogue -------------------------------------------------------------
+
+(GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE) = 1, 2, 3, 5
+(SET_NUM, SET_ADDR, SET_BASE, GET_BASE, SET_KICK, SET_CALL, SET_ERR,
+ GET_PROTOCOL, SET_PROTOCOL, GET_QUEUES, ENABLE) = range(8, 19)
+VERSION, REPLY, NEED_REPLY = 1, 4, 8
+ACK = 1 << 3
+SIZE = 1 << 20
+GPA, UVA = 1 << 30, 1 << 40
+RING = 256
+
+
+class FrontEnd:
+    """The other end of the socket, in so many words."""
+
+    def __init__(self, s):
+        self.s = s
+        self.s.settimeout(DEADLINE)
+
+    def send(self, request, payload=b"", fds=(), flags=VERSION, size=None):
+        size = len(payload) if size is None else size
+        socket.send_fds(self.s, [struct.pack("<III", request, flags, size) +
+                                 payload], fds)
+
+    def receive(self):
+        head = self.s.recv(12, socket.MSG_WAITALL)
+        if not head:
+            return None
+        request, flags, size = struct.unpack("<III", head)
+        assert flags == VERSION | REPLY
+        return request, self.s.recv(size, socket.MSG_WAITALL)
+
+    def ask(self, request, payload=b""):
+        self.send(request, payload)
+        answer, payload = self.receive()
+        assert answer == request
+        return payload
+
+    def number(self, request):
+        return struct.unpack("<Q", self.ask(request))[0]
+
+    def is_gone(self):
+        try:
+            return self.receive() is None
+        except ConnectionResetError:
+            return True
+
+    def refused(self, *args, **kw):
+        """Told so, if it asks to be told."""
+        self.send(*args, flags=VERSION | NEED_REPLY, **kw)
+        return struct.unpack("<Q", self.receive()[1])[0] != 0
+
+
+@pytest.fixture
+def passt(lab):
+    path = lab.path("vhost")
+    pid = lab.daemon(PASST, "--vhost-user", "-s", path)
+
+    def connect():
+        s = lab.scope.enter_context(socket.socket(socket.AF_UNIX))
+        s.connect(str(path))
+        return FrontEnd(s)
+    connect.pid = pid
+    return connect
+
+
+@pytest.fixture
+def front(passt):
+    return passt()
+
+
+@pytest.fixture
+def memory():
+    fd = os.memfd_create("guest")
+    os.ftruncate(fd, SIZE)
+    yield fd
+    os.close(fd)
+
+
+def table(*regions):
+    return struct.pack("<II", len(regions), 0) + b"".join(
+        struct.pack("<QQQQ", *r) for r in regions)
+
+
+REGION = (GPA, SIZE, UVA, 0)
+
+
+def test_negotiation(front):
+    features = front.number(GET_FEATURES)
+    for bit in (0, 1, 7, 8, 11, 12, 15, 28, 29, 30, 32):
+        assert features >> bit & 1, bit
+    assert front.number(GET_PROTOCOL) & ACK
+    assert front.number(GET_QUEUES) == 1
+    front.send(SET_PROTOCOL, struct.pack("<Q", ACK))
+    assert not front.refused(SET_OWNER)
+    assert not front.refused(SET_FEATURES, struct.pack("<Q", features))
+
+
+U64 = struct.Struct("<Q").pack
+STATE = struct.Struct("<II").pack
+# All that is wrong with a message
+BAD = {
+    "version": lambda f, m: f.send(GET_FEATURES, flags=2),
+    "request": lambda f, m: f.send(99),
+    "no request": lambda f, m: f.send(0),
+    "too long": lambda f, m: f.send(SET_FEATURES, size=1 << 20),
+    "longest": lambda f, m: f.send(SET_FEATURES, size=(1 << 32) - 1),
+    "too short": lambda f, m: f.send(SET_FEATURES, b"\1"),
+    "unasked descriptor": lambda f, m: f.send(GET_FEATURES, fds=[m]),
+    "many descriptors": lambda f, m: f.send(SET_MEM_TABLE, table(), [m] * 30),
+    "unknown feature": lambda f, m: f.send(SET_FEATURES, U64(1 << 63)),
+    "no memory": lambda f, m: f.send(SET_MEM_TABLE, table(REGION)),
+    "more memory": lambda f, m: f.send(SET_MEM_TABLE, table(REGION)[:20], [m]),
+    "nine regions": lambda f, m: f.send(
+        SET_MEM_TABLE, STATE(9, 0) + table(*[REGION] * 8)[8:], [m] * 8),
+    "beyond the file": lambda f, m: f.send(
+        SET_MEM_TABLE, table((GPA, SIZE, UVA, 4096)), [m]),
+    "wrapping": lambda f, m: f.send(
+        SET_MEM_TABLE, table((GPA, (1 << 64) - 4096, UVA, 8192)), [m]),
+    "no entries": lambda f, m: f.send(SET_NUM, STATE(0, 0)),
+    "odd entries": lambda f, m: f.send(SET_NUM, STATE(0, 100)),
+    "many entries": lambda f, m: f.send(SET_NUM, STATE(0, 1 << 20)),
+    "third ring": lambda f, m: f.send(SET_NUM, STATE(2, 256)),
+    "ring 2^32": lambda f, m: f.send(GET_BASE, STATE((1 << 32) - 1, 0)),
+    "rings nowhere": lambda f, m: f.send(
+        SET_ADDR, STATE(0, 0) + struct.pack("<QQQQ", 16, 32, 64, 0)),
+    "base": lambda f, m: f.send(SET_BASE, STATE(0, 1 << 16)),
+    "no kick": lambda f, m: f.send(SET_KICK, U64(0)),
+    "polling": lambda f, m: f.send(SET_KICK, U64(1 << 8)),
+    "kick of ring 9": lambda f, m: f.send(SET_KICK, U64(9), [m]),
+    "enabled twice": lambda f, m: f.send(ENABLE, STATE(0, 2)),
+}
+
+
+@pytest.mark.parametrize("wrong", BAD)
+def test_error(passt, memory, wrong):
+    """It costs the front-end its connection, and nobody else anything."""
+    front = passt()
+    assert front.number(GET_QUEUES) == 1
+    descriptors = os.listdir(f"/proc/{passt.pid}/fd")
+    BAD[wrong](front, memory)
+    assert front.is_gone()
+    again = passt()
+    assert again.number(GET_QUEUES) == 1
+    assert len(os.listdir(f"/proc/{passt.pid}/fd")) == len(descriptors)
+
+
+@pytest.mark.parametrize("wrong", [w for w in BAD if w not in (
+    "version", "too long", "longest", "many descriptors")])
+def test_refusal(front, memory, wrong):
+    """Who asks to be told is told."""
+    front.send(SET_PROTOCOL, U64(ACK))
+    send = front.send
+    front.send = lambda *args, **kw: send(
+        *args, **{"flags": VERSION | NEED_REPLY} | kw)
+    BAD[wrong](front, memory)
+    assert front.receive()[1] != U64(0)
+    front.send = send
+    assert front.number(GET_QUEUES) == 1
+
+
+def test_ends_in_a_message(passt):
+    for length in range(1, 12):
+        front = passt()
+        front.s.send(struct.pack("<III", GET_FEATURES, 1, 0)[:length])
+        front.s.close()
+        front = passt()
+        assert front.number(GET_QUEUES) == 1
+        front.s.close()
+
+
+def test_in_pieces(front):
+    for byte in struct.pack("<III", GET_QUEUES, VERSION, 0):
+        front.s.send(bytes([byte]))
+    assert front.receive() == (GET_QUEUES, U64(1))
+    front.s.send(struct.pack("<III", GET_QUEUES, VERSION, 0) * 100)
+    for _ in range(100):
+        assert front.receive() == (GET_QUEUES, U64(1))
+
+
+def test_one_at_a_time(passt, front):
+    assert front.number(GET_QUEUES) == 1
+    assert passt().is_gone()
+    assert front.number(GET_QUEUES) == 1
+
+
+def test_descriptor(lab):
+    """With --fd it ends with its front-end, as QEMU's -netdev passt wants."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        fd = theirs.fileno()
+        process = lab.host.spawn(*USER, PASST, "--vhost-user", "--foreground",
+                                 "--fd", fd, pass_fds=[fd])
+        theirs.close()
+        front = FrontEnd(ours)
+        assert front.number(GET_QUEUES) == 1
+    assert process.exit() == 0, process.output()
+
+
+def test_one_off(lab):
+    path = lab.path("vhost")
+    pid = lab.daemon(PASST, "--vhost-user", "--one-off", "-s", path)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        assert FrontEnd(s).number(GET_QUEUES) == 1
+    until(lambda: not alive(pid), "the daemon's end")
+
+
+# --- rings --------------------------------------------------------------------
+
+class Driver:
+    """Both rings, a page each for their three parts, and eventfds."""
+
+    def __init__(self, front, fd):
+        self.front, self.memory = front, mmap.mmap(fd, SIZE)
+        features = 1 << 32 | 1 << 30
+        front.send(SET_PROTOCOL, U64(ACK))
+        for request, payload, fds in (
+                (SET_FEATURES, U64(features), []),
+                (SET_MEM_TABLE, table(REGION), [fd])):
+            assert not front.refused(request, payload, fds=fds)
+        self.kick, self.call, self.err = [], [], []
+        for ring in 0, 1:
+            self.set_up(ring)
+
+    def part(self, ring, part):
+        """Where it begins: descriptors, available or used ones."""
+        return (ring * 3 + part) * 8192
+
+    def set_up(self, ring):
+        front, at = self.front, [UVA + self.part(ring, p) for p in range(3)]
+        assert not front.refused(SET_NUM, STATE(ring, RING))
+        assert not front.refused(SET_BASE, STATE(ring, 0))
+        assert not front.refused(SET_ADDR, STATE(ring, 0) + struct.pack(
+            "<QQQQ", at[0], at[2], at[1], 0))
+        for request, fds in ((SET_KICK, self.kick), (SET_CALL, self.call),
+                             (SET_ERR, self.err)):
+            fds.append(os.eventfd(0, os.EFD_NONBLOCK))
+            assert not front.refused(request, U64(ring), fds=[fds[ring]])
+        assert not front.refused(ENABLE, STATE(ring, 1))
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.call[ring])    # one comes with SET_CALL
+
+    def put(self, at, form, *values):
+        struct.pack_into(form, self.memory, at, *values)
+
+    def describe(self, ring, number, gpa, length, flags=0, next=0):
+        self.put(self.part(ring, 0) + number * 16, "<QIHH", gpa, length, flags,
+                 next)
+
+    def offer(self, ring, *heads):
+        """Make chains available that begin there, and kick."""
+        at = self.part(ring, 1)
+        index = struct.unpack_from("<H", self.memory, at + 2)[0]
+        for head in heads:
+            self.put(at + 4 + index % RING * 2, "<H", head)
+            index = (index + 1) % (1 << 16)
+        self.put(at + 2, "<H", index)
+        os.eventfd_write(self.kick[ring], 1)
+
+    def used(self, ring):
+        return struct.unpack_from("<H", self.memory,
+                                  self.part(ring, 2) + 2)[0]
+
+
+def readable(fd):
+    return bool(select.select([fd], [], [], DEADLINE)[0])
+
+
+@pytest.fixture
+def driver(front, memory):
+    return Driver(front, memory)
+
+
+BUFFER = GPA + (512 << 10)
+NEXT, WRITE, INDIRECT_FLAG = 1, 2, 4
+
+
+def ask_arp(driver, ring=1):
+    """An ARP request for the gateway lies at BUFFER, in a chain of one."""
+    mac = bytes.fromhex("02 00 00 00 00 01".replace(" ", ""))
+    address = socket.inet_aton("198.51.100.1")
+    frame = (b"\xff" * 6 + mac + b"\x08\x06" + bytes.fromhex("0001080006040001")
+             + mac + socket.inet_aton(HOST[V4]) + bytes(6) + address)
+    at = BUFFER - GPA
+    driver.memory[at:at + 12 + len(frame)] = bytes(12) + frame
+    driver.describe(ring, 0, BUFFER, 12 + len(frame))
+    driver.offer(ring, 0)
+
+
+def test_ring(driver):
+    """A request for an address is answered in the first buffer."""
+    driver.describe(0, 0, BUFFER + 4096, 2048, WRITE)
+    driver.describe(0, 1, BUFFER + 8192, 2048, WRITE)
+    driver.offer(0, 0, 1)
+    ask_arp(driver)
+    assert readable(driver.call[1]) and readable(driver.call[0])
+    assert driver.used(1) == 1
+    until(lambda: driver.used(0), "an answer")
+    at = BUFFER + 4096 - GPA
+    assert driver.memory[at + 10:at + 12] == b"\1\0"    # num_buffers
+    assert driver.memory[at + 12 + 12:at + 12 + 14] == b"\x08\x06"
+
+
+def loop(driver):
+    driver.describe(1, 0, BUFFER, 100, NEXT, 1)
+    driver.describe(1, 1, BUFFER, 100, NEXT, 0)
+    driver.offer(1, 0)
+
+
+def far(driver):
+    driver.describe(1, 0, GPA + SIZE - 10, 100)
+    driver.offer(1, 0)
+
+
+def wrapping(driver):
+    driver.describe(1, 0, (1 << 64) - 10, 100)
+    driver.offer(1, 0)
+
+
+def writable(driver):
+    driver.describe(1, 0, BUFFER, 100, WRITE)
+    driver.offer(1, 0)
+
+
+def outside(driver):
+    driver.offer(1, RING)
+
+
+def not_negotiated(driver):
+    driver.describe(1, 0, BUFFER, 64, INDIRECT_FLAG)
+    driver.offer(1, 0)
+
+
+def too_many(driver):
+    driver.put(driver.part(1, 1) + 2, "<H", RING + 1)
+    os.eventfd_write(driver.kick[1], 1)
+
+
+@pytest.mark.parametrize("nonsense", [loop, far, wrapping, writable, outside,
+                                      not_negotiated, too_many],
+                         ids=lambda f: f.__name__)
+def test_broken_ring(passt, driver, memory, nonsense):
+    """The front-end hears of it; when it has set the ring up again, or another
+    one has come, all is well."""
+    nonsense(driver)
+    assert readable(driver.err[1])
+    assert driver.used(1) == 0
+    driver.front.s.close()
+    os.pwrite(memory, bytes(SIZE), 0)
+    test_ring(Driver(passt(), memory))
+
+
+def test_stopped_ring(driver):
+    """It goes on where it was stopped, in the same memory."""
+    test_ring(driver)
+    base = [struct.unpack("<II", driver.front.ask(GET_BASE, STATE(r, 0)))[1]
+            for r in (0, 1)]
+    assert base == [driver.used(0), 1]
+    ask_arp(driver)
+    assert driver.used(1) == 1      # nobody looks
+    for ring in 0, 1:
+        at = [UVA + driver.part(ring, p) for p in range(3)]
+        for request, payload, fds in (
+                (SET_BASE, STATE(ring, base[ring]), []),
+                (SET_ADDR, STATE(ring, 0) + struct.pack(
+                    "<QQQQ", at[0], at[2], at[1], 0), []),
+                (SET_KICK, U64(ring), [driver.kick[ring]]),
+                (SET_CALL, U64(ring), [driver.call[ring]])):
+            assert not driver.front.refused(request, payload, fds=fds)
+    until(lambda: driver.used(1) == 2, "the second request to be taken")
+
+
+def test_many_pieces(driver):
+    """A frame in pieces of a byte."""
+    driver.describe(0, 0, BUFFER + 4096, 2048, WRITE)
+    driver.offer(0, 0)
+    ask_arp(driver, ring=1)
+    until(lambda: driver.used(1) == 1, "the first")
+    length = 12 + 42
+    for i in range(length):
+        driver.describe(1, i, BUFFER + i, 1, NEXT if i < length - 1 else 0,
+                        i + 1)
+    driver.describe(0, 1, BUFFER + 8192, 2048, WRITE)
+    driver.describe(0, 2, BUFFER + 12288, 2048, WRITE)
+    driver.offer(0, 1, 2)
+    before = driver.used(0)
+    driver.offer(1, 0)
+    until(lambda: driver.used(1) == 2, "the second")
+    until(lambda: driver.used(0) > before, "an answer")

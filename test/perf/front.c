@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A stand-in for QEMU and a guest's virtio-net driver: joins a tap of this
+ * network namespace to the vhost-user socket of passt.  Frames go through the
+ * rings as the tap has them, with the same header, so that offloads pass in both
+ * directions.  One thread for each direction; the third waits for the end.
+ *
+ *	front SOCKET INTERFACE [FEATURES]
+ *
+ * FEATURES is a mask in hexadecimal: of what both sides know, these are taken.
+ */
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BIT(n) ((uint64_t)1 << (n))
+
+enum {
+	RX, TX, QUEUES,
+	ENTRIES = 256,
+	VNET = sizeof(struct virtio_net_hdr_mrg_rxbuf),
+	FRAME_MAX = 65536 + 18,
+	PAGE = 4096,
+	BIG = VNET + FRAME_MAX, /* a buffer that holds any frame */
+	PIECES = BIG / PAGE + 1,
+	STRIDE = PIECES * PAGE,
+	RING_BYTES = 16 * PAGE,
+	TABLE_BYTES = 2 * PAGE, /* indirect descriptors, of one chain */
+	/* bits that older headers lack */
+	GUEST_USO4 = 54, GUEST_USO6 = 55, HOST_USO = 56,
+	F_PROTOCOL = 30,
+	PROTO_REPLY_ACK = 3,
+	/* requests */
+	GET_FEATURES = 1, SET_FEATURES, SET_OWNER,
+	SET_MEM_TABLE = 5,
+	SET_NUM = 8, SET_ADDR, SET_BASE,
+	SET_KICK = 12, SET_CALL,
+	GET_PROTOCOL = 15, SET_PROTOCOL,
+	ENABLE = 18,
+	VERSION = 1, NEED_REPLY = 8,
+};
+
+static const uint64_t gpa = BIT(30);
+static const uint64_t known =
+	BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+	BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) |
+	BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+	BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
+	BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+	BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |
+	BIT(HOST_USO);
+
+struct ring {
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	uint8_t *tables;  /* TABLE_BYTES for each entry */
+	uint8_t *buffers; /* STRIDE for each entry */
+	uint16_t offered; /* made available */
+	uint16_t taken;	  /* of the used ones */
+	int kick, call;
+};
+
+static int tap, stream;
+static uint8_t *memory;
+static uint64_t features;
+static bool acks;
+static struct ring rings[QUEUES];
+static unsigned long refused;
+
+static bool has(unsigned bit)
+{
+	return features >> bit & 1;
+}
+
+/* --- the dialogue --------------------------------------------------------- */
+
+struct msg {
+	uint32_t request, flags, size;
+	union {
+		uint64_t u64;
+		uint32_t state[2];
+		struct {
+			uint32_t index, flags;
+			uint64_t desc, used, avail, log;
+		} addr;
+		struct {
+			uint32_t n, padding;
+			uint64_t gpa, size, uva, offset;
+		} mem;
+	} u;
+} __attribute__((packed));
+
+static void send_msg(const struct msg *m, int fd)
+{
+	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec iov = { (void *)m, 12 + m->size };
+	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		struct cmsghdr *c = (void *)control;
+
+		h.msg_control = control;
+		h.msg_controllen = sizeof(control);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	if (sendmsg(stream, &h, MSG_NOSIGNAL) != (ssize_t)iov.iov_len)
+		err(1, "request %u", m->request);
+}
+
+static uint64_t answer(uint32_t request)
+{
+	struct msg m;
+
+	if (recv(stream, &m, 20, MSG_WAITALL) != 20 || m.request != request)
+		errx(1, "no answer to request %u", request);
+	return m.u.u64;
+}
+
+static uint64_t get(uint32_t request)
+{
+	struct msg m = { .request = request, .flags = VERSION };
+
+	send_msg(&m, -1);
+	return answer(request);
+}
+
+static void set(struct msg *m, uint32_t request, uint32_t size, int fd)
+{
+	m->request = request;
+	m->flags = VERSION | (acks ? NEED_REPLY : 0);
+	m->size = size;
+	send_msg(m, fd);
+	if (acks && answer(request))
+		errx(1, "request %u was refused", request);
+}
+
+static void set_u64(uint32_t request, uint64_t v, int fd)
+{
+	struct msg m = { .u.u64 = v };
+
+	set(&m, request, sizeof(v), fd);
+}
+
+static void set_state(uint32_t request, uint32_t index, uint32_t v)
+{
+	struct msg m = { .u.state = { index, v } };
+
+	set(&m, request, sizeof(m.u.state), -1);
+}
+
+static void negotiate(uint64_t mask)
+{
+	uint64_t offered = get(GET_FEATURES);
+
+	features = offered & ((mask & known) | BIT(VIRTIO_F_VERSION_1) |
+			      BIT(F_PROTOCOL));
+	if (has(F_PROTOCOL) && get(GET_PROTOCOL) & BIT(PROTO_REPLY_ACK)) {
+		set_u64(SET_PROTOCOL, BIT(PROTO_REPLY_ACK), -1);
+		acks = true;
+	}
+	set(&(struct msg){ 0 }, SET_OWNER, 0, -1);
+	set_u64(SET_FEATURES, features, -1);
+}
+
+static void share_memory(size_t size)
+{
+	struct msg m = { .u.mem = { .n = 1, .gpa = gpa, .size = size } };
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)size))
+		err(1, "memory");
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		err(1, "memory");
+	m.u.mem.uva = (uintptr_t)memory;
+	set(&m, SET_MEM_TABLE, sizeof(m.u.mem), fd);
+}
+
+static void start_ring(unsigned i)
+{
+	struct ring *r = &rings[i];
+	struct msg m = { .u.addr = {
+		.index = i,
+		.desc = (uintptr_t)r->desc,
+		.used = (uintptr_t)r->used,
+		.avail = (uintptr_t)r->avail,
+	} };
+
+	set_state(SET_NUM, i, ENTRIES);
+	set_state(SET_BASE, i, 0);
+	set(&m, SET_ADDR, sizeof(m.u.addr), -1);
+	set_u64(SET_CALL, i, r->call);
+	set_u64(SET_KICK, i, r->kick);
+	if (has(F_PROTOCOL))
+		set_state(ENABLE, i, 1);
+}
+
+/* --- rings ---------------------------------------------------------------- */
+
+static uint64_t guest_address(const void *p)
+{
+	return gpa + (uint64_t)((const uint8_t *)p - memory);
+}
+
+static void lay_out_ring(struct ring *r, uint8_t *at)
+{
+	r->desc = (void *)at;
+	r->avail = (void *)(at + 4 * PAGE);
+	r->used = (void *)(at + 8 * PAGE);
+	r->tables = at + RING_BYTES;
+	r->buffers = r->tables + ENTRIES * TABLE_BYTES;
+	r->kick = eventfd(0, EFD_CLOEXEC);
+	r->call = eventfd(0, EFD_CLOEXEC);
+}
+
+static size_t ring_bytes(void)
+{
+	return RING_BYTES + ENTRIES * (TABLE_BYTES + (size_t)STRIDE);
+}
+
+/* Entry @i is @n pieces of the @len bytes at its buffer, the first of @head
+ * bytes: by a table of its own, or with those behind it */
+static unsigned describe(struct ring *r, unsigned i, size_t head, size_t len,
+			 size_t piece, uint16_t flags)
+{
+	bool indirect = has(VIRTIO_RING_F_INDIRECT_DESC) && len > head;
+	struct vring_desc *d = indirect ?
+		(void *)(r->tables + i * TABLE_BYTES) : r->desc + i;
+	uint8_t *at = r->buffers + (size_t)i * STRIDE;
+	unsigned base = indirect ? 0 : i, n = 0;
+
+	while (len) {
+		size_t part = n ? piece : head;
+
+		part = part < len ? part : len;
+		d[n] = (struct vring_desc){ guest_address(at), (uint32_t)part,
+			flags, (uint16_t)(base + n + 1) };
+		at += part;
+		len -= part;
+		if (len)
+			d[n].flags |= VRING_DESC_F_NEXT;
+		n++;
+	}
+	if (!indirect)
+		return n;
+	r->desc[i] = (struct vring_desc){ guest_address(d),
+		n * (uint32_t)sizeof(*d), VRING_DESC_F_INDIRECT, 0 };
+	return 1;
+}
+
+static void offer(struct ring *r, uint16_t id)
+{
+	r->avail->ring[r->offered++ % ENTRIES] = id;
+}
+
+static uint16_t load(const uint16_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+/* What was offered can be seen; tell of it if that is wanted */
+static void publish(struct ring *r)
+{
+	uint16_t old = r->avail->idx, event;
+	bool kick;
+
+	if (old == r->offered)
+		return;
+	__atomic_store_n(&r->avail->idx, r->offered, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy(&event, &r->used->ring[ENTRIES], sizeof(event));
+	kick = has(VIRTIO_RING_F_EVENT_IDX) ?
+		vring_need_event(event, r->offered, old) :
+		!(load(&r->used->flags) & VRING_USED_F_NO_NOTIFY);
+	if (kick && eventfd_write(r->kick, 1))
+		err(1, "kick");
+}
+
+static bool is_used(const struct ring *r)
+{
+	return load(&r->used->idx) != r->taken;
+}
+
+static void want_calls(struct ring *r, bool on)
+{
+	if (has(VIRTIO_RING_F_EVENT_IDX)) {
+		if (on)
+			__atomic_store_n(&r->avail->ring[ENTRIES], r->taken,
+					 __ATOMIC_RELEASE);
+	} else {
+		__atomic_store_n(&r->avail->flags,
+				 on ? 0 : VRING_AVAIL_F_NO_INTERRUPT,
+				 __ATOMIC_RELEASE);
+	}
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Until there is one more that was used */
+static void await_used(struct ring *r)
+{
+	eventfd_t count;
+
+	if (is_used(r))
+		return;
+	want_calls(r, true);
+	while (!is_used(r))
+		if (eventfd_read(r->call, &count))
+			err(1, "call");
+	want_calls(r, false);
+}
+
+static struct vring_used_elem take(struct ring *r)
+{
+	return r->used->ring[r->taken++ % ENTRIES];
+}
+
+/* --- from the tap --------------------------------------------------------- */
+
+/* A frame takes two entries where it is not a table */
+static void *tap_to_ring(void *unused)
+{
+	struct ring *r = &rings[TX];
+	unsigned step = has(VIRTIO_RING_F_INDIRECT_DESC) ? 1 : 2, i;
+	uint16_t idle[ENTRIES], n = 0;
+	ssize_t len;
+
+	(void)unused;
+	for (i = 0; i < ENTRIES; i += step)
+		idle[n++] = (uint16_t)i;
+	want_calls(r, false);
+	for (;;) {
+		if (!n)
+			await_used(r);
+		while (is_used(r))
+			idle[n++] = (uint16_t)take(r).id;
+		i = idle[n - 1];
+		len = read(tap, r->buffers + (size_t)i * STRIDE, BIG);
+		if (len < VNET)
+			exit(0);
+		describe(r, i, VNET, (size_t)len, step == 1 ? 8 * PAGE : BIG,
+			 0);
+		offer(r, (uint16_t)i);
+		n--;
+		publish(r);
+	}
+	return NULL;
+}
+
+/* --- to the tap ----------------------------------------------------------- */
+
+/* As drivers do it: a page, to be merged; room for any run, in pages; or what
+ * an Ethernet needs */
+static unsigned describe_rx(struct ring *r, unsigned i)
+{
+	if (has(VIRTIO_NET_F_MRG_RXBUF))
+		return describe(r, i, PAGE, PAGE, PAGE, VRING_DESC_F_WRITE);
+	if (has(VIRTIO_NET_F_GUEST_TSO4) || has(VIRTIO_NET_F_GUEST_TSO6))
+		return describe(r, i, VNET, BIG, PAGE, VRING_DESC_F_WRITE);
+	return describe(r, i, VNET + 1514, VNET + 1514, PAGE,
+			VRING_DESC_F_WRITE);
+}
+
+static void fill_rx(struct ring *r)
+{
+	unsigned i, n = describe_rx(r, 0);
+
+	for (i = 0; i + n <= ENTRIES; i += n) {
+		describe_rx(r, i);
+		offer(r, (uint16_t)i);
+	}
+	publish(r);
+}
+
+static void *ring_to_tap(void *unused)
+{
+	struct ring *r = &rings[RX];
+	struct iovec iov[ENTRIES];
+
+	(void)unused;
+	want_calls(r, false);
+	for (;;) {
+		struct virtio_net_hdr_mrg_rxbuf *h;
+		unsigned n, i;
+
+		await_used(r);
+		for (i = 0, n = 1; i < n; i++) {
+			struct vring_used_elem e = take(r);
+
+			iov[i].iov_base = r->buffers + (size_t)e.id * STRIDE;
+			iov[i].iov_len = e.len;
+			h = iov[0].iov_base;
+			n = has(VIRTIO_NET_F_MRG_RXBUF) ? h->num_buffers : 1;
+			if (!n || n > ENTRIES)
+				errx(1, "a frame of %u buffers", n);
+			offer(r, (uint16_t)e.id);
+		}
+		/* Refused while the link is down, as by a guest that boots */
+		refused += writev(tap, iov, (int)n) < 0;
+		publish(r);
+	}
+	return NULL;
+}
+
+/* --- set-up --------------------------------------------------------------- */
+
+static void open_tap(const char *name)
+{
+	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	unsigned csum = has(VIRTIO_NET_F_CSUM) ? TUN_F_CSUM : 0, tso = 0;
+	unsigned uso = csum && has(HOST_USO) ? 0x60 : 0; /* TUN_F_USO4, _USO6 */
+	int size = VNET, le = 1;
+
+	if (csum && has(VIRTIO_NET_F_HOST_TSO4))
+		tso |= TUN_F_TSO4;
+	if (csum && has(VIRTIO_NET_F_HOST_TSO6))
+		tso |= TUN_F_TSO6;
+	tap = open("/dev/net/tun", O_RDWR);
+	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
+	if (tap < 0 || ioctl(tap, TUNSETIFF, &ifr) ||
+	    ioctl(tap, TUNSETVNETHDRSZ, &size) ||
+	    ioctl(tap, TUNSETVNETLE, &le))
+		err(1, "tap %s", name);
+	if (ioctl(tap, TUNSETOFFLOAD, csum | tso | uso) &&
+	    ioctl(tap, TUNSETOFFLOAD, csum | tso))
+		err(1, "offloads of tap %s", name);
+}
+
+static void open_stream(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	stream = socket(AF_UNIX, SOCK_STREAM, 0);
+	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
+	if (stream < 0 || connect(stream, (void *)&sa, sizeof(sa)))
+		err(1, "socket %s", path);
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t t[2];
+	unsigned i;
+	char c;
+
+	if (argc < 3 || argc > 4)
+		errx(2, "front SOCKET INTERFACE [FEATURES]");
+	open_stream(argv[1]);
+	negotiate(argc > 3 ? strtoull(argv[3], NULL, 16) : UINT64_MAX);
+	open_tap(argv[2]);
+	share_memory(QUEUES * ring_bytes());
+	for (i = 0; i < QUEUES; i++)
+		lay_out_ring(&rings[i], memory + i * ring_bytes());
+	for (i = 0; i < QUEUES; i++)
+		start_ring(i);
+	fill_rx(&rings[RX]);
+	puts("ready");
+	fflush(stdout);
+	pthread_create(&t[0], NULL, tap_to_ring, NULL);
+	pthread_create(&t[1], NULL, ring_to_tap, NULL);
+	while (recv(stream, &c, 1, 0) > 0)
+		;
+	return 0;
+}
