@@ -344,12 +344,13 @@ static void commit_there(struct tap_vhost *t, const struct slot *s, size_t used,
 			 const struct note *n)
 {
 	static const uint8_t zero[FRAME_MIN];
-	struct iovec iov[VHOST_PIECES + 1] = { { s->head, s->head_len } };
+	struct iovec iov[VHOST_PIECES + 1];
 	size_t len = s->head_len + used, all = MAX(len, (size_t)FRAME_MIN);
 	const struct vhost_room *r = &t->room;
 	unsigned cnt;
 	struct note left;
 
+	iov[0] = (struct iovec){ s->head, s->head_len };
 	cnt = 1 + iov_slice(iov + 1, VHOST_PIECES, s->body, s->body_cnt, 0,
 			    used, NULL);
 	left = left_over(t, iov, cnt, len, n);
