@@ -2,8 +2,8 @@
  *
  * A stand-in for QEMU and a guest's virtio-net driver: joins a tap of this
  * network namespace to the vhost-user socket of passt.  Frames go through the
- * rings as the tap has them, with the same header, so that offloads pass in both
- * directions.  One thread for each direction; the third waits for the end.
+ * rings as the tap has them, with the same header, so that offloads pass in
+ * both directions.  One thread for each direction; the third waits for the end.
  *
  *	front SOCKET INTERFACE [FEATURES]
  *
@@ -177,6 +177,8 @@ static void negotiate(uint64_t mask)
 
 	features = offered & ((mask & known) | BIT(VIRTIO_F_VERSION_1) |
 			      BIT(F_PROTOCOL));
+	if (!has(VIRTIO_F_VERSION_1))
+		errx(1, "not a modern device");
 	if (has(F_PROTOCOL) && get(GET_PROTOCOL) & BIT(PROTO_REPLY_ACK)) {
 		set_u64(SET_PROTOCOL, BIT(PROTO_REPLY_ACK), -1);
 		acks = true;
@@ -332,9 +334,18 @@ static void await_used(struct ring *r)
 	want_calls(r, false);
 }
 
+/* The next that was used, which must be there: a frame's come all at once */
 static struct vring_used_elem take(struct ring *r)
 {
-	return r->used->ring[r->taken++ % ENTRIES];
+	struct vring_used_elem e;
+
+	if (!is_used(r))
+		errx(1, "a frame that was used in part");
+	e = r->used->ring[r->taken % ENTRIES];
+	if (e.id >= ENTRIES || e.len > STRIDE)
+		errx(1, "entry %u used, of %u bytes", e.id, e.len);
+	r->taken++;
+	return e;
 }
 
 /* --- from the tap --------------------------------------------------------- */
@@ -377,7 +388,8 @@ static unsigned describe_rx(struct ring *r, unsigned i)
 {
 	if (has(VIRTIO_NET_F_MRG_RXBUF))
 		return describe(r, i, PAGE, PAGE, PAGE, VRING_DESC_F_WRITE);
-	if (has(VIRTIO_NET_F_GUEST_TSO4) || has(VIRTIO_NET_F_GUEST_TSO6))
+	if (has(VIRTIO_NET_F_GUEST_TSO4) || has(VIRTIO_NET_F_GUEST_TSO6) ||
+	    has(GUEST_USO4) || has(GUEST_USO6))
 		return describe(r, i, VNET, BIG, PAGE, VRING_DESC_F_WRITE);
 	return describe(r, i, VNET + 1514, VNET + 1514, PAGE,
 			VRING_DESC_F_WRITE);
@@ -437,6 +449,8 @@ static void open_tap(const char *name)
 		tso |= TUN_F_TSO4;
 	if (csum && has(VIRTIO_NET_F_HOST_TSO6))
 		tso |= TUN_F_TSO6;
+	if (tso && has(VIRTIO_NET_F_HOST_ECN))
+		tso |= TUN_F_TSO_ECN;
 	tap = open("/dev/net/tun", O_RDWR);
 	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
 	if (tap < 0 || ioctl(tap, TUNSETIFF, &ifr) ||
