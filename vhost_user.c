@@ -174,7 +174,7 @@ static void unmap_all(struct virtq_mem *m)
 static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 {
 	struct virtq_region *r = &m->r[m->n];
-	uint64_t end = from->offset + from->size;
+	uint64_t end = from->offset + from->size, page;
 	struct stat st;
 
 	if (m->n == VIRTQ_REGIONS)
@@ -188,6 +188,9 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 		return -errno;
 	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < end)
 		return -EINVAL;
+	/* munmap() of huge pages wants all of the last one */
+	page = (uint64_t)MAX(st.st_blksize, 1);
+	end = (end + page - 1) / page * page;
 	/* #syscalls:vu mmap */
 	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -304,6 +307,7 @@ static int set_vring_addr(struct vhost_user *v)
 	r->avail = v->msg.u.addr.avail;
 	r->used = v->msg.u.addr.used;
 	r->placed = true;
+	v->changes++;
 	return place(v, i);
 }
 
@@ -358,7 +362,7 @@ static int eventfd_for(struct vhost_user *v, int *fd)
 static int set_vring_kick(struct vhost_user *v)
 {
 	struct vhost_ring *r;
-	int fd, i = eventfd_for(v, &fd);
+	int fd, i = eventfd_for(v, &fd), err;
 
 	if (i < 0)
 		return i;
@@ -369,14 +373,18 @@ static int set_vring_kick(struct vhost_user *v)
 	v->changes++;
 	r->kick = fd;
 	/* Never read: each write to it is an event */
-	return loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
+	err = loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
+	if (err)
+		drop_fd(&r->kick);
+	return err;
 }
 
 static void tell(int fd)
 {
 	uint64_t one = 1;
 
-	/* It can't fail but by overflow, and then it is readable anyway */
+	/* An eventfd takes 2^64 of them; who counts up to there, or gives us
+	 * something else, may wait for us */
 	if (fd >= 0)
 		(void)!write(fd, &one, sizeof(one)); /* #syscalls:vu write */
 }
@@ -588,6 +596,8 @@ int vhost_user_read(struct vhost_user *v)
 	unsigned i;
 	int ret;
 
+	/* In case a ring stops: what was pushed in this turn */
+	vhost_user_flush(v);
 	for (i = 0; i < MESSAGES; i++) {
 		ret = next_message(v);
 		if (ret <= 0)

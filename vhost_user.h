@@ -54,7 +54,7 @@ struct vhost_ring {
 struct vhost_user {
 	struct loop *loop;
 	int fd;           /* the front-end, -1 */
-	unsigned changes; /* of features and of where rings run, so many */
+	unsigned changes; /* of features, of where rings are, of their start */
 	uint64_t
 		features; /* VIRTIO_F_*, VIRTIO_NET_F_*: what the driver took */
 	uint64_t protocol; /* VHOST_USER_PROTOCOL_F_* */

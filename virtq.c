@@ -132,6 +132,7 @@ struct walk {
 	unsigned size; /* entries of @table */
 	unsigned left; /* descriptors that the chain may still have */
 	bool writable;
+	bool indirect; /* @table is not the ring's */
 };
 
 enum step { MORE, LAST, TOO_MANY, BAD };
@@ -178,13 +179,14 @@ static enum step follow(const struct virtq *q, struct walk *w, unsigned *at)
 	if (flags & VRING_DESC_F_INDIRECT) {
 		uint32_t len = le32toh(d.len);
 
-		if (!q->indirect || w->table != q->desc || !len ||
+		if (!q->indirect || w->indirect || !len ||
 		    flags & VRING_DESC_F_NEXT || len % sizeof(d))
 			return BAD;
 		w->table = virtq_find(q->mem, le64toh(d.addr), len);
 		if (!w->table)
 			return BAD;
 		w->size = len / sizeof(d);
+		w->indirect = true;
 		*at = 0;
 		return MORE;
 	}
