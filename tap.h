@@ -18,7 +18,8 @@
 struct tap;
 
 /* Room for one outgoing frame, or for a run of equal segments.  Between
- * tap_reserve() and tap_commit() or tap_cancel() nothing returns to the loop. */
+ * tap_reserve() and tap_commit() or tap_cancel() nothing returns to the loop, and
+ * while a slot with a segment size is out no other is committed. */
 struct slot {
 	uint8_t *head;	    /* as many bytes as were asked for, in a row */
 	size_t head_len;

@@ -160,10 +160,9 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	struct virtq *q = &t->user.q[VHOST_RX];
 	struct vhost_room *r = &t->room;
 	unsigned left = virtq_left(q), keep = promised ? 0 : t->promised;
-	unsigned max = left > keep ? left - keep : 0;
+	unsigned there = left > keep ? left - keep : 0;
+	unsigned max = t->merge ? there : MIN(there, 1U);
 
-	if (!t->merge)
-		max = MIN(max, 1U);
 	r->elems = r->iov_cnt = 0;
 	r->len = 0;
 	while (r->elems < max && r->len < most) {
@@ -180,9 +179,9 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	if (r->len >= least)
 		return true;
 	virtq_rewind(q, r->elems);
-	/* More than there are now; never, if they are all there and too short
-	 */
-	t->wanted = left + 1;
+	/* More than there are now; never, if the ring is full of short ones */
+	if (!promised)
+		t->wanted = there + 1;
 	return false;
 }
 
@@ -285,7 +284,7 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 		left = virtq_left(&t->user.q[VHOST_RX]);
 		left = left > t->promised ? left - t->promised : 0;
 		max = MIN(max, left / each);
-		if (!max)
+		if (max < n)
 			t->wanted = each;
 	}
 	for (i = 0; i < max; i++)
@@ -373,7 +372,9 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 
 	tap_captured(&t->tap, true, &one, 1, len, &left);
 	memset(frame + len, 0, all - len);
-	if (!take(t, t->vnet + all, t->vnet + all, true))
+	/* A run that is out has the end of the ring, and no frame is to come in
+	 * between */
+	if (t->direct || !take(t, t->vnet + all, t->vnet + all, true))
 		return;
 	write_vnet(t, all, &left);
 	iov_write(t->room.iov, t->room.iov_cnt, t->vnet, frame, all);

@@ -37,7 +37,8 @@ bool log_allowed(struct log_rate *r)
 
 /* --- a guest's memory ----------------------------------------------------- */
 
-enum { /* requests */
+/* Requests */
+enum {
 	SET_FEATURES = 2,
 	SET_OWNER,
 	SET_MEM_TABLE = 5,
@@ -76,8 +77,8 @@ enum {
 	BIG = 70000,
 };
 
-#define GPA   0x80000000ULL
-#define UVA   0x7f1200000000ULL
+#define GPA    0x80000000ULL
+#define UVA    0x7f1200000000ULL
 
 #define BIT(n) (1ULL << (n))
 #define V1     BIT(VIRTIO_F_VERSION_1)
@@ -95,8 +96,8 @@ static struct loop loop;
 static struct pcap pcap = { -1 };
 static struct tap_vhost t;
 static int them, memfd, ev[3][VHOST_QUEUES];
-static uint8_t *guest;   /* as the driver sees it */
-static uint64_t has;     /* features */
+static uint8_t *guest;      /* as the driver sees it */
+static uint64_t has;        /* features */
 static size_t vnet, brk_at; /* header, first byte that nobody has */
 static unsigned kicks;
 static struct frame f[PACKET_BATCH];
@@ -263,13 +264,13 @@ enum { RINGS_FROM = 3 };
 static const struct line {
 	unsigned request, ring, n;
 } talk[] = {
-	{ SET_OWNER, 0, 0 },	       { SET_FEATURES, 0, 0 },
-	{ SET_MEM_TABLE, 0, 0 },       { SET_VRING_NUM, RX, RING },
-	{ SET_VRING_ADDR, RX, 0 },     { SET_VRING_CALL, RX, 0 },
-	{ SET_VRING_ERR, RX, 0 },      { SET_VRING_KICK, RX, 0 },
-	{ SET_VRING_NUM, TX, RING },   { SET_VRING_ADDR, TX, 0 },
-	{ SET_VRING_CALL, TX, 0 },     { SET_VRING_ERR, TX, 0 },
-	{ SET_VRING_KICK, TX, 0 },     { SET_VRING_ENABLE, RX, 1 },
+	{ SET_OWNER, 0, 0 },         { SET_FEATURES, 0, 0 },
+	{ SET_MEM_TABLE, 0, 0 },     { SET_VRING_NUM, RX, RING },
+	{ SET_VRING_ADDR, RX, 0 },   { SET_VRING_CALL, RX, 0 },
+	{ SET_VRING_ERR, RX, 0 },    { SET_VRING_KICK, RX, 0 },
+	{ SET_VRING_NUM, TX, RING }, { SET_VRING_ADDR, TX, 0 },
+	{ SET_VRING_CALL, TX, 0 },   { SET_VRING_ERR, TX, 0 },
+	{ SET_VRING_KICK, TX, 0 },   { SET_VRING_ENABLE, RX, 1 },
 	{ SET_VRING_ENABLE, TX, 1 },
 };
 
@@ -522,8 +523,9 @@ static void note_that_does_not_fit_is_dropped(void **state)
 	good.csum_start--;
 	send_in(&good, 100, BIG);
 	burst(64, 1, true);
-	is_frame(&f[0], 100, &(struct note){ .flags = 1, .csum_start = 82,
-					     .csum_offset = 16 });
+	is_frame(&f[0], 100,
+		 &(struct note){
+			 .flags = 1, .csum_start = 82, .csum_offset = 16 });
 	tap_release(&t.tap);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		send_in(&bad[i], 100, BIG);
@@ -610,6 +612,7 @@ static void no_more_than_asked_for(void **state)
 	burst(26, 0, true);
 }
 
+/* One chain over and over: more in all than a burst's */
 static void no_more_pieces_than_there_is_room_for(void **state)
 {
 	unsigned i, id;
@@ -698,7 +701,7 @@ static void returns_in_order(unsigned from, unsigned n)
 
 	for (i = from; i < from + n; i++) {
 		assert_true(next_used(TX, &e));
-		assert_int_equal(e.id, drv[TX].len[0] ? i : 0);
+		assert_int_equal(e.id, i);
 		assert_int_equal(e.len, 0);
 	}
 	assert_false(next_used(TX, &e));
@@ -782,8 +785,8 @@ static void make(unsigned kind, size_t len, size_t gso)
 	struct tcp_head th = { .flags = TCP_ACK | TCP_PSH, .seq = 4096 };
 	size_t head = head_size(kind), i;
 
-	h.t.src = kind & V6 ? addr_from6("0123456789abcde")
-			    : addr_v4(1, 2, 3, 4);
+	h.t.src =
+		kind & V6 ? addr_from6("0123456789abcde") : addr_v4(1, 2, 3, 4);
 	h.t.dst = h.t.src;
 	h.t.proto = kind & TCP ? IPPROTO_TCP : IPPROTO_UDP;
 	memset(&w.n, 0, sizeof(w.n));
@@ -809,9 +812,9 @@ static void fill(struct slot *s, unsigned kind, size_t len, size_t gso)
 	assert_int_equal(s->head_len, head_size(kind));
 	make(kind, len, gso);
 	memcpy(s->head, w.b, s->head_len);
-	assert_int_equal(iov_write(s->body, s->body_cnt, 0,
-				   w.b + s->head_len, len),
-			 len);
+	assert_int_equal(
+		iov_write(s->body, s->body_cnt, 0, w.b + s->head_len, len),
+		len);
 	tap_commit(&t.tap, s, len, &w.n);
 }
 
@@ -822,8 +825,7 @@ static unsigned reserve(struct slot *s, unsigned n, unsigned kind, size_t want,
 
 	for (i = 0; i < k; i++) {
 		assert_int_equal(s[i].mss, mss);
-		assert_int_equal(s[i].room,
-				 iov_size(s[i].body, s[i].body_cnt));
+		assert_int_equal(s[i].room, iov_size(s[i].body, s[i].body_cnt));
 		assert_in_range(s[i].room, mss ? MIN(mss, want) : want, want);
 	}
 	return k;
@@ -863,8 +865,8 @@ static bool hear(void)
 		assert_true(next_used(RX, &e));
 		assert_in_range(e.len, 1, drv[RX].len[e.id]);
 		memcpy(got.raw + got.len, guest + drv[RX].at[e.id], e.len);
-		assert_int_equal(
-			guest[drv[RX].at[e.id] + drv[RX].len[e.id]], NEW);
+		assert_int_equal(guest[drv[RX].at[e.id] + drv[RX].len[e.id]],
+				 NEW);
 		got.len += e.len;
 		if (!got.n++)
 			got.first = e.id;
@@ -1171,6 +1173,20 @@ static void run_ends_with_chain_without_merging(void **state)
 	arrived(1);
 }
 
+static void frame_too_long_for_buffer_is_lost(void **state)
+{
+	(void)state;
+	begin(USUAL & ~MERGE);
+	give(2, LONG);
+	assert_true(send_one(0, 3000, 3000));
+	tap_flush(&t.tap);
+	assert_false(hear());
+	assert_true(send_one(0, 100, 100));
+	arrived(1);
+	assert_int_equal(got.first, 0);
+	assert_int_equal(t.promised, 0);
+}
+
 static void learns_what_guest_takes(void **state)
 {
 	static const struct {
@@ -1402,6 +1418,69 @@ static void fewer_slots_than_asked_for(void **state)
 		tap_cancel(&t.tap, &s[i]);
 }
 
+/* All that there was is used up, so it is full until there is more */
+static void all_slots_that_there_were(void **state)
+{
+	struct slot s[5];
+
+	(void)state;
+	begin(USUAL);
+	give(2, LONG);
+	assert_int_equal(reserve(s, 5, 0, 100, 0), 2);
+	fill(&s[0], 0, 100, 0);
+	fill(&s[1], 0, 100, 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	refill(1, LONG);
+	is_full(false);
+}
+
+/* What a frame wanted that was too long for any buffer is forgotten */
+static void goes_on_after_a_frame_too_long(void **state)
+{
+	struct slot s[20];
+	unsigned i;
+
+	(void)state;
+	begin(USUAL & ~MERGE);
+	give(RING, LONG);
+	assert_true(send_one(0, 3000, 3000));
+	assert_false(t.tap.full);
+	assert_int_equal(reserve(s, 17, 0, 100, 0), VHOST_SLOTS);
+	for (i = 0; i < VHOST_SLOTS; i++)
+		fill(&s[i], 0, 100, 0);
+	tap_flush(&t.tap);
+	is_full(false);
+	while (hear())
+		;
+}
+
+/* The ring was promised to others, who have used it when it is filled again */
+static void run_waits_for_what_was_promised(void **state)
+{
+	struct slot s[16], run;
+	unsigned i;
+
+	(void)state;
+	begin(USUAL);
+	give(RING, 120);
+	assert_true(send_one(0, 1, 1));
+	tap_flush(&t.tap);
+	assert_true(hear());
+	give(1, 120);
+	assert_int_equal(reserve(s, 16, 0, 1866, 0), 16);
+	assert_int_equal(t.promised, RING);
+	assert_int_equal(reserve(&run, 1, TCP, MSS, MSS), 0);
+	for (i = 0; i < 16; i++)
+		fill(&s[i], 0, 1866, 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	while (hear())
+		;
+	refill(200, 120);
+	is_full(false);
+}
+
 static void run_waits_for_room(uint64_t features)
 {
 	unsigned n = 0;
@@ -1476,8 +1555,27 @@ static void short_chains_do_not_spin_without_merging(void **state)
 	too_short(USUAL & ~MERGE, 1000);
 }
 
-/* Frame @i of those that are made in front of the driver, @len bytes behind its
- * head */
+static void broken_ring_takes_nothing(void **state)
+{
+	(void)state;
+	begin(USUAL);
+	give(1, 1000);
+	desc(RX)[give(2, 1000)].flags = 0; /* not for us to write to */
+	assert_false(send_one(TCP, 10000, MSS));
+	tap_flush(&t.tap);
+	assert_true(t.tap.full);
+	assert_int_equal(rung(ev[ERR][RX]), 1);
+	assert_false(send_one(0, 100, 100));
+	assert_false(hear());
+	/* The other one goes on */
+	send_in(NULL, 60, BIG);
+	burst(64, 1, true);
+	tap_release(&t.tap);
+	tap_flush(&t.tap);
+	assert_int_equal(used(TX)->idx, 1);
+}
+
+/* The next frame has @len bytes behind its head and begins in buffer @first */
 static void heard_next(unsigned kind, size_t len, unsigned first)
 {
 	assert_true(hear());
@@ -1595,6 +1693,21 @@ static void session_follows_rings(void **state)
 	assert_int_equal(used(RX)->idx, 2);
 }
 
+/* What the driver is yet to see is shown to it before the front-end's word */
+static void stop_and_new_memory_lose_nothing(void **state)
+{
+	(void)state;
+	begin(USUAL);
+	give(3, LONG);
+	assert_true(send_one(0, 100, 100));
+	say(SET_MEM_TABLE, 0, 0);
+	assert_true(t.tap.up);
+	arrived(1);
+	assert_true(send_one(0, 101, 101));
+	assert_int_equal(stop_ring(RX), 2);
+	arrived(1);
+}
+
 /* What was sent before we were there to hear the kick */
 static void looks_at_what_is_there_already(void **state)
 {
@@ -1683,6 +1796,7 @@ int main(void)
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(session_follows_rings),
+		TEST(stop_and_new_memory_lose_nothing),
 		TEST(looks_at_what_is_there_already),
 		TEST(hang_up_ends_one_off),
 		TEST(nonsense_is_a_hang_up),
@@ -1712,6 +1826,7 @@ int main(void)
 		TEST(padding_goes_over_buffers),
 		TEST(run_in_one_chain_without_merging),
 		TEST(run_ends_with_chain_without_merging),
+		TEST(frame_too_long_for_buffer_is_lost),
 		TEST(learns_what_guest_takes),
 		TEST(one_segment_without_tso),
 		TEST(sums_are_complete),
@@ -1722,11 +1837,15 @@ int main(void)
 		TEST(slots_wait_for_room_by_flag),
 		TEST(slots_wait_for_room_by_index),
 		TEST(fewer_slots_than_asked_for),
+		TEST(all_slots_that_there_were),
+		TEST(goes_on_after_a_frame_too_long),
+		TEST(run_waits_for_what_was_promised),
 		TEST(run_waits_for_room_by_flag),
 		TEST(run_waits_for_room_by_index),
 		TEST(short_buffers_do_not_spin),
 		TEST(short_buffers_do_not_spin_by_index),
 		TEST(short_chains_do_not_spin_without_merging),
+		TEST(broken_ring_takes_nothing),
 		TEST(run_leaves_promised_buffers),
 		TEST(run_leaves_promised_short_buffers),
 		TEST(second_run_is_made_here),
