@@ -34,6 +34,8 @@ TRANSACTION = {
     "rr spliced in": (4.0, 2.0),
     "rr stream out": (5.0, 2.0),
     "rr stream in": (5.0, 2.0),
+    "rr vhost out": (3.0, 2.0),
+    "rr vhost in": (3.0, 2.0),
     "crr tap out": (21.0, 10.0),
     "crr tap in": (20.0, 7.0),
     "crr spliced out": (16.0, 7.0),
@@ -41,12 +43,16 @@ TRANSACTION = {
     # The bridge wakes the daemon now a little sooner and now a little later
     "crr stream out": (19.0, 11.0),
     "crr stream in": (19.0, 8.0),
+    "crr vhost out": (12.0, 10.1),
+    "crr vhost in": (15.0, 8.1),
     "udp tap out": (4.0, 2.0),
     "udp tap in": (4.0, 2.0),
     "udp spliced out": (4.0, 2.0),
     "udp spliced in": (4.0, 2.0),
     "udp stream out": (4.0, 2.0),
     "udp stream in": (4.0, 2.0),
+    "udp vhost out": (3.0, 2.0),
+    "udp vhost in": (3.0, 2.0),
     # The guest's kernel cuts a piece into one frame to three: the most
     "bulk tap out 65520": (8.0, 2.0),
     "bulk tap in 65520": (4.4, 2.0),
@@ -76,6 +82,10 @@ GIGABYTE = {
     "stream in 65520": (3, 19000),
     "stream out 1500": (3, 6500),
     "stream in 1500": (3, 20000),
+    "vhost out 65520": (4, 500),
+    "vhost in 65520": (3, 13500),
+    "vhost out 1500": (4, 500),
+    "vhost in 1500": (3, 13500),
 }
 GIGABYTE_HEADROOM = 1.5         # in those that come with the data
 
@@ -95,9 +105,11 @@ INNER, OUTER = 7001, 7002       # ports of servers, in the guest and outside
 PORTS = ("-t", INNER, "-u", INNER)
 SPLICED = ("-T", OUTER, "-U", OUTER)
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
-GUESTS = [("tap", 65520), ("tap", 1500), ("stream", 65520), ("stream", 1500)]
+GUESTS = [(kind, mtu) for kind in ("tap", "stream", "vhost")
+          for mtu in (65520, 1500)]
 WAYS = {"tap": ["tap out", "tap in", "spliced out", "spliced in"],
-        "stream": ["stream out", "stream in"]}
+        "stream": ["stream out", "stream in"],
+        "vhost": ["vhost out", "vhost in"]}
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +120,10 @@ def guest(request, wires):
         if kind == "tap":
             yield lab, lab.pasta("--config-net", "--mtu", mtu, *PORTS,
                                  *SPLICED)
-        else:
+        elif kind == "stream":
             yield lab, lab.bridged(mtu, *PORTS)
+        else:
+            yield lab, lab.fronted(mtu, *PORTS)
 
 
 def ways(guests):
@@ -126,7 +140,7 @@ class Way:
         self.lab, self.name, self.mtu = lab, name, guest.mtu()
         self.pid = guest.daemon
         self.workers = [self.pid]
-        if name.startswith("stream"):
+        if name.startswith(("stream", "vhost")):
             self.workers.append(guest.bridge.pid)
         spliced = name.startswith("spliced")
         outside = lab.host if spliced else lab.peer
