@@ -390,7 +390,8 @@ void tcp_turn_end(struct tcp *t)
 			loop_soon(t->flows->loop);
 			continue;
 		}
-		if (!tcp_out_ack(t, f))
+		if (!(c->state == TCP_OPEN ? tcp_out_ack(t, f) :
+					     tcp_out_syn(t, f)))
 			break;
 		if (conn_finished(conn_of(f)))
 			conn_close(t, f);

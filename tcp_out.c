@@ -128,7 +128,12 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 	c->rcv_edge = c->rcv_nxt + SYN_WINDOW;
 	c->rcv_acked = c->rcv_nxt;
 	conn_rto(t, f);
-	return put(t, f, &th);
+	if (put(t, f, &th)) {
+		conn_acked(t, f);
+		return true;
+	}
+	conn_ack_soon(t, f); /* when there is room, see tcp_turn_end() */
+	return false;
 }
 
 void tcp_out_rewind(struct tcp *t, struct flow *f)

@@ -11,7 +11,8 @@
  * our FIN.  May end the connection and free @f. */
 enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f);
 
-/* tcp_out_syn - SYN or SYN-ACK, always with the same number; false: no room */
+/* tcp_out_syn - SYN or SYN-ACK, always with the same number; false: the guest has
+ * no room, it stays owed */
 bool tcp_out_syn(struct tcp *t, struct flow *f);
 
 /* tcp_out_ack - an empty ACK; false: the guest has no room, it stays owed */

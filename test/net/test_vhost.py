@@ -70,9 +70,10 @@ def test_transfer(lab, guest):
 
 
 def test_datagrams(lab, guest, mtu):
-    for family in V4, V6:
-        server = guest.bind(family, DGRAM, PORT + 1)
-        client = lab.peer.connect(family, HOST[family], PORT + 1, DGRAM)
+    ends = [(guest.bind(family, DGRAM, PORT + 1),
+             lab.peer.connect(family, HOST[family], PORT + 1, DGRAM))
+            for family in (V4, V6)]
+    for server, client in ends:
         for size in 0, 1, 18, 600, 1400, mtu - 48:
             data = os.urandom(size)
             client.send(data)
@@ -80,8 +81,10 @@ def test_datagrams(lab, guest, mtu):
             assert got == data
             server.sendto(data[::-1], source)
             assert client.recv(1 << 16) == data[::-1]
+    for family in V4, V6:
         guest.run("ping", "-c", 1, "-W", DEADLINE, "-s", mtu - 48,
                   PEER[family])
+    for server, client in ends:
         burst(server, client)
 
 
