@@ -32,6 +32,31 @@ struct note {
 	uint16_t csum_offset; /* ... and store here, counted from csum_start */
 };
 
+/* note_get, note_put - from and to the little-endian header of virtio 1.0 */
+static inline struct note note_get(const struct virtio_net_hdr *h)
+{
+	return (struct note){
+		.flags = h->flags,
+		.gso_type = h->gso_type,
+		.hdr_len = le16toh(h->hdr_len),
+		.gso_size = le16toh(h->gso_size),
+		.csum_start = le16toh(h->csum_start),
+		.csum_offset = le16toh(h->csum_offset),
+	};
+}
+
+static inline struct virtio_net_hdr note_put(const struct note *n)
+{
+	return (struct virtio_net_hdr){
+		.flags = n->flags,
+		.gso_type = n->gso_type,
+		.hdr_len = htole16(n->hdr_len),
+		.gso_size = htole16(n->gso_size),
+		.csum_start = htole16(n->csum_start),
+		.csum_offset = htole16(n->csum_offset),
+	};
+}
+
 enum {
 	ETH_HEAD = 14,
 	IP4_HEAD = 20,

@@ -45,31 +45,17 @@ static struct tap_tun *tun_of(struct tap *t)
 	return container_of(t, struct tap_tun, tap);
 }
 
-static void note_in(const uint8_t *p, struct note *n)
+static struct note note_in(const uint8_t *p)
 {
 	struct virtio_net_hdr h;
 
 	memcpy(&h, p, sizeof(h));
-	*n = (struct note){
-		.flags = h.flags,
-		.gso_type = h.gso_type,
-		.hdr_len = le16toh(h.hdr_len),
-		.gso_size = le16toh(h.gso_size),
-		.csum_start = le16toh(h.csum_start),
-		.csum_offset = le16toh(h.csum_offset),
-	};
+	return note_get(&h);
 }
 
 static void note_out(uint8_t *p, const struct note *n)
 {
-	struct virtio_net_hdr h = {
-		.flags = n->flags,
-		.gso_type = n->gso_type,
-		.hdr_len = htole16(n->hdr_len),
-		.gso_size = htole16(n->gso_size),
-		.csum_start = htole16(n->csum_start),
-		.csum_offset = htole16(n->csum_offset),
-	};
+	struct virtio_net_hdr h = note_put(n);
 
 	memcpy(p, &h, sizeof(h));
 }
@@ -124,7 +110,7 @@ static unsigned receive(struct tap *tap, struct frame *f, unsigned max)
 		f->iov = &f->one;
 		f->iov_cnt = 1;
 		if (vnet)
-			note_in(t->rx + at, &f->note);
+			f->note = note_in(t->rx + at);
 		else
 			f->note = (struct note){ 0 };
 		tap_captured(tap, false, f->iov, 1, f->len, &f->note);

@@ -25,10 +25,6 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define NET_GUEST_USO4 54 /* not in older headers */
-#define NET_GUEST_USO6 55
-#define NET_HOST_USO   56
-
 enum {
 	VNET = sizeof(struct virtio_net_hdr_mrg_rxbuf),
 	VNET_SHORT = sizeof(struct virtio_net_hdr), /* of a legacy device */
@@ -50,14 +46,9 @@ static void note_in(const struct iovec *iov, unsigned cnt, struct frame *f)
 	struct virtio_net_hdr h = { 0 };
 
 	iov_read(iov, cnt, 0, &h, sizeof(h));
-	f->note = (struct note){
-		.flags = h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.gso_type = h.gso_type & ~VIRTIO_NET_HDR_GSO_ECN,
-		.hdr_len = le16toh(h.hdr_len),
-		.gso_size = le16toh(h.gso_size),
-		.csum_start = le16toh(h.csum_start),
-		.csum_offset = le16toh(h.csum_offset),
-	};
+	f->note = note_get(&h);
+	f->note.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	f->note.gso_type &= (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
 	if (!segment_note_ok(&f->note, f->len))
 		f->note = (struct note){ 0 };
 }
@@ -87,11 +78,11 @@ static bool lend(struct tap_vhost *t, struct frame *f,
 	return true;
 }
 
-static void ask_kicks(struct tap_vhost *t, bool on)
+static void no_kicks(struct tap_vhost *t)
 {
-	if (t->kicks != on)
-		(void)virtq_kicks(&t->user.q[VHOST_TX], on);
-	t->kicks = on;
+	if (t->kicks)
+		(void)virtq_kicks(&t->user.q[VHOST_TX], false);
+	t->kicks = false;
 }
 
 /* The ring is empty, or broken: true if the guest will tell of more */
@@ -113,7 +104,7 @@ static unsigned vhost_receive(struct tap *tap, struct frame *f, unsigned max)
 	tap->drained = !tap->up;
 	if (!tap->up)
 		return 0;
-	ask_kicks(t, false);
+	no_kicks(t);
 	max = MIN(max, (unsigned)PACKET_BATCH);
 	while (t->elems < max) {
 		struct virtq_elem *e = &t->elem[t->elems];
@@ -221,12 +212,7 @@ static unsigned buffers(const struct vhost_room *r, size_t len)
 static void write_vnet(struct tap_vhost *t, size_t len, const struct note *n)
 {
 	struct virtio_net_hdr_mrg_rxbuf h = {
-		.hdr.flags = n->flags,
-		.hdr.gso_type = n->gso_type,
-		.hdr.hdr_len = htole16(n->hdr_len),
-		.hdr.gso_size = htole16(n->gso_size),
-		.hdr.csum_start = htole16(n->csum_start),
-		.hdr.csum_offset = htole16(n->csum_offset),
+		.hdr = note_put(n),
 		.num_buffers =
 			htole16((uint16_t)buffers(&t->room, t->vnet + len)),
 	};

@@ -21,11 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Not in older headers */
-#define NET_GUEST_USO4 54
-#define NET_GUEST_USO6 55
-#define NET_HOST_USO   56
-
 #define BIT(n)         ((uint64_t)1 << (n))
 
 enum {

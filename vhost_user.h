@@ -13,6 +13,9 @@
 #include "loop.h"
 #include "virtq.h"
 
+/* Bits that older headers lack */
+enum { NET_GUEST_USO4 = 54, NET_GUEST_USO6, NET_HOST_USO };
+
 enum { VHOST_RX, VHOST_TX, VHOST_QUEUES }; /* as the guest calls them */
 enum { VHOST_FDS = 8 };                    /* most descriptors of a message */
 
