@@ -687,8 +687,9 @@ static void show_hint(const struct conf *c)
 		log_info("    -chardev socket,id=c,path=%s "
 			 "-netdev vhost-user,id=n,chardev=c "
 			 "-device virtio-net-pci,netdev=n "
-			 "-object memory-backend-memfd,id=m,share=on,size=RAM "
-			 "-numa node,memdev=m", c->socket);
+			 "-machine memory-backend=m "
+			 "-object memory-backend-memfd,id=m,size=RAM",
+			 c->socket);
 }
 
 void conf_print(const struct conf *c, const struct template *t4,
