@@ -20,7 +20,7 @@ enum {
 	FLOW_MAX = (1 << FLOW_BITS) - 1,
 	FLOW_HASH = 1 << (FLOW_BITS + 2), /* two entries a flow, half full */
 	FLOW_HASH_STEP = 5, /* bits: it grows to that size in two steps */
-	FLOW_PRIV = 128,
+	FLOW_PRIV = 192,
 };
 
 /* Numbers of the control and migration protocols */

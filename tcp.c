@@ -318,13 +318,13 @@ static void time_out(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	c->flags &= (uint16_t)~CONN_RTO;
+	c->flags &= (uint32_t)~CONN_RTO;
 	if (given_up(t, c)) {
 		tcp_out_reset(t, f);
 		return;
 	}
 	c->retries = (uint8_t)MIN(c->retries + 1, TCP_RETRIES);
-	c->flags &= (uint16_t)~CONN_HEARD;
+	c->flags &= (uint32_t)~CONN_HEARD;
 	if (c->state != TCP_OPEN) {
 		c->flags |= CONN_SYN_AGAIN;
 		tcp_out_syn(t, f);
@@ -348,7 +348,7 @@ static void expire(void *owner, struct flow *f)
 	uint32_t silent = now - c->active_ms;
 
 	if (c->flags & CONN_ACK_LATE && !seq_before(now, c->ack_due)) {
-		c->flags &= (uint16_t)~(CONN_ACK_LATE | CONN_PINGPONG);
+		c->flags &= (uint32_t)~(CONN_ACK_LATE | CONN_PINGPONG);
 		conn_ack_soon(t, f);
 	}
 	conn_stale(t, f);

@@ -365,10 +365,10 @@ void conn_remove(struct flow *f)
 	if (!c->lazy)
 		return;
 	if (c->lazy < TCP_LAZY)
-		c->flags &= (uint16_t)~CONN_LARGE;
+		c->flags &= (uint32_t)~CONN_LARGE;
 	(void)sock_discard(conn_fd(f), c->lazy);
 	c->lazy = 0;
-	c->flags &= (uint16_t)~CONN_STALE;
+	c->flags &= (uint32_t)~CONN_STALE;
 }
 
 void conn_discard(struct tcp *t, struct flow *f)

@@ -58,8 +58,8 @@ struct tcp_conn {
 	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */
 	struct flow *ack_next, **ack_prev;
 	struct mac mac;	 /* Ethernet source that the guest sees */
+	uint32_t flags;	 /* CONN_* */
 	uint16_t mss;	 /* of what we send */
-	uint16_t flags;	 /* CONN_* */
 	uint8_t state : 2;     /* enum tcp_state */
 	uint8_t sends : 2;     /* to the socket: 0, 1, TCP_NODELAY is set */
 	uint8_t ack_waits : 4; /* with CONN_ACK_NOW: for so many turns, less 1 */

@@ -84,7 +84,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	if (jumped)
 		c->snd_nxt = ack;
 	c->dup_acks = c->retries = 0;
-	c->flags &= (uint16_t)~(CONN_PROBE | CONN_SYN_AGAIN);
+	c->flags &= (uint32_t)~(CONN_PROBE | CONN_SYN_AGAIN);
 
 	/* Our FIN has a number but no byte */
 	if (c->flags & CONN_EOF && ack == c->eof_seq + 1)
@@ -97,7 +97,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		chunk_drop(t->chunks, &c->keep, n);
 	}
 	if (c->snd_una == c->snd_max)
-		c->flags &= (uint16_t)~CONN_RTO;
+		c->flags &= (uint32_t)~CONN_RTO;
 	else
 		conn_rto(t, f);
 }
@@ -239,7 +239,7 @@ void tcp_in_open(struct tcp *t, struct flow *f)
 	unsigned host = !conn_tap(f);
 
 	c->state = TCP_OPEN;
-	c->flags &= (uint16_t)~(CONN_RTO);
+	c->flags &= (uint32_t)~(CONN_RTO);
 	c->retries = 0;
 	c->recover = c->snd_una - 1;
 	if (sock_can_peek(t->fwd->env, addr_is_v4(&f->side[host].theirs)))
@@ -358,7 +358,7 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 		if (put < left) {
 			c->rcv_nxt -= (uint32_t)(left - put);
 			if (c->flags & CONN_GUEST_FIN) {
-				c->flags &= (uint16_t)~CONN_GUEST_FIN;
+				c->flags &= (uint32_t)~CONN_GUEST_FIN;
 				c->rcv_nxt--;
 			}
 		}
