@@ -136,10 +136,10 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 
 bool icmp_send(struct tap *tap, struct answer *a)
 {
+	static const struct note finished;
 	uint8_t head[HEAD_MAX];
-	struct note n;
 	struct slot s;
-	size_t len = packet_answer_head(head, a, &n);
+	size_t len = packet_answer_head(head, a);
 
 	if (len + a->body.len > tap->caps.frame_max)
 		return false;
@@ -151,7 +151,7 @@ bool icmp_send(struct tap *tap, struct answer *a)
 	}
 	memcpy(s.head, head, len);
 	iov_write(s.body, s.body_cnt, 0, a->body.buf, a->body.len);
-	tap_commit(tap, &s, a->body.len, &n);
+	tap_commit(tap, &s, a->body.len, &finished);
 	return true;
 }
 
@@ -349,6 +349,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 		  const struct sock_dgram *d)
 {
+	static const struct note finished;
 	const struct side *guest = &f->side[TAP_SIDE];
 	bool v4 = addr_is_v4(&guest->theirs);
 	uint8_t *m = s->body[0].iov_base;
@@ -359,7 +360,6 @@ static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 					     : IPPROTO_ICMPV6 } },
 		.body = { .buf = m, .len = d->len, .cap = d->len },
 	};
-	struct note n;
 
 	if (d->truncated || d->len < ICMP_HEAD ||
 	    m[0] != (v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY))
@@ -369,8 +369,8 @@ static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 	    !fwd_guest_view(i->fwd, &d->from, &a.head.t.src))
 		return false;
 	st_be16(m + 4, guest->their_port);
-	packet_answer_head(s->head, &a, &n);
-	tap_commit(i->tap, s, d->len, &n);
+	packet_answer_head(s->head, &a);
+	tap_commit(i->tap, s, d->len, &finished);
 	return true;
 }
 

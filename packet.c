@@ -474,25 +474,45 @@ size_t packet_put_tcp(uint8_t *b, const struct head *h,
 	return l4 + head;
 }
 
-size_t packet_answer_head(uint8_t *b, struct answer *a, struct note *n)
+void packet_finish_udp(uint8_t *udp, const uint8_t *payload, size_t len)
+{
+	uint64_t sum = csum_add(csum_add(0, udp, UDP_HEAD), payload, len);
+	uint16_t v = csum_finish(sum);
+
+	/* RFC 768: a sum of zero is sent as all ones, zero means none */
+	if (!v)
+		v = 0xffff;
+	memcpy(udp + 6, &v, sizeof(v));
+}
+
+/* ICMP has no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
+static void finish_icmp(const struct tuple *t, uint8_t *m, size_t len)
+{
+	uint16_t sum = 0;
+
+	if (len < 4)
+		return;
+	memcpy(m + 2, &sum, sizeof(sum));
+	if (t->proto == IPPROTO_ICMPV6)
+		sum = seed(t, len);
+	sum = csum_finish(csum_add(sum, m, len));
+	memcpy(m + 2, &sum, sizeof(sum));
+}
+
+size_t packet_answer_head(uint8_t *b, struct answer *a)
 {
 	const struct head *h = &a->head;
-	uint16_t sum = 0;
-	size_t l4;
+	struct wr *body = &a->body;
+	struct note n;
+	size_t len;
 
-	if (a->arp) {
-		*n = (struct note){ 0 };
+	if (a->arp)
 		return put_eth(b, h, ETH_P_ARP);
+	if (h->t.proto == IPPROTO_UDP) {
+		len = packet_put_udp(b, h, body->len, &n);
+		packet_finish_udp(b + len - UDP_HEAD, body->buf, body->len);
+		return len;
 	}
-	if (h->t.proto == IPPROTO_UDP)
-		return packet_put_udp(b, h, a->body.len, n);
-
-	/* ICMP has no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
-	if (h->t.proto == IPPROTO_ICMPV6)
-		sum = seed(&h->t, a->body.len);
-	if (a->body.len >= 4)
-		memcpy(a->body.buf + 2, &sum, sizeof(sum));
-	l4 = packet_put_ip(b, h, a->body.len);
-	leave_sum(n, l4, 2, l4);
-	return l4;
+	finish_icmp(&h->t, body->buf, body->len);
+	return packet_put_ip(b, h, body->len);
 }

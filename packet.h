@@ -219,6 +219,10 @@ size_t packet_put_tcp(uint8_t *at, const struct head *h,
 		      const struct tcp_head *th, size_t payload,
 		      struct note *n);
 
+/* packet_finish_udp - what packet_put_udp() has left to do
+ * For one datagram whose header is at @udp, not for a run. */
+void packet_finish_udp(uint8_t *udp, const uint8_t *payload, size_t len);
+
 /* A packet to send, as an answerer states it.  @body holds for ARP the 28 bytes
  * after Ethernet, for UDP the payload, for ICMP and ICMPv6 the message with a
  * checksum of zero.  Lengths and sums are the sender's business. */
@@ -230,8 +234,10 @@ struct answer {
 
 enum { ANSWER_MAX = 1500 }; /* room that the caller gives @body */
 
-/* packet_answer_head - headers of @a into @at (HEAD_MAX bytes); fills @n
- * For ICMP it seeds the checksum inside @a->body.  Returns the length. */
-size_t packet_answer_head(uint8_t *at, struct answer *a, struct note *n);
+/* packet_answer_head - headers of @a into @at (HEAD_MAX bytes)
+ * All sums are finished, that of ICMP inside @a->body: a program with a packet
+ * or raw socket sees what the guest's kernel has not completed, and many do not
+ * know that it may be so.  Returns the length; the frame's note is empty. */
+size_t packet_answer_head(uint8_t *at, struct answer *a);
 
 #endif /* PACKET_H */

@@ -32,6 +32,7 @@ enum {
 	WANT_MAX = 65527,    /* an IPv6 packet without jumbo option */
 	ROUNDS = 4,	     /* batches before others have their turn */
 	BUDGET = 512 << 10,  /* bytes, the same */
+	SUMMED_MAX = 576,    /* longer ones are the guest's kernel's to sum */
 	DNS_WAIT_MS = 2000,  /* stub resolvers wait for 5 s */
 	BURST_IOV = 256,
 	DGRAM_IOV = 64,	     /* most pieces of one datagram */
@@ -328,11 +329,15 @@ static void commit(struct udp *u, const struct head *h, struct slot *s,
 		   size_t len, uint16_t gso_size)
 {
 	struct note n;
+	size_t head = packet_put_udp(s->head, h, len, &n);
 
-	packet_put_udp(s->head, h, len, &n);
 	if (gso_size && len > gso_size) {
 		n.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
 		n.gso_size = gso_size;
+	} else if (len <= SUMMED_MAX) {
+		packet_finish_udp(s->head + head - UDP_HEAD,
+				  len ? s->body[0].iov_base : NULL, len);
+		n = (struct note){ 0 };
 	}
 	tap_commit(u->tap, s, len, &n);
 }

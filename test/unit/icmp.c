@@ -289,7 +289,7 @@ static void request(struct toy_packet *t, const char *dst, uint16_t id,
 					     : IPPROTO_ICMPV6 } },
 		.body = wr_init(body, sizeof(body)),
 	};
-	struct note n;
+	static const struct note n;
 	size_t head;
 
 	wr_u8(&a.body, type);
@@ -297,7 +297,7 @@ static void request(struct toy_packet *t, const char *dst, uint16_t id,
 	wr_be16(&a.body, id);
 	wr_be16(&a.body, seq);
 	wr_fill(&a.body, 0x5a, len);
-	head = packet_answer_head(t->b, &a, &n);
+	head = packet_answer_head(t->b, &a);
 	memcpy(t->b + head, body, a.body.len);
 	toy_parse(t, head + a.body.len, &n);
 }

@@ -702,35 +702,67 @@ static void test_put_tcp(void **st)
 	}
 }
 
+/* The sum over all that it covers comes to nothing */
+static void check_sum(const struct answer *a, const uint8_t *l4, size_t head)
+{
+	uint8_t all[128];
+	uint32_t sum = 0;
+
+	memcpy(all, l4, head);
+	memcpy(all + head, a->body.buf, a->body.len);
+	if (a->head.t.proto != IPPROTO_ICMP)
+		sum = plain_pseudo(&a->head.t, head + a->body.len);
+	assert_int_equal(plain_sum(sum, all, head + a->body.len), 0xffff);
+}
+
+/* Nothing is left for the guest's kernel to finish */
 static void test_answers(void **st)
 {
 	uint8_t at[HEAD_MAX], body[64] = { 0 };
 	struct answer a = { .head = head_for(false, IPPROTO_ICMPV6) };
-	struct note n;
 
 	(void)st;
 	a.body = wr_init(body, sizeof(body));
-	wr_fill(&a.body, 0, 16);
-	assert_int_equal(packet_answer_head(at, &a, &n), 54);
-	check_note(&n, 54, 54, 2);
-	assert_int_equal(ld_be16(body + 2), plain_pseudo(&a.head.t, 16));
-	check_back(&a.head, at, 54, 16);
+	wr_fill(&a.body, 0x11, 17);
+	assert_int_equal(packet_answer_head(at, &a), 54);
+	check_sum(&a, at + 54, 0);
+	check_back(&a.head, at, 54, 17);
 
 	a.head = head_for(true, IPPROTO_ICMP);
-	assert_int_equal(packet_answer_head(at, &a, &n), 34);
-	check_note(&n, 34, 34, 2);
-	assert_int_equal(ld_be16(body + 2), 0);
-	check_back(&a.head, at, 34, 16);
+	assert_int_equal(packet_answer_head(at, &a), 34);
+	check_sum(&a, at + 34, 0);
+	check_back(&a.head, at, 34, 17);
 
-	a.head = head_for(true, IPPROTO_UDP);
-	assert_int_equal(packet_answer_head(at, &a, &n), 42);
-	check_note(&n, 42, 34, 6);
-	check_back(&a.head, at, 42, 16);
+	for (unsigned v4 = 0; v4 < 2; v4++) {
+		size_t head = v4 ? 42 : 62;
+
+		a.head = head_for(v4, IPPROTO_UDP);
+		assert_int_equal(packet_answer_head(at, &a), head);
+		check_sum(&a, at + head - 8, 8);
+		check_back(&a.head, at, head, 17);
+	}
 
 	a.arp = true;
-	assert_int_equal(packet_answer_head(at, &a, &n), 14);
+	assert_int_equal(packet_answer_head(at, &a), 14);
 	assert_memory_equal(at + 12, "\x08\x06", 2);
-	assert_int_equal(n.flags, 0);
+}
+
+/* A sum that comes to zero is sent as all ones */
+static void test_finish_zero(void **st)
+{
+	struct head h = head_for(true, IPPROTO_UDP);
+	uint8_t at[HEAD_MAX], word[2] = { 0 };
+	struct note n;
+	uint16_t sum;
+
+	(void)st;
+	packet_put_udp(at, &h, 2, &n);
+	packet_finish_udp(at + 34, word, 2);
+	memcpy(word, at + 40, 2); /* its own sum makes it zero */
+	packet_put_udp(at, &h, 2, &n);
+	packet_finish_udp(at + 34, word, 2);
+	memcpy(&sum, at + 40, 2);
+	assert_int_equal(sum, 0xffff);
 }
 
 int main(void)
@@ -752,6 +784,7 @@ int main(void)
 		cmocka_unit_test(test_put_udp),
 		cmocka_unit_test(test_put_tcp),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_finish_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
