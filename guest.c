@@ -307,12 +307,12 @@ static void greet(struct guest *g)
 		send_answer(g, &a);
 }
 
-/* RFC 4861 6.2.4: at random, so that routers do not fall in step */
+/* RFC 4861 6.2.4: at random, so that routers do not fall in step.  A time that
+ * is hashed by a secret will do, and takes no system call. */
 static void plan_ra(struct guest *g)
 {
-	uint32_t r = 0;
+	uint64_t r = siphash_words(&g->flows->key, &g->loop->now_ns, 1);
 
-	(void)util_random(&r, sizeof(r));
 	timer_set(&g->loop->timers, &g->ra,
 		  g->loop->now_ms + NDP_RA_MIN_MS +
 			  r % (NDP_RA_MAX_MS - NDP_RA_MIN_MS));
