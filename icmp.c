@@ -456,7 +456,7 @@ static int open_socket(struct icmp *i, const struct side *host)
 			    "net.ipv4.ping_group_range set?");
 	else if (fd < 0)
 		log_limited(LOG_DBG, "Cannot open \"ping\" socket: %s",
-			    strerror(-fd));
+			    util_error(-fd));
 	return fd;
 }
 

@@ -102,7 +102,7 @@ static struct caps get_caps(void)
 	struct __user_cap_data_struct d[2] = { 0 };
 
 	if (syscall(SYS_capget, &h, d))
-		die("Can't read capabilities: %s", strerror(errno));
+		die("Can't read capabilities: %s", util_error(errno));
 	return (struct caps){
 		.effective = both(d[0].effective, d[1].effective),
 		.permitted = both(d[0].permitted, d[1].permitted),
@@ -122,7 +122,7 @@ static void set_caps(struct caps c)
 	d[1].permitted = (uint32_t)(c.permitted >> 32);
 	d[1].inheritable = (uint32_t)(c.inheritable >> 32);
 	if (syscall(SYS_capset, &h, d))
-		die("Can't drop capabilities: %s", strerror(errno));
+		die("Can't drop capabilities: %s", util_error(errno));
 }
 
 static bool can(unsigned cap)
@@ -167,7 +167,7 @@ static void move_fd(int *fd)
 		die("Invalid --fd: %d", *fd);
 	if (*fd != OURS) {
 		if (dup2(*fd, OURS) < 0)
-			die("Can't move --fd %d: %s", *fd, strerror(errno));
+			die("Can't move --fd %d: %s", *fd, util_error(errno));
 		close(*fd);
 		*fd = OURS;
 	}
@@ -195,7 +195,7 @@ static void close_listed(int first)
 
 	if (!d) {
 		log_warn("Can't close inherited descriptors: %s",
-			 strerror(errno));
+			 util_error(errno));
 		return;
 	}
 	while ((e = readdir(d))) {
@@ -216,7 +216,7 @@ static void raise_limit(void)
 	pasta_nofile(r.rlim_cur);
 	r.rlim_cur = r.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &r))
-		log_debug("Can't raise RLIMIT_NOFILE: %s", strerror(errno));
+		log_debug("Can't raise RLIMIT_NOFILE: %s", util_error(errno));
 }
 
 void isolation_start(int *fd)
@@ -282,10 +282,10 @@ static void become(const struct conf *c)
 	}
 	/* Not for everyone, and in user namespaces often for nobody */
 	if (setgroups(0, NULL) && errno != EPERM)
-		die("Can't drop groups: %s", strerror(errno));
+		die("Can't drop groups: %s", util_error(errno));
 	if (prctl(PR_SET_KEEPCAPS, 1) || setgid(gid) || setuid(uid))
 		die("Can't become user %u, group %u: %s", (unsigned)uid,
-		    (unsigned)gid, strerror(errno));
+		    (unsigned)gid, util_error(errno));
 	prctl(PR_SET_KEEPCAPS, 0);
 }
 
@@ -302,11 +302,12 @@ static void join_userns(const char *path)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		die("Can't open user namespace %s: %s", path, strerror(errno));
+		die("Can't open user namespace %s: %s", path,
+		    util_error(errno));
 	/* To enter the one that we are in is an error for the kernel */
 	if (!is_ours(fd) && setns(fd, CLONE_NEWUSER))
 		die("Can't enter user namespace %s: %s", path,
-		    strerror(errno));
+		    util_error(errno));
 	close(fd);
 }
 
@@ -316,7 +317,7 @@ static void make_userns(void)
 	gid_t gid = getegid();
 
 	if (unshare(CLONE_NEWUSER))
-		die("Can't create a user namespace: %s", strerror(errno));
+		die("Can't create a user namespace: %s", util_error(errno));
 	/* After a change of user /proc/self would be root's */
 	prctl(PR_SET_DUMPABLE, 1);
 	pasta_map(0, uid, gid);
@@ -360,7 +361,7 @@ bool isolation_user(const struct conf *c)
 static _Noreturn void fail(const char *what)
 {
 	die("Failed to sandbox process, exiting: %s: %s", what,
-	    strerror(errno));
+	    util_error(errno));
 }
 
 /* Is there a namespace that we come back to? */
@@ -380,7 +381,7 @@ static void last_userns(const struct conf *c, int userns)
 		if (!can(CAP_SYS_ADMIN))
 			fail("creating a user namespace");
 		log_debug("Can't create a user namespace: %s",
-			  strerror(errno));
+			  util_error(errno));
 	}
 }
 
@@ -465,7 +466,7 @@ static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid)
 	if (n != 1)
 		_exit(EXIT_FAILURE); /* it has said why */
 	if (pid_fd >= 0 && !write_pid(pid_fd, pid)) {
-		log_err("Can't write PID file: %s", strerror(errno));
+		log_err("Can't write PID file: %s", util_error(errno));
 		kill(pid, SIGKILL);
 		_exit(EXIT_FAILURE);
 	}
@@ -479,14 +480,14 @@ void isolation_daemon(const struct conf *c, int pid_fd)
 
 	if (c->foreground) {
 		if (pid_fd >= 0 && !write_pid(pid_fd, getpid()))
-			die("Can't write PID file: %s", strerror(errno));
+			die("Can't write PID file: %s", util_error(errno));
 	} else {
 		if (pipe2(ends, O_CLOEXEC))
-			die("Can't make a pipe: %s", strerror(errno));
+			die("Can't make a pipe: %s", util_error(errno));
 		fflush(NULL);
 		pid = fork();
 		if (pid < 0)
-			die("Can't fork: %s", strerror(errno));
+			die("Can't fork: %s", util_error(errno));
 		close(ends[pid ? 1 : 0]);
 		if (pid)
 			wait_ready(ends[0], pid_fd, pid);
@@ -517,7 +518,7 @@ void isolation_ready(void)
 		return;
 	/* #syscalls write close */
 	if (write(ready_fd, "", 1) < 0)
-		log_debug("Nobody waits for us: %s", strerror(errno));
+		log_debug("Nobody waits for us: %s", util_error(errno));
 	close(ready_fd);
 	ready_fd = -1;
 }
@@ -556,12 +557,12 @@ void isolation_files(const int *dir, unsigned n)
 		if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_PATH_BENEATH,
 			    &rule, 0))
 			log_debug("Can't allow a directory: %s",
-				  strerror(errno));
+				  util_error(errno));
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || fd < 0 ||
 	    syscall(SYS_landlock_restrict_self, fd, 0))
 		log_debug("Can't restrict access to files: %s",
-			  strerror(errno));
+			  util_error(errno));
 	if (fd >= 0)
 		close(fd);
 }
@@ -591,11 +592,11 @@ void isolation_filter(enum mode mode)
 
 	if (prctl(PR_SET_DUMPABLE, 0) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		die("Can't give up new privileges: %s", strerror(errno));
+		die("Can't give up new privileges: %s", util_error(errno));
 #ifdef SECCOMP_NONE
 	(void)prog;
 #else
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-		die("Can't set the system call filter: %s", strerror(errno));
+		die("Can't set the system call filter: %s", util_error(errno));
 #endif
 }

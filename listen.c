@@ -237,7 +237,7 @@ static void complain(unsigned side, const struct rule *r, unsigned port,
 	log_warn("Listen failed for %s %s port [%s]%s%.15s:%u: %s",
 		 side ? "SPLICE" : "HOST",
 		 r->proto == IPPROTO_TCP ? "TCP" : "UDP", text,
-		 r->ifname[0] ? "%" : "", r->ifname, port, strerror(-err));
+		 r->ifname[0] ? "%" : "", r->ifname, port, util_error(-err));
 }
 
 /* Of a weak rule many may fail, mostly for one reason: that is one line */
@@ -248,7 +248,7 @@ static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 
 	log_warn("Listen failed for %u of %u ports of %s %s: %s", failed,
 		 ports(r), side ? "SPLICE" : "HOST", rule_text(r, text),
-		 strerror(-err));
+		 util_error(-err));
 }
 
 /* A weak rule may fail in parts, a strict one not at all */
@@ -477,7 +477,7 @@ static int add(struct job *j, unsigned i, unsigned port, bool want)
 	if (err)
 		log_debug("Can't follow %s port %u in %s: %s",
 			  j->proto == IPPROTO_TCP ? "TCP" : "UDP", port,
-			  j->side ? "SPLICE" : "HOST", strerror(-err));
+			  j->side ? "SPLICE" : "HOST", util_error(-err));
 	j->err = err ? err : j->err;
 	return 0;
 }

@@ -857,7 +857,7 @@ static bool insert_route(struct job *j, const struct nlmsghdr *orig)
 		return false;
 	if (err && err != -EEXIST)
 		log_warn("Can't copy an IPv%c route: %s", j->v4 ? '4' : '6',
-			 strerror(-err));
+			 util_error(-err));
 	return true;
 }
 
@@ -1002,13 +1002,13 @@ static int try_family(struct job *j, const struct template *t, bool *on)
 	err = configure_family(j);
 	if (means_unavailable(err, j->v4)) {
 		log_warn("The namespace has no IPv%c, going on without: %s", f,
-			 strerror(-err));
+			 util_error(-err));
 		*on = false;
 		return 0;
 	}
 	if (err)
 		log_err("Can't configure IPv%c in the namespace: %s", f,
-			strerror(-err));
+			util_error(-err));
 	return err;
 }
 
@@ -1059,7 +1059,7 @@ static int configure_link(struct netlink *ns, unsigned ifindex,
 			  lan->mtu, 0, false);
 	if (err) {
 		log_err("Can't set MAC address or MTU in the namespace: %s",
-			strerror(-err));
+			util_error(-err));
 		return err;
 	}
 	if (nl_link_queue(ns, ifindex) < QUEUE)
@@ -1069,7 +1069,7 @@ static int configure_link(struct netlink *ns, unsigned ifindex,
 			 IFF_UP | IFF_NOARP);
 	if (err)
 		log_err("Can't bring up the link in the namespace: %s",
-			strerror(-err));
+			util_error(-err));
 	return err;
 }
 

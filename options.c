@@ -492,7 +492,7 @@ static void set_interface(struct conf *c, const struct option_row *o,
 {
 	set_path(c, o, arg);
 	if (!if_nametoindex(arg))
-		die("Invalid interface name %s: %s", arg, strerror(errno));
+		die("Invalid interface name %s: %s", arg, util_error(errno));
 }
 
 static void set_outbound(struct conf *c, const struct option_row *o,

@@ -66,7 +66,7 @@ static struct passt the;
 static void must(int err, const char *what)
 {
 	if (err < 0)
-		die("%s: %s", what, strerror(-err));
+		die("%s: %s", what, util_error(-err));
 }
 
 /* --- open what needs our privileges -------------------------------------- */
@@ -81,7 +81,7 @@ static void open_files(struct passt *p)
 		err = log_file(c->log_file, c->log_size, VERSION);
 		if (err)
 			die("Couldn't open log file %s: %s", c->log_file,
-			    strerror(-err));
+			    util_error(-err));
 	} else if (!c->debug) {
 		log_open_syslog();
 	}
@@ -90,13 +90,13 @@ static void open_files(struct passt *p)
 				 O_CLOEXEC, 0600);
 		if (p->pid_fd < 0)
 			die("Couldn't open PID file %s: %s", c->pid_file,
-			    strerror(errno));
+			    util_error(errno));
 	}
 	if (c->pcap[0]) {
 		err = pcap_open(&p->pcap, c->pcap);
 		if (err)
 			log_err("Couldn't open capture file %s: %s", c->pcap,
-				strerror(-err));
+				util_error(-err));
 	}
 }
 
@@ -111,7 +111,7 @@ static void bind_socket(struct passt *p)
 		die("Socket path %s already in use", c->socket);
 	if (p->listen_fd < 0)
 		die("Failed to bind UNIX domain socket %s: %s", c->socket,
-		    strerror(-p->listen_fd));
+		    util_error(-p->listen_fd));
 }
 
 /* --- the host and the namespace ------------------------------------------- */
@@ -124,7 +124,7 @@ static void find_templates(struct passt *p)
 
 	if (c->ifname[0] && !nl_link_index(&p->nl, c->ifname))
 		die("Invalid interface name %s: %s", c->ifname,
-		    strerror(ENODEV));
+		    util_error(ENODEV));
 	if (c->splice_only)
 		return;
 	if (c->lan.v4)
@@ -175,7 +175,7 @@ static void set_up_namespace(struct passt *p)
 	err = tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname);
 	if (err)
 		die("Failed to set up tap device %s in namespace: %s",
-		    c->ns_ifname, strerror(-err));
+		    c->ns_ifname, util_error(-err));
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nl_link_index(&p->nl_ns, c->ns_ifname);
@@ -292,7 +292,7 @@ static void watch_signals(struct passt *p, const sigset_t *set)
 {
 	p->signal_fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
-		die("Failed to watch signals: %s", strerror(errno));
+		die("Failed to watch signals: %s", util_error(errno));
 	must(loop_add(&p->loop, p->signal_fd,
 		      loop_watch(&p->loop, signal_event, p), 0, EPOLLIN),
 	     "Failed to watch signals");
@@ -340,7 +340,7 @@ static void start_splicing(struct passt *p)
 		die("Couldn't listen on requested ports");
 	err = scan_init(&p->scan, &p->loop, &p->flows, &p->listen, &p->ns);
 	if (err)
-		log_warn("No automatic forwarding: %s", strerror(-err));
+		log_warn("No automatic forwarding: %s", util_error(-err));
 	else
 		scan_start(&p->scan);
 }

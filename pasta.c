@@ -114,7 +114,7 @@ int pasta_tun(struct pasta *p)
 	int fd = pasta_in_ns(p, open_tun, NULL);
 
 	if (fd < 0)
-		die("Can't open /dev/net/tun: %s", strerror(-fd));
+		die("Can't open /dev/net/tun: %s", util_error(-fd));
 	return fd;
 }
 
@@ -152,10 +152,10 @@ static void visit(struct pasta *p)
 
 	if (err)
 		die("Can't enter network namespace %s: %s",
-		    p->child ? "of the command" : p->path, strerror(-err));
+		    p->child ? "of the command" : p->path, util_error(-err));
 	if (f.lo_err)
 		log_warn("Can't bring up lo in the namespace: %s",
-			 strerror(-f.lo_err));
+			 util_error(-f.lo_err));
 	/* Opened by its path, it would keep that path from being unmounted */
 	if (f.netns >= 0) {
 		close(p->netns);
@@ -178,7 +178,7 @@ static int end_fd(pid_t pid, bool ours)
 	sigaddset(&set, SIGCHLD);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		die("Can't watch the command: %s", strerror(errno));
+		die("Can't watch the command: %s", util_error(errno));
 	return fd;
 }
 
@@ -221,7 +221,7 @@ static void prepare_watch(struct pasta *p)
 		 p->path);
 	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (p->dir_fd < 0)
-		die("Can't open %s: %s", dir, strerror(errno));
+		die("Can't open %s: %s", dir, util_error(errno));
 	if (process_behind(p))
 		p->child_fd = end_fd(process_behind(p), false);
 	if (is_virtual(dir))
@@ -259,7 +259,7 @@ static int owner_of(int netns, const struct conf *c)
 	}
 	if (fd < 0)
 		die("Can't tell the user namespace to join: %s",
-		    strerror(errno));
+		    util_error(errno));
 	if (same_ns(fd, "/proc/self/ns/user")) {
 		close(fd);
 		return -1;
@@ -281,7 +281,7 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 	p->netns = open(p->path, O_RDONLY | O_CLOEXEC);
 	if (p->netns < 0)
 		die("Can't open network namespace %s: %s", p->path,
-		    strerror(errno));
+		    util_error(errno));
 	if (outside && !c->netns_only)
 		p->userns = owner_of(p->netns, c);
 	if (!c->no_netns_quit)
@@ -335,7 +335,7 @@ void pasta_map(pid_t pid, uid_t uid, gid_t gid)
 		err = write_proc(pid, "gid_map", map);
 	if (err)
 		log_warn("Can't map users into the namespace: %s",
-			 strerror(-err));
+			 util_error(-err));
 }
 
 struct command {
@@ -362,7 +362,7 @@ static void mount_proc(void)
 	if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
 		  NULL))
-		log_debug("Can't mount a new /proc: %s", strerror(errno));
+		log_debug("Can't mount a new /proc: %s", util_error(errno));
 }
 
 static void name_host(const struct conf *c)
@@ -378,7 +378,7 @@ static void name_host(const struct conf *c)
 			 host);
 	}
 	if (sethostname(name, strlen(name)))
-		log_debug("Can't set the host name: %s", strerror(errno));
+		log_debug("Can't set the host name: %s", util_error(errno));
 }
 
 static void furnish(const struct conf *c)
@@ -390,7 +390,7 @@ static void furnish(const struct conf *c)
 	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
 	if (err)
 		log_warn("Can't set ping_group_range in the namespace: %s",
-			 strerror(-err));
+			 util_error(-err));
 }
 
 static _Noreturn void run_command(const struct conf *c)
@@ -406,7 +406,7 @@ static _Noreturn void run_command(const struct conf *c)
 	else
 		execvp(shell, login_argv);
 	log_err("Can't run %s: %s", c->argv ? c->argv[0] : shell,
-		strerror(errno));
+		util_error(errno));
 	_exit(EXIT_FAILURE);
 }
 
@@ -445,7 +445,7 @@ static int be_command(void *arg)
 static void signal_command(struct pasta *p)
 {
 	if (write(p->go_fd, "", 1) < 0)
-		log_debug("The command is gone: %s", strerror(errno));
+		log_debug("The command is gone: %s", util_error(errno));
 }
 
 static int open_proc(pid_t pid, const char *name)
@@ -456,7 +456,7 @@ static int open_proc(pid_t pid, const char *name)
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		die("Can't open %s: %s", path, strerror(errno));
+		die("Can't open %s: %s", path, util_error(errno));
 	return fd;
 }
 
@@ -480,7 +480,7 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC))
-		die("Can't make a pipe: %s", strerror(errno));
+		die("Can't make a pipe: %s", util_error(errno));
 	cmd.wait_fd = ends[0];
 	cmd.go_fd = ends[1];
 	/* Before it can end */
@@ -488,7 +488,7 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
 		die("Can't make namespaces for the command: %s",
-		    strerror(errno));
+		    util_error(errno));
 	close(ends[0]);
 	p->go_fd = ends[1];
 	p->child_fd = end_fd(p->child, true);

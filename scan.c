@@ -324,7 +324,7 @@ void scan_look(struct scan *s)
 
 	if (err)
 		log_limited(LOG_WARN, "Can't tell which ports are bound: %s",
-			    strerror(-err));
+			    util_error(-err));
 	if (memcmp(s->now, s->before, sizeof(s->now)))
 		s->pause = s->left = 1;
 	if (!s->pause || --s->left)

@@ -335,7 +335,7 @@ static void fail(struct splice *s, struct flow *f, int err)
 
 	if (log_max >= LOG_DBG)
 		log_debug("%s: %s", flow_name(s->flows, f, name, sizeof(name)),
-			  strerror(-err));
+			  util_error(-err));
 	finish(s, f, sock_abort);
 }
 

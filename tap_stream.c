@@ -447,7 +447,7 @@ static void accept_guest(void *owner, uint64_t ref, uint32_t events)
 		return;
 	err = greet(t, fd);
 	if (err) {
-		log_warn("Can't serve client: %s", strerror(-err));
+		log_warn("Can't serve client: %s", util_error(-err));
 		close(fd);
 	}
 }

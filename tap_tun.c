@@ -65,7 +65,7 @@ static void lost(struct tap_tun *t, const char *what)
 	if (!t->tap.up)
 		return;
 	log_err("Namespace interface gone (%s: %s), exiting", what,
-		strerror(errno));
+		util_error(errno));
 	t->tap.up = false;
 	loop_quit(t->tap.loop, 1);
 }

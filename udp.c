@@ -904,7 +904,7 @@ static struct flow *fail(struct udp *u, struct flow *f, int err,
 	if (err)
 		log_limited(LOG_DBG, "%s: no socket: %s",
 			    flow_name(u->flows, f, name, sizeof(name)),
-			    strerror(-err));
+			    util_error(-err));
 	if (host_of(f)->fd >= 0)
 		sock_close(host_of(f)->fd);
 	flow_free(u->flows, f);

@@ -244,7 +244,7 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	if (err) {
 		log_limited(LOG_DBG, "%s: no socket: %s",
 			    flow_name(s->flows, f, name, sizeof(name)),
-			    strerror(-err));
+			    util_error(-err));
 		udp_splice_finish(s, f);
 		return NULL;
 	}

@@ -53,6 +53,10 @@ static inline void st_be32(void *p, uint32_t v)
  * False if @s is empty, has a tail, or the number is above @max. */
 bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out);
 
+/* util_error - what errno @err means, without allocation or system call
+ * strerror() makes either, which the filter does not know. */
+const char *util_error(int err);
+
 /* util_read_file - the first @size - 1 bytes of @path, NUL terminated
  * Returns the length or -errno. */
 int util_read_file(const char *path, char *buf, size_t size);
@@ -61,7 +65,8 @@ int util_read_file(const char *path, char *buf, size_t size);
  * For tables of run time: there is no heap.  NULL if the kernel refuses. */
 void *util_map(size_t bytes);
 
-/* util_random - @n unpredictable bytes, or false */
+/* util_random - @n unpredictable bytes, or false
+ * Before the filter only. */
 bool util_random(void *buf, size_t n);
 
 #endif /* UTIL_H */

@@ -488,7 +488,7 @@ static int dispatch(struct vhost_user *v)
 							 : r->serve(v);
 	if (ret < 0)
 		log_warn("vhost-user: request %u failed: %s", number,
-			 strerror(-ret));
+			 util_error(-ret));
 	return ret;
 }
 

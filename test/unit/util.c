@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -95,6 +96,30 @@ static void files(void **state)
 	assert_string_equal(buf, "");
 }
 
+/* Word for word what strerror() of glibc says, or nothing */
+static void errors(void **state)
+{
+	int err, known = 0;
+
+	(void)state;
+	for (err = -1; err < 200; err++) {
+		const char *text = util_error(err);
+
+		if (!strcmp(text, "Unknown error"))
+			continue;
+#ifdef __GLIBC__
+		assert_string_equal(text, strerror(err));
+#endif
+		known++;
+	}
+	assert_in_range(known, 60, 140);
+	assert_string_equal(util_error(EADDRINUSE), "Address already in use");
+	assert_string_equal(util_error(ENOSYS), "Function not implemented");
+	assert_string_equal(util_error(0), "Unknown error");
+	assert_string_equal(util_error(INT_MAX), "Unknown error");
+	assert_string_equal(util_error(INT_MIN), "Unknown error");
+}
+
 static void memory(void **state)
 {
 	/* More than there is: nothing of it may be taken before it is used */
@@ -127,6 +152,7 @@ int main(void)
 		cmocka_unit_test(number_keeps_errno),
 		cmocka_unit_test(byte_order),
 		cmocka_unit_test(files),
+		cmocka_unit_test(errors),
 		cmocka_unit_test(memory),
 		cmocka_unit_test(randomness),
 	};
