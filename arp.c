@@ -3,7 +3,8 @@
  * The guest finds the whole world on its link: whatever address it asks for,
  * we are there, with the MAC address that the host's neighbour table knows, or
  * its gateway's, or our own.  Only its own address is left to the guest, or it
- * would see a conflict.
+ * would see a conflict.  So it would with an address that it is about to take:
+ * a probe, which has no sender, is answered for what somebody has.
  */
 #include "arp.h"
 
@@ -35,6 +36,20 @@ static bool put(struct answer *out, uint16_t op, const struct mac *sha,
 	return wr_ok(w);
 }
 
+/* Who is asked for a reason: a host that would use the address, or one that
+ * wants to take it.  Two zeroes are neither, but the way in which qrap finds
+ * out whether we are alive: we are. */
+static bool is_answered(const struct lan *lan, const struct neigh *neigh,
+			const struct addr *spa, const struct addr *tpa)
+{
+	if (addr_is_unspecified(tpa))
+		return addr_is_unspecified(spa);
+	if (addr_equal(spa, tpa) || addr_equal(tpa, &lan->guest4))
+		return false;
+	return !addr_is_unspecified(spa) || lan_is_ours(lan, tpa) ||
+	       neigh_has(neigh, tpa);
+}
+
 bool arp_answer(const struct lan *lan, const struct neigh *neigh,
 		const struct packet *p, struct rd in, struct answer *out)
 {
@@ -55,11 +70,7 @@ bool arp_answer(const struct lan *lan, const struct neigh *neigh,
 	if (!rd_ok(&in) || !lan->v4 || hrd != ARPHRD_ETHER || pro != ETH_P_IP ||
 	    hln != sizeof(sha.b) || pln != IP4_LEN || op != ARPOP_REQUEST)
 		return false;
-	/* An announcement wants no answer.  Two zeroes are no announcement but
-	 * the way in which qrap probes whether we are alive. */
-	if (addr_equal(&spa, &tpa) && !addr_is_unspecified(&tpa))
-		return false;
-	if (addr_equal(&tpa, &lan->guest4))
+	if (!is_answered(lan, neigh, &spa, &tpa))
 		return false;
 
 	out->head = (struct head){ .src = lan->mac, .dst = p->smac };

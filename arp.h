@@ -11,7 +11,8 @@
 
 /* arp_answer - @in is the packet's body after Ethernet
  * Answers a request for any address but the guest's own, an announcement or
- * a foreign format.  True: @out is to be sent. */
+ * a foreign format; a probe (RFC 5227) only for an address that is taken: ours
+ * or a neighbour's.  True: @out is to be sent. */
 bool arp_answer(const struct lan *lan, const struct neigh *neigh,
 		const struct packet *p, struct rd in, struct answer *out);
 

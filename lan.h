@@ -62,4 +62,18 @@ static inline unsigned lan_mtu(const struct lan *l)
 	return l->mtu ? l->mtu : MTU_MAX;
 }
 
+/* lan_is_ours - whether @a is an address by which the guest is told to reach us
+ * or a resolver: a guest that took it would lose us */
+static inline bool lan_is_ours(const struct lan *l, const struct addr *a)
+{
+	const struct addr *dns = addr_is_v4(a) ? l->dns4 : l->dns6;
+	unsigned n = addr_is_v4(a) ? l->dns4_n : l->dns6_n, i;
+
+	for (i = 0; i < n; i++)
+		if (addr_equal(a, &dns[i]))
+			return true;
+	return addr_equal(a, &l->gw4) || addr_equal(a, &l->our4) ||
+	       addr_equal(a, &l->gw6) || addr_equal(a, &l->our_ll6);
+}
+
 #endif /* LAN_H */

@@ -3,9 +3,10 @@
  * As with ARP, whatever address the guest solicits is ours to advertise.  We
  * are also its router: the advertisement hands out the prefix, MTU, resolvers
  * and search list of the configuration, for ever, because a new configuration
- * means a new process.  All that we send is advertised from our link-local
- * address, with a hop limit of 255 as RFC 4861 demands, and we believe nothing
- * that has another one.
+ * means a new process.  Whoever is solicited answers from the address that was
+ * asked for, as Linux does: GRUB notes the sender as the neighbour.  All else is
+ * from our link-local address.  The hop limit is 255 as RFC 4861 demands, and we
+ * believe nothing that has another one.
  */
 #include "ndp.h"
 #include "dnsname.h"
@@ -28,7 +29,8 @@ enum {
 	NA_ROUTER = 0x80,
 	NA_SOLICITED = 0x40,
 	NA_OVERRIDE = 0x20,
-	RA_MANAGED = 0x80,
+	RA_MANAGED = 0x80, /* addresses by DHCPv6 */
+	RA_OTHER = 0x40,   /* the rest by DHCPv6 */
 	ON_LINK_AUTO = 0xc0,           /* prefix: on link, and for SLAAC */
 	PREFIX_LEN = 64,               /* what SLAAC needs */
 	UNIT = 8,                      /* options are counted in these */
@@ -150,7 +152,7 @@ static bool put_ra(const struct lan *lan, struct answer *out)
 	w->cap = MIN(w->cap, (size_t)MESSAGE_MAX);
 	put_start(w, RA);
 	wr_u8(w, HOP_LIMIT);
-	wr_u8(w, RA_MANAGED);
+	wr_u8(w, lan->dhcpv6 ? RA_MANAGED | RA_OTHER : 0);
 	wr_be16(w, UINT16_MAX); /* router lifetime: the longest, RFC 8319 */
 	wr_be32(w, 0);          /* reachable time: none of our business */
 	wr_be32(w, 0);          /* nor the retransmission timer */
@@ -185,17 +187,27 @@ static bool options_valid(struct rd in)
 static bool answer_ns(const struct lan *lan, const struct neigh *neigh,
 		      const struct packet *p, struct rd in, struct answer *out)
 {
+	uint8_t flags = NA_ROUTER | NA_OVERRIDE;
+	const struct addr *to = &p->t.src;
 	struct addr target;
 
 	rd_copy(&in, target.b, sizeof(target.b));
-	if (!rd_ok(&in) || !options_valid(in) || addr_is_multicast(&target))
+	if (!rd_ok(&in) || !options_valid(in) || !addr_is_unicast(&target) ||
+	    addr_is_multicast(to))
 		return false;
-	/* From "::" the guest looks for a duplicate of its own address */
-	if (!addr_is_unicast(&p->t.src))
-		return false;
+	if (!addr_is_unspecified(to)) {
+		flags |= NA_SOLICITED;
+	} else {
+		/* Duplicate address detection: is it taken? */
+		if (addr_equal(&target, &lan->guest6) ||
+		    !(lan_is_ours(lan, &target) || neigh_has(neigh, &target)))
+			return false;
+		to = &all_nodes; /* RFC 4861, 7.2.4 */
+	}
 
-	address(lan, &p->t.src, &p->smac, out);
-	put_na(&out->body, NA_ROUTER | NA_SOLICITED | NA_OVERRIDE, &target,
+	address(lan, to, &p->smac, out);
+	out->head.t.src = target;
+	put_na(&out->body, flags, &target,
 	       neigh_mac(neigh, &target, &lan->gw6, &lan->mac));
 	return wr_ok(&out->body);
 }
@@ -278,6 +290,7 @@ bool ndp_announce(const struct lan *lan, const struct addr *addr,
 		return false;
 
 	address(lan, &all_nodes, NULL, out);
+	out->head.t.src = *addr;
 	/* Still "router": taking that back would cost the guest a gateway */
 	put_na(&out->body, NA_ROUTER | NA_OVERRIDE, addr, mac);
 	return wr_ok(&out->body);

@@ -16,7 +16,9 @@ static inline bool ndp_is(uint8_t type)
 }
 
 /* ndp_answer - @in is the ICMPv6 message from its type byte on
- * NS gets a NA, RS gets a RA; everything else is used up silently. */
+ * NS gets a NA, from the address that was asked for; duplicate address detection
+ * only where the address is ours or a neighbour's.  RS gets a RA; everything
+ * else is used up silently. */
 bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
 		const struct packet *p, struct rd in, struct answer *out);
 

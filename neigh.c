@@ -50,6 +50,11 @@ bool neigh_set(struct neigh *n, const struct addr *addr, const struct mac *mac,
 	return true;
 }
 
+bool neigh_has(const struct neigh *n, const struct addr *addr)
+{
+	return !addr_is_none(addr) && !addr_is_none(&n->e[find(n, addr)].addr);
+}
+
 /* Whether slot @x lies in the circular range (@from, @to] */
 static bool between(unsigned from, unsigned x, unsigned to)
 {

@@ -23,6 +23,9 @@ struct neigh {
 bool neigh_set(struct neigh *n, const struct addr *addr, const struct mac *mac,
 	       bool permanent);
 
+/* neigh_has - whether there is an entry for @addr */
+bool neigh_has(const struct neigh *n, const struct addr *addr);
+
 /* neigh_forget - remove, unless permanent */
 void neigh_forget(struct neigh *n, const struct addr *addr);
 

@@ -242,6 +242,7 @@ static void watch_neighbours(struct passt *p)
 	for (i = 0; i < 2; i++) {
 		set_ours(p, m->host_loopback[i]);
 		set_ours(p, m->guest_addr[i]);
+		neigh_set(&p->neigh, &m->dns.match[i], &p->conf.lan.mac, true);
 	}
 	if (!p->t4.ifindex && !p->t6.ifindex)
 		return;

@@ -124,7 +124,7 @@ def solicit_router(ns, dev):
             if kind == socket.IPV6_HOPLIMIT]
     assert hops == [255]
     ra = {"router": source[0].partition("%")[0], "hop limit": message[4],
-          "managed": bool(message[5] & 0x80),
+          "managed": bool(message[5] & 0x80), "other": bool(message[5] & 0x40),
           "lifetime": struct.unpack(">H", message[6:8])[0]}
     at = 16
     while at < len(message):

@@ -9,7 +9,7 @@ import lab as laboratory
 
 NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
           "traceroute", "dnsmasq", "dhclient", "busybox", "socat",
-          "strace")
+          "strace", "ndisc6")
 
 
 def pytest_sessionstart(session):

@@ -148,10 +148,33 @@ def test_router_advertisement(lab):
     up(guest)
     ra = solicit_router(guest, UPLINK)
     assert prefix_of(ra["prefix"]) == prefix_of(f"{HOST[V6]}/64")
-    assert ra["autonomous"] and ra["managed"] and ra["lifetime"] > 0
+    assert ra["autonomous"] and ra["lifetime"] > 0
+    assert ra["managed"] and ra["other"]
     assert ra["hop limit"] == 255 and ra["mtu"] == 1400
     assert ra["resolvers"] == [PEER[V6]]
     assert ra["search"] == SEARCH
+
+
+def test_probes(lab):
+    """An address that is free is found free; what would be missed is not."""
+    guest = lab.pasta("--config-net", "--dns-forward", "198.51.100.53")
+    assert guest.reachable(V4)      # now peer is a neighbour of the host
+
+    def free(address):
+        return guest.ok("busybox", "arping", "-D", "-q", "-c", "1", "-w", "1",
+                        "-I", UPLINK, address)
+    assert free("198.51.100.77")
+    for taken in GATEWAY[V4], PEER[V4], "198.51.100.53":
+        assert not free(taken), taken
+
+
+def test_neighbour_from_its_address(lab):
+    """ndisc6 believes an advertisement from its target only, and GRUB notes
+    the sender.  systemd-networkd forgets a router without the R flag."""
+    guest = lab.pasta("--config-net")
+    assert guest.run("ndisc6", "-1", "-q", GATEWAY[V6], UPLINK).strip()
+    assert guest.reachable(V6, GATEWAY[V6])
+    assert " router " in guest.run("ip", "-6", "neigh", "show", GATEWAY[V6])
 
 
 # Debian's 2023 release spoils the search list of its second answer
@@ -174,7 +197,10 @@ def test_switched_off(lab, option):
     guest = lab.pasta(option, *TELL)
     up(guest)
     if option != "--no-ra":
-        assert solicit_router(guest, UPLINK)["mtu"] == 65520
+        ra = solicit_router(guest, UPLINK)
+        assert ra["mtu"] == 65520
+        # Nobody is to wait for a server that is off
+        assert ra["managed"] == ra["other"] == (option != "--no-dhcpv6")
     if option != "--no-dhcp":
         assert dhcp(lab, guest, "udhcpc")
     if option != "--no-dhcpv6":

@@ -93,18 +93,44 @@ static void qrap_probe(void **state)
 		    ARP_BODY);
 }
 
-static void own_address(void **state)
+/* RFC 5227: sender 0.0.0.0 */
+#define PROBE(last)                                                            \
+	ARP(1), GUEST_MAC, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, last
+
+/* Answered for what would collide, not for what the guest may take */
+static void probe(void **state)
 {
-	/* RFC 5227 probe: sender 0.0.0.0 */
-	static const uint8_t probe[] = {
-		ARP(1), GUEST_MAC, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, 15
-	};
+	struct addr a = addr_v4(192, 0, 2, 77);
+	struct mac m = { { NEIGH_MAC } };
 
 	(void)state;
-	assert_false(ask(probe, sizeof(probe)));
-	/* of an address that is not its own: taken */
+	lan.dns4[0] = addr_v4(192, 0, 2, 53);
+	lan.dns4_n = 1;
+	assert_false(ask(BYTES(PROBE(15)), ARP_BODY));
+	assert_false(ask(BYTES(PROBE(77)), ARP_BODY));
+	assert_false(ask(BYTES(PROBE(16)), ARP_BODY));
+	assert_true(ask(BYTES(PROBE(1)), ARP_BODY)); /* gateway */
+	assert_body(BYTES(ARP(2), OUR_MAC, 192, 0, 2, 1, GUEST_MAC, 0, 0, 0, 0),
+		    ARP_BODY);
+	assert_true(ask(BYTES(PROBE(2)), ARP_BODY)); /* ours */
+	assert_true(ask(BYTES(PROBE(53)), ARP_BODY)); /* resolver */
+	assert_true(neigh_set(&neigh, &a, &m, false));
+	assert_true(ask(BYTES(PROBE(77)), ARP_BODY));
+	assert_memory_equal(out.body.buf + 8, BYTES(NEIGH_MAC), 6);
+	/* what the guest was given is its own, whoever had it */
+	lan.guest4 = a;
+	assert_false(ask(BYTES(PROBE(77)), ARP_BODY));
+	/* a question about 0.0.0.0 is no question */
+	assert_false(ask(BYTES(ARP(1), GUEST_MAC, 192, 0, 2, 15, 0, 0, 0, 0, 0,
+			       0, 0, 0, 0, 0),
+			 ARP_BODY));
+}
+
+static void own_address(void **state)
+{
+	(void)state;
+	assert_false(ask(BYTES(REQUEST(15)), ARP_BODY));
 	lan.guest4 = addr_v4(192, 0, 2, 16);
-	assert_true(ask(probe, sizeof(probe)));
 	assert_false(ask(BYTES(REQUEST(16)), ARP_BODY));
 	lan.guest4 = (struct addr){ 0 };
 	assert_true(ask(BYTES(REQUEST(16)), ARP_BODY));
@@ -207,6 +233,7 @@ int main(void)
 		cmocka_unit_test_setup(neighbour_mac, start),
 		cmocka_unit_test_setup(gateway_mac, start),
 		cmocka_unit_test_setup(qrap_probe, start),
+		cmocka_unit_test_setup(probe, start),
 		cmocka_unit_test_setup(own_address, start),
 		cmocka_unit_test_setup(announcement, start),
 		cmocka_unit_test_setup(foreign_formats, start),

@@ -10,9 +10,9 @@
 #define NS_HEAD 135, 0, 0x12, 0x34, 0, 0, 0, 0
 #define ALL_MAC 0x33, 0x33, 0, 0, 0, 1
 
-/* 4.2: type 134, code, checksum, hop limit 255, flags M, lifetime 65535,
+/* 4.2: type 134, code, checksum, hop limit 255, flags M and O, lifetime 65535,
  * reachable and retransmission time 0 */
-#define RA_HEAD 134, 0, 0, 0, 255, 0x80, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0
+#define RA_HEAD 134, 0, 0, 0, 255, 0xc0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0
 /* 4.6.2: type 3, 4 units, 64 bits, L and A, twice for ever, reserved, prefix */
 #define RA_PREFIX                                                              \
 	3, 4, 64, 0xc0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0,    \
@@ -48,17 +48,23 @@ static bool ask(const uint8_t *req, size_t len)
 	return r;
 }
 
+static void assert_from(struct addr from, struct mac dst, struct addr to)
+{
+	assert_head(dst, from, to, IPPROTO_ICMPV6, 0, 0);
+	assert_int_equal(out.head.flow_label, 0);
+}
+
 static void assert_ndp_head(struct mac dst, struct addr to)
 {
-	assert_head(dst, ADDR6(LL6(1)), to, IPPROTO_ICMPV6, 0, 0);
-	assert_int_equal(out.head.flow_label, 0);
+	assert_from(ADDR6(LL6(1)), dst, to);
 }
 
 static void ns(void **state)
 {
 	(void)state;
 	assert_true(ask(BYTES(NS_HEAD, NET6(0x77), 1, 1, GUEST_MAC), 32));
-	assert_ndp_head(guest_mac, ADDR6(LL6(0x15)));
+	/* from the target: GRUB notes the sender, ndisc6 believes no other */
+	assert_from(ADDR6(NET6(0x77)), guest_mac, ADDR6(LL6(0x15)));
 	/* 4.4: type 136, router + solicited + override, target and its MAC */
 	assert_body(
 		BYTES(136, 0, 0, 0, 0xe0, 0, 0, 0, NET6(0x77), 2, 1, OUR_MAC),
@@ -67,6 +73,29 @@ static void ns(void **state)
 	assert_true(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
 	/* the guest's own address, asked for from a real one */
 	assert_true(ask(BYTES(NS_HEAD, NET6(0x15)), 24));
+}
+
+/* From "::": is the address free? */
+static void ns_dad(void **state)
+{
+	struct addr a = ADDR6(NET6(0x77));
+	struct mac m = { { NEIGH_MAC } };
+
+	(void)state;
+	packet.t.src = (struct addr){ 0 };
+	assert_false(ask(BYTES(NS_HEAD, NET6(0x15)), 24));
+	assert_false(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
+	assert_false(ask(BYTES(NS_HEAD, LL6(0x15)), 24));
+	/* 7.2.4: to all nodes, not solicited */
+	assert_true(ask(BYTES(NS_HEAD, LL6(1)), 24));
+	assert_from(ADDR6(LL6(1)), all_mac, ADDR6(GROUP6(1)));
+	assert_body(BYTES(136, 0, 0, 0, 0xa0, 0, 0, 0, LL6(1), 2, 1, OUR_MAC),
+		    32);
+	assert_true(neigh_set(&neigh, &a, &m, false));
+	assert_true(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
+	assert_memory_equal(out.body.buf + 24, BYTES(2, 1, NEIGH_MAC), 8);
+	lan.guest6 = a;
+	assert_false(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
 }
 
 static void ns_neighbour(void **state)
@@ -100,9 +129,6 @@ static void ns_refused(void **state)
 	for (n = 0; n <= sizeof(good); n++)
 		assert_int_equal(ask(good, n), n >= 24 && n % 8 == 0);
 
-	/* duplicate address detection: from "::" */
-	packet.t.src = (struct addr){ 0 };
-	assert_false(ask(good, sizeof(good)));
 	packet.t.src = ADDR6(GROUP6(1));
 	assert_false(ask(good, sizeof(good)));
 	packet.t.src = ADDR6(LL6(0x15));
@@ -232,6 +258,15 @@ static void ra_bare(void **state)
 	assert_body(BYTES(RA_HEAD, RA_SOURCE), 24);
 }
 
+/* Nobody is sent to a DHCPv6 server that does not answer */
+static void ra_unmanaged(void **state)
+{
+	(void)state;
+	lan.dhcpv6 = false;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.buf[5], 0);
+}
+
 static void rs_unspecified(void **state)
 {
 	(void)state;
@@ -267,11 +302,13 @@ static void rs_refused(void **state)
 
 static void others(void **state)
 {
-	uint8_t req[64] = { 0 };
+	uint8_t req[64] = { 135 };
 	unsigned type;
 
 	(void)state;
-	/* NS with the zero target is one that we do answer */
+	assert_false(ask(req, 24)); /* "::" is nobody's address */
+	/* the target of a NS */
+	memcpy(req + 8, BYTES(NET6(0x77)), 16);
 	for (type = 0; type < 256; type++) {
 		req[0] = (uint8_t)type;
 		assert_int_equal(ask(req, 24), type == 135);
@@ -331,7 +368,7 @@ static void announce(void **state)
 	(void)state;
 	out_reset();
 	assert_true(ndp_announce(&lan, &a, &m, &out));
-	assert_ndp_head(all_mac, ADDR6(GROUP6(1)));
+	assert_from(a, all_mac, ADDR6(GROUP6(1)));
 	/* router and override, but nobody solicited it */
 	assert_body(
 		BYTES(136, 0, 0, 0, 0xa0, 0, 0, 0, NET6(0x77), 2, 1, NEIGH_MAC),
@@ -358,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(ns, start),
+		cmocka_unit_test_setup(ns_dad, start),
 		cmocka_unit_test_setup(ns_neighbour, start),
 		cmocka_unit_test_setup(ns_refused, start),
 		cmocka_unit_test_setup(rs, start),
@@ -366,6 +404,7 @@ int main(void)
 		cmocka_unit_test_setup(dnssl_names, start),
 		cmocka_unit_test_setup(ra_fits, start),
 		cmocka_unit_test_setup(ra_bare, start),
+		cmocka_unit_test_setup(ra_unmanaged, start),
 		cmocka_unit_test_setup(rs_unspecified, start),
 		cmocka_unit_test_setup(rs_refused, start),
 		cmocka_unit_test_setup(others, start),
