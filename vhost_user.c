@@ -494,13 +494,13 @@ static int dispatch(struct vhost_user *v)
 
 static int serve(struct vhost_user *v)
 {
-	bool ack =
-		v->msg.flags & NEED_REPLY && v->protocol & BIT(PROTO_REPLY_ACK);
+	bool asked = v->msg.flags & NEED_REPLY;
 	int ret = dispatch(v);
 
 	if (ret > 0)
 		return answer(v, (size_t)ret);
-	if (ack) {
+	/* User-mode Linux asks with the very message that takes the feature */
+	if (asked && v->protocol & BIT(PROTO_REPLY_ACK)) {
 		v->msg.u.u64 = ret < 0;
 		return answer(v, sizeof(v->msg.u.u64));
 	}

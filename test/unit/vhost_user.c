@@ -811,6 +811,9 @@ static void acks(void **state)
 	/* Not before it was agreed on */
 	done(need_reply(text(SET_OWNER, 0)));
 	fatal(need_reply(text_state(SET_VRING_NUM, 2, 8)), -EINVAL);
+	/* From the message on that agrees on it, as User-mode Linux has it */
+	acked(text_u64(SET_PROTOCOL, BIT(PROTO_REPLY_ACK)), 0);
+	done(text_u64(SET_PROTOCOL, 0));
 	negotiate(0);
 	acked(text(SET_OWNER, 0), 0);
 	acked(text_state(SET_VRING_NUM, 2, 8), 1);
