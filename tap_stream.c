@@ -265,7 +265,14 @@ static void stream_commit(struct tap *tap, struct slot *s, size_t used,
 
 /* --- from the guest ----------------------------------------------------- */
 
-static void hang_up(struct tap_stream *t)
+void tap_stream_closed(const char *why, bool one_off)
+{
+	log_limited(why ? LOG_WARN : LOG_INFORM,
+		    "Client connection closed%s%s%s", why ? ": " : "",
+		    why ? why : "", one_off ? ", exiting" : "");
+}
+
+static void hang_up(struct tap_stream *t, const char *why)
 {
 	close(t->fd); /* #syscalls close */
 	t->fd = -1;
@@ -273,7 +280,7 @@ static void hang_up(struct tap_stream *t)
 	/* The next guest does not want the rest of this one's bytes */
 	t->rx_at = t->rx_end = 0;
 	empty_queue(t);
-	log_info("Client connection closed%s", t->one_off ? ", exiting" : "");
+	tap_stream_closed(why, t->one_off);
 	if (t->one_off)
 		loop_quit(t->tap.loop, 0);
 }
@@ -291,9 +298,9 @@ static unsigned take(struct tap_stream *t, struct frame *f, unsigned max)
 		if (len < ETH_HEAD || len > FRAME_MAX) {
 			if (n)
 				break;
-			log_warn("Bad frame size from guest, "
-				 "resetting connection");
-			hang_up(t);
+			log_limited(LOG_WARN, "Bad frame size from guest, "
+					      "resetting connection");
+			hang_up(t, NULL);
 			break;
 		}
 		if (t->rx_end - t->rx_at - PREFIX < len)
@@ -353,7 +360,7 @@ static bool fill(struct tap_stream *t)
 		return true;
 	}
 	if (!n || errno != EAGAIN)
-		hang_up(t);
+		hang_up(t, !n || errno == ECONNRESET ? NULL : util_error(errno));
 	return false;
 }
 
@@ -408,31 +415,35 @@ static int greet(struct tap_stream *t, int fd)
 	return 0;
 }
 
-static int peer_pid(int fd)
+/* Who is at the other end; 0, which is not worth saying: somebody in another
+ * PID namespace */
+static void log_peer(const char *what, int fd)
 {
 	struct ucred c = { 0 };
 	socklen_t len = sizeof(c);
 
 	/* #syscalls getsockopt */
 	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len);
-	return c.pid;
+	if (c.pid)
+		log_info("%s connection from PID %i", what, c.pid);
+	else
+		log_info("%s connection", what);
 }
 
 int tap_stream_accept(int listen_fd, bool busy)
 {
+	static struct log_rate rate; /* one that comes back and back */
 	/* #syscalls accept4 accept */
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (busy) {
-		log_limited(LOG_INFORM, "discarding connection from PID %i",
-			    peer_pid(fd));
-		close(fd);
-		return -EBUSY;
-	}
-	log_info("accepted connection from PID %i", peer_pid(fd));
-	return fd;
+	if (log_max >= LOG_INFORM && log_allowed(&rate))
+		log_peer(busy ? "discarding" : "accepted", fd);
+	if (!busy)
+		return fd;
+	close(fd);
+	return -EBUSY;
 }
 
 static void accept_guest(void *owner, uint64_t ref, uint32_t events)

@@ -54,6 +54,10 @@ int tap_stream_bind(char *path);
  * Its descriptor or -errno; with @busy it is turned away: -EBUSY. */
 int tap_stream_accept(int listen_fd, bool busy);
 
+/* tap_stream_closed - say that the client's connection has ended, and why
+ * @why is NULL if it has left, or if that was said already. */
+void tap_stream_closed(const char *why, bool one_off);
+
 /* tap_stream_check - 0 if @fd is a stream socket, or -ENOTSOCK, -EPROTOTYPE */
 int tap_stream_check(int fd);
 

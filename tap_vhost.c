@@ -112,7 +112,7 @@ static unsigned vhost_receive(struct tap *tap, struct frame *f, unsigned max)
 
 		ret = virtq_pop(q, e, iov, VHOST_PIECES - pieces, false);
 		if (ret == -ENOBUFS && !t->elems)
-			q->broken = true; /* no frame has that many */
+			virtq_break(q, "a frame of more pieces than there can be");
 		if (ret == -ENOBUFS)
 			break;
 		if (!ret) {
@@ -513,9 +513,9 @@ static void settle(struct tap_vhost *t)
 
 static void hang_up(struct tap_vhost *t)
 {
+	tap_stream_closed(t->user.why, t->one_off);
 	vhost_user_stop(&t->user);
 	settle(t);
-	log_info("Client connection closed%s", t->one_off ? ", exiting" : "");
 	if (t->one_off)
 		loop_quit(t->tap.loop, 0);
 }
@@ -552,7 +552,7 @@ static int greet(struct tap_vhost *t, int fd)
 static void accept_user(void *owner, uint64_t ref, uint32_t events)
 {
 	struct tap_vhost *t = owner;
-	int fd;
+	int fd, err;
 
 	(void)ref;
 	(void)events;
@@ -560,8 +560,11 @@ static void accept_user(void *owner, uint64_t ref, uint32_t events)
 	if (t->user.fd >= 0)
 		user_event(t, 0, 0);
 	fd = tap_stream_accept(t->listen_fd, t->user.fd >= 0);
-	if (fd >= 0 && greet(t, fd))
+	err = fd >= 0 ? greet(t, fd) : 0;
+	if (err) {
+		tap_stream_closed(util_error(-err), false);
 		close(fd);
+	}
 }
 
 int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,

@@ -213,7 +213,7 @@ static void place_all(struct vhost_user *v)
 	unsigned i;
 
 	for (i = 0; i < VHOST_QUEUES; i++) {
-		bool broken = v->q[i].broken;
+		const char *broken = v->q[i].broken;
 
 		(void)place(v, i);
 		v->q[i].broken = broken;
@@ -302,6 +302,7 @@ static int set_vring_addr(struct vhost_user *v)
 	r->avail = v->msg.u.addr.avail;
 	r->used = v->msg.u.addr.used;
 	r->placed = true;
+	r->reported = false;
 	v->changes++;
 	return place(v, i);
 }
@@ -460,6 +461,13 @@ static const struct request {
 	[38] = { rem_mem_reg, SIZE(one), 1 },
 };
 
+/* It is to be hung up on */
+static int end(struct vhost_user *v, int err, const char *why)
+{
+	v->why = why;
+	return err;
+}
+
 static int answer(struct vhost_user *v, size_t size)
 {
 	size_t len = HEAD + size;
@@ -469,7 +477,9 @@ static int answer(struct vhost_user *v, size_t size)
 	v->msg.size = (uint32_t)size;
 	/* #syscalls:vu sendto send */
 	n = send(v->fd, &v->msg, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return n < 0 ? -errno : (size_t)n < len ? -EIO : 0;
+	if (n == (ssize_t)len)
+		return 0;
+	return end(v, n < 0 ? -errno : -EIO, "it does not take an answer");
 }
 
 /* Refuse, or what the handler says */
@@ -480,15 +490,15 @@ static int dispatch(struct vhost_user *v)
 	int ret;
 
 	if (number >= ARRAY_SIZE(requests) || !requests[number].serve) {
-		log_warn("vhost-user: unknown request %u", number);
+		log_limited(LOG_WARN, "vhost-user: unknown request %u", number);
 		return -EOPNOTSUPP;
 	}
 	r = &requests[number];
 	ret = v->msg.size < r->size || v->fds_n > r->fds ? -EINVAL
 							 : r->serve(v);
 	if (ret < 0)
-		log_warn("vhost-user: request %u failed: %s", number,
-			 util_error(-ret));
+		log_limited(LOG_WARN, "vhost-user: request %u failed: %s",
+			    number, util_error(-ret));
 	return ret;
 }
 
@@ -504,7 +514,7 @@ static int serve(struct vhost_user *v)
 		v->msg.u.u64 = ret < 0;
 		return answer(v, sizeof(v->msg.u.u64));
 	}
-	return ret;
+	return ret ? end(v, ret, "a request that can't be served") : 0;
 }
 
 /* Descriptors of @h become the message's */
@@ -531,7 +541,7 @@ static int gather_fds(struct vhost_user *v, struct msghdr *h)
 			}
 		}
 	}
-	return err;
+	return err ? end(v, err, "too many descriptors with a message") : 0;
 }
 
 /* More bytes of the message, @want at most: 1, 0 if there are none for now, or
@@ -555,8 +565,11 @@ static int gather(struct vhost_user *v, size_t want)
 	do /* #syscalls:vu recvmsg */
 		n = recvmsg(v->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return 0;
 	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
+		return end(v, -errno,
+			   errno == ECONNRESET ? NULL : util_error(errno));
 	err = gather_fds(v, &h);
 	if (err || !n)
 		return err ? err : -ECONNRESET;
@@ -575,7 +588,8 @@ static int next_message(struct vhost_user *v)
 		if (v->have >= HEAD) {
 			if (v->msg.size > sizeof(v->msg.u) ||
 			    (v->msg.flags & VERSION_MASK) != MSG_VERSION)
-				return -EPROTO;
+				return end(v, -EPROTO, "a message too long, or "
+						       "of another version");
 			all += v->msg.size;
 			if (v->have == all)
 				return 1;
@@ -655,6 +669,17 @@ bool vhost_user_runs(const struct vhost_user *v)
 	return runs(v, VHOST_RX) && runs(v, VHOST_TX);
 }
 
+static void report(struct vhost_user *v, unsigned i)
+{
+	struct vhost_ring *r = &v->ring[i];
+
+	log_limited(LOG_WARN, "vhost-user: ring %u is broken: %s", i,
+		    v->q[i].broken);
+	r->reported = true;
+	tell(r->err);
+	drop_fd(&r->err);
+}
+
 void vhost_user_flush(struct vhost_user *v)
 {
 	unsigned i;
@@ -662,10 +687,8 @@ void vhost_user_flush(struct vhost_user *v)
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		if (virtq_flush(&v->q[i]))
 			tell(v->q[i].call);
-		if (UNLIKELY(v->q[i].broken) && v->ring[i].err >= 0) {
-			tell(v->ring[i].err);
-			drop_fd(&v->ring[i].err);
-		}
+		if (UNLIKELY(v->q[i].broken && !v->ring[i].reported))
+			report(v, i);
 	}
 }
 

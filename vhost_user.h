@@ -50,6 +50,7 @@ struct vhost_ring {
 	uint64_t desc, avail, used; /* addresses of the front-end */
 	bool placed;                /* these are set */
 	bool enabled;
+	bool reported;  /* that it is broken */
 	int kick, err; /* eventfds, -1 */
 	unsigned kick_watch;
 };
@@ -68,6 +69,7 @@ struct vhost_user {
 	size_t have;          /* bytes of it, */
 	int fds[VHOST_FDS];   /* what came with it */
 	unsigned fds_n;
+	const char *why;      /* it is to be hung up on */
 };
 
 /* vhost_user_init - @watch are told of kicks: per queue, by number */
@@ -82,7 +84,8 @@ void vhost_user_stop(struct vhost_user *v);
 
 /* vhost_user_read - do what it asks for and answer
  * To be called between bursts: no chain of a ring may be out.  0, or -errno if
- * it is gone or talks nonsense: then stop. */
+ * it is gone or talks nonsense: then stop.  @v->why says what was wrong, NULL if
+ * it has just left. */
 int vhost_user_read(struct vhost_user *v);
 
 /* vhost_user_has - whether the driver took feature bit @bit */

@@ -7,8 +7,6 @@
  */
 #include "virtq.h"
 
-#include "log.h"
-
 #include <linux/virtio_ring.h>
 
 #include <errno.h>
@@ -91,7 +89,7 @@ int virtq_set(struct virtq *q, uint64_t desc, uint64_t avail, uint64_t used)
 	}
 	q->filled = q->told = load16(&q->used->idx);
 	q->seen = q->next;
-	q->broken = false;
+	q->broken = NULL;
 	return 0;
 }
 
@@ -104,20 +102,13 @@ void virtq_unset(struct virtq *q)
 
 /* --- taking --------------------------------------------------------------- */
 
-static int broken(struct virtq *q, const char *why)
-{
-	q->broken = true;
-	log_limited(LOG_WARN, "Guest's virtqueue is broken: %s", why);
-	return 0;
-}
-
 unsigned virtq_left(struct virtq *q)
 {
 	if (!virtq_ready(q))
 		return 0;
 	q->seen = load16(&q->avail->idx);
 	if ((uint16_t)(q->seen - q->next) > q->size) {
-		(void)broken(q, "more chains available than it has entries");
+		virtq_break(q, "more chains available than it has entries");
 		return 0;
 	}
 	return (uint16_t)(q->seen - q->next);
@@ -221,8 +212,10 @@ int virtq_pop(struct virtq *q, struct virtq_elem *e, struct iovec *iov,
 	while (step == MORE);
 	if (step == TOO_MANY)
 		return -ENOBUFS;
-	if (step == BAD)
-		return broken(q, "a chain of descriptors makes no sense");
+	if (step == BAD) {
+		virtq_break(q, "a chain of descriptors makes no sense");
+		return 0;
+	}
 	q->next++;
 	return 1;
 }

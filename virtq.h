@@ -46,7 +46,7 @@ struct virtq {
 	uint16_t told;   /* ... and up to where that is told */
 	bool event_idx;  /* VIRTIO_RING_F_EVENT_IDX */
 	bool indirect;   /* VIRTIO_RING_F_INDIRECT_DESC */
-	bool broken;
+	const char *broken; /* why it is; NULL: it is not */
 	int call; /* eventfd, -1: it looks by itself */
 };
 
@@ -82,6 +82,12 @@ static inline bool virtq_ready(const struct virtq *q)
  * -ENOBUFS if it has more than @max pieces, then it stays. */
 int virtq_pop(struct virtq *q, struct virtq_elem *e, struct iovec *iov,
 	      unsigned max, bool writable);
+
+/* virtq_break - it gives nothing more, for the reason @why */
+static inline void virtq_break(struct virtq *q, const char *why)
+{
+	q->broken = why;
+}
 
 /* virtq_left - how many chains there are to take */
 unsigned virtq_left(struct virtq *q);

@@ -9,6 +9,7 @@ lie in memory; and the test itself talks to the daemon's socket, not always well
 import contextlib
 import mmap
 import os
+import re
 import select
 import socket
 import struct
@@ -159,14 +160,14 @@ class FrontEnd:
 
 @pytest.fixture
 def passt(lab):
-    path = lab.path("vhost")
-    pid = lab.daemon(PASST, "--vhost-user", "-s", path)
+    path, log = lab.path("vhost"), lab.path("log")
+    pid = lab.daemon(PASST, "--vhost-user", "-s", path, "--log-file", log)
 
     def connect():
         s = lab.scope.enter_context(socket.socket(socket.AF_UNIX))
         s.connect(str(path))
         return FrontEnd(s)
-    connect.pid = pid
+    connect.pid, connect.log = pid, log
     return connect
 
 
@@ -240,7 +241,8 @@ BAD = {
 
 @pytest.mark.parametrize("wrong", BAD)
 def test_error(passt, memory, wrong):
-    """It costs the front-end its connection, and nobody else anything."""
+    """It costs the front-end its connection, and nobody else anything; the log
+    has the reason."""
     front = passt()
     assert front.number(GET_QUEUES) == 1
     descriptors = os.listdir(f"/proc/{passt.pid}/fd")
@@ -249,6 +251,15 @@ def test_error(passt, memory, wrong):
     again = passt()
     assert again.number(GET_QUEUES) == 1
     assert len(os.listdir(f"/proc/{passt.pid}/fd")) == len(descriptors)
+    assert re.search("Client connection closed: .+", passt.log.read_text())
+
+
+def test_reconnects(passt):
+    """Who comes back and back does not fill the log."""
+    for _ in range(500):
+        with passt().s:
+            pass
+    assert len(passt.log.read_text()) < 10000
 
 
 @pytest.mark.parametrize("wrong", [w for w in BAD if w not in (
@@ -452,6 +463,8 @@ def test_broken_ring(passt, driver, memory, nonsense):
     nonsense(driver)
     assert readable(driver.err[1])
     assert driver.used(1) == 0
+    until(lambda: re.search("ring 1 is broken: .+", passt.log.read_text()),
+          "a line about it")
     driver.front.s.close()
     os.pwrite(memory, bytes(SIZE), 0)
     test_ring(Driver(passt(), memory))
