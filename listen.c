@@ -177,17 +177,20 @@ static unsigned descriptors(const struct rules *rules)
 	return n;
 }
 
-static int check_limit(unsigned want)
+static uint64_t descriptor_limit(void)
 {
 	struct rlimit lim;
 
-	/* #syscalls:pasta getrlimit ugetrlimit prlimit64 */
-	if (getrlimit(RLIMIT_NOFILE, &lim) ||
-	    want + SPARE_DESCRIPTORS <= lim.rlim_cur)
+	return getrlimit(RLIMIT_NOFILE, &lim) ? UINT64_MAX : lim.rlim_cur;
+}
+
+static int check_limit(unsigned want, uint64_t limit)
+{
+	if (want + SPARE_DESCRIPTORS <= limit)
 		return 0;
 	log_err("Forwarding %u ports needs %u descriptors, the limit "
 		"(RLIMIT_NOFILE) is %llu", want, want + SPARE_DESCRIPTORS,
-		(unsigned long long)lim.rlim_cur);
+		(unsigned long long)limit);
 	return -EMFILE;
 }
 
@@ -298,7 +301,7 @@ static void close_all(struct listen_table *t)
 		     port++)
 			if (is_open(t, i, port))
 				close_port(t, i, port);
-	/* #syscalls:pasta madvise */
+	/* #syscalls madvise */
 	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
 }
 
@@ -322,7 +325,8 @@ static int replace(struct job *j)
 
 int listen_limit(const struct rules *host, const struct rules *splice)
 {
-	return check_limit(descriptors(host) + descriptors(splice));
+	return check_limit(descriptors(host) + descriptors(splice),
+			   descriptor_limit());
 }
 
 int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
@@ -332,7 +336,8 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 
 	if (!rules->n && !l->table[j.side].rules.n)
 		return 0;
-	err = listen_limit(rules, &l->table[!j.side].rules);
+	err = check_limit(descriptors(rules) +
+			  descriptors(&l->table[!j.side].rules), l->limit);
 	if (err)
 		return err;
 	l->spare.rules = *rules;
@@ -355,12 +360,18 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 	l->loop = loop;
 	l->env = env;
 	l->ns = ns;
+	l->limit = descriptor_limit();
 	l->table[0].rules.n = l->table[1].rules.n = 0;
 	return map(&l->table[0]) || map(&l->table[1]) || map(&l->spare) ?
 		       -ENOMEM : 0;
 }
 
 /* --- questions ---------------------------------------------------------- */
+
+const struct rules *listen_rules(const struct listen *l, enum pif pif)
+{
+	return &l->table[side_of(pif)].rules;
+}
 
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
 		enum pif *pif)

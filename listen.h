@@ -45,6 +45,7 @@ struct listen {
 	struct loop *loop;
 	const struct sock_env *env;
 	struct ns *ns; /* NULL: none, and no table PIF_SPLICE */
+	uint64_t limit; /* descriptors, as of the start */
 	unsigned tcp_watch, udp_watch; /* where events go: tcp_init() and
 					  udp_init() set them */
 	struct listen_table table[2]; /* HOST, SPLICE */
@@ -67,6 +68,9 @@ int listen_limit(const struct rules *host, const struct rules *splice);
  * of them; the others are open then.  A descriptor limit that is too low is
  * found before anything is changed: -EMFILE. */
 int listen_set(struct listen *l, enum pif pif, const struct rules *rules);
+
+/* listen_rules - the table of @pif as it is */
+const struct rules *listen_rules(const struct listen *l, enum pif pif);
 
 /* listen_find - what the reference of a listener's event names
  * Returns its descriptor, -1 if it is gone; *@r is its rule, *@pif its side. */

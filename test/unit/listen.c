@@ -275,12 +275,14 @@ static void refused_changes_nothing(void **state)
 	low = was;
 	low.rlim_cur = 128;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	l.limit = low.rlim_cur;
 	log_stderr(false);
 	rules.n = 0;
 	add(NULL, TCP, 7100, 7299, 7100, 0);
 	assert_int_equal(listen_set(&l, PIF_HOST, &rules), -EMFILE);
 	log_stderr(true);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	l.limit = was.rlim_cur;
 	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7001)), before);
 	assert_true(answers(true, 7000));
 }
@@ -332,6 +334,7 @@ static void limit_is_found_before(void **state)
 	low = was;
 	low.rlim_cur = 128;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	l.limit = low.rlim_cur;
 	log_stderr(false);
 	add(NULL, TCP, 7000, 7099, 7000, RULE_WEAK);
 	assert_int_equal(listen_set(&l, PIF_HOST, &rules), -EMFILE);
@@ -349,6 +352,7 @@ static void limit_is_found_before(void **state)
 	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
 	log_stderr(true);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	l.limit = was.rlim_cur;
 }
 
 static void follows_the_other_side(void **state)
