@@ -78,6 +78,16 @@ static bool conflict(const struct rule *a, const struct rule *b)
 	       b->first <= a->last && addrs_overlap(a, b);
 }
 
+const struct rule *rules_conflict(const struct rules *t, const struct rule *r)
+{
+	unsigned i;
+
+	for (i = 0; i < t->n; i++)
+		if (conflict(r, &t->r[i]))
+			return &t->r[i];
+	return NULL;
+}
+
 bool rules_ifname_ok(const char *s, size_t size)
 {
 	size_t len = strnlen(s, size);
@@ -232,12 +242,11 @@ const char *rule_text(const struct rule *r, char buf[RULE_TEXT])
 			 addr_is_v4(&r->target) ? "%s:" : "[%s]:", text);
 	put_range(from, sizeof(from), r->first, r->last);
 	put_range(to, sizeof(to), r->to, r->to + ports(r) - 1);
-	snprintf(buf, RULE_TEXT, "%s [%s]%s%.15s:%s  =>  %s%s %s%s%s",
+	snprintf(buf, RULE_TEXT, "%s [%s]%s%.15s:%s  =>  %s%s %s%s",
 		 r->proto == IPPROTO_TCP ? "TCP" : "UDP", listen,
 		 r->ifname[0] ? "%" : "", r->ifname, from, target, to,
-		 r->flags & RULE_WEAK ? "(best effort)" : "",
-		 r->flags & RULE_WEAK && r->flags & RULE_SCAN ? " " : "",
-		 r->flags & RULE_SCAN ? "(auto-scan)" : "");
+		 r->flags & RULE_WEAK ? " (best effort)" : "",
+		 r->flags & RULE_SCAN ? " (auto-scan)" : "");
 	return buf;
 }
 

@@ -60,6 +60,9 @@ bool rules_add(struct rules *t, const struct rule *r,
 /* rules_delete - the rule equal to @r; false if there is none */
 bool rules_delete(struct rules *t, const struct rule *r);
 
+/* rules_conflict - a rule that claims a port of @r, NULL: none */
+const struct rule *rules_conflict(const struct rules *t, const struct rule *r);
+
 /* rules_ifname_ok - can a link of this name, of less than @size bytes, exist?
  * A % would be a pattern for the kernel when it makes a link. */
 bool rules_ifname_ok(const char *s, size_t size);

@@ -150,46 +150,46 @@ static const struct good {
 	{ "t~1-65535", &env, "" },
 	/* everything: not the ephemeral ports, best effort */
 	{ "tall", &env,
-	  "TCP [*]:1-32767  =>  1-32767 (best effort)\n"
-	  "TCP [*]:61000-65535  =>  61000-65535 (best effort)\n" },
-	{ "tall", &upper, "TCP [*]:1-49151  =>  1-49151 (best effort)\n" },
-	{ "tall,all", &upper, "TCP [*]:1-49151  =>  1-49151 (best effort)\n" },
+	  "TCP [*]:1-32767  =>  1-32767  (best effort)\n"
+	  "TCP [*]:61000-65535  =>  61000-65535  (best effort)\n" },
+	{ "tall", &upper, "TCP [*]:1-49151  =>  1-49151  (best effort)\n" },
+	{ "tall,all", &upper, "TCP [*]:1-49151  =>  1-49151  (best effort)\n" },
 	{ "t~22", &upper,
-	  "TCP [*]:1-21  =>  1-21 (best effort)\n"
-	  "TCP [*]:23-49151  =>  23-49151 (best effort)\n" },
+	  "TCP [*]:1-21  =>  1-21  (best effort)\n"
+	  "TCP [*]:23-49151  =>  23-49151  (best effort)\n" },
 	{ "tall,~22", &upper,
-	  "TCP [*]:1-21  =>  1-21 (best effort)\n"
-	  "TCP [*]:23-49151  =>  23-49151 (best effort)\n" },
+	  "TCP [*]:1-21  =>  1-21  (best effort)\n"
+	  "TCP [*]:23-49151  =>  23-49151  (best effort)\n" },
 	{ "t192.0.2.1%eth0/all", &upper,
-	  "TCP [192.0.2.1]%eth0:1-49151  =>  1-49151 (best effort)\n" },
+	  "TCP [192.0.2.1]%eth0:1-49151  =>  1-49151  (best effort)\n" },
 	{ "t0.0.0.0/all:192.0.2.9", &upper,
-	  "TCP [0.0.0.0]:1-49151  =>  192.0.2.9:1-49151 (best effort)\n" },
+	  "TCP [0.0.0.0]:1-49151  =>  192.0.2.9:1-49151  (best effort)\n" },
 	{ "t::/all:[2001:db8::9],~1", &upper,
-	  "TCP [::]:2-49151  =>  [2001:db8::9]:2-49151 (best effort)\n" },
+	  "TCP [::]:2-49151  =>  [2001:db8::9]:2-49151  (best effort)\n" },
 	/* "all" beside named ports is not dropped */
 	{ "t20001:20002,all", &upper,
 	  "TCP [*]:20001  =>  20002 \n"
-	  "TCP [*]:1-20000  =>  1-20000 (best effort)\n"
-	  "TCP [*]:20002-49151  =>  20002-49151 (best effort)\n" },
+	  "TCP [*]:1-20000  =>  1-20000  (best effort)\n"
+	  "TCP [*]:20002-49151  =>  20002-49151  (best effort)\n" },
 	{ "tall,20001,~5", &upper,
 	  "TCP [*]:20001  =>  20001 \n"
-	  "TCP [*]:1-4  =>  1-4 (best effort)\n"
-	  "TCP [*]:6-20000  =>  6-20000 (best effort)\n"
-	  "TCP [*]:20002-49151  =>  20002-49151 (best effort)\n" },
+	  "TCP [*]:1-4  =>  1-4  (best effort)\n"
+	  "TCP [*]:6-20000  =>  6-20000  (best effort)\n"
+	  "TCP [*]:20002-49151  =>  20002-49151  (best effort)\n" },
 	{ "t60000,all", &upper, /* named, so ephemeral does not matter */
 	  "TCP [*]:60000  =>  60000 \n"
-	  "TCP [*]:1-49151  =>  1-49151 (best effort)\n" },
+	  "TCP [*]:1-49151  =>  1-49151  (best effort)\n" },
 	/* scanning */
 	{ "tauto", &upper,
-	  "TCP [*]:1-49151  =>  1-49151 (best effort) (auto-scan)\n" },
-	{ "t80-82,auto", &env, "TCP [*]:80-82  =>  80-82 (auto-scan)\n" },
-	{ "tauto,80-82", &env, "TCP [*]:80-82  =>  80-82 (auto-scan)\n" },
+	  "TCP [*]:1-49151  =>  1-49151  (best effort) (auto-scan)\n" },
+	{ "t80-82,auto", &env, "TCP [*]:80-82  =>  80-82  (auto-scan)\n" },
+	{ "tauto,80-82", &env, "TCP [*]:80-82  =>  80-82  (auto-scan)\n" },
 	{ "t192.0.2.1/auto,~1", &upper,
-	  "TCP [192.0.2.1]:2-49151  =>  2-49151 (best effort) (auto-scan)\n" },
+	  "TCP [192.0.2.1]:2-49151  =>  2-49151  (best effort) (auto-scan)\n" },
 	{ "tauto,all,80:81", &upper,
-	  "TCP [*]:80  =>  81 (auto-scan)\n"
-	  "TCP [*]:1-79  =>  1-79 (best effort) (auto-scan)\n"
-	  "TCP [*]:81-49151  =>  81-49151 (best effort) (auto-scan)\n" },
+	  "TCP [*]:80  =>  81  (auto-scan)\n"
+	  "TCP [*]:1-79  =>  1-79  (best effort) (auto-scan)\n"
+	  "TCP [*]:81-49151  =>  81-49151  (best effort) (auto-scan)\n" },
 	/* none */
 	{ "tnone", &env, "" },
 	{ "tnone tnone t80", &env, "TCP [*]:80  =>  80 \n" },
@@ -204,11 +204,11 @@ static const struct good {
 	{ "T80", &no_bind,
 	  "TCP [127.0.0.1]:80  =>  80 \nTCP [::1]:80  =>  80 \n" },
 	{ "T80,~1,auto", &no_bind4,
-	  "TCP [127.0.0.1]:80  =>  80 (auto-scan)\n" },
+	  "TCP [127.0.0.1]:80  =>  80  (auto-scan)\n" },
 	{ "T80", &no_bind6, "TCP [::1]:80  =>  80 \n" },
 	{ "T/80", &no_bind4, "TCP [127.0.0.1]:80  =>  80 \n" },
 	{ "Tauto", &upper,
-	  "TCP [*]%lo:1-49151  =>  1-49151 (best effort) (auto-scan)\n" },
+	  "TCP [*]%lo:1-49151  =>  1-49151  (best effort) (auto-scan)\n" },
 	/* a disabled protocol does not hinder the other one */
 	{ "u80", &no_tcp, "UDP [*]:80  =>  80 \n" },
 	{ "t80", &no_udp, "TCP [*]:80  =>  80 \n" },
@@ -217,7 +217,7 @@ static const struct good {
 	{ "t80,80,80:80", &env, "TCP [*]:80  =>  80 \n" },
 	{ "t192.0.2.1/80 t[192.0.2.1]/80-80", &env,
 	  "TCP [192.0.2.1]:80  =>  80 \n" },
-	{ "tall tall", &upper, "TCP [*]:1-49151  =>  1-49151 (best effort)\n" },
+	{ "tall tall", &upper, "TCP [*]:1-49151  =>  1-49151  (best effort)\n" },
 	{ "T80 T80", &no_bind,
 	  "TCP [127.0.0.1]:80  =>  80 \nTCP [::1]:80  =>  80 \n" },
 	/* no conflicts: families, addresses, neighbouring ranges */
@@ -256,12 +256,12 @@ static const struct good {
 	  "TCP [1.2.3.4]%eth0:8000-8004  =>  8000-8004 \n"
 	  "TCP [1.2.3.4]%eth0:8008-8010  =>  8008-8010 \n" },
 	{ "t%eth0/~25,~80-81", &upper,
-	  "TCP [*]%eth0:1-24  =>  1-24 (best effort)\n"
-	  "TCP [*]%eth0:26-79  =>  26-79 (best effort)\n"
-	  "TCP [*]%eth0:82-49151  =>  82-49151 (best effort)\n" },
+	  "TCP [*]%eth0:1-24  =>  1-24  (best effort)\n"
+	  "TCP [*]%eth0:26-79  =>  26-79  (best effort)\n"
+	  "TCP [*]%eth0:82-49151  =>  82-49151  (best effort)\n" },
 	{ "t1.2.3.4/all u%eth0/all", &upper,
-	  "TCP [1.2.3.4]:1-49151  =>  1-49151 (best effort)\n"
-	  "UDP [*]%eth0:1-49151  =>  1-49151 (best effort)\n" },
+	  "TCP [1.2.3.4]:1-49151  =>  1-49151  (best effort)\n"
+	  "UDP [*]%eth0:1-49151  =>  1-49151  (best effort)\n" },
 	/* two ports may become one */
 	{ "t80:90,81:90", &env,
 	  "TCP [*]:80  =>  90 \nTCP [*]:81  =>  90 \n" },
@@ -426,7 +426,7 @@ static const struct bad {
 	{ "t80-90 t85", &env,
 	  CONFLICT "TCP [*]:85  =>  85  versus TCP [*]:80-90  =>  80-90 " },
 	{ "u80 t80 t80,auto", &env,
-	  CONFLICT "TCP [*]:80  =>  80 (auto-scan) versus "
+	  CONFLICT "TCP [*]:80  =>  80  (auto-scan) versus "
 		   "TCP [*]:80  =>  80 " },
 	{ "t80 t192.0.2.1/80", &env,
 	  CONFLICT "TCP [192.0.2.1]:80  =>  80  versus TCP [*]:80  =>  80 " },
@@ -449,7 +449,7 @@ static const struct bad {
 	{ "t80 t79,80:81", &env,
 	  CONFLICT "TCP [*]:80  =>  81  versus TCP [*]:80  =>  80 " },
 	{ "t8080 tall", &upper,
-	  CONFLICT "TCP [*]:1-49151  =>  1-49151 (best effort) versus "
+	  CONFLICT "TCP [*]:1-49151  =>  1-49151  (best effort) versus "
 		   "TCP [*]:8080  =>  8080 " },
 };
 
@@ -603,8 +603,8 @@ static void deleting(void **state)
 	assert_string_equal(show(),
 			    "TCP [*]:80-82  =>  80-82 \n"
 			    "UDP [*]:53  =>  53 \n"
-			    "UDP [*]:1-52  =>  1-52 (best effort)\n"
-			    "UDP [*]:54-49151  =>  54-49151 (best effort)\n");
+			    "UDP [*]:1-52  =>  1-52  (best effort)\n"
+			    "UDP [*]:54-49151  =>  54-49151  (best effort)\n");
 	r = t.r[3];
 	r.flags &= (uint8_t)~RULE_WEAK;
 	assert_false(rules_delete(&t, &r));
@@ -636,7 +636,7 @@ static void longest_text(void **state)
 			    "UDP [fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]"
 			    "%xxxxxxxxxxxxxxx:10000-65535  =>  "
 			    "[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:"
-			    "10000-65535 (best effort) (auto-scan)");
+			    "10000-65535  (best effort) (auto-scan)");
 }
 
 static void ephemeral(void **state)
