@@ -114,8 +114,6 @@ static void check_splice(const struct conf *c)
 
 static void check(const struct conf *c)
 {
-	if (c->control[0])
-		die("--conf-path is not available in this release");
 	if (c->stats_on && !c->foreground)
 		die("Can't display statistics if not running in foreground");
 	if (c->no_copy_given[0] && !c->config_net)
@@ -186,6 +184,7 @@ static void add_rules(struct conf *c)
 	unsigned i;
 
 	rules_ephemeral(&env);
+	c->rules_env = env;
 	c->ns.splice = true;
 	for (i = 0; i < c->specs; i++)
 		add_spec(c, c->spec[i].opt, c->spec[i].arg, &env);

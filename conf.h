@@ -64,6 +64,7 @@ struct conf {
 	struct fwd_map map;
 	struct sock_env sock; /* fields that the caller of sock_init() sets */
 	struct rules host, ns; /* -t -u; -T -U */
+	struct rules_env rules_env; /* what they could ask for */
 	char ifname[16];      /* -i */
 	bool local[2];	      /* family without template: local mode */
 	bool dns_none, dns_given[2], search_given, hostname_given;

@@ -702,8 +702,7 @@ const struct option_row option_table[] = {
 	  .set = set_path, .off = offsetof(struct conf, control),
 	  .value = sizeof(((struct conf *)0)->control),
 	  .refusal = "Invalid configuration path: ",
-	  .help = "UNIX socket for changes of forwarding\nrules "
-		  "(not in this release)" },
+	  .help = "UNIX socket for pesto, to show and change\nforwarding rules" },
 
 	{ .name = "socket", .letter = 's', .arg = "PATH",
 	  .modes = IN_STREAMS, .set = set_socket,

@@ -8,11 +8,13 @@
  */
 #include "checksum.h"
 #include "conf.h"
+#include "control.h"
 #include "guest.h"
 #include "isolation.h"
 #include "log.h"
 #include "netlink.h"
 #include "pasta.h"
+#include "pesto.h"
 #include "resolv.h"
 #include "scan.h"
 #include "stats.h"
@@ -43,6 +45,7 @@ struct passt {
 	struct listen listen;
 	struct splice splice;
 	struct scan scan;
+	struct control control;
 	struct chunks chunks;
 	struct tcp tcp;
 	struct udp udp;
@@ -55,7 +58,7 @@ struct passt {
 		struct tap_tun tun;
 		struct tap_vhost vhost;
 	};
-	int pid_fd, listen_fd, signal_fd, neigh_fd;
+	int pid_fd, listen_fd, control_fd, signal_fd, neigh_fd;
 	unsigned neigh_watch;
 };
 
@@ -100,18 +103,26 @@ static void open_files(struct passt *p)
 	}
 }
 
-static void bind_socket(struct passt *p)
+static int bind_socket(char *path)
+{
+	int fd = tap_stream_bind(path);
+
+	if (fd == -EADDRINUSE)
+		die("Socket path %s already in use", path);
+	if (fd < 0)
+		die("Failed to bind UNIX domain socket %s: %s", path,
+		    util_error(-fd));
+	return fd;
+}
+
+static void bind_sockets(struct passt *p)
 {
 	struct conf *c = &p->conf;
 
-	if (c->mode == MODE_PASTA || c->fd >= 0)
-		return;
-	p->listen_fd = tap_stream_bind(c->socket);
-	if (p->listen_fd == -EADDRINUSE)
-		die("Socket path %s already in use", c->socket);
-	if (p->listen_fd < 0)
-		die("Failed to bind UNIX domain socket %s: %s", c->socket,
-		    util_error(-p->listen_fd));
+	if (c->mode != MODE_PASTA && c->fd < 0)
+		p->listen_fd = bind_socket(c->socket);
+	if (c->control[0])
+		p->control_fd = bind_socket(c->control);
 }
 
 /* --- the host and the namespace ------------------------------------------- */
@@ -395,6 +406,28 @@ static void start_transport(struct passt *p)
 		start_stream(p);
 }
 
+/* Rules that follow what is bound may be new, or the only ones to have gone */
+static void rules_changed(void *owner)
+{
+	struct passt *p = owner;
+
+	scan_start(&p->scan);
+}
+
+static void start_control(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+
+	if (!c->control[0])
+		return;
+	if (p->ns.run) {
+		p->control.changed = rules_changed;
+		p->control.owner = p;
+	}
+	must(control_start(&p->control, &p->loop, &p->listen, &c->rules_env,
+			   p->control_fd), "Failed to watch control socket");
+}
+
 static void confine(const struct passt *p)
 {
 	int dir[RESOLV_DIRS];
@@ -413,6 +446,8 @@ int main(int argc, char **argv)
 	bool outside;
 	int fd = -1;
 
+	if (argc && pesto_is(argv[0]))
+		return pesto_main(argc, argv);
 	c->mode = conf_mode(argc, argv, &fd);
 	hold_signals(&signals);
 	isolation_start(&fd);
@@ -425,7 +460,7 @@ int main(int argc, char **argv)
 	if (c->fd >= 0)
 		c->fd = fd;
 	open_files(p);
-	bind_socket(p);
+	bind_sockets(p);
 
 	outside = isolation_user(c);
 	p->pasta.userns = -1;
@@ -445,6 +480,7 @@ int main(int argc, char **argv)
 	watch_neighbours(p);
 	resolv_open(&p->resolv, &p->loop, c, &p->fwd, "/etc/resolv.conf");
 	start_transport(p);
+	start_control(p);
 	conf_print(c, &p->t4, &p->t6);
 
 	isolation_sandbox(c, p->pasta.userns);

@@ -49,7 +49,8 @@ FRONT = ROOT / "build/perf/front"
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
 TMP.chmod(0o755)
 atexit.register(shutil.rmtree, TMP, True)
-PASST, PASTA, HTTPD = (str(TMP / n) for n in ("passt", "pasta", "httpd.py"))
+PASST, PASTA, PESTO, HTTPD = (str(TMP / n) for n in
+                              ("passt", "pasta", "pesto", "httpd.py"))
 PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -371,6 +372,7 @@ class Wires:
     def make(self):
         shutil.copy(BUILT, PASST)
         os.symlink("passt", PASTA)
+        os.symlink("passt", PESTO)
         shutil.copy(HERE / "httpd.py", HTTPD)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
         etc = pathlib.Path("/etc/netns") / host

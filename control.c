@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * control - the socket that shows and changes forwarding rules (--conf-path)
+ *
+ * A client is greeted with all tables, sends all tables as they shall be, and
+ * is told what came of it.  That of the reference does not wait for that, so a
+ * hang-up after the update is no reason to drop it.  While there is a client
+ * the listening socket is not watched: the next one finds itself accepted when
+ * this one has gone.
+ */
+#include "control.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LISTENER, CLIENT };
+
+static const char *const name[] = { "HOST", "SPLICE" };
+static const enum pif pif[] = { PIF_HOST, PIF_SPLICE };
+
+static void watch_listener(struct control *c, bool on)
+{
+	(void)loop_mod(c->loop, c->listen_fd, c->watch, LISTENER,
+		       on ? EPOLLIN : 0);
+}
+
+static void hang_up(struct control *c)
+{
+	close(c->fd); /* #syscalls close */
+	c->fd = -1;
+	timer_off(&c->timer);
+	watch_listener(c, true);
+}
+
+/* --- what is sent --------------------------------------------------------- */
+
+/* What is left of @buf, as far as there is room; false if the client is gone */
+static bool send_rest(struct control *c)
+{
+	while (c->at < c->len) {
+		struct iovec v = { c->buf + c->at, c->len - c->at };
+		struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+		/* #syscalls sendmsg */
+		ssize_t n = sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			return true;
+		if (n < 0 && errno != EINTR)
+			return false;
+		c->at += n < 0 ? 0 : (size_t)n;
+	}
+	return true;
+}
+
+static void greet(struct control *c)
+{
+	struct wr w = wr_init(c->buf, sizeof(c->buf));
+	unsigned i;
+
+	for (i = 0; i < c->n; i++) {
+		c->table[i].rules = *listen_rules(c->listen, pif[i]);
+		c->table[i].rules.splice = pif[i] == PIF_SPLICE;
+	}
+	rulewire_greet(&w, c->table, c->n);
+	c->phase = CONTROL_GREETS;
+	c->at = 0;
+	c->len = w.len;
+}
+
+/* The last that is said; @text is "ok" or what went wrong */
+static void answer(struct control *c, const char *text)
+{
+	c->phase = CONTROL_ANSWERS;
+	c->at = 0;
+	c->len = (size_t)snprintf((char *)c->buf, sizeof(c->buf), "%s\n", text);
+}
+
+/* --- an update ------------------------------------------------------------ */
+
+static void tell_rules(const char *table, const struct rules *rules)
+{
+	char text[RULE_TEXT];
+	unsigned i;
+
+	log_info("New forwarding rules for %s:", table);
+	for (i = 0; i < rules->n; i++)
+		log_info("  %s", rule_text(&rules->r[i], text));
+}
+
+static bool same(const struct rules *a, const struct rules *b)
+{
+	return a->n == b->n && !memcmp(a->r, b->r, a->n * sizeof(*a->r));
+}
+
+/* 0, or why a table did not get all of its ports */
+static int apply(struct control *c)
+{
+	int err = 0, ret;
+	unsigned i;
+
+	for (i = 0; i < c->n; i++) {
+		const struct rules *rules = &c->table[i].rules;
+
+		if (same(rules, listen_rules(c->listen, pif[i])))
+			continue;
+		tell_rules(name[i], rules);
+		ret = listen_set(c->listen, pif[i], rules);
+		err = err ? err : ret;
+	}
+	if (c->changed)
+		c->changed(c->owner);
+	return err;
+}
+
+static void update(struct control *c)
+{
+	char text[128];
+	int err = apply(c);
+
+	if (!err) {
+		answer(c, "ok");
+		return;
+	}
+	snprintf(text, sizeof(text), "Can't listen on all requested ports: %s",
+		 util_error(-err));
+	log_err("%s", text);
+	answer(c, text);
+}
+
+static void take_update(struct control *c)
+{
+	char err[RULE_ERR];
+
+	switch (rulewire_updated(c->buf, c->len, c->table, c->n, &c->env,
+				 err)) {
+	case RULEWIRE_MORE:
+		break;
+	case RULEWIRE_DONE:
+		update(c);
+		break;
+	case RULEWIRE_BAD:
+		log_err("Forwarding rules refused: %s", err);
+		answer(c, err);
+		break;
+	}
+}
+
+/* --- the client ------------------------------------------------------------ */
+
+/* Until the update is complete; false if the client has gone before */
+static bool receive(struct control *c)
+{
+	struct iovec v;
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	ssize_t n;
+
+	while (c->phase == CONTROL_READS) {
+		v = (struct iovec){ c->buf + c->len, sizeof(c->buf) - c->len };
+		/* #syscalls recvmsg */
+		n = recvmsg(c->fd, &m, MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			return true;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (!n && c->len)
+			log_err("Incomplete forwarding rules from client");
+		if (n <= 0)
+			return false;
+		c->len += (size_t)n;
+		take_update(c);
+	}
+	return true;
+}
+
+static bool advance(struct control *c)
+{
+	if (c->phase == CONTROL_GREETS) {
+		if (!send_rest(c))
+			return false;
+		if (c->at < c->len)
+			return true;
+		c->phase = CONTROL_READS;
+		c->len = 0;
+	}
+	if (c->phase == CONTROL_READS && !receive(c))
+		return false;
+	if (c->phase == CONTROL_ANSWERS)
+		return send_rest(c) && c->at < c->len;
+	return true;
+}
+
+static void serve(struct control *c)
+{
+	if (!advance(c))
+		hang_up(c);
+}
+
+static void expire(void *owner, struct timer *t)
+{
+	struct control *c = owner;
+
+	(void)t;
+	if (c->fd < 0) {
+		watch_listener(c, true);
+		return;
+	}
+	log_warn("Configuration client took longer than %d s, hung up",
+		 CONTROL_MS / 1000);
+	hang_up(c);
+}
+
+static void tell_client(int fd)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u);
+
+	/* #syscalls getsockopt */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) || !u.pid)
+		log_info("Accepted configuration client");
+	else
+		log_info("Accepted configuration client, PID %d", u.pid);
+}
+
+static void accept_client(struct control *c)
+{
+	/* #syscalls accept4 */
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0 && (errno == EAGAIN || errno == EINTR ||
+		       errno == ECONNABORTED))
+		return;
+	/* Descriptors may come back */
+	watch_listener(c, false);
+	timer_set(&c->loop->timers, &c->timer, c->loop->now_ms + CONTROL_MS);
+	if (fd < 0) {
+		log_warn("Can't accept configuration client: %s",
+			 util_error(errno));
+		return;
+	}
+	tell_client(fd);
+	c->fd = fd;
+	if (loop_add(c->loop, fd, c->watch, CLIENT,
+		     EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
+		hang_up(c);
+		return;
+	}
+	greet(c);
+	serve(c);
+}
+
+static void event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct control *c = owner;
+
+	(void)events;
+	if (ref == LISTENER && c->fd < 0)
+		accept_client(c);
+	else if (ref == CLIENT && c->fd >= 0)
+		serve(c);
+}
+
+int control_start(struct control *c, struct loop *l, struct listen *listen,
+		  const struct rules_env *env, int fd)
+{
+	unsigned i;
+
+	c->loop = l;
+	c->listen = listen;
+	c->env = *env;
+	c->listen_fd = fd;
+	c->fd = -1;
+	c->n = listen->ns ? 2 : 1;
+	for (i = 0; i < c->n; i++) {
+		c->table[i] = (struct rulewire_table){
+			.id = (uint8_t)pif[i], .caps = rulewire_caps(env),
+		};
+		strcpy(c->table[i].name, name[i]);
+	}
+	timer_init(&c->timer, expire, c);
+	c->watch = loop_watch(l, event, c);
+	return loop_add(l, fd, c->watch, LISTENER, EPOLLIN);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * control - the socket that shows and changes forwarding rules (--conf-path)
+ *
+ * One client at a time; others wait in the backlog until it has gone.  Nothing
+ * it does, or leaves undone, keeps the loop waiting: what it costs is its own
+ * connection, after CONTROL_MS.
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "listen.h"
+#include "rulewire.h"
+
+enum { CONTROL_MS = 5000 };
+
+struct control {
+	struct loop *loop;
+	struct listen *listen;
+	struct rules_env env;
+	void (*changed)(void *owner); /* planted by passt.c: other rules now */
+	void *owner;
+	unsigned watch;
+	int listen_fd, fd; /* of the client, -1: none */
+	enum { CONTROL_GREETS, CONTROL_READS, CONTROL_ANSWERS } phase;
+	struct timer timer;
+	unsigned n; /* tables: HOST, with a namespace SPLICE */
+	struct rulewire_table table[2];
+	size_t at, len; /* @buf has @len bytes, those before @at are sent */
+	uint8_t buf[RULEWIRE_MAX];
+};
+
+/* control_start - serve clients of @fd, a listening UNIX socket
+ * @env is what rules may ask for.  The pointers stay the caller's.  0 or
+ * -errno. */
+int control_start(struct control *c, struct loop *l, struct listen *listen,
+		  const struct rules_env *env, int fd);
+
+#endif /* CONTROL_H */

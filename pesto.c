@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * pesto - changes and shows the forwarding rules of a running passt or pasta
+ *
+ * The server tells all its tables, the edits are made in our copy, in the order
+ * of the command line, and all tables are sent back.  A server of ours then says
+ * what came of it; that of the reference closes the connection.
+ */
+#include "pesto.h"
+
+#include "log.h"
+#include "rulewire.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
+
+enum { EDITS = 1024 };
+
+/* What is done, in order */
+struct edit {
+	enum { ADD, DELETE, REPLACE, CLEAR } verb;
+	char opt; /* of t u T U */
+	const char *arg;
+};
+
+struct pesto {
+	const char *path;
+	bool show, json, debug;
+	unsigned edits;
+	struct edit edit[EDITS];
+	bool replaced[RULEWIRE_TABLES]; /* emptied by a REPLACE already */
+	unsigned n;
+	struct rulewire_table table[RULEWIRE_TABLES];
+	struct rules scratch;
+	uint8_t buf[RULEWIRE_MAX];
+};
+
+static struct pesto the;
+
+static const char usage_text[] =
+	"  -A, --add                  Add what follows to the rules\n"
+	"  -D, --delete               Delete what follows from the rules\n"
+	"  -C, --clear TABLE          Delete all rules of a table: HOST, for -t and\n"
+	"                             -u, or SPLICE, for -T and -U\n"
+	"  -t, --tcp-ports SPEC       TCP ports to forward to the guest; without -A\n"
+	"                             or -D in front they take the place of all\n"
+	"                             rules of the table\n"
+	"  -u, --udp-ports SPEC       UDP ports to forward to the guest\n"
+	"  -T, --tcp-ns SPEC          TCP ports to forward out of the namespace\n"
+	"  -U, --udp-ns SPEC          UDP ports to forward out of the namespace\n"
+	"                             SPEC is as for passt and pasta; see there, or\n"
+	"                             the manual page\n"
+	"  -s, --show                 Show the rules, before and after a change\n"
+	"      --json                 Show them as JSON\n"
+	"  -d, --debug                Tell what is received\n"
+	"  -h, --help                 Show this help and exit\n"
+	"      --version              Show the version and exit\n";
+
+static const struct option options[] = {
+	{ "add", no_argument, NULL, 'A' },
+	{ "delete", no_argument, NULL, 'D' },
+	{ "clear", required_argument, NULL, 'C' },
+	{ "tcp-ports", required_argument, NULL, 't' },
+	{ "udp-ports", required_argument, NULL, 'u' },
+	{ "tcp-ns", required_argument, NULL, 'T' },
+	{ "udp-ns", required_argument, NULL, 'U' },
+	{ "show", no_argument, NULL, 's' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "debug", no_argument, NULL, 'd' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'v' },
+	{ 0 },
+};
+
+/* --- the command line ---------------------------------------------------- */
+
+static void usage(FILE *to, const char *argv0)
+{
+	fprintf(to, "Usage: %s [OPTION]... PATH\n\n%s", argv0, usage_text);
+}
+
+static void show_version(void)
+{
+	puts("pesto " VERSION "\n"
+	     "Copyright: the authors named in its history\n"
+	     "License: GNU GPL version 2 or later\n"
+	     "    <https://www.gnu.org/licenses/old-licenses/gpl-2.0.html>\n"
+	     "This is free software: you may change and redistribute it.\n"
+	     "There is NO WARRANTY, to the extent permitted by law.");
+}
+
+static void add_edit(struct pesto *p, int verb, int opt, const char *arg)
+{
+	if (p->edits == EDITS)
+		die("Too many options (maximum %d)", EDITS);
+	p->edit[p->edits++] = (struct edit){ verb, (char)opt, arg };
+}
+
+static _Noreturn void leave(void)
+{
+	exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static void parse(struct pesto *p, int argc, char **argv)
+{
+	int c, verb = REPLACE;
+
+	while ((c = getopt_long(argc, argv, "ADC:t:u:T:U:sdh", options,
+				NULL)) != -1) {
+		switch (c) {
+		case 'A':
+			verb = ADD;
+			break;
+		case 'D':
+			verb = DELETE;
+			break;
+		case 'C':
+			add_edit(p, CLEAR, c, optarg);
+			break;
+		case 's':
+			p->show = true;
+			break;
+		case 'j':
+			p->json = true;
+			break;
+		case 'd':
+			p->debug = true;
+			break;
+		case 'h':
+			usage(stdout, argv[0]);
+			leave();
+		case 'v':
+			show_version();
+			leave();
+		case '?':
+			fprintf(stderr, "Try '%s --help'\n", argv[0]);
+			exit(EXIT_FAILURE);
+		default:
+			add_edit(p, verb, c, optarg);
+		}
+	}
+	if (argc - optind != 1) {
+		usage(stderr, argv[0]);
+		exit(EXIT_FAILURE);
+	}
+	p->path = argv[optind];
+}
+
+/* --- the connection ------------------------------------------------------ */
+
+static int open_socket(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		die("Invalid socket path \"%s\"", path);
+	strcpy(a.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		die("Failed to create UNIX domain socket: %s", strerror(errno));
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
+		die("Failed to connect to %s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* More bytes behind the @len that there are; 0 at the end */
+static size_t receive(int fd, void *buf, size_t len, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, (uint8_t *)buf + len, size - len, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		die("Failed to read from server: %s", strerror(errno));
+	return (size_t)n;
+}
+
+static void take_greeting(struct pesto *p, int fd)
+{
+	enum rulewire ret = RULEWIRE_MORE;
+	char err[RULE_ERR];
+	size_t len = 0, n;
+
+	while (ret == RULEWIRE_MORE) {
+		n = receive(fd, p->buf, len, sizeof(p->buf));
+		if (!n)
+			die("Unexpected end of the server's configuration");
+		len += n;
+		ret = rulewire_greeted(p->buf, len, p->table, &p->n, err);
+	}
+	if (ret == RULEWIRE_BAD)
+		die("%s", err);
+}
+
+static void tell_tables(const struct pesto *p)
+{
+	static const char *const cap[] = { "IPv4", "IPv6", "TCP",
+					   "UDP",  "scan", "ifname" };
+	unsigned i, k;
+
+	fputs("Connected to passt/pasta control socket\n", stderr);
+	for (i = 0; i < p->n; i++) {
+		const struct rulewire_table *t = &p->table[i];
+
+		fprintf(stderr, "PIF %u: %s, %u rules, capabilities 0x%x:",
+			t->id, t->name, t->rules.n, t->caps);
+		for (k = 0; k < ARRAY_SIZE(cap); k++)
+			if (t->caps & 1U << k)
+				fprintf(stderr, " %s", cap[k]);
+		fputc('\n', stderr);
+	}
+}
+
+static void send_all(int fd, const uint8_t *p, size_t len)
+{
+	ssize_t n;
+
+	for (; len; p += n, len -= (size_t)n) {
+		n = send(fd, p, len, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		if (n < 0)
+			die("Failed to send new rules: %s", strerror(errno));
+	}
+}
+
+/* What the server says of the update: nothing, or "ok", or what went wrong */
+static int take_status(struct pesto *p, int fd)
+{
+	size_t len = 0, n;
+
+	if (shutdown(fd, SHUT_WR))
+		die("Failed to send new rules: %s", strerror(errno));
+	while ((n = receive(fd, p->buf, len, sizeof(p->buf))))
+		len = MIN(len + n, sizeof(p->buf) - 1);
+	if (!len || (len >= 3 && !memcmp(p->buf, "ok\n", 3)))
+		return EXIT_SUCCESS;
+	fwrite(p->buf, 1, len, stderr);
+	return EXIT_FAILURE;
+}
+
+static int update(struct pesto *p, int fd)
+{
+	struct wr w = wr_init(p->buf, sizeof(p->buf));
+
+	rulewire_update(&w, p->table, p->n);
+	send_all(fd, p->buf, w.len);
+	return take_status(p, fd);
+}
+
+/* --- edits --------------------------------------------------------------- */
+
+static struct rulewire_table *by_name(struct pesto *p, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < p->n; i++)
+		if (!strcmp(p->table[i].name, name))
+			return &p->table[i];
+	return NULL;
+}
+
+static struct rulewire_table *table_of(struct pesto *p, char opt)
+{
+	bool ns = opt == 'T' || opt == 'U';
+	struct rulewire_table *t = by_name(p, ns ? "SPLICE" : "HOST");
+
+	if (!t)
+		die("Can't use -%c, no %s interface", opt,
+		    ns ? "outbound" : "inbound");
+	return t;
+}
+
+static void clear(struct rules *r)
+{
+	r->n = r->sockets = 0;
+}
+
+static void clear_named(struct pesto *p, const char *name)
+{
+	struct rulewire_table *t = by_name(p, name);
+
+	if (!t)
+		die("Unsupported pif name %s", name);
+	clear(&t->rules);
+}
+
+/* A rule that is not there is as good as deleted, unless a part of it is */
+static void delete_rule(struct rules *t, const struct rule *r)
+{
+	char a[RULE_TEXT], b[RULE_TEXT];
+	const struct rule *other;
+
+	if (rules_delete(t, r))
+		return;
+	other = rules_conflict(t, r);
+	if (other)
+		die("Specifier %s conflicts with rule %s, but doesn't match "
+		    "it, can't delete", rule_text(r, a), rule_text(other, b));
+}
+
+/* Rules that are there already are left alone by rules_add() */
+static void add_spec(struct rules *t, const struct edit *e, uint32_t caps)
+{
+	struct rules_env env = rulewire_env(caps);
+	char err[RULE_ERR];
+
+	if (!strcmp(e->arg, "none"))
+		return;
+	rules_ephemeral(&env);
+	if (!rules_add_spec(t, e->opt, e->arg, &env, err)) {
+		log_err("%s", err);
+		die("Unable to add -%c %s", e->opt, e->arg);
+	}
+}
+
+static void delete_spec(struct pesto *p, struct rulewire_table *t,
+			const struct edit *e)
+{
+	unsigned i;
+
+	p->scratch = (struct rules){ .splice = t->rules.splice };
+	add_spec(&p->scratch, e, t->caps);
+	for (i = 0; i < p->scratch.n; i++)
+		delete_rule(&t->rules, &p->scratch.r[i]);
+}
+
+static void replace(struct pesto *p, struct rulewire_table *t,
+		    const struct edit *e)
+{
+	bool *replaced = &p->replaced[t - p->table];
+
+	if (!*replaced)
+		clear(&t->rules);
+	*replaced = true;
+	add_spec(&t->rules, e, t->caps);
+}
+
+static void apply(struct pesto *p, const struct edit *e)
+{
+	if (e->verb == CLEAR)
+		clear_named(p, e->arg);
+	else if (e->verb == ADD)
+		add_spec(&table_of(p, e->opt)->rules, e,
+			 table_of(p, e->opt)->caps);
+	else if (e->verb == DELETE)
+		delete_spec(p, table_of(p, e->opt), e);
+	else
+		replace(p, table_of(p, e->opt), e);
+}
+
+/* --- what is shown ------------------------------------------------------- */
+
+static void show_text(const struct pesto *p, const char *what)
+{
+	char text[RULE_TEXT];
+	unsigned i, k;
+
+	printf("%s configuration (%s)\n", what, p->path);
+	for (i = 0; i < p->n; i++) {
+		const struct rulewire_table *t = &p->table[i];
+
+		printf("  %s\n", t->name);
+		for (k = 0; k < t->rules.n; k++)
+			printf("    %s\n", rule_text(&t->rules.r[k], text));
+	}
+}
+
+/* Names of interfaces are bytes that somebody sent */
+static void put_json_string(const char *s)
+{
+	putchar('"');
+	for (; *s; s++) {
+		uint8_t c = (uint8_t)*s;
+
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < 0x20 || c > 0x7e)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+static void put_json_rule(const struct rule *r)
+{
+	char text[ADDR_TEXT_LEN];
+	unsigned span = (uint16_t)(r->last - r->first);
+
+	printf("{\"protocol\": \"%s\", \"address\": ",
+	       r->proto == IPPROTO_TCP ? "tcp" : "udp");
+	put_json_string(r->flags & RULE_DUAL ? "*" :
+					       addr_text(&r->listen, text));
+	if (r->ifname[0]) {
+		printf(", \"interface\": ");
+		put_json_string(r->ifname);
+	}
+	printf(", \"first\": %u, \"last\": %u", r->first, r->last);
+	if (!addr_is_none(&r->target))
+		printf(", \"target\": \"%s\"", addr_text(&r->target, text));
+	printf(", \"to_first\": %u, \"to_last\": %u, \"best_effort\": %s, "
+	       "\"auto\": %s}", r->to, r->to + span,
+	       r->flags & RULE_WEAK ? "true" : "false",
+	       r->flags & RULE_SCAN ? "true" : "false");
+}
+
+static void put_json_table(const struct rulewire_table *t)
+{
+	unsigned k;
+
+	printf("    ");
+	put_json_string(t->name);
+	printf(": [");
+	for (k = 0; k < t->rules.n; k++) {
+		printf(k ? ",\n      " : "\n      ");
+		put_json_rule(&t->rules.r[k]);
+	}
+	printf(k ? "\n    ]" : "]");
+}
+
+/* One object for all, with "previous" if there was a change */
+static void show_json(const struct pesto *p, const char *key)
+{
+	unsigned i;
+
+	printf("  \"%s\": {\n", key);
+	for (i = 0; i < p->n; i++) {
+		put_json_table(&p->table[i]);
+		printf(i + 1 < p->n ? ",\n" : "\n");
+	}
+	printf("  }");
+}
+
+static void show_before(const struct pesto *p)
+{
+	if (p->json)
+		printf("{\n");
+	if (p->json && p->edits)
+		show_json(p, "previous");
+	else if (!p->json)
+		show_text(p, p->edits ? "Previous" : "passt/pasta");
+	fflush(stdout); /* ahead of what may be wrong with the edits */
+}
+
+static void show_after(const struct pesto *p)
+{
+	if (p->json) {
+		printf(p->edits ? ",\n" : "");
+		show_json(p, "rules");
+		printf("\n}\n");
+	} else if (p->edits) {
+		show_text(p, "Updated");
+	}
+}
+
+/* --- */
+
+bool pesto_is(const char *argv0)
+{
+	const char *base = strrchr(argv0, '/');
+
+	return !strcmp(base ? base + 1 : argv0, "pesto");
+}
+
+int pesto_main(int argc, char **argv)
+{
+	int status = EXIT_SUCCESS, fd;
+	struct pesto *p = &the;
+	unsigned i;
+
+	log_init("pesto");
+	parse(p, argc, argv);
+	p->show |= !p->edits || p->json;
+	fd = open_socket(p->path);
+	take_greeting(p, fd);
+	if (p->debug)
+		tell_tables(p);
+	if (p->show)
+		show_before(p);
+	for (i = 0; i < p->edits; i++)
+		apply(p, &p->edit[i]);
+	if (p->show)
+		show_after(p);
+	if (p->edits)
+		status = update(p, fd);
+	close(fd);
+	return fflush(stdout) ? EXIT_FAILURE : status;
+}
