@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make            build passt and its links pasta and pesto
+# make            build passt and its links pasta, pesto and qrap
 # make run        a shell (or CMD='...') in a namespace that has the network
 # make check      build and pass all tests
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
@@ -30,7 +30,7 @@ RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname
 RANK5 := arp ndp dhcp dhcpv6 icmp udp_splice udp chunk splice tcp_conn \
 	 tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := stats options conf resolv netlink scan control pesto pasta isolation passt
+RANK7 := stats options conf resolv netlink scan control pesto qrap pasta isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 
@@ -39,18 +39,19 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
 	uninstall deps bench chart ceilings
-all: passt pasta pesto
+all: passt pasta pesto qrap
 
 # Renamed into place: it may be running
 passt: $(B)/passt
 	cp $< $@.new && mv -f $@.new $@
-pasta pesto: passt
+pasta pesto qrap: passt
 	ln -sf passt $@
 
 $(B)/passt: $(OBJ)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJ)
 	ln -sf passt $(B)/pasta
 	ln -sf passt $(B)/pesto
+	ln -sf passt $(B)/qrap
 
 $(B)/%.o: %.c | $(B)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -192,18 +193,20 @@ install: all
 	install -m 755 passt $(DESTDIR)$(bindir)/passt
 	ln -sf passt $(DESTDIR)$(bindir)/pasta
 	ln -sf passt $(DESTDIR)$(bindir)/pesto
-	install -m 644 doc/passt.1 doc/pesto.1 $(DESTDIR)$(mandir)/man1
+	ln -sf passt $(DESTDIR)$(bindir)/qrap
+	install -m 644 doc/passt.1 doc/pesto.1 doc/qrap.1 $(DESTDIR)$(mandir)/man1
 	ln -sf passt.1 $(DESTDIR)$(mandir)/man1/pasta.1
 	install -m 644 README.md doc/*.md doc/*.svg LICENSES/*.txt $(DESTDIR)$(docdir)
 
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/passt $(DESTDIR)$(bindir)/pasta \
-		$(DESTDIR)$(bindir)/pesto
+		$(DESTDIR)$(bindir)/pesto $(DESTDIR)$(bindir)/qrap
 	rm -f $(DESTDIR)$(mandir)/man1/passt.1 $(DESTDIR)$(mandir)/man1/pasta.1 \
-		$(DESTDIR)$(mandir)/man1/pesto.1
+		$(DESTDIR)$(mandir)/man1/pesto.1 \
+		$(DESTDIR)$(mandir)/man1/qrap.1
 	rm -rf $(DESTDIR)$(docdir)
 
 -include $(wildcard $(B)/*.d)
 
 clean:
-	rm -rf build passt pasta pesto
+	rm -rf build passt pasta pesto qrap

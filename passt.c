@@ -15,6 +15,7 @@
 #include "netlink.h"
 #include "pasta.h"
 #include "pesto.h"
+#include "qrap.h"
 #include "resolv.h"
 #include "scan.h"
 #include "stats.h"
@@ -438,16 +439,39 @@ static void confine(const struct passt *p)
 	isolation_files(dir, p->resolv.dirs);
 }
 
+/* One file has them all, and a link for each */
+static const struct program {
+	const char *name;
+	int (*main)(int argc, char **argv);
+} programs[] = {
+	{ "pesto", pesto_main },
+	{ "qrap", qrap_main },
+};
+
+static const struct program *other_program(int argc, char **argv)
+{
+	const char *base = argc ? strrchr(argv[0], '/') : NULL;
+	unsigned i;
+
+	base = base ? base + 1 : argc ? argv[0] : "";
+	for (i = 0; i < ARRAY_SIZE(programs); i++)
+		if (!strcmp(base, programs[i].name))
+			return &programs[i];
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
+	const struct program *other;
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
 	sigset_t signals;
 	bool outside;
 	int fd = -1;
 
-	if (argc && pesto_is(argv[0]))
-		return pesto_main(argc, argv);
+	other = other_program(argc, argv);
+	if (other)
+		return other->main(argc, argv);
 	c->mode = conf_mode(argc, argv, &fd);
 	hold_signals(&signals);
 	isolation_start(&fd);

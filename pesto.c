@@ -466,14 +466,7 @@ static void show_after(const struct pesto *p)
 	}
 }
 
-/* --- */
-
-bool pesto_is(const char *argv0)
-{
-	const char *base = strrchr(argv0, '/');
-
-	return !strcmp(base ? base + 1 : argv0, "pesto");
-}
+/* --- all of it ------------------------------------------------------------- */
 
 int pesto_main(int argc, char **argv)
 {

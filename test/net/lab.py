@@ -49,8 +49,8 @@ FRONT = ROOT / "build/perf/front"
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
 TMP.chmod(0o755)
 atexit.register(shutil.rmtree, TMP, True)
-PASST, PASTA, PESTO, HTTPD = (str(TMP / n) for n in
-                              ("passt", "pasta", "pesto", "httpd.py"))
+PASST, PASTA, PESTO, QRAP, HTTPD = (str(TMP / n) for n in (
+    "passt", "pasta", "pesto", "qrap", "httpd.py"))
 PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -371,8 +371,8 @@ class Wires:
 
     def make(self):
         shutil.copy(BUILT, PASST)
-        os.symlink("passt", PASTA)
-        os.symlink("passt", PESTO)
+        for link in PASTA, PESTO, QRAP:
+            os.symlink("passt", link)
         shutil.copy(HERE / "httpd.py", HTTPD)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
         etc = pathlib.Path("/etc/netns") / host
