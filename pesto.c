@@ -168,9 +168,9 @@ static int open_socket(const char *path)
 	strcpy(a.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		die("Failed to create UNIX domain socket: %s", strerror(errno));
+		die("Failed to create UNIX domain socket: %s", util_error(errno));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		die("Failed to connect to %s: %s", path, strerror(errno));
+		die("Failed to connect to %s: %s", path, util_error(errno));
 	return fd;
 }
 
@@ -183,7 +183,7 @@ static size_t receive(int fd, void *buf, size_t len, size_t size)
 		n = recv(fd, (uint8_t *)buf + len, size - len, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		die("Failed to read from server: %s", strerror(errno));
+		die("Failed to read from server: %s", util_error(errno));
 	return (size_t)n;
 }
 
@@ -232,7 +232,7 @@ static void send_all(int fd, const uint8_t *p, size_t len)
 		if (n < 0 && errno == EINTR)
 			n = 0;
 		if (n < 0)
-			die("Failed to send new rules: %s", strerror(errno));
+			die("Failed to send new rules: %s", util_error(errno));
 	}
 }
 
@@ -242,7 +242,7 @@ static int take_status(struct pesto *p, int fd)
 	size_t len = 0, n;
 
 	if (shutdown(fd, SHUT_WR))
-		die("Failed to send new rules: %s", strerror(errno));
+		die("Failed to send new rules: %s", util_error(errno));
 	while ((n = receive(fd, p->buf, len, sizeof(p->buf))))
 		len = MIN(len + n, sizeof(p->buf) - 1);
 	if (!len || (len >= 3 && !memcmp(p->buf, "ok\n", 3)))

@@ -340,7 +340,7 @@ static void place(int fd, int as)
 	if (fd == as)
 		return;
 	if (dup2(fd, as) < 0)
-		die("Can't use descriptor %d: %s", as, strerror(errno));
+		die("Can't use descriptor %d: %s", as, util_error(errno));
 	close(fd);
 }
 
@@ -377,7 +377,7 @@ static void exec_emulator(struct line *l)
 		snprintf(name, sizeof(name), "%s", names[i]);
 		execvp(name, l->argv);
 		if (errno != ENOENT)
-			log_warn("Can't start %s: %s", name, strerror(errno));
+			log_warn("Can't start %s: %s", name, util_error(errno));
 	}
 	die("No emulator found: neither kvm, qemu-kvm nor %s", qemu_arch());
 }
@@ -407,5 +407,5 @@ int qrap_main(int argc, char **argv)
 		exec_emulator(&the);
 	}
 	execvp(argv[2], argv + 2);
-	die("Can't start %s: %s", argv[2], strerror(errno));
+	die("Can't start %s: %s", argv[2], util_error(errno));
 }
