@@ -28,7 +28,7 @@ RANK2 := timer loop
 RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost
 RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname
 RANK5 := arp ndp dhcp dhcpv6 icmp udp_splice udp chunk splice tcp_conn \
-	 tcp_out tcp_in tcp
+	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
 RANK7 := stats options conf resolv netlink scan control pesto qrap pasta isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)

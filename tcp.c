@@ -307,11 +307,10 @@ static enum run_verdict ready(void *owner, struct flow *f)
 
 static bool given_up(const struct tcp *t, const struct tcp_conn *c)
 {
-	unsigned max = TCP_RETRIES;
-
 	if (c->state != TCP_OPEN)
-		return c->retries >= MIN(max, t->syn_linear + t->syn_retries);
-	return c->retries >= max && !(c->flags & CONN_HEARD);
+		return c->retries >= MIN((unsigned)TCP_SYN_RETRIES,
+					 t->syn_linear + t->syn_retries);
+	return c->retries >= TCP_RETRIES && !(c->flags & CONN_HEARD);
 }
 
 static void time_out(struct tcp *t, struct flow *f)
@@ -330,12 +329,12 @@ static void time_out(struct tcp *t, struct flow *f)
 		tcp_out_syn(t, f);
 		return;
 	}
-	/* What the repetition makes the guest repeat is no new loss */
-	c->recover = c->snd_max;
-	c->dup_acks = 0;
-	if (!c->snd_wnd)
+	if (!c->snd_wnd) {
 		c->flags |= CONN_PROBE;
-	tcp_out_rewind(t, f);
+		loss_rewind(t, f);
+	} else {
+		loss_time_out(t, f);
+	}
 	conn_rto(t, f);
 	flow_wake(t->flows, f);
 }

@@ -19,6 +19,18 @@ struct tcp_past {
 	uint32_t snd_nxt, rcv_nxt, ended_ms;
 };
 
+/* What was learnt of the guest's link, which all connections share (RFC 9040) */
+struct tcp_link {
+	uint32_t srtt_us, rttvar_us; /* RFC 6298; 0: nothing measured yet */
+	/* What is measured now: NULL, or the flow that sent what is before @seq
+	 * at @sent_ns */
+	struct flow *timed;
+	uint32_t seq;
+	uint64_t sent_ns;
+	uint64_t lost_ms; /* when something was lost, 0: never */
+	uint32_t ssthresh; /* and how much would have been right then */
+};
+
 struct tcp {
 	struct flows *flows;
 	struct tap *tap;
@@ -31,6 +43,7 @@ struct tcp {
 	uint64_t frames;   /* that the guest had sent when the last one ended */
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
+	struct tcp_link link;
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */

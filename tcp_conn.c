@@ -71,45 +71,56 @@ static void set_mss(const struct tcp *t, struct flow *f, unsigned mss)
 	conn_of(f)->mss = (uint16_t)MIN(MAX(mss, (unsigned)TCP_MSS_MIN), max);
 }
 
-void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
+struct rd conn_option_bytes(const struct packet *p)
 {
-	struct tcp_conn *c = conn_of(f);
-	struct rd in = packet_l4(p), opt;
-	unsigned mss = TCP_MSS_DEFAULT;
-	bool scale = false;
+	struct rd in = packet_l4(p);
+	size_t len;
 
 	rd_skip(&in, 12);
-	opt = (struct rd){ in.p, in.p, in.bad };
-	if (rd_left(&in) >= TCP_HEAD - 12) {
-		size_t len = (size_t)(rd_u8(&in) >> 4) * 4;
+	len = (size_t)(rd_u8(&in) >> 4) * 4;
+	rd_skip(&in, TCP_HEAD - 13);
+	return rd_sub(&in, len > TCP_HEAD ? len - TCP_HEAD : 0);
+}
 
-		rd_skip(&in, 7);
-		if (len >= TCP_HEAD)
-			opt = rd_sub(&in, len - TCP_HEAD);
-	}
-	while (rd_left(&opt)) {
-		uint8_t kind = rd_u8(&opt), len;
+uint8_t conn_option(struct rd *opt, struct rd *value)
+{
+	while (rd_left(opt)) {
+		uint8_t kind = rd_u8(opt), len;
 
-		if (!kind) /* end of options */
+		if (kind == OPT_END)
 			break;
-		if (kind == 1) /* no operation */
+		if (kind == OPT_NOP)
 			continue;
-		len = rd_u8(&opt);
+		len = rd_u8(opt);
 		if (len < 2)
 			break;
-		if (kind == 2 && len == 4) {
-			mss = rd_be16(&opt);
-		} else if (kind == 3 && len == 3) {
-			c->snd_shift = rd_u8(&opt);
+		*value = rd_sub(opt, len - 2U);
+		return kind;
+	}
+	return 0;
+}
+
+void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
+{
+	struct rd opt = conn_option_bytes(p), value;
+	struct tcp_conn *c = conn_of(f);
+	unsigned mss = TCP_MSS_DEFAULT;
+	bool scale = false;
+	uint8_t kind;
+
+	while ((kind = conn_option(&opt, &value))) {
+		if (kind == OPT_MSS && rd_left(&value) == 2) {
+			mss = rd_be16(&value);
+		} else if (kind == OPT_SCALE && rd_left(&value) == 1) {
+			uint8_t shift = rd_u8(&value);
+
+			/* RFC 7323 2.3; it may be any byte */
+			c->snd_shift = MIN(shift, (uint8_t)TCP_SHIFT_MAX) & 15;
 			scale = true;
-		} else {
-			rd_skip(&opt, len - 2);
 		}
 	}
 	if (!scale)
 		c->snd_shift = c->rcv_shift = 0;
-	if (c->snd_shift > TCP_SHIFT_MAX) /* RFC 7323 2.3 */
-		c->snd_shift = TCP_SHIFT_MAX;
 	set_mss(t, f, mss);
 }
 
@@ -203,9 +214,34 @@ void conn_acked(struct tcp *t, struct flow *f)
 	c->flags &= ~(CONN_ACK_NOW | CONN_ACK_LATE);
 }
 
+/* RFC 6298 2.2, 2.3 */
+void conn_rtt_measured(struct tcp *t)
+{
+	struct tcp_link *l = &t->link;
+	uint32_t us = (uint32_t)MIN((t->flows->loop->now_ns - l->sent_ns) / 1000,
+				    (uint64_t)TCP_RTT_MAX_US);
+	uint32_t off = us > l->srtt_us ? us - l->srtt_us : l->srtt_us - us;
+
+	l->timed = NULL;
+	if (!l->srtt_us) {
+		l->srtt_us = MAX(us, 1U);
+		l->rttvar_us = us / 2;
+		return;
+	}
+	l->rttvar_us = l->rttvar_us - l->rttvar_us / 4 + off / 4;
+	l->srtt_us = MAX(l->srtt_us - l->srtt_us / 8 + us / 8, 1U);
+}
+
 static uint32_t rto_ms(const struct tcp *t, const struct tcp_conn *c)
 {
-	uint64_t ms = c->flags & CONN_SYN_AGAIN ? TCP_RTO_SYN_MS : TCP_RTO_MS;
+	const struct tcp_link *l = &t->link;
+	uint64_t ms = TCP_RTO_MS;
+
+	if (c->flags & CONN_SYN_AGAIN)
+		ms = TCP_RTO_SYN_MS;
+	else if (l->srtt_us)
+		ms = l->srtt_us / 1000 +
+		     MAX(l->rttvar_us / 250, (uint32_t)TCP_RTO_MIN_MS);
 
 	if (c->state == TCP_SYN_RCVD || c->state == TCP_SYN_SENT) {
 		unsigned n = c->retries;
@@ -443,6 +479,7 @@ static void end(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	conn_rtt_off(t, f);
 	conn_acked(t, f);
 	chunk_drop(t->chunks, &c->out, c->out.len);
 	chunk_drop(t->chunks, &c->keep, c->keep.len);

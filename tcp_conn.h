@@ -35,6 +35,14 @@ enum {
 	CONN_STALE = 1 << 13,	 /* @stale_due is set */
 	CONN_ROOMY = 1 << 14,	 /* the receive buffer is large */
 	CONN_OFFSET = 1 << 15,	 /* the socket has a peek offset */
+	CONN_SACK = 1 << 16,	 /* both ends know RFC 2018 */
+	CONN_LOSSY = 1 << 17,	 /* @cwnd and @ssthresh hold, see tcp_loss.h */
+	CONN_RECOVERY = 1 << 18, /* until @recover is acknowledged */
+};
+
+/* Bytes from @from to before @to that the guest has, behind a hole */
+struct sack {
+	uint32_t from, to;
 };
 
 struct tcp_conn {
@@ -42,7 +50,12 @@ struct tcp_conn {
 	uint32_t snd_max; /* one past the highest number ever sent */
 	uint32_t snd_wnd; /* scaled */
 	uint32_t snd_wl1; /* highest sequence number that gave @snd_wnd */
-	uint32_t recover; /* no second fast retransmission before this */
+	uint32_t recover; /* what was sent when the last loss was seen */
+	/* From snd_nxt to @lost is repeated, but for @sack; then snd_nxt is
+	 * snd_max again.  Up to @again that was done already. */
+	uint32_t lost, again;
+	uint32_t cwnd, ssthresh; /* RFC 5681, with CONN_LOSSY */
+	struct sack sack[4];	 /* in order; the first @sacks are valid */
 	uint32_t eof_seq; /* number of our FIN, with CONN_EOF */
 	uint32_t rcv_nxt;
 	uint32_t rcv_edge;  /* end of the window we advertised: never shrinks */
@@ -67,7 +80,11 @@ struct tcp_conn {
 	uint8_t retries : 4;
 	uint8_t asks : 4; /* see conn_refused(); 0: wait for EPOLLOUT */
 	uint8_t dup_acks;
+	uint8_t sacks;
 };
+
+/* Kinds of options; the first are one byte long */
+enum { OPT_END, OPT_NOP, OPT_MSS, OPT_SCALE, OPT_SACK_OK, OPT_SACK };
 
 enum {
 	TCP_MSS_MIN = 88,      /* Linux's own floor: below, headers dominate */
@@ -80,9 +97,14 @@ enum {
 	TCP_WINDOW_MAX = 4 << 20,  /* what Linux lets a send buffer grow to,
 				      tcp_wmem */
 	TCP_QUEUE = 700, /* frames, of the 1000 that Linux queues for a link */
-	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1 */
+	TCP_RTO_MS = 1000,	   /* RFC 6298 2.1, before the first sample */
 	TCP_RTO_SYN_MS = 3000,	   /* RFC 6298 5.7, after a repeated SYN */
-	TCP_RETRIES = 7,
+	TCP_RTO_MIN_MS = 200, /* on top of the round trip: Linux delays its ACKs
+				 by up to so much */
+	TCP_RTT_EVERY_NS = 10 * 1000 * 1000,
+	TCP_RTT_MAX_US = 60 * 1000 * 1000,
+	TCP_SYN_RETRIES = 7,
+	TCP_RETRIES = 10, /* from 200 ms on: five minutes, a guest may pause */
 	TCP_ACK_DELAY_MS = 10,	   /* Linux delays its own by 40: stay below */
 	TCP_PAST_MS = 60 * 1000, /* Linux's TIME-WAIT */
 	TCP_PROBE_IDLE_MS = 30 * 1000,
@@ -124,7 +146,12 @@ static inline int conn_fd(const struct flow *f)
 /* conn_init - a flow with both sides set becomes a connection in @state */
 void conn_init(struct tcp *t, struct flow *f, enum tcp_state state);
 
-/* conn_options - MSS and window scale from the guest's SYN or SYN-ACK */
+/* conn_option_bytes - where the segment's options are
+ * conn_option - the next one's kind and @value, 0 at the end */
+struct rd conn_option_bytes(const struct packet *p);
+uint8_t conn_option(struct rd *opt, struct rd *value);
+
+/* conn_options - what the options of the guest's SYN or SYN-ACK say */
 void conn_options(struct tcp *t, struct flow *f, const struct packet *p);
 
 /* conn_mss - what we tell the guest to send */
@@ -140,6 +167,34 @@ void conn_ack_soon(struct tcp *t, struct flow *f);
 void conn_ack_bulk(struct tcp *t, struct flow *f);
 void conn_ack_late(struct tcp *t, struct flow *f);
 void conn_acked(struct tcp *t, struct flow *f);
+
+/* conn_rtt_begin - new bytes before @seq were sent: this may be a round trip to
+ * measure, if none is and the last one was not just now; conn_rtt_end - all before @ack was acknowledged;
+ * conn_rtt_off - it was repeated, and nobody knows which (Karn's algorithm) */
+static inline void conn_rtt_begin(struct tcp *t, struct flow *f, uint32_t seq)
+{
+	uint64_t now = t->flows->loop->now_ns;
+
+	if (t->link.timed || now - t->link.sent_ns < TCP_RTT_EVERY_NS)
+		return;
+	t->link.timed = f;
+	t->link.seq = seq;
+	t->link.sent_ns = now;
+}
+
+void conn_rtt_measured(struct tcp *t);
+
+static inline void conn_rtt_end(struct tcp *t, struct flow *f, uint32_t ack)
+{
+	if (t->link.timed == f && !seq_before(ack, t->link.seq))
+		conn_rtt_measured(t);
+}
+
+static inline void conn_rtt_off(struct tcp *t, const struct flow *f)
+{
+	if (t->link.timed == f)
+		t->link.timed = NULL;
+}
 
 /* conn_rto - (re)start the retransmission timer, conn_timer - look which of the
  * flow's deadlines is next */

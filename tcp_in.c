@@ -69,7 +69,7 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 	c->snd_wnd = wnd;
 	/* Linux shuts the window when it drops what was in flight */
 	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {
-		tcp_out_rewind(t, f);
+		loss_rewind(t, f);
 		conn_rto(t, f);
 	}
 }
@@ -83,7 +83,10 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	c->snd_una = ack;
 	if (jumped)
 		c->snd_nxt = ack;
-	c->dup_acks = c->retries = 0;
+	c->retries = 0;
+	if (c->dup_acks | c->sacks)
+		loss_past(c, n);
+	conn_rtt_end(t, f, ack);
 	c->flags &= (uint32_t)~(CONN_PROBE | CONN_SYN_AGAIN);
 
 	/* Our FIN has a number but no byte */
@@ -102,30 +105,58 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		conn_rto(t, f);
 }
 
-/* RFC 5681 3.2 with the lower threshold of RFC 5827 for few segments.  Our
- * repetition brings duplicates of its own: once per flight. */
+/* RFC 5681 3.2 with the lower threshold of RFC 5827 for few segments.  A lone FIN
+ * is left to the timer: the guest has got everything else. */
 static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t flight = (c->snd_max - c->snd_una + c->mss - 1) / c->mss;
 	uint32_t limit = flight > 3 ? 3 : flight > 1 ? flight - 1 : 1;
 
-	if (c->dup_acks < UINT8_MAX)
-		c->dup_acks++;
-	if (c->dup_acks < limit || !seq_after(c->snd_una, c->recover))
+	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq)
 		return;
-	c->recover = c->snd_max;
-	c->dup_acks = 0;
-	tcp_out_rewind(t, f);
-	conn_rto(t, f);
 	b->wake = true;
+	if (c->flags & CONN_RECOVERY || c->dup_acks < limit)
+		return;
+	/* What we repeated brings duplicates of its own */
+	if (!(c->flags & CONN_SACK) && !seq_after(c->snd_una, c->recover))
+		return;
+	loss_seen(t, f);
+	conn_rto(t, f);
+}
+
+/* An ACK of what was sent.  With SACK a duplicate is one that tells something
+ * (RFC 6675 2), else one that tells nothing. */
+static void take_news(struct tcp *t, struct flow *f, const struct packet *p,
+		      struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
+	bool newer = seq_after(p->ack, c->snd_una), dup;
+	bool lossy = c->flags & CONN_LOSSY;
+	uint32_t had = lossy ? loss_flight(c) : 0;
+
+	if (newer) {
+		acknowledged(t, f, p->ack);
+		b->wake = true;
+	}
+	if (c->flags & CONN_SACK)
+		dup = loss_sack(f, p);
+	else
+		dup = !newer && !p->payload_len && wnd == c->snd_wnd &&
+		      !(p->tcp_flags & (TCP_SYN | TCP_FIN));
+	if (dup && c->dup_acks < UINT8_MAX)
+		c->dup_acks++;
+	if (lossy)
+		loss_acked(t, f, had, newer);
+	if (dup && c->snd_una != c->snd_max)
+		duplicate_ack(t, f, b);
 }
 
 static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 		     struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
-	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
 	bool newer = seq_after(p->ack, c->snd_una);
 
 	/* For something that we never sent, or long ago (RFC 5961 5) */
@@ -135,14 +166,8 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 		return false;
 	}
 	c->flags |= CONN_HEARD;
-	if (newer) {
-		acknowledged(t, f, p->ack);
-		b->wake = true;
-	} else if (p->ack == c->snd_una && c->snd_una != c->snd_max &&
-		   !p->payload_len && wnd == c->snd_wnd &&
-		   !(p->tcp_flags & (TCP_SYN | TCP_FIN))) {
-		duplicate_ack(t, f, b);
-	}
+	if (c->snd_una != c->snd_max && !seq_before(p->ack, c->snd_una))
+		take_news(t, f, p, b);
 	if (p->ack == c->snd_una)
 		take_window(t, f, p, newer, b);
 	return true;
@@ -244,6 +269,8 @@ void tcp_in_open(struct tcp *t, struct flow *f)
 	c->recover = c->snd_una - 1;
 	if (sock_can_peek(t->fwd->env, addr_is_v4(&f->side[host].theirs)))
 		c->flags |= CONN_PEEK;
+	conn_rtt_end(t, f, c->snd_una);
+	loss_open(t, f);
 	conn_timer(t, f);
 	flow_wake(t->flows, f);
 }

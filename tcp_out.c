@@ -115,16 +115,22 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 		.ack = answer ? c->rcv_nxt : 0,
 		.flags = answer ? TCP_SYN | TCP_ACK : TCP_SYN,
 		.window = SYN_WINDOW, /* never scaled */
-		.opt = { 2, 4, 0, 0 },
+		.opt = { OPT_MSS, 4, 0, 0 },
 		.opt_len = 4,
 	};
 
 	st_be16(&th.opt[2], conn_mss(t, f));
 	if (!answer || c->rcv_shift) {
-		memcpy(&th.opt[4], (uint8_t[]){ 1, 3, 3, TCP_SHIFT }, 4);
+		memcpy(&th.opt[4], (uint8_t[]){ OPT_NOP, OPT_SCALE, 3,
+						TCP_SHIFT }, 4);
 		th.opt_len = 8;
 	}
-	c->snd_nxt = c->snd_max = c->snd_una + 1;
+	c->snd_nxt = c->snd_una + 1;
+	if (c->snd_max == c->snd_una)
+		conn_rtt_begin(t, f, c->snd_nxt);
+	else
+		conn_rtt_off(t, f);
+	c->snd_max = c->snd_nxt;
 	c->rcv_edge = c->rcv_nxt + SYN_WINDOW;
 	c->rcv_acked = c->rcv_nxt;
 	conn_rto(t, f);
@@ -134,16 +140,6 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 	}
 	conn_ack_soon(t, f); /* when there is room, see tcp_turn_end() */
 	return false;
-}
-
-void tcp_out_rewind(struct tcp *t, struct flow *f)
-{
-	struct tcp_conn *c = conn_of(f);
-
-	(void)t;
-	c->snd_nxt = c->snd_una;
-	if (c->flags & CONN_PEEK)
-		conn_peek_at(f, c->lazy);
 }
 
 void tcp_out_reset(struct tcp *t, struct flow *f)
@@ -240,9 +236,10 @@ static uint32_t window_left(const struct tcp_conn *c)
 
 /* How much to send next: whole segments, as many as fit one run.  Not more than
  * is known to be left when the end was seen. */
-static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c)
+static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c,
+			 uint32_t room)
 {
-	uint32_t want = window_left(c);
+	uint32_t want = MIN(window_left(c), room);
 	uint32_t run = RUN_MAX - (uint32_t)RUN_MAX % c->mss;
 
 	if (c->flags & CONN_EOF)
@@ -283,8 +280,11 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	c->rcv_acked = c->rcv_nxt;
 	conn_acked(t, f);
 	c->snd_nxt += (uint32_t)len + fin;
-	if (seq_after(c->snd_nxt, c->snd_max))
+	if (seq_after(c->snd_nxt, c->snd_max)) {
+		if (c->snd_nxt - c->snd_max == len + fin)
+			conn_rtt_begin(t, f, c->snd_nxt);
 		c->snd_max = c->snd_nxt;
+	}
 	c->flags &= ~CONN_PROBE;
 	c->active_ms = now_ms(t);
 	if (!(c->flags & CONN_RTO))
@@ -418,11 +418,14 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	uint32_t want = at_end(c) ? 0 : next_run(t, c);
+	uint32_t want, room = UINT32_MAX;
 	struct slot s;
 	ssize_t got = 0;
 	bool fin;
 
+	if (c->flags & CONN_LOSSY || c->snd_nxt != c->snd_max)
+		room = loss_room(f);
+	want = at_end(c) ? 0 : next_run(t, c, room);
 	if (!window_left(c) || (!want && !at_end(c)))
 		return wait_window(t, f);
 	if (!tap_reserve(t->tap, &s, 1, head_size(f), want, c->mss))

@@ -5,7 +5,7 @@
 #ifndef TCP_OUT_H
 #define TCP_OUT_H
 
-#include "tcp_conn.h"
+#include "tcp_loss.h"
 
 /* tcp_out_serve - send what the socket has and the guest's window takes, then
  * our FIN.  May end the connection and free @f. */
@@ -20,9 +20,6 @@ bool tcp_out_ack(struct tcp *t, struct flow *f);
 
 /* tcp_out_probe - an empty segment with an old number, which demands an ACK */
 void tcp_out_probe(struct tcp *t, struct flow *f);
-
-/* tcp_out_rewind - everything from snd_una on is to be sent again */
-void tcp_out_rewind(struct tcp *t, struct flow *f);
 
 /* tcp_out_reset - RST to the guest and to the socket; frees @f */
 void tcp_out_reset(struct tcp *t, struct flow *f);
