@@ -3,7 +3,9 @@
  * One address, one client, no lease database: what the guest gets is in the
  * configuration, for ever.  A request is read into struct request and judged;
  * the options that we have are encoded into struct stock and from there
- * copied in the order in which the client wants them, as long as they fit.
+ * copied in the order in which the client wants them, as long as they fit.  One
+ * that lists what it wants gets no more than that and what it cannot do without:
+ * an MTU that was not asked for has done harm, and so do most other servers.
  */
 #include "dhcp.h"
 #include "dnsname.h"
@@ -44,12 +46,14 @@ enum {
 	OPT_ROUTER = 3,
 	OPT_DNS = 6,
 	OPT_HOSTNAME = 12,
+	OPT_DOMAIN = 15,
 	OPT_MTU = 26,
 	OPT_WANTED = 50,
 	OPT_LEASE = 51,
 	OPT_TYPE = 53,
 	OPT_SERVER = 54,
 	OPT_LIST = 55,
+	OPT_CLIENT = 61,
 	OPT_RAPID = 80,   /* RFC 4039 */
 	OPT_FQDN = 81,    /* RFC 4702 */
 	OPT_SEARCH = 119, /* RFC 3397 */
@@ -61,11 +65,13 @@ enum {
 struct request {
 	uint8_t fixed[OPTIONS];
 	uint8_t type;
-	bool rapid;
+	bool rapid, fqdn;
 	uint16_t flags;
 	struct addr ciaddr, wanted, server; /* the latter two may be none */
 	const uint8_t *list;                /* NULL: no parameter list */
 	size_t list_len;
+	const uint8_t *client; /* NULL: no client identifier */
+	size_t client_len;
 };
 
 /* Options that could be sent; at[]: where each begins in buf, 0 if nowhere */
@@ -73,7 +79,7 @@ struct stock {
 	struct wr w;
 	size_t due; /* bytes of those that no message may lack */
 	uint16_t at[256];
-	uint8_t buf[1024]; /* all at once take less */
+	uint8_t buf[1536]; /* all at once take less */
 };
 
 static struct addr get_addr(struct rd *in)
@@ -100,8 +106,15 @@ static bool parse_option(struct request *r, uint8_t code, struct rd v)
 		r->list_len = rd_left(&v);
 		r->list = rd_view(&v, r->list_len);
 		break;
+	case OPT_CLIENT:
+		r->client_len = rd_left(&v);
+		r->client = rd_view(&v, r->client_len);
+		break;
 	case OPT_RAPID:
 		r->rapid = true;
+		break;
+	case OPT_FQDN:
+		r->fqdn = true;
 		break;
 	}
 	return rd_ok(&v);
@@ -165,9 +178,18 @@ static uint8_t decide(const struct lan *lan, const struct request *r)
 	return 0;
 }
 
+/* What no message may lack; the client's identifier: RFC 6842 */
 static bool is_due(uint8_t code)
 {
-	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE;
+	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE ||
+	       code == OPT_CLIENT;
+}
+
+/* Whether a client gets it that did not list it, but other options */
+static bool is_unasked(const struct request *r, uint8_t code)
+{
+	return is_due(code) || code == OPT_MASK || code == OPT_ROUTER ||
+	       code == OPT_RAPID || (code == OPT_FQDN && r->fqdn);
 }
 
 static void stock_put(struct stock *s, uint8_t code, const void *value,
@@ -200,6 +222,27 @@ static void stock_resolvers(struct stock *s, const struct lan *lan)
 		stock_put(s, OPT_DNS, v, i * 4);
 }
 
+/* One domain, for who does not know of lists: Windows until 2018.  Without a
+ * list the one that the guest itself is in. */
+static void stock_domain(struct stock *s, const struct lan *lan)
+{
+	uint8_t wire[DNSNAME_MAX];
+	struct wr w = wr_init(wire, sizeof(wire));
+	const char *name = strchr(lan->fqdn, '.');
+	unsigned i;
+	size_t n;
+
+	name = name ? name + 1 : "";
+	for (i = lan->search_n; i-- > 0;)
+		if (dnsname_put(&w, lan->search[i]))
+			name = lan->search[i];
+	n = strlen(name);
+	if (n && name[n - 1] == '.')
+		n--;
+	if (n)
+		stock_put(s, OPT_DOMAIN, name, n);
+}
+
 static void stock_names(struct stock *s, const struct lan *lan)
 {
 	/* RFC 4702: not asked to update, name in wire form, rcodes obsolete */
@@ -211,6 +254,7 @@ static void stock_names(struct stock *s, const struct lan *lan)
 	if (lan->hostname[0])
 		stock_put(s, OPT_HOSTNAME, lan->hostname,
 			  strlen(lan->hostname));
+	stock_domain(s, lan);
 
 	wr_bytes(&w, fqdn, sizeof(fqdn));
 	if (lan->fqdn[0] && dnsname_put(&w, lan->fqdn))
@@ -252,6 +296,8 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 
 	stock_put(s, OPT_TYPE, &type, 1);
 	stock_put(s, OPT_SERVER, &lan->our4.b[12], 4);
+	if (r->client)
+		stock_put(s, OPT_CLIENT, r->client, r->client_len);
 	if (type == NAK)
 		return;
 
@@ -288,12 +334,13 @@ static void put_options(struct wr *w, struct stock *s, const struct request *r)
 	unsigned code;
 	size_t i;
 
-	if (r->list && !memchr(r->list, OPT_TYPE, r->list_len))
+	if (r->list_len && !memchr(r->list, OPT_TYPE, r->list_len))
 		move(w, s, OPT_TYPE);
 	for (i = 0; i < r->list_len; i++)
 		move(w, s, r->list[i]);
 	for (code = 1; code < OPT_END; code++)
-		move(w, s, (uint8_t)code);
+		if (!r->list_len || is_unasked(r, (uint8_t)code))
+			move(w, s, (uint8_t)code);
 
 	wr_u8(w, OPT_END);
 	if (w->len < MESSAGE_MIN)

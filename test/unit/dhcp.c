@@ -116,6 +116,8 @@ static void assert_reply(const uint8_t *head, const uint8_t *opt, size_t len)
 #define ROUTER  3, 4, 192, 0, 2, 1
 #define DNS     6, 4, 192, 0, 2, 53
 #define HOST    12, 3, 'b', 'o', 'x'
+#define DOMAIN                                                                 \
+	15, 11, 'e', 'x', 'a', 'm', 'p', 'l', 'e', '.', 'o', 'r', 'g'
 #define MTU     26, 2, 0xff, 0xf0
 #define LEASE   51, 4, 255, 255, 255, 255
 #define TYPE(t) 53, 1, t
@@ -150,9 +152,9 @@ static void discover_all(void **state)
 	advertise_all();
 	REQUEST_WITH(TYPE(DISCOVER), END);
 	assert_true(ask());
-	ASSERT_REPLY(reply_head, MASK, ROUTER, DNS, HOST, MTU, LEASE,
+	ASSERT_REPLY(reply_head, MASK, ROUTER, DNS, HOST, DOMAIN, MTU, LEASE,
 		     TYPE(OFFER), SERVER, FQDN, SEARCH, END);
-	assert_int_equal(out.body.len, 240 + 80);
+	assert_int_equal(out.body.len, 240 + 93);
 }
 
 static void nothing_optional(void **state)
@@ -218,19 +220,90 @@ static void list_order(void **state)
 	(void)state;
 	advertise_all();
 	/* without 53 in the list it comes first; unknown 200 and the second 6
-	 * are passed over; 12, 51, 54, 81 and 119 follow in ascending order */
+	 * are passed over; what no message may lack follows */
 	REQUEST_WITH(TYPE(REQUEST), 55, 7, 26, 6, 200, 6, 0, 1, 3, END);
 	assert_true(ask());
-	ASSERT_REPLY(reply_head, TYPE(ACK), MTU, DNS, MASK, ROUTER, HOST, LEASE,
-		     SERVER, FQDN, SEARCH, END);
-	REQUEST_WITH(TYPE(REQUEST), 55, 3, 3, 53, 1, END);
+	ASSERT_REPLY(reply_head, TYPE(ACK), MTU, DNS, MASK, ROUTER, LEASE,
+		     SERVER, END);
+	REQUEST_WITH(TYPE(REQUEST), 55, 3, 3, 53, 119, END);
 	assert_true(ask());
-	ASSERT_REPLY(reply_head, ROUTER, TYPE(ACK), MASK, DNS, HOST, MTU, LEASE,
-		     SERVER, FQDN, SEARCH, END);
+	ASSERT_REPLY(reply_head, ROUTER, TYPE(ACK), SEARCH, MASK, LEASE, SERVER,
+		     END);
 	/* 255 in a list is no option of ours */
 	REQUEST_WITH(TYPE(REQUEST), 55, 2, 255, 1, END);
 	assert_true(ask());
 	assert_memory_equal(out.body.buf + 240, BYTES(TYPE(ACK), MASK), 9);
+}
+
+/* Who lists nothing gets everything, who lists something no more than that: an
+ * MTU of 65520 is an error to iPXE.  RFC 4702: a name for who sent one. */
+static void not_asked_for(void **state)
+{
+	(void)state;
+	advertise_all();
+	lan.gw4 = addr_v4(198, 51, 100, 1);
+	REQUEST_WITH(TYPE(DISCOVER), 55, 1, 200, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MASK, 3, 4, 198, 51, 100, 1,
+		     LEASE, SERVER, END);
+	REQUEST_WITH(TYPE(DISCOVER), 81, 4, 0, 0, 0, 'x', 55, 1, 200, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MASK, 3, 4, 198, 51, 100, 1,
+		     LEASE, SERVER, FQDN, END);
+	REQUEST_WITH(TYPE(DISCOVER), 55, 0, END);
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 240 + 12, BYTES(DNS, HOST), 11);
+}
+
+/* RFC 6842: in every answer */
+#define CLIENT 61, 7, 1, GUEST_MAC
+
+static void client_identifier(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	REQUEST_WITH(TYPE(DISCOVER), CLIENT, 55, 1, 1, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MASK, ROUTER, LEASE, SERVER,
+		     CLIENT, END);
+	memcpy(head, reply_head, 240);
+	memset(head + 16, 0, 4);
+	REQUEST_WITH(TYPE(REQUEST), CLIENT, WANT(16), END);
+	assert_true(ask());
+	ASSERT_REPLY(head, TYPE(NAK), SERVER, CLIENT, END);
+	/* the longest one still leaves room for what must be there */
+	memcpy(req, request_head, sizeof(request_head));
+	memcpy(req + 240, BYTES(TYPE(DISCOVER), 61, 255), 5);
+	memset(req + 245, 'c', 255);
+	req[500] = END;
+	req_len = 501;
+	longest_name(lan.hostname, 'h');
+	assert_true(ask());
+	assert_int_equal(out.body.len, 240 + 12 + 4 + 6 + 3 + 6 + 257 + 1);
+}
+
+/* Option 15: the first search domain, else that of the guest's name */
+static void domain(void **state)
+{
+	(void)state;
+	strcpy(lan.fqdn, "box.lab.example.");
+	REQUEST_WITH(TYPE(REQUEST), 55, 2, 53, 15, END);
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 243, BYTES(15, 11, 'l', 'a', 'b'),
+			    5);
+	assert_memory_equal(out.body.buf + 243 + 13, BYTES(MASK), 6);
+	strcpy(lan.search[0], ".");
+	strcpy(lan.search[1], "ab.");
+	strcpy(lan.search[2], "cd");
+	lan.search_n = 3;
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 243, BYTES(15, 2, 'a', 'b', MASK),
+			    10);
+	lan.search_n = 0;
+	strcpy(lan.fqdn, "box");
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 243, BYTES(MASK), 6);
 }
 
 /* RFC 3442: a gateway outside the subnet needs a route of its own */
@@ -362,10 +435,11 @@ static void too_much(void **state)
 	assert_memory_equal(out.body.buf + 240 + 12 + 255, tail, sizeof(tail));
 
 	/* the other way round if the client likes it so */
-	REQUEST_WITH(TYPE(REQUEST), 55, 1, 119, END);
+	REQUEST_WITH(TYPE(REQUEST), 55, 3, 119, 12, 26, END);
 	assert_true(ask());
 	assert_memory_equal(out.body.buf + 240,
 			    BYTES(TYPE(ACK), 119, 255, 63, 's'), 7);
+	/* no room for the host name */
 	assert_int_equal(out.body.len, 240 + 257 + 6 + 6 + sizeof(tail));
 }
 
@@ -513,6 +587,9 @@ int main(void)
 		cmocka_unit_test_setup(rapid_commit, start),
 		cmocka_unit_test_setup(bootp, start),
 		cmocka_unit_test_setup(list_order, start),
+		cmocka_unit_test_setup(not_asked_for, start),
+		cmocka_unit_test_setup(client_identifier, start),
+		cmocka_unit_test_setup(domain, start),
 		cmocka_unit_test_setup(classless_routes, start),
 		cmocka_unit_test_setup(selecting, start),
 		cmocka_unit_test_setup(refused, start),
