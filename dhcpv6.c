@@ -2,8 +2,9 @@
  *
  * One address for one client, for ever.  The options of a message are read into
  * struct request; what a message type must, may and must not carry is a table,
- * from RFC 8415, 16 and 18.3.  Relays, prefix delegation, temporary addresses
- * and Rapid Commit are not offered, and there is nothing to release.
+ * from RFC 8415, 16 and 18.3.  IAs are walked a second time for the answer: the
+ * first IA_NA gets the address, all others are told that there is no more, nor a
+ * temporary address, nor a prefix.  There are no relays.
  */
 #include "dhcpv6.h"
 #include "dnsname.h"
@@ -19,6 +20,8 @@ enum {
 	RENEW = 5,
 	REBIND = 6,
 	REPLY = 7,
+	RELEASE = 8,
+	DECLINE = 9,
 	INFORMATION = 11,
 };
 
@@ -28,10 +31,13 @@ enum {
 	OPT_IA_NA = 3,
 	OPT_IA_TA = 4,
 	OPT_IA_ADDR = 5,
+	OPT_LIST = 6, /* what is asked for */
 	OPT_STATUS = 13,
+	OPT_RAPID = 14,
 	OPT_DNS = 23,    /* RFC 3646 */
 	OPT_SEARCH = 24, /* the same */
-	OPT_FQDN = 39,   /* RFC 4704 */
+	OPT_IA_PD = 25,
+	OPT_FQDN = 39, /* RFC 4704 */
 };
 
 enum {
@@ -39,13 +45,22 @@ enum {
 	DUID_LLT = 1,
 	HARDWARE_ETHERNET = 1,
 	OUR_DUID_LEN = 14,
-	IA_NA_HEAD = 12, /* IAID, T1, T2 */
-	IA_TA_HEAD = 4,  /* IAID */
+	IA_HEAD = 12,   /* IAID, T1, T2 */
+	IA_TA_HEAD = 4, /* IAID */
 	IA_ADDR_LEN = 24,
-	NOT_ON_LINK = 4,
 	FQDN_S = 1,        /* client: please update its AAAA record */
 	FQDN_OVERRIDE = 2, /* server: no */
 	MESSAGE_MAX = 1280 - IP6_HEAD - UDP_HEAD,
+};
+
+enum status { SUCCESS, NO_ADDRS = 2, NO_BINDING, NOT_ON_LINK, NO_PREFIX = 6 };
+
+static const char *const status_text[] = {
+	[SUCCESS] = "",
+	[NO_ADDRS] = "No more addresses.",
+	[NO_BINDING] = "Not from here.",
+	[NOT_ON_LINK] = "Prefix not appropriate for link.",
+	[NO_PREFIX] = "No prefixes.",
 };
 
 static const uint32_t forever = UINT32_MAX;
@@ -54,21 +69,26 @@ static const uint32_t forever = UINT32_MAX;
 static const struct rule {
 	uint8_t answer;
 	enum { ANY_SERVER, NO_SERVER, OUR_SERVER } server;
-	bool no_ia;     /* must not have one, and gets none */
+	/* What becomes of the IAs: an address, a verdict on theirs, thanks */
+	enum { NO_IA, ASSIGN, JUDGE, TAKE_BACK } ia;
 	bool on_link;   /* its addresses must be the one that we assign */
 	bool no_client; /* may lack the client identifier */
 	const char *name;
 } rules[] = {
-	[SOLICIT] = { ADVERTISE, NO_SERVER, .name = "advertise to solicit" },
-	[REQUEST] = { REPLY, OUR_SERVER, .on_link = true,
+	[SOLICIT] = { ADVERTISE, NO_SERVER, ASSIGN,
+		      .name = "advertise to solicit" },
+	[REQUEST] = { REPLY, OUR_SERVER, ASSIGN, .on_link = true,
 		      .name = "reply to request" },
-	[CONFIRM] = { REPLY, NO_SERVER, .on_link = true,
-		      .name = "reply to confirm" },
-	[RENEW] = { REPLY, OUR_SERVER, .on_link = true,
+	[CONFIRM] = { REPLY, NO_SERVER, JUDGE, .name = "reply to confirm" },
+	[RENEW] = { REPLY, OUR_SERVER, ASSIGN, .on_link = true,
 		    .name = "reply to renew" },
-	[REBIND] = { REPLY, NO_SERVER, .on_link = true,
+	[REBIND] = { REPLY, NO_SERVER, ASSIGN, .on_link = true,
 		     .name = "reply to rebind" },
-	[INFORMATION] = { REPLY, ANY_SERVER, .no_ia = true, .no_client = true,
+	[RELEASE] = { REPLY, OUR_SERVER, TAKE_BACK,
+		      .name = "reply to release" },
+	[DECLINE] = { REPLY, OUR_SERVER, TAKE_BACK,
+		      .name = "reply to decline" },
+	[INFORMATION] = { REPLY, ANY_SERVER, NO_IA, .no_client = true,
 			  .name = "reply to information-request" },
 };
 
@@ -80,13 +100,12 @@ struct view {
 struct request {
 	uint8_t type;
 	uint32_t xid; /* 24 bits */
-	struct view client, server;
-	bool ia;               /* has an IA of any kind */
-	uint32_t iaid;         /* of its first IA_NA, or 1 */
-	bool ia_na;            /* has an IA_NA */
-	struct view foreign;   /* head of the first IA with a foreign address */
-	uint16_t foreign_code; /* and its option code */
-	bool fqdn_s;
+	struct rd options;
+	struct view client, server, list;
+	bool ia;             /* has an IA of any kind */
+	bool ia_na;          /* has an IA_NA */
+	bool named, foreign; /* names an address; one that is not ours */
+	bool rapid, fqdn, fqdn_s;
 };
 
 static struct view view(struct rd *in, size_t len)
@@ -94,11 +113,15 @@ static struct view view(struct rd *in, size_t len)
 	return (struct view){ rd_view(in, len), len };
 }
 
-/* Whether the options of an IA name an address that is not @guest
- * If they are cut off, @in says so. */
-static bool find_foreign(struct rd *in, const struct addr *guest)
+/* The addresses that the options of an IA name: ours, and others */
+struct named {
+	bool ours, others;
+};
+
+/* If the options are cut off, @in says so */
+static struct named find_addresses(struct rd *in, const struct addr *guest)
 {
-	bool found = false;
+	struct named found = { 0 };
 
 	while (rd_left(in)) {
 		uint16_t code = rd_be16(in);
@@ -110,28 +133,37 @@ static bool find_foreign(struct rd *in, const struct addr *guest)
 		rd_copy(&v, a.b, sizeof(a.b));
 		rd_skip(&v, 8); /* lifetimes */
 		in->bad |= !rd_ok(&v);
-		found |= !addr_equal(&a, guest);
+		if (addr_equal(&a, guest))
+			found.ours = true;
+		else
+			found.others = true;
 	}
 	return found;
+}
+
+static bool is_ia(uint16_t code)
+{
+	return code == OPT_IA_NA || code == OPT_IA_TA || code == OPT_IA_PD;
+}
+
+static struct view ia_head(struct rd *v, uint16_t code)
+{
+	return view(v, code == OPT_IA_TA ? IA_TA_HEAD : IA_HEAD);
 }
 
 static bool parse_ia(struct request *r, const struct lan *lan, uint16_t code,
 		     struct rd v)
 {
-	size_t head_size = code == OPT_IA_NA ? IA_NA_HEAD : IA_TA_HEAD;
-	struct view head = view(&v, head_size);
+	struct view head = ia_head(&v, code);
+	struct named named;
 
 	if (!head.p)
 		return false;
+	named = find_addresses(&v, &lan->guest6);
 	r->ia = true;
-	if (code == OPT_IA_NA && !r->ia_na) {
-		r->ia_na = true;
-		r->iaid = ld_be32(head.p);
-	}
-	if (find_foreign(&v, &lan->guest6) && !r->foreign.p) {
-		r->foreign = head;
-		r->foreign_code = code;
-	}
+	r->ia_na |= code == OPT_IA_NA;
+	r->named |= named.ours || named.others;
+	r->foreign |= named.others;
 	return rd_ok(&v);
 }
 
@@ -147,10 +179,18 @@ static bool parse_option(struct request *r, const struct lan *lan,
 	case OPT_SERVER_ID:
 		r->server = view(&v, rd_left(&v));
 		break;
+	case OPT_LIST:
+		r->list = view(&v, rd_left(&v));
+		break;
 	case OPT_IA_NA:
 	case OPT_IA_TA:
+	case OPT_IA_PD:
 		return parse_ia(r, lan, code, v);
+	case OPT_RAPID:
+		r->rapid = true;
+		break;
 	case OPT_FQDN:
+		r->fqdn = true;
 		r->fqdn_s = rd_u8(&v) & FQDN_S;
 		break;
 	}
@@ -161,7 +201,7 @@ static bool parse(struct rd in, const struct lan *lan, struct request *r)
 {
 	uint32_t head = rd_be32(&in);
 
-	*r = (struct request){ .iaid = 1 };
+	*r = (struct request){ .options = in };
 	r->type = (uint8_t)(head >> 24);
 	r->xid = head & 0xffffff;
 
@@ -173,6 +213,19 @@ static bool parse(struct rd in, const struct lan *lan, struct request *r)
 			return false;
 	}
 	return rd_ok(&in);
+}
+
+/* Whether the client wants @code: all if it does not say what */
+static bool is_wanted(const struct request *r, uint16_t code)
+{
+	size_t i;
+
+	if (!r->list.len)
+		return true;
+	for (i = 0; i + 2 <= r->list.len; i += 2)
+		if (ld_be16(r->list.p + i) == code)
+			return true;
+	return false;
 }
 
 static void make_duid(const struct lan *lan, uint8_t duid[OUR_DUID_LEN])
@@ -202,7 +255,9 @@ static const struct rule *admit(const struct request *r,
 		return NULL;
 	if (!r->server.p && rule->server == OUR_SERVER)
 		return NULL;
-	if (r->ia && rule->no_ia)
+	if (r->ia && rule->ia == NO_IA)
+		return NULL;
+	if (!r->named && rule->ia == JUDGE) /* 18.3.3 */
 		return NULL;
 	return rule;
 }
@@ -219,9 +274,18 @@ static void put_bytes(struct wr *w, uint16_t code, const void *p, size_t len)
 	wr_bytes(w, p, len);
 }
 
-static void put_ia(struct wr *w, const struct lan *lan, uint32_t iaid)
+static void put_status(struct wr *w, enum status status)
 {
-	put_option(w, OPT_IA_NA, IA_NA_HEAD + 4 + IA_ADDR_LEN);
+	const char *text = status_text[status];
+
+	put_option(w, OPT_STATUS, 2 + strlen(text));
+	wr_be16(w, (uint16_t)status);
+	wr_bytes(w, text, strlen(text));
+}
+
+static void put_address(struct wr *w, const struct lan *lan, uint32_t iaid)
+{
+	put_option(w, OPT_IA_NA, IA_HEAD + 4 + IA_ADDR_LEN);
 	wr_be32(w, iaid);
 	wr_be32(w, forever); /* T1 */
 	wr_be32(w, forever); /* T2 */
@@ -232,20 +296,54 @@ static void put_ia(struct wr *w, const struct lan *lan, uint32_t iaid)
 	wr_be32(w, forever); /* valid */
 }
 
-/* The IA that asks for the impossible goes back with the reason inside.  Who
- * confirms looks for it in the message itself: RFC 8415, 18.3.3. */
-static void put_refusal(struct wr *w, const struct request *r)
+/* The IA that asks for the impossible goes back with the reason inside */
+static void put_refusal(struct wr *w, uint16_t code, struct view head,
+			enum status status)
 {
-	static const char text[] = "Prefix not appropriate for link.";
-	size_t status = 2 + sizeof(text) - 1;
-	unsigned i;
+	put_option(w, code, head.len + 4 + 2 + strlen(status_text[status]));
+	wr_bytes(w, head.p, head.len);
+	put_status(w, status);
+}
 
-	put_option(w, r->foreign_code, r->foreign.len + 4 + status);
-	wr_bytes(w, r->foreign.p, r->foreign.len);
-	for (i = 0; i < (r->type == CONFIRM ? 2 : 1); i++) {
-		put_option(w, OPT_STATUS, status);
-		wr_be16(w, NOT_ON_LINK);
-		wr_bytes(w, text, sizeof(text) - 1);
+/* RFC 8415, 18.3.2, 18.3.4, 18.3.9; SUCCESS: it gets the address */
+static enum status assign(const struct rule *rule, uint16_t code,
+			  struct named named, bool taken)
+{
+	if (code == OPT_IA_PD)
+		return NO_PREFIX;
+	if (rule->on_link && named.others)
+		return NOT_ON_LINK;
+	return code == OPT_IA_TA || taken ? NO_ADDRS : SUCCESS;
+}
+
+static void put_ias(struct wr *w, const struct lan *lan,
+		    const struct request *r, const struct rule *rule)
+{
+	struct rd in = r->options;
+	bool taken = false;
+
+	while (rd_left(&in)) {
+		uint16_t code = rd_be16(&in);
+		struct rd v = rd_sub(&in, rd_be16(&in));
+		enum status status = SUCCESS;
+		struct named named;
+		struct view head;
+
+		if (!is_ia(code))
+			continue;
+		head = ia_head(&v, code);
+		named = find_addresses(&v, &lan->guest6);
+		if (rule->ia == ASSIGN)
+			status = assign(rule, code, named, taken);
+		else if (code != OPT_IA_NA || !named.ours) /* 18.3.7, 18.3.8 */
+			status = NO_BINDING;
+
+		if (status != SUCCESS) {
+			put_refusal(w, code, head, status);
+		} else if (rule->ia == ASSIGN) {
+			put_address(w, lan, ld_be32(head.p));
+			taken = true;
+		}
 	}
 }
 
@@ -290,26 +388,44 @@ static void put_fqdn(struct wr *w, const struct lan *lan, bool client_s)
 		put_bytes(w, OPT_FQDN, v, name.len);
 }
 
+/* RFC 4704: also for who sent its own */
+static void put_configuration(struct wr *w, const struct lan *lan,
+			      const struct request *r)
+{
+	if (is_wanted(r, OPT_DNS))
+		put_resolvers(w, lan);
+	if (is_wanted(r, OPT_SEARCH))
+		put_search(w, lan);
+	if (is_wanted(r, OPT_FQDN) || r->fqdn)
+		put_fqdn(w, lan, r->fqdn_s);
+}
+
 static void put_message(struct wr *w, const struct lan *lan,
 			const struct request *r, const struct rule *rule,
 			const uint8_t duid[OUR_DUID_LEN])
 {
-	bool refused = rule->on_link && r->foreign.p;
+	/* Two messages less: 18.3.1 */
+	bool rapid = r->type == SOLICIT && r->rapid && r->ia_na;
 
-	wr_be32(w, (uint32_t)rule->answer << 24 | r->xid);
+	wr_be32(w, (uint32_t)(rapid ? REPLY : rule->answer) << 24 | r->xid);
 	put_bytes(w, OPT_SERVER_ID, duid, OUR_DUID_LEN);
-	if (refused)
-		put_refusal(w, r);
-	else if (!rule->no_ia)
-		put_ia(w, lan, r->iaid);
+	if (rule->ia == ASSIGN || rule->ia == TAKE_BACK)
+		put_ias(w, lan, r, rule);
 	if (r->client.p)
 		put_bytes(w, OPT_CLIENT_ID, r->client.p, r->client.len);
-	if (refused)
-		return;
+	if (rapid)
+		put_option(w, OPT_RAPID, 0);
+	if (rule->ia == JUDGE)
+		put_status(w, r->foreign ? NOT_ON_LINK : SUCCESS);
+	else if (rule->ia == TAKE_BACK)
+		put_status(w, SUCCESS);
+	else
+		put_configuration(w, lan, r);
+}
 
-	put_resolvers(w, lan);
-	put_search(w, lan);
-	put_fqdn(w, lan, r->fqdn_s);
+bool dhcpv6_assigns(uint8_t type)
+{
+	return type < ARRAY_SIZE(rules) && rules[type].ia == ASSIGN;
 }
 
 bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,

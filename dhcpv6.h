@@ -14,4 +14,8 @@ enum { DHCPV6_SERVER = 547, DHCPV6_CLIENT = 546 };
 bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
 		   struct answer *out);
 
+/* dhcpv6_assigns - whether who sends a message of this @type is about to use the
+ * address that it is answered */
+bool dhcpv6_assigns(uint8_t type);
+
 #endif /* DHCPV6_H */

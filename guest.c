@@ -91,7 +91,7 @@ static void answer(struct guest *g, const struct packet *p)
 	}
 	/* Whoever asks for an address is about to use it */
 	if (p->kind == PACKET_UDP && p->t.dport == DHCPV6_SERVER &&
-	    !addr_is_none(&g->lan->guest6))
+	    dhcpv6_assigns(in[0]) && !addr_is_none(&g->lan->guest6))
 		g->seen->v6 = g->lan->guest6;
 	send_answer(g, &a);
 }

@@ -15,6 +15,8 @@ enum {
 	RENEW = 5,
 	REBIND = 6,
 	REPLY = 7,
+	RELEASE = 8,
+	DECLINE = 9,
 	INFORMATION = 11,
 };
 
@@ -35,6 +37,13 @@ enum {
 #define IA_TA(last)                                                            \
 	0, 4, 0, 32, 0, 0, 0xab, 0xce, 0, 5, 0, 24, NET6(last), 0, 0, 0, 3, 0, \
 		0, 0, 4
+/* RFC 8415 21.21: code 25, as IA_NA; 21.22: code 26, a prefix */
+#define IA_PD                                                                  \
+	0, 25, 0, 41, 0, 0, 0xab, 0xcf, 0, 0, 0, 1, 0, 0, 0, 2, 0, 26, 0, 25,  \
+		0, 0, 0, 3, 0, 0, 0, 4, 56, NET6(0)
+#define RAPID    0, 14, 0, 0
+/* 21.7: code 6; 23 is for resolvers */
+#define LIST_DNS 0, 6, 0, 2, 0, 23
 /* what we assign: 12 + 4 + 24 bytes */
 #define IA_OURS(hi, lo)                                                        \
 	0, 3, 0, 40, 0, 0, hi, lo, FOREVER, FOREVER, 0, 5, 0, 24, NET6(0x15),  \
@@ -44,6 +53,26 @@ enum {
 	0, 13, 0, 34, 0, 4, 'P', 'r', 'e', 'f', 'i', 'x', ' ', 'n', 'o', 't',  \
 		' ', 'a', 'p', 'p', 'r', 'o', 'p', 'r', 'i', 'a', 't', 'e',    \
 		' ', 'f', 'o', 'r', ' ', 'l', 'i', 'n', 'k', '.'
+#define SUCCESS 0, 13, 0, 2, 0, 0
+/* 2 + 18 bytes, 2 is NoAddrsAvail */
+#define NO_ADDRS                                                               \
+	0, 13, 0, 20, 0, 2, 'N', 'o', ' ', 'm', 'o', 'r', 'e', ' ', 'a', 'd',  \
+		'd', 'r', 'e', 's', 's', 'e', 's', '.'
+/* 2 + 14 bytes, 3 is NoBinding */
+#define NO_BINDING                                                             \
+	0, 13, 0, 16, 0, 3, 'N', 'o', 't', ' ', 'f', 'r', 'o', 'm', ' ', 'h',  \
+		'e', 'r', 'e', '.'
+/* 2 + 12 bytes, 6 is NoPrefixAvail */
+#define NO_PREFIX                                                              \
+	0, 13, 0, 14, 0, 6, 'N', 'o', ' ', 'p', 'r', 'e', 'f', 'i', 'x', 'e',  \
+		's', '.'
+/* IA_PD, IA_TA and a second IA_NA, with the reason why not */
+#define PD_REFUSED                                                             \
+	0, 25, 0, 30, 0, 0, 0xab, 0xcf, 0, 0, 0, 1, 0, 0, 0, 2, NO_PREFIX
+#define TA_REFUSED 0, 4, 0, 28, 0, 0, 0xab, 0xce, NO_ADDRS
+#define NA_REFUSED                                                             \
+	0, 3, 0, 36, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, NO_ADDRS
+#define SECOND_NA 0, 3, 0, 12, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0
 /* 12 + 38 bytes */
 #define IA_REFUSED                                                             \
 	0, 3, 0, 50, 0, 0, 0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 2, NOT_ON_LINK
@@ -108,15 +137,104 @@ static void solicit(void **state)
 static void solicit_any_address(void **state)
 {
 	(void)state;
-	/* a hint may be any; who has no IA gets number 1 */
+	/* a hint may be any; who asks for no address gets none */
 	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA(0x99)));
 	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
 	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
-	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID);
-	/* of two the first */
-	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, 0, 3, 0, 12, 0, 0, 0,
-			7, 0, 0, 0, 0, 0, 0, 0, 0));
-	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, CLIENT_ID);
+}
+
+/* What we have not is refused one by one */
+static void nothing_to_give(void **state)
+{
+	(void)state;
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_PD));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, PD_REFUSED, CLIENT_ID);
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_TA(0x16)));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, TA_REFUSED, CLIENT_ID);
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_PD, IA_EMPTY, SECOND_NA));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, PD_REFUSED, IA_OURS(0xab, 0xcd),
+		    NA_REFUSED, CLIENT_ID);
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, SECOND_NA, IA(0x15),
+			IA_TA(0x15), IA_PD));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 3, 0, 40, 0, 0, 0, 7, FOREVER,
+		    FOREVER, 0, 5, 0, 24, NET6(0x15), FOREVER, FOREVER, 0, 3, 0,
+		    36, 0, 0, 0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 2, NO_ADDRS,
+		    TA_REFUSED, PD_REFUSED, CLIENT_ID);
+	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x15), IA_PD));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), PD_REFUSED,
+		    CLIENT_ID);
+}
+
+/* 18.3.1: two messages instead of four, if there is an address in it */
+static void rapid_commit(void **state)
+{
+	(void)state;
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, RAPID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID,
+		    RAPID);
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_PD, RAPID));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, PD_REFUSED, CLIENT_ID);
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15), RAPID));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID);
+}
+
+/* 18.3.7, 18.3.8: thanks, and no binding for what we did not give */
+static void taken_back(void **state)
+{
+	static const uint8_t types[] = { RELEASE, DECLINE };
+	size_t i;
+
+	(void)state;
+	advertise_all();
+	for (i = 0; i < sizeof(types); i++) {
+		uint8_t t = types[i];
+
+		assert_true(ASK(t, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+		ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, SUCCESS);
+		assert_true(ASK(t, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
+		ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 3, 0, 32, 0, 0, 0xab,
+			    0xcd, 0, 0, 0, 1, 0, 0, 0, 2, NO_BINDING, CLIENT_ID,
+			    SUCCESS);
+		assert_true(ASK(t, XID, CLIENT_ID, SERVER_ID, IA_TA(0x15)));
+		ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 4, 0, 24, 0, 0, 0xab,
+			    0xce, NO_BINDING, CLIENT_ID, SUCCESS);
+		assert_false(ASK(t, XID, CLIENT_ID, OTHER_ID, IA(0x15)));
+		assert_false(ASK(t, XID, CLIENT_ID, IA(0x15)));
+		assert_false(ASK(t, XID, SERVER_ID, IA(0x15)));
+		assert_false(dhcpv6_assigns(t));
+	}
+	assert_true(dhcpv6_assigns(SOLICIT) && dhcpv6_assigns(RENEW));
+	assert_false(dhcpv6_assigns(INFORMATION) || dhcpv6_assigns(255));
+}
+
+/* 18.3.3: a verdict, not an address; about nothing there is none */
+static void confirm(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ASK(CONFIRM, XID, CLIENT_ID, IA(0x15)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, SUCCESS);
+	assert_true(ASK(CONFIRM, XID, CLIENT_ID, IA(0x15), IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, NOT_ON_LINK);
+	assert_false(ASK(CONFIRM, XID, CLIENT_ID, IA_EMPTY));
+	assert_false(ASK(CONFIRM, XID, CLIENT_ID, IA_PD));
+}
+
+/* 21.7, and RFC 4704 6: what is listed, and a name for who sent one */
+static void listed(void **state)
+{
+	(void)state;
+	advertise_all();
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, LIST_DNS));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, DNS);
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, 0, 6, 0, 5, 0, 99, 0, 24,
+			0));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, SEARCH);
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, LIST_DNS, 0, 39, 0, 1, 0));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, DNS, FQDN(0));
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, 0, 6, 0, 0));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, DNS, SEARCH, FQDN(0));
 }
 
 static void all_options(void **state)
@@ -132,8 +250,7 @@ static void all_options(void **state)
 	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID, DNS,
 		    SEARCH, FQDN(2));
 	assert_true(ASK(REQUEST, XID, SERVER_ID, CLIENT_ID, 0, 39, 0, 1, 4));
-	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID, DNS,
-		    SEARCH, FQDN(0));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, DNS, SEARCH, FQDN(0));
 }
 
 static void search_names(void **state)
@@ -186,8 +303,8 @@ static void to_any_server(void **state)
 		uint8_t t = types[i];
 
 		assert_true(ASK(t, XID, CLIENT_ID, IA(0x15)));
-		ASSERT_BODY(t == SOLICIT ? ADVERTISE : REPLY, XID, SERVER_ID,
-			    IA_OURS(0xab, 0xcd), CLIENT_ID);
+		assert_int_equal(out.body.buf[0],
+				 t == SOLICIT ? ADVERTISE : REPLY);
 		assert_false(ASK(t, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
 		assert_false(ASK(t, XID, CLIENT_ID, OTHER_ID, IA(0x15)));
 		assert_false(ASK(t, XID, IA(0x15)));
@@ -212,27 +329,17 @@ static void information(void **state)
 static void not_on_link(void **state)
 {
 	(void)state;
-	advertise_all();
 	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
 	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
 	assert_true(ASK(REBIND, XID, CLIENT_ID, IA(0x16)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
-	/* 18.3.3: in a reply to CONFIRM the status is the message's */
-	assert_true(ASK(CONFIRM, XID, CLIENT_ID, IA(0x16)));
-	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, NOT_ON_LINK, CLIENT_ID);
-}
-
-static void not_on_link_temporary(void **state)
-{
-	(void)state;
-	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15),
-			IA_TA(0x16), IA(0x17)));
+	/* each for itself: the address is still to be had */
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA_TA(0x16),
+			IA(0x16), IA(0x15)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 4, 0, 42, 0, 0, 0xab, 0xce,
-		    NOT_ON_LINK, CLIENT_ID);
-	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA_TA(0x15)));
-	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_OURS(0, 1), CLIENT_ID);
+		    NOT_ON_LINK, IA_REFUSED, IA_OURS(0xab, 0xcd), CLIENT_ID);
 }
 
 static void silent(void **state)
@@ -241,9 +348,9 @@ static void silent(void **state)
 
 	(void)state;
 	for (t = 0; t < 256; t++) {
-		bool with = t == REQUEST || t == RENEW || t == INFORMATION;
-		bool without = t == SOLICIT || t == CONFIRM || t == REBIND ||
-			       t == INFORMATION;
+		bool with = t == REQUEST || t == RENEW || t == RELEASE ||
+			    t == DECLINE || t == INFORMATION;
+		bool without = t == SOLICIT || t == REBIND || t == INFORMATION;
 
 		assert_int_equal(ASK(t, XID, CLIENT_ID, SERVER_ID), with);
 		assert_int_equal(ASK(t, XID, CLIENT_ID), without);
@@ -285,8 +392,8 @@ static void client_id_length(void **state)
 	memset(req + 10, 7, 200);
 	req_len = 8 + 130; /* 11.1: type and 128 bytes */
 	assert_true(ask());
-	assert_int_equal(out.body.len, 4 + 18 + 44 + 4 + 130);
-	assert_memory_equal(out.body.buf + 66, req + 4, 134);
+	assert_int_equal(out.body.len, 4 + 18 + 4 + 130);
+	assert_memory_equal(out.body.buf + 22, req + 4, 134);
 	req[7] = 131;
 	req_len = 8 + 131;
 	assert_false(ask());
@@ -332,13 +439,13 @@ static void fits(void **state)
 	for (i = 0; i < LAN_SEARCH; i++)
 		longest_name(lan.search[i], (char)('a' + i));
 	longest_name(lan.fqdn, 'f');
-	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY));
 	/* 4, server 18, IA 44, client 14, DNS 52, search 4 + 4 * 255 names;
 	 * no room for another 260 */
 	assert_int_equal(out.body.len, 4 + 18 + 44 + 14 + 52 + 4 + 1020);
 	assert_true(out.body.len <= 1280 - 48);
 	lan.search_n = 3;
-	assert_true(ASK(SOLICIT, XID, CLIENT_ID));
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY));
 	assert_int_equal(out.body.len, 132 + 4 + 765 + 4 + 1 + 255);
 
 	out_reset();
@@ -351,13 +458,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(solicit, start),
 		cmocka_unit_test_setup(solicit_any_address, start),
+		cmocka_unit_test_setup(nothing_to_give, start),
+		cmocka_unit_test_setup(rapid_commit, start),
+		cmocka_unit_test_setup(taken_back, start),
+		cmocka_unit_test_setup(confirm, start),
+		cmocka_unit_test_setup(listed, start),
 		cmocka_unit_test_setup(all_options, start),
 		cmocka_unit_test_setup(search_names, start),
 		cmocka_unit_test_setup(requests, start),
 		cmocka_unit_test_setup(to_any_server, start),
 		cmocka_unit_test_setup(information, start),
 		cmocka_unit_test_setup(not_on_link, start),
-		cmocka_unit_test_setup(not_on_link_temporary, start),
 		cmocka_unit_test_setup(silent, start),
 		cmocka_unit_test_setup(addresses, start),
 		cmocka_unit_test_setup(client_id_length, start),
