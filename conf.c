@@ -172,6 +172,24 @@ static bool given(const struct conf *c, char opt)
 	return false;
 }
 
+/* What TCP divides by is made from the MTU, and the kernel has no IPv6 on a link
+ * with a small one */
+static void check_mtu(struct lan *l)
+{
+	if (!l->mtu)
+		return;
+	if (l->mtu < MTU_MIN4)
+		die("MTU %u is too small (minimum %d)", l->mtu, MTU_MIN4);
+	if (!l->v6 || l->mtu >= MTU_MIN6)
+		return;
+	if (!l->v4)
+		die("MTU %u is too small for IPv6 (minimum %d)", l->mtu,
+		    MTU_MIN6);
+	log_warn("MTU %u is too small for IPv6 (minimum %d): IPv4 only",
+		 l->mtu, MTU_MIN6);
+	l->v6 = false;
+}
+
 static void add_rules(struct conf *c)
 {
 	struct rules_env env = { .v4 = c->lan.v4,
@@ -211,24 +229,13 @@ void conf_parse(struct conf *c, int argc, char **argv)
 		die("Extra non-option argument: %s", argv[first]);
 	check(c);
 	check_families(c);
+	check_mtu(&c->lan);
 	add_rules(c);
 	c->one_off |= c->fd >= 0;
 	log_level(level(c));
 }
 
 /* --- template ----------------------------------------------------------- */
-
-static void check_mtu(const struct lan *l)
-{
-	if (!l->mtu)
-		return;
-	if (l->v4 && l->mtu < MTU_MIN4)
-		log_warn("MTU %u is too small for IPv4 (minimum %d)", l->mtu,
-			 MTU_MIN4);
-	if (l->v6 && l->mtu < MTU_MIN6)
-		log_warn("MTU %u is too small for IPv6 (minimum %d)", l->mtu,
-			 MTU_MIN6);
-}
 
 /* The outbound interface is the template unless there is an explicit one */
 static void check_outbound(const struct conf *c, bool v4,
@@ -554,7 +561,6 @@ static void find_resolvers(struct conf *c, const char *path)
 void conf_finish(struct conf *c, const struct template *t4,
 		 const struct template *t6)
 {
-	check_mtu(&c->lan);
 	if (!c->splice_only) {
 		adopt(c, true, t4);
 		adopt(c, false, t6);

@@ -1081,9 +1081,6 @@ int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 			 .conf = c, .lan = lan };
 	int err;
 
-	/* The kernel has no IPv6 on such a link */
-	if (lan->mtu && lan->mtu < MTU_MIN6)
-		lan->v6 = false;
 	err = configure_link(ns, ifindex, c, lan);
 	if (!err && lan->v4)
 		err = try_family(&j, t4, &lan->v4);

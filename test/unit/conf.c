@@ -652,13 +652,22 @@ static void rules_at_once(void **state)
 	assert_int_equal(c.host.n, 2);
 }
 
-static void mtu_warnings(void **state)
+static void small_mtu(void **state)
 {
 	(void)state;
-	works("passt -q -D none -m 67 -4");
-	assert_non_null(strstr(out, "MTU 67"));
+	dies("passt -q -D none -m 40", "MTU 40 is too small (minimum 68)");
+	dies("passt -q -D none -4 -m 67", "MTU 67 is too small (minimum 68)");
+	dies("passt -q -D none -6 -m 1279",
+	     "MTU 1279 is too small for IPv6 (minimum 1280)");
+	dies("passt -q -D none -m 1279 -t ::/80",
+	     "MTU 1279 is too small for IPv6 (minimum 1280): IPv4 only\n"
+	     "IPv6 forward, but IPv6 not enabled");
 	works("passt -q -D none -m 1279");
-	assert_non_null(strstr(out, "IPv6"));
+	assert_non_null(strstr(out, "IPv4 only"));
+	finish("passt -q -D none -m 1279");
+	assert_true(c.lan.v4 && !c.lan.v6);
+	works("passt -q -D none -4 -m 68");
+	assert_string_equal(out, "");
 	works("passt -q -D none -m 0");
 	assert_string_equal(out, "");
 	works("passt -q -D none -m 1280");
@@ -1122,7 +1131,7 @@ int main(void)
 		cmocka_unit_test(families),
 		cmocka_unit_test(only_v6),
 		cmocka_unit_test(rules_at_once),
-		cmocka_unit_test(mtu_warnings),
+		cmocka_unit_test(small_mtu),
 		cmocka_unit_test(interface_names),
 		cmocka_unit_test(resolv),
 		cmocka_unit_test(resolv_loopback),
