@@ -3,11 +3,14 @@
  * rules - the table of forwarding rules: grammar, conflicts, display
  *
  *	SPEC   := "none" | [ LISTEN "/" ] CHUNK { "," CHUNK }
- *	LISTEN := ADDR [ "%" IFNAME ] | [ "*" ] [ "%" IFNAME ]
+ *	LISTEN := ADDR [ "%" IFNAME ] | [ "*" | "[*]" ] [ "%" IFNAME ]
  *	ADDR   := IPv4 | IPv6 | "[" IPv4-or-IPv6 "]"
  *	CHUNK  := "all" [ ":" ADDR ] | "auto" | "~" RANGE | RANGE [ ":" TARGET ]
  *	TARGET := [ ADDR "/" ] RANGE | ADDR
  *	RANGE  := PORT [ "-" PORT ]
+ *
+ * Blanks may stand around a CHUNK and before a PORT, which may have a plus: so
+ * strtoul() has it, by which others read them.
  *
  * Exclusions hold for the whole specifier whatever their place, so it is walked
  * three times: read everything and collect the exclusions; make rules of the
@@ -278,17 +281,20 @@ struct chunk {
 	struct addr target; /* none: the guest */
 };
 
+static const char blank[] = " \t";
+
 static bool take_port(const char **s, unsigned *port)
 {
-	const char *p = *s;
+	const char *digits = *s + strspn(*s, blank), *p;
 	unsigned v = 0;
 
-	for (; *p >= '0' && *p <= '9'; p++) {
+	digits += *digits == '+';
+	for (p = digits; *p >= '0' && *p <= '9'; p++) {
 		v = v * 10 + (unsigned)(*p - '0');
 		if (v > PORT_MAX)
 			return false;
 	}
-	if (p == *s)
+	if (p == digits)
 		return false;
 	*s = p;
 	*port = v;
@@ -335,6 +341,7 @@ static bool parse_target(char *s, struct chunk *c)
 {
 	char *slash = strchr(s, '/');
 
+	s += strspn(s, blank);
 	if (!slash && parse_range(s, &c->to))
 		return true;
 	if (!slash) {
@@ -362,6 +369,11 @@ static bool parse_ports(char *s, struct chunk *c)
 
 static bool parse_chunk(char *s, struct chunk *c)
 {
+	char *end = s + strlen(s);
+
+	s += strspn(s, blank);
+	while (end > s && strchr(blank, end[-1]))
+		*--end = '\0';
 	memset(c, 0, sizeof(*c));
 	if (!strcmp(s, "auto")) {
 		c->kind = AUTO;
@@ -392,9 +404,45 @@ struct spec {
 	uint8_t taken[(PORT_MAX + 1) / 8];
 };
 
+/* How long the address is in ADDR:PORT, 0 if it is something else */
+static size_t address_before_port(const char *s)
+{
+	size_t n = *s == '[' ? strcspn(s, "]") + 1 : strcspn(s, ":");
+	char text[LISTEN_TEXT];
+	struct addr a;
+
+	if (n >= sizeof(text) || n >= strlen(s) || s[n] != ':')
+		return 0;
+	memcpy(text, s, n);
+	text[n] = '\0';
+	return !strcmp(text, "*") || parse_addr(text, &a) ? n : 0;
+}
+
+/* With our words for what container engines call ADDR:PORT:PORT and PORT/tcp */
 static bool invalid(const struct spec *s)
 {
-	return refuse(s->err, "Invalid port specifier '%s'", s->text);
+	const char *text = s->text, *ports;
+	size_t len = strlen(text), n = 0;
+	bool tcp = s->base[0].proto == IPPROTO_TCP, named = false;
+
+	if (!s->t->splice)
+		n = address_before_port(text);
+	if (len > 4)
+		named = !strcmp(text + len - 4, "/tcp") ||
+			!strcmp(text + len - 4, "/udp");
+	if (!n && !named)
+		return refuse(s->err, "Invalid port specifier '%s'", text);
+	if (named) {
+		len -= 4;
+		tcp = text[len + 1] == 't';
+	}
+	ports = text + n + (n ? 1 : 0);
+	return refuse(s->err,
+		      "Invalid port specifier '%s', did you mean "
+		      "'-%c %.*s%s%.*s'?",
+		      text, s->t->splice ? (tcp ? 'T' : 'U') : (tcp ? 't' : 'u'),
+		      (int)n, text, n ? "/" : "", (int)(text + len - ports),
+		      ports);
 }
 
 static bool is_taken(const struct spec *s, unsigned port)
@@ -551,7 +599,7 @@ static bool parse_listen(const struct rules_env *env, const char *s,
 			return false;
 		strcpy(r->ifname, percent);
 	}
-	if (*text && strcmp(text, "*"))
+	if (*text && strcmp(text, "*") && strcmp(text, "[*]"))
 		return parse_addr(text, &r->listen);
 	listen_any(env, r);
 	return true;
@@ -619,8 +667,11 @@ static bool none(const struct rules *t, uint8_t proto, char opt, char *err)
 bool rules_add_spec(struct rules *t, char opt, const char *spec,
 		    const struct rules_env *env, char err[RULE_ERR])
 {
-	struct spec s = { .t = t, .env = env, .err = err, .text = spec };
+	struct spec s = { .t = t, .env = env, .err = err };
 	unsigned n = t->n, sockets = t->sockets;
+
+	spec += strspn(spec, blank);
+	s.text = spec;
 
 	s.base[0].proto = opt == 't' || opt == 'T' ? IPPROTO_TCP : IPPROTO_UDP;
 	if (!strcmp(spec, "none"))

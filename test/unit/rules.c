@@ -91,6 +91,8 @@ static const struct good {
 	{ "t0080", &env, "TCP [*]:80  =>  80 \n" },
 	{ "t22,80", &env, "TCP [*]:22  =>  22 \nTCP [*]:80  =>  80 \n" },
 	{ "t80 u80", &env, "TCP [*]:80  =>  80 \nUDP [*]:80  =>  80 \n" },
+	{ "t[*]/80", &env, "TCP [*]:80  =>  80 \n" },
+	{ "t[*]%eth0/80", &env, "TCP [*]%eth0:80  =>  80 \n" },
 	/* targets */
 	{ "t80:8080", &env, "TCP [*]:80  =>  8080 \n" },
 	{ "t80-82:8080-8082", &env, "TCP [*]:80-82  =>  8080-8082 \n" },
@@ -298,7 +300,6 @@ static const struct bad {
 	{ "t80,,81", &env, INVALID("80,,81") },
 	{ "tx", &env, INVALID("x") },
 	{ "t80x", &env, INVALID("80x") },
-	{ "t+80", &env, INVALID("+80") },
 	{ "t-80", &env, INVALID("-80") },
 	{ "t0x50", &env, INVALID("0x50") },
 	{ "t80-", &env, INVALID("80-") },
@@ -370,7 +371,6 @@ static const struct bad {
 	{ "t1.2.3/80", &env, INVALID("1.2.3/80") },
 	{ "tx/80", &env, INVALID("x/80") },
 	{ "t**/80", &env, INVALID("**/80") },
-	{ "t[*]/80", &env, INVALID("[*]/80") },
 	{ "t[]/80", &env, INVALID("[]/80") },
 	{ "t[::1/80", &env, INVALID("[::1/80") },
 	{ "t::1]/80", &env, INVALID("::1]/80") },
@@ -468,15 +468,74 @@ static void refused(void **state)
 
 static void blanks(void **state)
 {
-	static const char *const list[] = { " 80", "80 ", "80, 81", "80 -81",
-					    "%a b/80", " ", "1.2.3.4 /80" };
+	static const char *const list[] = { "80 -81", "%a b/80", " ", "80, ,81",
+					    "1.2.3.4 /80", "++80", "+", "- 80",
+					    "8 0" };
+	static const struct {
+		const char *spec, *rules;
+	} taken[] = {
+		{ " 80", "TCP [*]:80  =>  80 \n" },
+		{ "\t80 ", "TCP [*]:80  =>  80 \n" },
+		{ "+80", "TCP [*]:80  =>  80 \n" },
+		{ "80, 81", "TCP [*]:80  =>  80 \nTCP [*]:81  =>  81 \n" },
+		{ "80 ,81", "TCP [*]:80  =>  80 \nTCP [*]:81  =>  81 \n" },
+		{ "80-81: 90-91", "TCP [*]:80-81  =>  90-91 \n" },
+		{ " 80- 82, ~ 81",
+		  "TCP [*]:80  =>  80 \nTCP [*]:82  =>  82 \n" },
+		{ " 0.0.0.0/ 80: 192.0.2.1/ 90",
+		  "TCP [0.0.0.0]:80  =>  192.0.2.1:90 \n" },
+		{ " none", "" },
+	};
 	unsigned i;
 
 	(void)state;
+	for (i = 0; i < ARRAY_SIZE(taken); i++) {
+		memset(&t, 0, sizeof(t));
+		if (!rules_add_spec(&t, 't', taken[i].spec, &env, err))
+			fail_msg("%s", err);
+		assert_string_equal(show(), taken[i].rules);
+	}
 	memset(&t, 0, sizeof(t));
 	for (i = 0; i < ARRAY_SIZE(list); i++) {
 		assert_false(rules_add_spec(&t, 't', list[i], &env, err));
 		assert_int_equal(strncmp(err, "Invalid port specifier", 22), 0);
+	}
+}
+
+/* What users of container engines write */
+static void hints(void **state)
+{
+	static const struct {
+		char opt;
+		const char *spec, *hint;
+	} list[] = {
+		{ 't', "127.0.0.1:8080:80", "-t 127.0.0.1/8080:80" },
+		{ 't', "127.0.0.1:8080", "-t 127.0.0.1/8080" },
+		{ 'u', "[::1]:53:53", "-u [::1]/53:53" },
+		{ 't', "*:80", "-t */80" },
+		{ 't', "8080:80/tcp", "-t 8080:80" },
+		{ 't', "53:53/udp", "-u 53:53" },
+		{ 'T', "53/udp", "-U 53" },
+		{ 't', "192.0.2.1:53:53/udp", "-u 192.0.2.1/53:53" },
+		{ 't', "/tcp", NULL },
+		{ 'T', "127.0.0.1:80", NULL },
+		{ 't', "localhost:80", NULL },
+		{ 't', "[::1:80", NULL },
+	};
+	char want[256];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(list); i++) {
+		memset(&t, 0, sizeof(t));
+		t.splice = list[i].opt == 'T';
+		snprintf(want, sizeof(want), "Invalid port specifier '%s'%s%s%s",
+			 list[i].spec, list[i].hint ? ", did you mean '" : "",
+			 list[i].hint ? list[i].hint : "",
+			 list[i].hint ? "'?" : "");
+		assert_false(rules_add_spec(&t, list[i].opt, list[i].spec, &env,
+					    err));
+		assert_string_equal(err, want);
 	}
 }
 
@@ -662,6 +721,7 @@ int main(void)
 		cmocka_unit_test(accepted),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(blanks),
+		cmocka_unit_test(hints),
 		cmocka_unit_test(long_texts),
 		cmocka_unit_test(too_many_rules),
 		cmocka_unit_test(too_many_ports),
