@@ -222,6 +222,9 @@ void conf_parse(struct conf *c, int argc, char **argv)
 
 	c->mode = conf_mode(argc, argv, &fd);
 	defaults(c);
+	/* What setters have to say is no fault */
+	if (options_find(argc, argv, "quiet"))
+		log_level(LOG_WARN);
 	first = options_run(c, argc, argv);
 	if (c->mode == MODE_PASTA)
 		choose_target(c, argc - first, argv + first);
@@ -308,8 +311,6 @@ static void adopt(struct conf *c, bool v4, const struct template *t)
 	if (t->ifindex && t->multiple)
 		log_info("Multiple default %s routes, picked first", family[i]);
 	if (!t->ifindex) {
-		log_info("%s: no external interface as template, use local mode",
-			 family[i]);
 		c->local[i] = true;
 		c->no_copy_routes[i] = true;
 		c->no_copy_addrs[i] = true;
@@ -319,6 +320,20 @@ static void adopt(struct conf *c, bool v4, const struct template *t)
 		adopt4(c, t);
 	else
 		adopt6(c, t);
+}
+
+static void note_local(const struct conf *c)
+{
+	unsigned i;
+
+	if (c->local[0] && c->local[1])
+		log_info("No network on the host, use local mode");
+	else
+		for (i = 0; i < 2; i++)
+			if (c->local[i])
+				log_info("%s: no external interface as "
+					 "template, use local mode",
+					 family[i]);
 }
 
 static void name_interface(struct conf *c, const struct template *t4,
@@ -523,7 +538,8 @@ void conf_resolv(struct conf *c, const char *text)
 		l->search_n = 0;
 }
 
-static void warn_resolvers(const struct conf *c)
+/* Not a fault: many hosts have one family alone */
+static void note_resolvers(const struct conf *c)
 {
 	const struct fwd_dns *d = &c->map.dns;
 	const struct lan *l = &c->lan;
@@ -534,13 +550,13 @@ static void warn_resolvers(const struct conf *c)
 		return;
 	if ((c->dhcp_dns && !l->dns4_n && !l->dns6_n) ||
 	    (forward && !d->n[0] && !d->n[1]))
-		log_warn("Couldn't get any nameserver address");
+		log_info("Couldn't get any nameserver address");
 	if (!c->dhcp_dns)
 		return;
 	if (l->v4 && l->dhcp && !l->dns4_n)
-		log_warn("No IPv4 nameserver available for DHCP");
+		log_info("No IPv4 nameserver available for DHCP");
 	if (l->v6 && (l->ndp || l->dhcpv6) && !l->dns6_n)
-		log_warn("No IPv6 nameserver available for NDP/DHCPv6");
+		log_info("No IPv6 nameserver available for NDP/DHCPv6");
 }
 
 static void find_resolvers(struct conf *c, const char *path)
@@ -555,7 +571,7 @@ static void find_resolvers(struct conf *c, const char *path)
 	if (util_read_file(path, text, sizeof(text)) < 0)
 		text[0] = '\0';
 	conf_resolv(c, text);
-	warn_resolvers(c);
+	note_resolvers(c);
 }
 
 void conf_finish(struct conf *c, const struct template *t4,
@@ -564,6 +580,7 @@ void conf_finish(struct conf *c, const struct template *t4,
 	if (!c->splice_only) {
 		adopt(c, true, t4);
 		adopt(c, false, t6);
+		note_local(c);
 		name_interface(c, t4, t6);
 		map_gateway(c);
 	}

@@ -278,7 +278,7 @@ static void become(const struct conf *c)
 		gid = c->gid;
 	} else if (!uid && is_initial_userns()) {
 		find_nobody(&uid, &gid);
-		log_warn("Started as root, will change to nobody.");
+		log_info("Started as root, will change to nobody.");
 	}
 	/* Not for everyone, and in user namespaces often for nobody */
 	if (setgroups(0, NULL) && errno != EPERM)

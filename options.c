@@ -26,7 +26,13 @@
 #define VERSION "unknown"
 #endif
 
-enum { DIRECT = 256, ROWS_MAX = 128, HELP_COLUMN = 30 };
+enum {
+	DIRECT = 256,
+	ROWS_MAX = 128,
+	HELP_COLUMN = 30,
+	NAME_MAX_LEN = 32, /* of an option */
+	FAR = 1000,
+};
 
 /* Kinds of addresses, for what an option refuses */
 enum {
@@ -107,11 +113,9 @@ static unsigned kinds(const struct addr *a)
 	return k;
 }
 
-/* A v4-mapped address as text is neither an IPv6 address nor meant as IPv4 */
 static bool parse_address(const char *s, long denied, struct addr *a)
 {
-	return addr_parse(s, a) && !(addr_is_v4(a) && strchr(s, ':')) &&
-	       !(kinds(a) & (unsigned long)denied);
+	return addr_parse(s, a) && !(kinds(a) & (unsigned long)denied);
 }
 
 static struct addr address(const struct option_row *o, const char *arg)
@@ -144,7 +148,7 @@ static void show_help(struct conf *c, const struct option_row *o,
 {
 	(void)o;
 	(void)arg;
-	options_usage(c->mode, program_invocation_name, true);
+	options_usage(c->mode, program_invocation_name);
 	leave();
 }
 
@@ -188,7 +192,7 @@ static void warn_stderr(struct conf *c, const struct option_row *o,
 	(void)c;
 	(void)o;
 	(void)arg;
-	log_warn("--stderr will be dropped soon");
+	log_info("--stderr will be dropped soon");
 }
 
 static void set_stats(struct conf *c, const struct option_row *o,
@@ -363,7 +367,7 @@ static void set_no_copy(struct conf *c, const struct option_row *o,
 	bool *what = field(c, o);
 
 	(void)arg;
-	log_warn("--%s is deprecated", o->name);
+	log_info("--%s is deprecated", o->name);
 	c->no_copy_given[o->value] = true;
 	what[0] = true;
 	what[1] = true;
@@ -425,7 +429,7 @@ static void set_address(struct conf *c, const struct option_row *o,
 {
 	size_t n = strcspn(arg, "/");
 	char text[ADDR_TEXT_LEN];
-	uint64_t len = 0;
+	uint64_t len = 0, mapped; /* bits of ::ffff:0:0/96 in it */
 	struct addr a;
 	bool v4;
 
@@ -436,8 +440,12 @@ static void set_address(struct conf *c, const struct option_row *o,
 	if (!parse_address(text, o->value, &a))
 		refuse(o, arg);
 	v4 = addr_is_v4(&a);
-	if (arg[n] && !util_parse_u64(arg + n + 1, 10, v4 ? 32 : 128, &len))
+	mapped = v4 && strchr(text, ':') ? 96 : 0;
+	if (arg[n] && (!util_parse_u64(arg + n + 1, 10,
+				       v4 ? mapped + 32 : 128, &len) ||
+		       len < mapped))
 		die("Invalid prefix length: %s", arg);
+	len -= arg[n] ? mapped : 0;
 	c->no_copy_addrs[v4 ? 0 : 1] = true;
 	if (v4) {
 		set_guest4(c, &a, arg[n], (unsigned)len);
@@ -924,7 +932,7 @@ _Static_assert(ARRAY_SIZE(option_table) < ROWS_MAX, "room for getopt");
 
 /* The table in getopt's words: an option's code is its row's index */
 struct getopt_tables {
-	char letters[2 * ROWS_MAX + 2];
+	char letters[2 * ROWS_MAX + 3];
 	struct option longs[ROWS_MAX];
 };
 
@@ -934,6 +942,7 @@ static void translate(struct getopt_tables *g)
 	char *s = g->letters;
 
 	*s++ = '+'; /* what follows the first other word is not ours */
+	*s++ = ':'; /* a missing argument is told from an unknown option */
 	for (i = 0; i < option_count; i++) {
 		const struct option_row *o = &option_table[i];
 
@@ -978,21 +987,99 @@ static const char *mode_names(unsigned modes)
 	}
 }
 
+/* How many letters are to be changed, swapped, added or left out to make @a of
+ * @b; more than NEAR if it is a matter of taste */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[3][NAME_MAX_LEN + 1], n = (unsigned)strlen(b), i, j;
+
+	if (strlen(a) > NAME_MAX_LEN || n > NAME_MAX_LEN)
+		return FAR;
+	for (j = 0; j <= n; j++)
+		row[0][j] = j;
+	for (i = 1; a[i - 1]; i++) {
+		unsigned *now = row[i % 3], *last = row[(i + 2) % 3];
+
+		now[0] = i;
+		for (j = 1; j <= n; j++) {
+			now[j] = MIN(MIN(last[j], now[j - 1]) + 1,
+				     last[j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1])
+				now[j] = MIN(now[j], row[(i + 1) % 3][j - 2] + 1);
+		}
+	}
+	return row[(i + 2) % 3][n];
+}
+
+/* The option of @mode that @name comes near to, or NULL */
+static const char *nearest(enum mode mode, const char *name)
+{
+	unsigned best = (unsigned)strlen(name) / 3 + 1, modes = 0, i;
+	const char *found = NULL;
+
+	for (i = 0; i < option_count; i++) {
+		const struct option_row *o = &option_table[i];
+		unsigned d = distance(name, o->name);
+
+		if (o->help)
+			modes = o->modes;
+		if (d < best && modes & (ANYWHERE | 1U << mode)) {
+			best = d;
+			found = o->name;
+		}
+	}
+	return found;
+}
+
+/* getopt_long() knows less about what is wrong than it says itself, and what it
+ * says depends on the libc */
+static _Noreturn void complain(enum mode mode, const char *word, int code)
+{
+	const char *name = word + 2, *near;
+	size_t len = strcspn(name, "=");
+	char text[NAME_MAX_LEN + 1];
+	unsigned hits = 0, i;
+
+	if (strncmp(word, "--", 2))
+		die("%s -- '%c', see --help",
+		    code == ':' ? "option requires an argument" :
+				  "invalid option", optopt);
+	for (i = 0; i < option_count; i++)
+		hits += !strncmp(option_table[i].name, name, len);
+	if (code == ':')
+		die("option '%s' requires an argument, see --help", word);
+	if (optopt)
+		die("option '--%.*s' doesn't allow an argument, see --help",
+		    (int)len, name);
+	if (hits > 1)
+		die("option '%s' is ambiguous, see --help", word);
+	snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text)), name);
+	near = nearest(mode, text);
+	if (near)
+		die("unrecognized option '--%.*s', did you mean --%s? See "
+		    "--help", (int)len, name, near);
+	die("unrecognized option '--%.*s', see --help", (int)len, name);
+}
+
 int options_run(struct conf *c, int argc, char **argv)
 {
 	const struct option_row *o;
 	struct getopt_tables g;
+	const char *word;
 	int code;
 
 	translate(&g);
 	optind = 0; /* start over: conf_mode() has used it */
-	opterr = 1;
-	while ((code = getopt_long(argc, argv, g.letters, g.longs, NULL)) >= 0) {
+	opterr = 0;
+	while (word = argv[MAX(optind, 1)],
+	       (code = getopt_long(argc, argv, g.letters, g.longs, NULL)) >= 0) {
 		o = row(code);
-		if (!o) {
-			options_usage(c->mode, argv[0], false);
-			exit(EXIT_FAILURE);
-		}
+		if (!o)
+			complain(c->mode, word, code);
+		/* "-T 80" in one word, as a line of a file that is not split */
+		if (optarg && code < DIRECT)
+			optarg += strspn(optarg, " \t");
 		if (!(o->modes & (ANYWHERE | 1U << c->mode)))
 			die("--%s is for %s mode only", o->name,
 			    mode_names(o->modes));
@@ -1044,10 +1131,10 @@ static void print_row(FILE *f, unsigned i)
 	}
 }
 
-void options_usage(enum mode mode, const char *argv0, bool to_stdout)
+void options_usage(enum mode mode, const char *argv0)
 {
 	unsigned in = mode == MODE_PASTA ? IN_PASTA : IN_STREAMS, i;
-	FILE *f = to_stdout ? stdout : stderr;
+	FILE *f = stdout;
 	const char *head = NULL;
 
 	if (mode == MODE_PASTA)

@@ -51,6 +51,6 @@ void options_add_dns(struct lan *l, const struct addr *a);
 bool options_add_search(struct lan *l, const char *s, size_t len);
 
 /* options_usage - print --help for @mode */
-void options_usage(enum mode mode, const char *argv0, bool to_stdout);
+void options_usage(enum mode mode, const char *argv0);
 
 #endif /* OPTIONS_H */

@@ -263,8 +263,12 @@ static void refusals(void **state)
 		{ "passt -a 0.0.0.0", "Invalid guest address: 0.0.0.0" },
 		{ "passt -a 224.0.0.1", "Invalid guest address: 224.0.0.1" },
 		{ "passt -a ::1", "Invalid guest address: ::1" },
-		{ "passt -a ::ffff:1.2.3.4",
-		  "Invalid guest address: ::ffff:1.2.3.4" },
+		{ "passt -a ::ffff:127.0.0.1",
+		  "Invalid guest address: ::ffff:127.0.0.1" },
+		{ "passt -a ::ffff:1.2.3.4/24",
+		  "Invalid prefix length: ::ffff:1.2.3.4/24" },
+		{ "passt -a ::ffff:1.2.3.4/129",
+		  "Invalid prefix length: ::ffff:1.2.3.4/129" },
 		{ "passt -a 1.2.3.4/33",
 		  "Invalid prefix length: 1.2.3.4/33" },
 		{ "passt -a 1.2.3.4/", "Invalid prefix length: 1.2.3.4/" },
@@ -375,6 +379,10 @@ static void deprecated(void **state)
 	(void)state;
 	assert_int_equal(captured(parse, "passt -e"), 42);
 	assert_string_equal(out, "--stderr will be dropped soon\n");
+	works("passt -e -q -D none");
+	assert_string_equal(out, "");
+	works("pasta --quiet --no-copy-addrs --config-net 1");
+	assert_string_equal(out, "");
 	assert_int_equal(captured(parse, "pasta --no-copy-routes 1"), 1);
 	assert_non_null(strstr(out, "--no-copy-routes needs --config-net\n"));
 	parse("pasta --no-copy-addrs --config-net 1");
@@ -383,6 +391,23 @@ static void deprecated(void **state)
 	parse("pasta -g 192.0.2.9 -a fd00::1 1");
 	assert_true(c.no_copy_routes[0] && !c.no_copy_routes[1]);
 	assert_true(!c.no_copy_addrs[0] && c.no_copy_addrs[1]);
+}
+
+/* What a line of a file becomes when it is one word */
+static void one_word(void **state)
+{
+	(void)state;
+	parse("pasta '-m 1500' '-a 192.0.2.7' '-T 3000,3001' -t ' 80' "
+	      "'-I  net0' --mtu ' +1400' 1");
+	assert_int_equal(c.lan.mtu, 1400);
+	is(&c.lan.guest4, "192.0.2.7");
+	assert_int_equal(c.ns.r[1].first, 3001);
+	assert_string_equal(c.ns_ifname, "net0");
+	is(&c.lan.guest4, "192.0.2.7");
+	parse("passt -a ::ffff:192.0.2.7 -g ::ffff:192.0.2.1");
+	is(&c.lan.guest4, "192.0.2.7");
+	is(&c.lan.gw4, "192.0.2.1");
+	assert_true(addr_is_none(&c.lan.guest6));
 }
 
 /* --- what is stored ----------------------------------------------------- */
@@ -448,6 +473,9 @@ static void prefixes(void **state)
 		{ "-n 255.255.255.255 -a 10.0.0.1", 32 },
 		{ "-a 10.0.0.1/24 -a 10.0.0.2 -n 16", 16 },
 		{ "-a 10.0.0.1/24 -a 192.0.2.2", 24 },
+		{ "-a ::ffff:10.0.0.1/123", 27 },
+		{ "-a ::ffff:10.0.0.1/96", 0 },
+		{ "-a ::ffff:10.0.0.1", 8 },
 		{ "-n 12", 12 }, /* of the template's address */
 		{ "", 20 },
 	};
@@ -605,6 +633,8 @@ static void local_mode(void **state)
 	finish("passt -q -n 30");
 	is(&c.lan.guest4, "169.254.2.1");
 	assert_int_equal(c.lan.prefix4, 30);
+	captured(finish, "passt -D none");
+	assert_string_equal(out, "No network on the host, use local mode\n");
 	captured(finish, "passt -4 -D none");
 	assert_string_equal(out, "IPv4: no external interface as template, use "
 				 "local mode\n");
@@ -1119,6 +1149,7 @@ int main(void)
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(deprecated),
+		cmocka_unit_test(one_word),
 		cmocka_unit_test(levels),
 		cmocka_unit_test(ids),
 		cmocka_unit_test(channel),
