@@ -12,9 +12,11 @@
 #include "log.h"
 #include "options.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	LOG_SIZE_DEFAULT = 1 << 20,
@@ -368,11 +370,6 @@ static void map_gateway(struct conf *c)
 
 /* --- resolv.conf -------------------------------------------------------- */
 
-struct found {
-	struct addr a[2][LAN_DNS];
-	unsigned n[2];
-};
-
 static bool is_host_loopback(const struct conf *c, const struct addr *a)
 {
 	const struct addr *names = c->map.host_loopback[addr_is_v4(a) ? 0 : 1];
@@ -398,70 +395,6 @@ static struct addr stand_in(struct conf *c, unsigned i, const struct addr *a)
 	return *match;
 }
 
-static void find_resolver(struct found *found, const char *s, size_t len)
-{
-	char text[ADDR_TEXT_LEN];
-	struct addr a;
-	unsigned i, k;
-
-	len = MIN(len, strcspn(s, "%")); /* the guest's scopes are its own */
-	if (len >= sizeof(text))
-		return;
-	memcpy(text, s, len);
-	text[len] = '\0';
-	if (!addr_parse(text, &a))
-		return;
-	i = addr_is_v4(&a) ? 0 : 1;
-	for (k = 0; k < found->n[i]; k++)
-		if (addr_equal(&found->a[i][k], &a))
-			return;
-	if (found->n[i] < LAN_DNS)
-		found->a[i][found->n[i]++] = a;
-}
-
-static void use_search(struct lan *l, const char *s, const char *end)
-{
-	size_t len;
-
-	for (; s < end; s += len) {
-		s += strspn(s, " \t");
-		len = strcspn(s, " \t\r\n");
-		if (!len)
-			break;
-		options_add_search(l, s, len);
-	}
-}
-
-/* The text after @key if @line has that key, which begins the line */
-static const char *value(const char *line, const char *key)
-{
-	size_t n = strlen(key);
-
-	if (strncmp(line, key, n) || (line[n] != ' ' && line[n] != '\t'))
-		return NULL;
-	return line + n + strspn(line + n, " \t");
-}
-
-static void find(struct conf *c, struct found *found, const char *text)
-{
-	bool search = !c->search_given;
-	const char *s, *end, *v;
-
-	if (search)
-		c->lan.search_n = 0;
-	for (s = text; *s; s = *end ? end + 1 : end) {
-		end = strchrnul(s, '\n');
-		v = value(s, "nameserver");
-		if (v)
-			find_resolver(found, v, strcspn(v, " \t\r\n"));
-		v = search ? value(s, "search") : NULL;
-		if (v) {
-			use_search(&c->lan, v, end);
-			search = false; /* the first one counts */
-		}
-	}
-}
-
 static void add_host(struct conf *c, unsigned i, const struct addr *a)
 {
 	struct fwd_dns *d = &c->map.dns;
@@ -472,7 +405,7 @@ static void add_host(struct conf *c, unsigned i, const struct addr *a)
 
 /* Where questions that come by family @i go.  A resolver that was given is the
  * only one of its family, and what it is given for asks no other. */
-static void order(struct conf *c, const struct found *found, unsigned i)
+static void order(struct conf *c, const struct resolvconf *rc, unsigned i)
 {
 	struct fwd_dns *d = &c->map.dns;
 	const struct addr *given = c->dns_host;
@@ -484,14 +417,14 @@ static void order(struct conf *c, const struct found *found, unsigned i)
 		add_host(c, i, &given[i]);
 		return;
 	}
-	for (k = 0; k < found->n[i]; k++)
-		add_host(c, i, &found->a[i][k]);
+	for (k = 0; k < rc->n[i]; k++)
+		add_host(c, i, &rc->ns[i][k]);
 	if (!addr_is_none(&given[!i])) {
 		add_host(c, i, &given[!i]);
 		return;
 	}
-	for (k = 0; k < found->n[!i]; k++)
-		add_host(c, i, &found->a[!i][k]);
+	for (k = 0; k < rc->n[!i]; k++)
+		add_host(c, i, &rc->ns[!i][k]);
 }
 
 /* Is the list of this family shown to the guest?  A pasta user who names a
@@ -501,7 +434,7 @@ static bool advertised(const struct conf *c, unsigned i)
 	return c->dhcp_dns || (c->mode == MODE_PASTA && c->dns_given[i]);
 }
 
-static void show_resolvers(struct conf *c, const struct found *found,
+static void show_resolvers(struct conf *c, const struct resolvconf *rc,
 			   unsigned i)
 {
 	unsigned *n = i ? &c->lan.dns6_n : &c->lan.dns4_n, k;
@@ -509,33 +442,42 @@ static void show_resolvers(struct conf *c, const struct found *found,
 	if (c->dns_given[i] || !(i ? c->lan.v6 : c->lan.v4))
 		return;
 	*n = 0;
-	for (k = 0; k < found->n[i] && !c->dns_none; k++) {
-		struct addr shown = stand_in(c, i, &found->a[i][k]);
+	for (k = 0; k < rc->n[i] && !c->dns_none; k++) {
+		struct addr shown = stand_in(c, i, &rc->ns[i][k]);
 
 		if (!addr_is_none(&shown))
 			options_add_dns(&c->lan, &shown);
 	}
 }
 
-void conf_resolv(struct conf *c, const char *text)
+static void show_search(struct conf *c, const struct resolvconf *rc)
 {
-	struct found found = { 0 };
+	struct lan *l = &c->lan;
+
+	if (!c->search_given) {
+		memcpy(l->search, rc->search, sizeof(l->search));
+		l->search_n = rc->search_n;
+	}
+	if (!c->dhcp_search && !(c->mode == MODE_PASTA && c->search_given))
+		l->search_n = 0;
+}
+
+void conf_resolv(struct conf *c, const struct resolvconf *rc)
+{
 	struct lan *l = &c->lan;
 	unsigned i;
 
-	find(c, &found, text);
 	for (i = 0; i < 2; i++) {
-		if (!found.n[0] && !found.n[1] && c->map.dns.n[i])
+		if (!rc->n[0] && !rc->n[1] && c->map.dns.n[i])
 			continue;
-		order(c, &found, i);
-		show_resolvers(c, &found, i);
+		order(c, rc, i);
+		show_resolvers(c, rc, i);
 	}
 	if (!advertised(c, 0))
 		l->dns4_n = 0;
 	if (!advertised(c, 1))
 		l->dns6_n = 0;
-	if (!c->dhcp_search && !(c->mode == MODE_PASTA && c->search_given))
-		l->search_n = 0;
+	show_search(c, rc);
 }
 
 /* Not a fault: many hosts have one family alone */
@@ -562,15 +504,19 @@ static void note_resolvers(const struct conf *c)
 static void find_resolvers(struct conf *c, const char *path)
 {
 	struct lan *l = &c->lan;
-	char text[CONF_RESOLV];
+	struct resolvconf rc;
+	int fd;
 
 	if (c->splice_only) {
 		l->dns4_n = l->dns6_n = l->search_n = 0;
 		return;
 	}
-	if (util_read_file(path, text, sizeof(text)) < 0)
-		text[0] = '\0';
-	conf_resolv(c, text);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || resolvconf_read(&rc, fd))
+		resolvconf_begin(&rc);
+	if (fd >= 0)
+		close(fd);
+	conf_resolv(c, &rc);
 	note_resolvers(c);
 }
 

@@ -11,6 +11,7 @@
 
 #include "fwd.h"
 #include "lan.h"
+#include "resolvconf.h"
 #include "rules.h"
 #include "sock.h"
 
@@ -93,12 +94,11 @@ enum mode conf_mode(int argc, char **argv, int *fd);
  * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
 
-/* conf_resolv - resolvers and search list from @text, a resolv.conf(5), as far
- * as they are wanted and not given; translations are known
+/* conf_resolv - resolvers and search list from a resolv.conf(5), as far as they
+ * are wanted and not given; translations are known
  * For @c->lan and @c->map.dns, again whenever the file changed.  A text without
  * resolvers leaves those that there are. */
-void conf_resolv(struct conf *c, const char *text);
-enum { CONF_RESOLV = 16384 }; /* bytes of such a file that are looked at */
+void conf_resolv(struct conf *c, const struct resolvconf *rc);
 
 /* conf_finish - defaults from templates and /etc/resolv.conf
  * conf_parse() came before.  Errors as above. */

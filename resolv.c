@@ -125,12 +125,12 @@ static int open_file(struct resolv *r, bool add, unsigned *at)
 
 /* --- changes --------------------------------------------------------------- */
 
-static void apply(struct resolv *r, const char *text)
+static void apply(struct resolv *r, const struct resolvconf *rc)
 {
 	const struct fwd_dns dns = r->conf->map.dns;
 	const struct lan lan = r->conf->lan;
 
-	conf_resolv(r->conf, text);
+	conf_resolv(r->conf, rc);
 	if (memcmp(&dns, &r->conf->map.dns, sizeof(dns)) ||
 	    memcmp(&lan, &r->conf->lan, sizeof(lan)))
 		log_info("Resolvers have changed");
@@ -140,10 +140,9 @@ static void apply(struct resolv *r, const char *text)
 static void look(void *owner, struct timer *timer)
 {
 	struct resolv *r = owner;
-	char text[CONF_RESOLV];
+	struct resolvconf rc;
 	unsigned at;
-	ssize_t n;
-	int fd = r->file;
+	int fd = r->file, err;
 
 	if (r->notify < 0)
 		timer_set(&r->loop->timers, timer, r->loop->now_ms + POLL_MS);
@@ -154,13 +153,11 @@ static void look(void *owner, struct timer *timer)
 			    r->path);
 	if (fd < 0) /* it may come back */
 		return;
-	n = pread(fd, text, sizeof(text) - 1, 0); /* #syscalls pread64 */
+	err = resolvconf_read(&rc, fd);
 	if (fd != r->file)
 		close(fd); /* #syscalls close */
-	if (n < 0)
-		return;
-	text[n] = '\0';
-	apply(r, text);
+	if (!err)
+		apply(r, &rc);
 }
 
 static bool concerns(const struct resolv *r, const struct inotify_event *e)

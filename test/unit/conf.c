@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: options rules log util addr */
+/* unit: resolvconf options rules log util addr */
 #include "conf.h"
 #include "log.h"
 #include "options.h"
@@ -727,6 +727,16 @@ static void interface_names(void **state)
 
 /* --- resolv.conf -------------------------------------------------------- */
 
+static void resolves(const char *text)
+{
+	struct resolvconf rc;
+
+	resolvconf_begin(&rc);
+	resolvconf_add(&rc, text, strlen(text));
+	resolvconf_end(&rc);
+	conf_resolv(&c, &rc);
+}
+
 static void feed(const char *line, const char *text)
 {
 	parse(line);
@@ -735,7 +745,7 @@ static void feed(const char *line, const char *text)
 		c.map.host_loopback[0][0] = ip("192.0.2.1");
 	if (c.map_gw && addr_is_none(&c.map.host_loopback[1][0]))
 		c.map.host_loopback[1][0] = ip("fe80::1");
-	conf_resolv(&c, text);
+	resolves(text);
 }
 
 static void resolv(void **state)
@@ -745,8 +755,8 @@ static void resolv(void **state)
 		      "nameserver 10.0.0.53\nnameserver  10.0.0.54\n"
 		      "nameserver fe80::5%eth0\nnameserverx 10.0.0.55\n"
 		      "nameserver\t10.0.0.56 # three\nnameserver 10.0.0.57\n"
-		      "search one.example\t two.example  three.example\n"
-		      "search four.example");
+		      "search four.example\n"
+		      "search one.example\t two.example  three.example\n");
 	assert_int_equal(c.lan.dns4_n, 3);
 	is(&c.lan.dns4[0], "10.0.0.53");
 	is(&c.lan.dns4[2], "10.0.0.56");
@@ -864,7 +874,7 @@ static void resolv_order(void **state)
 	asked(1, "1.1.1.1");
 	parse("passt");
 	c.sock.v6 = false;
-	conf_resolv(&c, all);
+	resolves(all);
 	asked(0, "10.0.0.1 10.0.0.2 10.0.0.3");
 	asked(1, "10.0.0.1 10.0.0.2 10.0.0.3");
 }
@@ -873,7 +883,7 @@ static void resolv_changes(void **state)
 {
 	(void)state;
 	feed("passt", "nameserver 10.0.0.1\nnameserver fd00::1\nsearch a b\n");
-	conf_resolv(&c, "nameserver 10.0.0.2\nsearch c\n");
+	resolves("nameserver 10.0.0.2\nsearch c\n");
 	asked(0, "10.0.0.2");
 	assert_int_equal(c.lan.dns4_n, 1);
 	is(&c.lan.dns4[0], "10.0.0.2");
@@ -881,21 +891,21 @@ static void resolv_changes(void **state)
 	assert_int_equal(c.lan.search_n, 1);
 	assert_string_equal(c.lan.search[0], "c");
 	/* a file in the making */
-	conf_resolv(&c, "# nothing yet\n");
+	resolves("# nothing yet\n");
 	asked(0, "10.0.0.2");
 	asked(1, "10.0.0.2");
 	is(&c.lan.dns4[0], "10.0.0.2");
 	assert_int_equal(c.lan.search_n, 0);
 	/* who was told the stand-in still asks there */
-	conf_resolv(&c, "nameserver 127.0.0.53\n");
+	resolves("nameserver 127.0.0.53\n");
 	is(&c.lan.dns4[0], "192.0.2.1");
-	conf_resolv(&c, "nameserver 10.0.0.3\n");
+	resolves("nameserver 10.0.0.3\n");
 	is(&c.lan.dns4[0], "10.0.0.3");
 	is(&c.map.dns.match[0], "192.0.2.1");
 	asked(0, "10.0.0.3");
 	/* what was given stays */
 	feed("passt -D 1.1.1.1 -S x --dns-host 9.9.9.9", "nameserver 10.0.0.1\n");
-	conf_resolv(&c, "nameserver 10.0.0.2\nnameserver fd00::2\nsearch y\n");
+	resolves("nameserver 10.0.0.2\nnameserver fd00::2\nsearch y\n");
 	assert_int_equal(c.lan.dns4_n, 1);
 	is(&c.lan.dns4[0], "1.1.1.1");
 	is(&c.lan.dns6[0], "fd00::2");
@@ -904,7 +914,7 @@ static void resolv_changes(void **state)
 	assert_string_equal(c.lan.search[0], "x");
 	/* and what is not advertised is not */
 	feed("passt --no-dhcp-dns --no-dhcp-search", "");
-	conf_resolv(&c, "nameserver 10.0.0.2\nsearch y\n");
+	resolves("nameserver 10.0.0.2\nsearch y\n");
 	assert_true(!c.lan.dns4_n && !c.lan.search_n);
 	asked(0, "10.0.0.2");
 }

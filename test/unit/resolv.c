@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: conf options rules fwd loop timer log util addr */
+/* unit: resolvconf conf options rules fwd loop timer log util addr */
 /* A resolv.conf of our own that changes in all the ways that are in use.  What
  * the sandbox takes away is taken away here by renaming the directories. */
 #include "resolv.h"
@@ -110,11 +110,13 @@ static int tear_down(void **state)
 /* As passt.c does it */
 static void start(void)
 {
-	char text[CONF_RESOLV];
+	struct resolvconf rc;
+	int fd = open(path, O_RDONLY);
 
-	if (util_read_file(path, text, sizeof(text)) < 0)
-		text[0] = '\0';
-	conf_resolv(&c, text);
+	if (fd < 0 || resolvconf_read(&rc, fd))
+		resolvconf_begin(&rc);
+	close(fd);
+	conf_resolv(&c, &rc);
 	fwd_init(&fwd, &c.lan, &seen, &c.map, &c.sock);
 	resolv_open(&r, &loop, &c, &fwd, path);
 }
