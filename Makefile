@@ -8,11 +8,17 @@
 # make ceilings   count system calls and instructions
 # make lint       module ladder, options against the manual, report
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# A tarball has it in a file, a clone of ours in the history; root, who installs
+# what a user built, may not look into that
+VERSION ?= $(shell cat VERSION 2>/dev/null || { test -e .git && \
+	git log -1 --date=format:%Y%m%d --format=0.%cd.%h; } 2>/dev/null || \
+	cat build/default/version 2>/dev/null || echo 0)
+VERSION := $(VERSION)
 prefix  ?= /usr/local
 bindir  ?= $(prefix)/bin
 mandir  ?= $(prefix)/share/man
 docdir  ?= $(prefix)/share/doc/passt
+datadir ?= $(prefix)/share
 
 CC      ?= cc
 NM      ?= nm
@@ -38,8 +44,8 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
-	uninstall deps bench chart ceilings
-all: passt pasta pesto qrap
+	uninstall dist deb deps bench chart ceilings
+all: passt pasta pesto qrap $(B)/completions/_passt
 
 # Renamed into place: it may be running
 passt: $(B)/passt
@@ -135,6 +141,7 @@ include test/sim/sim.mk
 
 # Everything that needs no namespace: seconds
 check-fast: all lint unit sim
+	test/install
 
 # But for what ceilings runs
 check-net: all $(BRIDGE)
@@ -188,25 +195,70 @@ chart:
 
 # --- packaging ----------------------------------------------------------------
 
+DIST := passt-$(VERSION)
+
+# What was committed, and which version that is
+dist:
+	mkdir -p build/$(DIST)
+	echo '$(VERSION)' >build/$(DIST)/VERSION
+	git archive --prefix=$(DIST)/ HEAD >build/$(DIST).tar
+	tar -C build --owner=0 --group=0 -rf build/$(DIST).tar $(DIST)/VERSION
+	xz -f build/$(DIST).tar
+	rm -rf build/$(DIST)
+	@echo build/$(DIST).tar.xz
+
+# Packages for the Debian release that this runs on
+deb: dist
+	rm -rf build/deb && mkdir -p build/deb
+	tar -C build/deb -xf build/$(DIST).tar.xz
+	cd build/deb/$(DIST) && cp -r contrib/debian debian && { \
+		echo "passt2 ($(VERSION)) unstable; urgency=medium"; echo; \
+		echo "  * See doc/architecture.md and the history."; echo; \
+		echo " -- $$(sed -n 's/^Maintainer: //p' debian/control)  $$(date -R)"; \
+		} >debian/changelog && dpkg-buildpackage -us -uc -b
+
+# Needs the program to run: where it is for another machine there is none
+$(B)/completions/_passt: $(B)/passt contrib/completions/generate
+	contrib/completions/generate $(B) $(@D) || \
+		echo "No completions for zsh and fish." >&2
+
+LINKS   := pasta pesto qrap
+BASHDIR := $(datadir)/bash-completion/completions
+ZSHDIR  := $(datadir)/zsh/site-functions
+FISHDIR := $(datadir)/fish/vendor_completions.d
+# Where it goes, which may have blanks
+to = "$(DESTDIR)$(1)"
+
+# Documents keep their places below $(docdir), so that their links lead somewhere
 install: all
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(mandir)/man1 $(DESTDIR)$(docdir)
-	install -m 755 passt $(DESTDIR)$(bindir)/passt
-	ln -sf passt $(DESTDIR)$(bindir)/pasta
-	ln -sf passt $(DESTDIR)$(bindir)/pesto
-	ln -sf passt $(DESTDIR)$(bindir)/qrap
-	install -m 644 doc/passt.1 doc/pesto.1 doc/qrap.1 $(DESTDIR)$(mandir)/man1
-	ln -sf passt.1 $(DESTDIR)$(mandir)/man1/pasta.1
-	install -m 644 README.md doc/*.md doc/*.svg LICENSES/*.txt $(DESTDIR)$(docdir)
+	install -d $(call to,$(bindir)) $(call to,$(mandir)/man1) \
+		$(call to,$(BASHDIR)) $(call to,$(ZSHDIR)) \
+		$(call to,$(FISHDIR)) $(call to,$(docdir)/doc) \
+		$(call to,$(docdir)/LICENSES)
+	install -m 755 passt $(call to,$(bindir)/passt)
+	for l in $(LINKS); do ln -sf passt $(call to,$(bindir))/$$l; done
+	install -m 644 doc/*.1 $(call to,$(mandir)/man1)
+	ln -sf passt.1 $(call to,$(mandir)/man1/pasta.1)
+	install -m 644 contrib/completions/passt.bash $(call to,$(BASHDIR)/passt)
+	for l in pasta pesto; do ln -sf passt $(call to,$(BASHDIR))/$$l; done
+	! test -e $(B)/completions/_passt || \
+		install -m 644 $(B)/completions/_passt $(call to,$(ZSHDIR))
+	! test -e $(B)/completions/_passt || \
+		install -m 644 $(B)/completions/*.fish $(call to,$(FISHDIR))
+	install -m 644 README.md CONTRIBUTING.md $(call to,$(docdir))
+	install -m 644 doc/*.md doc/*.svg doc/*.1 $(call to,$(docdir)/doc)
+	install -m 644 LICENSES/*.txt $(call to,$(docdir)/LICENSES)
+	install -d $(call to,$(docdir)/contrib)
+	cd contrib && cp -R apparmor completions systemd $(call to,$(docdir)/contrib)
 
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/passt $(DESTDIR)$(bindir)/pasta \
-		$(DESTDIR)$(bindir)/pesto $(DESTDIR)$(bindir)/qrap
-	rm -f $(DESTDIR)$(mandir)/man1/passt.1 $(DESTDIR)$(mandir)/man1/pasta.1 \
-		$(DESTDIR)$(mandir)/man1/pesto.1 \
-		$(DESTDIR)$(mandir)/man1/qrap.1
-	rm -rf $(DESTDIR)$(docdir)
+	for l in passt $(LINKS); do rm -f $(call to,$(bindir))/$$l \
+		$(call to,$(mandir)/man1)/$$l.1 $(call to,$(BASHDIR))/$$l \
+		$(call to,$(FISHDIR))/$$l.fish; done
+	rm -f $(call to,$(ZSHDIR)/_passt)
+	rm -rf $(call to,$(docdir))
 
 -include $(wildcard $(B)/*.d)
 
 clean:
-	rm -rf build passt pasta pesto qrap
+	rm -rf build passt $(LINKS)

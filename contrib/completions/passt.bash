@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# bash completion for passt and pasta: options come from --help, so that this
+# bash completion for passt, pasta and pesto: options come from --help, so that this
 # file knows nothing that the option table does not
 #
-# Install as /usr/share/bash-completion/completions/passt, link pasta to it.
+# Install as /usr/share/bash-completion/completions/passt, link the others to it.
 
 # The options of $1, one a line; with = after those that take an argument
 _passt_options()
@@ -103,4 +103,4 @@ _passt_takes()
 	[[ $1 = -* && $'\n'$options$'\n' = *$'\n'"$1="$'\n'* ]]
 }
 
-complete -F _passt passt pasta
+complete -F _passt passt pasta pesto

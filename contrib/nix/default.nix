@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# nix-build contrib/nix, or callPackage it with another source
+{ pkgs ? import <nixpkgs> { }, src ? ../.. }:
+
+pkgs.stdenv.mkDerivation {
+  pname = "passt2";
+  version = pkgs.lib.fileContents
+    (if builtins.pathExists (src + "/VERSION")
+     then src + "/VERSION" else builtins.toFile "VERSION" "0-unreleased");
+  inherit src;
+
+  nativeBuildInputs = [ pkgs.gawk ];
+  nativeCheckInputs = [ pkgs.cmocka ];
+  makeFlags = [ "prefix=${placeholder "out"}" ];
+  enableParallelBuilding = true;
+
+  # Without namespaces, network and privileges
+  doCheck = true;
+  checkTarget = "unit sim";
+
+  meta = {
+    description = "User-mode network for virtual machines and namespaces";
+    license = pkgs.lib.licenses.gpl2Plus;
+    platforms = pkgs.lib.platforms.linux;
+    mainProgram = "pasta";
+  };
+}
