@@ -28,7 +28,7 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE $(WARN) -fstack-protector-strong $(CFLAGS) 
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # The module ladder, lowest rank first: make lint proves that calls go down
-RANK0 := util log addr resolvconf cursor siphash
+RANK0 := util log addr addrset resolvconf cursor siphash
 RANK1 := iov checksum packet segment
 RANK2 := timer loop
 RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost

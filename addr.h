@@ -46,6 +46,17 @@ static inline bool addr_is_none(const struct addr *a)
 	return !a->q[0] && !a->q[1];
 }
 
+/* addr_hash - spread over 32 bits.  It has no key: for tables of what the host's
+ * kernel says, not of what strangers choose. */
+static inline uint32_t addr_hash(const struct addr *a)
+{
+	uint64_t h = (a->q[0] ^ a->q[1] * 0x9e3779b97f4a7c15ULL);
+
+	h ^= h >> 32;
+	h *= 0xd6e8feb86659fd93ULL;
+	return (uint32_t)(h >> 32);
+}
+
 /* addr_from4 - from 4 bytes in network order; addr_from6 - from 16 */
 static inline struct addr addr_from4(const void *b)
 {

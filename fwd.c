@@ -96,10 +96,7 @@ static bool reachable(const struct fwd *f, const struct addr *a)
 	for (i = 0; i < ARRAY_SIZE(own); i++)
 		if (addr_equal(a, own[i]))
 			return false;
-	for (i = 0; i < f->lan->copies; i++)
-		if (addr_equal(a, &f->lan->copy[i]))
-			return false;
-	return true;
+	return !addrset_has(&f->lan->copies, a);
 }
 
 bool fwd_guest_view(const struct fwd *f, const struct addr *host,

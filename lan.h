@@ -10,11 +10,11 @@
 #define LAN_H
 
 #include "addr.h"
+#include "addrset.h"
 
 enum {
 	LAN_DNS = 3,		/* resolvers per family, as DHCP clients use */
 	LAN_SEARCH = 6,		/* domains, as resolv.conf(5) allows */
-	LAN_COPIES = 32,	/* addresses of an interface, temporary ones too */
 	LAN_NAME = 254,		/* longest DNS name as text and NUL */
 	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
 	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
@@ -33,8 +33,7 @@ struct lan {
 				       better one */
 	struct addr our_ll6;	    /* the same, link-local */
 	bool fixed4, fixed6;	    /* -a: traffic does not move the address */
-	struct addr copy[LAN_COPIES]; /* what it was given of the host's own */
-	unsigned copies;
+	struct addrset copies; /* what it was given of the host's own */
 
 	bool tcp, udp, icmp;		/* protocols that are carried */
 	bool dhcp, dhcpv6, ndp, ra;	/* servers that answer */

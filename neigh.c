@@ -8,15 +8,9 @@
  */
 #include "neigh.h"
 
-/* What reaches the table comes from the host's kernel, not from strangers: it
- * needs spreading, not a key */
 static unsigned home(const struct addr *a)
 {
-	uint64_t h = (a->q[0] ^ a->q[1] * 0x9e3779b97f4a7c15ULL);
-
-	h ^= h >> 32;
-	h *= 0xd6e8feb86659fd93ULL;
-	return (unsigned)(h >> 32) % NEIGH_SLOTS;
+	return addr_hash(a) % NEIGH_SLOTS;
 }
 
 /* The entry of @a, or the empty one where it belongs */

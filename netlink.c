@@ -713,16 +713,11 @@ static bool is_copied(struct job *j, const struct nlmsghdr *h)
 	       (j->v4 && addr_equal(&a, &j->lan->guest4));
 }
 
-static void note_copy(struct lan *lan, const struct nlmsghdr *h)
-{
-	if (lan->copies < LAN_COPIES)
-		lan->copy[lan->copies++] = local_address(h);
-}
-
 static int copy_addresses(struct job *j)
 {
 	const struct nlmsghdr *h;
 	struct store addrs;
+	struct addr a;
 	size_t at = 0;
 	int err;
 
@@ -733,8 +728,9 @@ static int copy_addresses(struct job *j)
 		err = copy_address(j, h);
 		if (err == -EEXIST)
 			err = 0;
-		if (!err)
-			note_copy(j->lan, h);
+		a = local_address(h);
+		if (!err && !addrset_add(&j->lan->copies, &a))
+			err = -ENOMEM;
 	}
 	drop(&addrs);
 	return err;

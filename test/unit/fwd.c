@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: util log addr cursor timer loop flow sock rules */
+/* unit: util log addrset addr cursor timer loop flow sock rules */
 /* Translations both ways, as a table: the guest's name of an address on the
  * left, the host's on the right. */
 #include "fwd.h"
@@ -396,13 +396,19 @@ static void view_unmapped(void **state)
 }
 
 /* A guest that has them as well would answer itself */
+static void copied(const char *text)
+{
+	struct addr a = A(text);
+
+	assert_true(addrset_add(&lan.copies, &a));
+}
+
 static void view_of_copies(void **state)
 {
 	(void)state;
-	lan.copy[0] = A("198.51.100.1");
-	lan.copy[1] = A("2001:db8:2::1");
-	lan.copy[2] = A("192.0.2.15");
-	lan.copies = 3;
+	copied("198.51.100.1");
+	copied("2001:db8:2::1");
+	copied("192.0.2.15");
 	assert_view("198.51.100.1", NULL);
 	assert_view("2001:db8:2::1", NULL);
 	assert_view("2001:db8:2::2", "2001:db8:2::2");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addr util log */
+/* unit: flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
 #include "icmp.h"
 
 #include "toy.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr util log */
+/* unit: addrset addr util log */
 /* netlink against the real kernel: two network namespaces, "host" with links
  * made by ip(8), and "guest" with one that is configured after them.
  * Skipped where namespaces or ip(8) are not to be had. */
@@ -332,11 +332,11 @@ static void copy_many(void **state)
 					 " grep 2001:db8::6/64.*nodad"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip -6 addr | grep 2001:db8::8"), 0);
-	assert_int_equal(c.lan.copies, 2);
+	assert_int_equal(c.lan.copies.n, 2);
 	addr_parse("10.0.0.2", &a);
-	assert_true(addr_equal(&c.lan.copy[0], &a));
+	assert_true(addrset_has(&c.lan.copies, &a));
 	addr_parse("2001:db8::6", &a);
-	assert_true(addr_equal(&c.lan.copy[1], &a));
+	assert_true(addrset_has(&c.lan.copies, &a));
 	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope link |"
 					 " grep 'inet6 fe80.*nodad'"),
 			 1);

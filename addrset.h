@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * addrset - a set of addresses of any number
+ */
+#ifndef ADDRSET_H
+#define ADDRSET_H
+
+#include "addr.h"
+
+/* All zero: the empty set */
+struct addrset {
+	struct addr *slot; /* none: empty */
+	unsigned size, n;
+};
+
+/* addrset_add - false if there is no memory; more of it is mapped as needed, so
+ * not while running.  The zero address is in no set. */
+bool addrset_add(struct addrset *s, const struct addr *a);
+
+bool addrset_has(const struct addrset *s, const struct addr *a);
+
+#endif /* ADDRSET_H */
