@@ -268,6 +268,25 @@ static struct template local_template(bool v4)
 	return t;
 }
 
+/* Where the host has no router for IPv4, such as behind one that speaks IPv6
+ * alone (RFC 9229) or at the end of a line, the guest has one all the same: us */
+static struct addr own_router(const struct addr *guest, unsigned prefix)
+{
+	struct addr a = addr_mask(guest, prefix);
+
+	if (prefix == 32) /* DHCP adds a route to it */
+		return addr_v4(169, 254, 2, addr_is_link_local(guest) ? 3 : 2);
+	if (prefix == 31) { /* RFC 3021: the other one */
+		a = *guest;
+		a.b[15] ^= 1;
+		return a;
+	}
+	a.b[15] |= 1;
+	if (addr_equal(&a, guest))
+		a.b[15] ^= 3;
+	return a;
+}
+
 static void adopt4(struct conf *c, const struct template *t)
 {
 	struct lan *l = &c->lan;
@@ -279,9 +298,9 @@ static void adopt4(struct conf *c, const struct template *t)
 	}
 	if (!c->gw_given[0])
 		l->gw4 = t->gw;
-	l->our4 = l->gw4;
 	if (addr_is_none(&l->gw4))
-		l->dhcp = false;
+		l->gw4 = own_router(&l->guest4, l->prefix4);
+	l->our4 = l->gw4;
 }
 
 static void adopt6(struct conf *c, const struct template *t)
@@ -298,6 +317,8 @@ static void adopt6(struct conf *c, const struct template *t)
 		l->our_ll6 = t->ll;
 	else /* a tunnel without one: neighbours need some name for us */
 		addr_parse("fe80::1", &l->our_ll6);
+	if (addr_is_none(&l->gw6))
+		l->gw6 = l->our_ll6;
 	if (addr_is_none(&l->guest6))
 		l->dhcpv6 = false;
 }

@@ -66,14 +66,21 @@ static void begin(struct request *r, unsigned type, unsigned flags,
 	memcpy(r->body, fixed, size);
 }
 
-static void put(struct request *r, unsigned type, const void *data, size_t len)
+/* To a message that has room behind it */
+static void append(void *message, unsigned type, const void *data, size_t len)
 {
-	size_t at = NLMSG_ALIGN(r->h.nlmsg_len);
+	struct nlmsghdr *h = message;
+	size_t at = NLMSG_ALIGN(h->nlmsg_len);
 	struct rtattr a = { (uint16_t)RTA_LENGTH(len), (uint16_t)type };
 
-	memcpy((uint8_t *)r + at, &a, sizeof(a));
-	memcpy((uint8_t *)r + at + sizeof(a), data, len);
-	r->h.nlmsg_len = (uint32_t)(at + RTA_ALIGN(a.rta_len));
+	memcpy((uint8_t *)h + at, &a, sizeof(a));
+	memcpy((uint8_t *)h + at + sizeof(a), data, len);
+	h->nlmsg_len = (uint32_t)(at + RTA_ALIGN(a.rta_len));
+}
+
+static void put(struct request *r, unsigned type, const void *data, size_t len)
+{
+	append(r, type, data, len);
 }
 
 static void put_u32(struct request *r, unsigned type, uint32_t v)
@@ -583,9 +590,22 @@ static struct addr local_address(const struct nlmsghdr *h)
 	return attr_addr(a);
 }
 
+/* Whether the gateway is in the subnet of this address: one that was added for
+ * some service, with a prefix of its own, is not where the host is */
+static bool has_gateway(const struct nlmsghdr *h, const struct template *t)
+{
+	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	struct addr net = attr_addr(attr(h, sizeof(*m), IFA_ADDRESS));
+
+	return !addr_is_none(&t->gw) &&
+	       addr_in_prefix(&t->gw, &net, m->ifa_prefixlen);
+}
+
+/* With the gateway in its subnet, then with the longest prefix, then the first */
 static void find_addresses(const struct store *addrs, bool v4,
 			   struct template *t)
 {
+	bool best = false, has;
 	const struct nlmsghdr *h;
 	unsigned ll_prefix = 0;
 	size_t at = 0;
@@ -596,8 +616,10 @@ static void find_addresses(const struct store *addrs, bool v4,
 		if (!is_address(h, v4, t->ifindex))
 			continue;
 		if (v4 || m->ifa_scope < RT_SCOPE_LINK) {
-			if (m->ifa_prefixlen > t->prefix ||
-			    addr_is_none(&t->addr)) {
+			has = has_gateway(h, t);
+			if (addr_is_none(&t->addr) || has > best ||
+			    (has == best && m->ifa_prefixlen > t->prefix)) {
+				best = has;
 				t->addr = local_address(h);
 				t->prefix = m->ifa_prefixlen;
 			}
@@ -757,11 +779,19 @@ static int add_address(struct job *j)
 	return err == -EEXIST ? 0 : err;
 }
 
-static bool stays_behind(unsigned type, bool source)
+/* What of a route is not copied */
+enum { SOURCE = 1, HOPS = 2 };
+
+static bool stays_behind(unsigned type, unsigned what)
 {
 	switch (type) {
+	case RTA_OIF:
+	case RTA_GATEWAY:
+	case RTA_VIA:
+	case RTA_MULTIPATH:
+		return what & HOPS;
 	case RTA_PREFSRC:
-		return source;
+		return what & SOURCE;
 	case RTA_NH_ID:	    /* the object is not known there */
 	case RTA_CACHEINFO: /* lifetimes are not ours to count */
 	case RTA_EXPIRES:
@@ -773,7 +803,7 @@ static bool stays_behind(unsigned type, bool source)
 	}
 }
 
-static void strip(struct nlmsghdr *h, bool source)
+static void strip(struct nlmsghdr *h, unsigned what)
 {
 	uint8_t *to = (uint8_t *)h + NLMSG_SPACE(sizeof(struct rtmsg));
 	struct rtattr *a = (void *)to, *after;
@@ -784,12 +814,65 @@ static void strip(struct nlmsghdr *h, bool source)
 
 		after = (void *)((uint8_t *)a + len);
 		left -= len;
-		if (stays_behind(a->rta_type & NLA_TYPE_MASK, source))
+		if (stays_behind(a->rta_type & NLA_TYPE_MASK, what))
 			continue;
 		memmove(to, a, len);
 		to += len;
 	}
 	h->nlmsg_len = (uint32_t)(to - (uint8_t *)h);
+}
+
+/* Whether a gateway can be used only if the kernel is told that it is there */
+static bool is_outside(const struct job *j, const struct addr *gw)
+{
+	if (!j->v4)
+		return !addr_is_link_local(gw) &&
+		       !addr_in_prefix(gw, &j->lan->guest6, 64);
+	return !addr_in_prefix(gw, &j->lan->guest4, j->lan->prefix4);
+}
+
+/* One hop by a gateway of the other family, or a default route without any */
+static bool hop_leads_nowhere(const struct nlmsghdr *h,
+			      const struct rtattr *gw, const struct rtattr *via)
+{
+	return via || (!gw && is_default(h));
+}
+
+static bool leads_nowhere(const struct nlmsghdr *h)
+{
+	struct rtnexthop *nh, *at;
+	size_t left;
+
+	nh = first_hop(h, &at, &left);
+	if (!nh)
+		return hop_leads_nowhere(h, route_attr(h, RTA_GATEWAY),
+					 route_attr(h, RTA_VIA));
+	for (; nh; nh = next_hop(&at, &left)) {
+		const struct rtattr *a = (void *)RTNH_DATA(nh);
+		size_t n = nh->rtnh_len - RTNH_LENGTH(0);
+
+		if (hop_leads_nowhere(h, attr_in(a, n, RTA_GATEWAY),
+				      attr_in(a, n, RTA_VIA)))
+			return true;
+	}
+	return false;
+}
+
+/* What the host reaches by IPv6 (RFC 9229), or without a gateway as at the end
+ * of a line, is behind our address in there: neighbours of a whole world do not
+ * fit a table, and without IPv6 there are none */
+static void redirect(struct job *j, struct nlmsghdr *h)
+{
+	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
+	struct rtmsg *m = NLMSG_DATA(h);
+
+	if (!leads_nowhere(h) || addr_is_none(gw))
+		return;
+	strip(h, HOPS);
+	append(h, RTA_OIF, &j->to, sizeof(j->to));
+	append(h, RTA_GATEWAY, j->v4 ? &gw->b[12] : gw->b, j->v4 ? 4 : 16);
+	m->rtm_scope = RT_SCOPE_UNIVERSE;
+	m->rtm_flags = is_outside(j, gw) ? RTNH_F_ONLINK : 0;
 }
 
 /* A route of the host becomes a request for the guest's link.  The source
@@ -802,7 +885,7 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 	const struct rtattr *oif;
 	size_t left;
 
-	strip(h, m->rtm_protocol != RTPROT_KERNEL);
+	strip(h, m->rtm_protocol != RTPROT_KERNEL ? SOURCE : 0);
 	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
 	/* In the host's order.  For IPv6 this flag would make multipath routes
 	 * of those that differ in their gateway only. */
@@ -817,6 +900,7 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 		nh->rtnh_ifindex = (int)j->to;
 		nh->rtnh_flags &= RTNH_F_ONLINK;
 	}
+	redirect(j, h);
 }
 
 /* What is not to be copied gets type 0; how many are left */
@@ -839,14 +923,14 @@ static unsigned select_routes(struct job *j, struct store *s)
 static bool insert_route(struct job *j, const struct nlmsghdr *orig)
 {
 	static uint8_t copy[ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *h = (void *)copy;
+	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
 	int err;
 
 	memcpy(copy, orig, orig->nlmsg_len);
 	rewrite(j, h);
 	err = talk(j->ns, h, NULL, NULL);
 	if (err == -EINVAL && route_attr(h, RTA_PREFSRC)) {
-		strip(h, true);
+		strip(h, SOURCE);
 		err = talk(j->ns, h, NULL, NULL);
 	}
 	if (err == -ENETUNREACH || err == -EHOSTUNREACH)
@@ -889,7 +973,6 @@ static int copy_routes(struct job *j)
 static int add_default_route(struct job *j)
 {
 	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
-	const struct addr *a = j->v4 ? &j->lan->guest4 : &j->lan->guest6;
 	struct rtmsg m = {
 		.rtm_family = j->v4 ? AF_INET : AF_INET6,
 		.rtm_table = RT_TABLE_MAIN,
@@ -903,8 +986,7 @@ static int add_default_route(struct job *j)
 	if (addr_is_none(gw))
 		return 0;
 	/* With --gateway it may lie anywhere, and still it is us */
-	if (!addr_is_link_local(gw) &&
-	    !addr_in_prefix(gw, a, j->v4 ? j->lan->prefix4 : 64))
+	if (is_outside(j, gw))
 		m.rtm_flags = RTNH_F_ONLINK;
 	begin(&r, RTM_NEWROUTE, NLM_F_CREATE, &m, sizeof(m));
 	put_addr(&r, RTA_GATEWAY, gw);

@@ -41,6 +41,40 @@ def test_config_net_settles(lab):
     assert alive(monitor.pid) and "fe80" not in monitor.output()
 
 
+def behind(lab, address, default):
+    """From now on the host is another one, whose network has no IPv4 router."""
+    lab.host = lab.named(lab.netns())
+    lab.host.sh(f"""
+        sysctl -qw net.ipv4.ping_group_range='0 2147483647'
+        ip link set lo up
+        ip link add {UPLINK} type veth peer eth9
+        ip link set eth9 up
+        ip link set {UPLINK} up
+        ip addr add {address} dev {UPLINK}
+        ip -4 route add default {default} dev {UPLINK}""")
+
+
+# RFC 9229, and the end of a line
+@pytest.mark.parametrize("address, default, router", [
+    ("10.66.0.9/24", "via inet6 fe80::1", "10.66.0.1"),
+    ("10.66.0.9/32", "scope link", "169.254.2.2")], ids=["via", "line"])
+def test_config_net_own_router(lab, address, default, router):
+    behind(lab, address, default)
+    guest = lab.pasta("--config-net", "-4")
+    assert guest.addresses(V4) == [address]
+    assert guest.default_route(V4) == [router]
+    assert guest.reachable(V4, router)
+
+
+def test_dhcp_own_router(lab):
+    behind(lab, "10.66.0.9/24", "via inet6 fe80::1")
+    guest = lab.pasta()
+    lease = dhcp(lab, guest, "udhcpc")
+    assert lease.words("ip") == ["10.66.0.9"]
+    assert lease.words("router") == ["10.66.0.1"]
+    assert guest.reachable(V4, "10.66.0.1")
+
+
 @pytest.mark.parametrize("mtu", [1280, 1500, 9000, 65520])
 def test_config_net_mtu(lab, mtu):
     assert lab.pasta("--config-net", "--mtu", mtu).mtu() == mtu

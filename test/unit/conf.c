@@ -590,10 +590,26 @@ static void odd_templates(void **state)
 	t6.gw = zero;
 	t6.addr = zero;
 	finish("passt -q -D none");
-	assert_false(c.lan.dhcp);
+	assert_true(c.lan.dhcp);
+	is(&c.lan.gw4, "192.0.0.1"); /* its prefix has 20 bits */
+	is(&c.lan.our4, "192.0.0.1");
 	assert_false(c.lan.dhcpv6);
 	is(&c.lan.our_ll6, "fe80::15");
-	is(&c.map.host_loopback[0][0], NULL);
+	is(&c.lan.gw6, "fe80::15");
+	is(&c.map.host_loopback[0][0], "192.0.0.1");
+	/* never the guest's own address */
+	finish("passt -q -D none -a 192.0.2.1/24");
+	is(&c.lan.gw4, "192.0.2.2");
+	finish("passt -q -D none -a 10.64.64.64/32");
+	is(&c.lan.gw4, "169.254.2.2");
+	finish("passt -q -D none -a 169.254.2.2/32");
+	is(&c.lan.gw4, "169.254.2.3");
+	finish("passt -q -D none -a 10.0.0.4/31");
+	is(&c.lan.gw4, "10.0.0.5");
+	finish("passt -q -D none -a 10.0.0.5/31");
+	is(&c.lan.gw4, "10.0.0.4");
+	finish("passt -q -D none -a 10.0.0.5/30");
+	is(&c.lan.gw4, "10.0.0.6");
 	t6.ll = zero;
 	finish("passt -q -D none -a 2001:db8::5");
 	is(&c.lan.our_ll6, "fe80::1");

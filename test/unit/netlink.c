@@ -191,6 +191,29 @@ static void template_default(void **state)
 	assert_int_equal(t.ifindex, 0);
 }
 
+/* Addresses that were added for a service are not where the host is */
+static void template_service(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip addr add 192.0.2.77/32 dev h0 &&"
+	      "ip addr add 192.0.2.5/24 dev h0 &&"
+	      "ip addr add 10.0.0.5/28 dev h0 &&"
+	      "ip addr add 192.0.2.6/25 dev h0 &&"
+	      "ip route add default via 192.0.2.1 dev h0");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	expect(&t.addr, "192.0.2.6");
+	assert_int_equal(t.prefix, 25);
+	run(host_ns, "ip addr del 192.0.2.6/25 dev h0");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	expect(&t.addr, "192.0.2.5");
+	/* none has it: as ever */
+	run(host_ns, "ip route replace default via 10.9.9.9 dev h0 onlink");
+	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	expect(&t.addr, "192.0.2.77");
+}
+
 static void template_other(void **state)
 {
 	struct template t;
@@ -369,6 +392,64 @@ static void copy_dependent(void **state)
 			 count(host_ns, "ip route"));
 }
 
+/* By a router that has IPv6 alone (RFC 9229), or at the end of a line: the next
+ * hop is one that we answer for */
+static void copy_without_gateway(void **state)
+{
+	static const char by_us[] = "ip route | grep '^default via 10.0.0.1 "
+				    "dev g0 *$'";
+
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip -4 route add default via inet6 fe80::1 dev h0 &&"
+	      "ip route add 11.0.0.0/8 via inet6 fe80::1 dev h0 &&"
+	      "ip route add 12.0.0.0/8 dev h0 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip -6 route add default dev h0");
+	c = (struct conf){ .lan.gw4 = parse("10.0.0.1"),
+			   .lan.prefix4 = 24,
+			   .lan.gw6 = parse("fe80::9") };
+	c.lan.guest4 = parse("10.0.0.2");
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, by_us), 1);
+	assert_int_equal(count(guest_ns, "ip route | grep '^11.0.0.0/8 via "
+					 "10.0.0.1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | grep '^12.0.0.0/8 dev g0 "
+					 "scope link'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
+					 "fe80::9 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default'"), 1);
+
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add default dev h0 scope link");
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, by_us), 1);
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip -4 route add default nexthop via inet6 fe80::1 dev h0"
+	      " nexthop via inet6 fe80::2 dev h0");
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, by_us), 1);
+	/* outside of the subnet */
+	fresh("ip addr add 10.0.0.2/32 dev h0 &&"
+	      "ip route add default dev h0 scope link");
+	c.lan.prefix4 = 32;
+	c.lan.gw4 = parse("169.254.2.2");
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "169.254.2.2 dev g0 onlink'"),
+			 1);
+	c.no_copy_routes[0] = true;
+	fresh("ip addr add 10.0.0.2/32 dev h0 &&"
+	      "ip route add default dev h0 scope link");
+	assert_int_equal(configure(&c), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "169.254.2.2 dev g0 onlink'"),
+			 1);
+}
+
 static void single(void **state)
 {
 	(void)state;
@@ -466,12 +547,14 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(links),
 		cmocka_unit_test(template_default),
+		cmocka_unit_test(template_service),
 		cmocka_unit_test(template_other),
 		cmocka_unit_test(template_multipath),
 		cmocka_unit_test(template_nexthop_object),
 		cmocka_unit_test(template_v6),
 		cmocka_unit_test(copy_many),
 		cmocka_unit_test(copy_dependent),
+		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
 		cmocka_unit_test(without_v6),
 		cmocka_unit_test(neighbours),
