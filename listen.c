@@ -20,11 +20,14 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum {
 	PORT_BITS = 16,
 	RULE_BITS = 8,
 	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
+	PATIENCE_MS = 200, /* for one that is about to leave its ports */
+	STEP_MS = 5,
 	SLOT_BYTES = sizeof(struct listener) * RULES_SOCKETS,
 	TABLE_BYTES = SLOT_BYTES + RULES_SOCKETS / 8,
 };
@@ -35,6 +38,7 @@ struct job {
 	unsigned side;
 	uint8_t proto;
 	const struct portmap *want, *busy;
+	bool patient;
 	int err;
 	int (*fn)(struct job *j);
 };
@@ -305,6 +309,21 @@ static void close_all(struct listen_table *t)
 	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
 }
 
+/* Whoever has our ports may be about to leave them: a container is started anew
+ * when its namespace is gone, which our predecessor saw a moment ago */
+static void wait_for_ports(struct listen *l, unsigned side,
+			   struct listen_table *t)
+{
+	const struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
+	unsigned ms;
+
+	for (ms = 0; ms < PATIENCE_MS; ms += STEP_MS) {
+		if (open_all(l, side, t, true) != -EADDRINUSE)
+			break;
+		nanosleep(&step, NULL);
+	}
+}
+
 static int replace(struct job *j)
 {
 	struct listen *l = j->l;
@@ -317,6 +336,8 @@ static int replace(struct job *j)
 	if (old.rules.n)
 		(void)open_all(l, j->side, t, true);
 	close_all(&old);
+	if (j->patient)
+		wait_for_ports(l, j->side, t);
 	err = open_all(l, j->side, t, false);
 	l->spare.slot = old.slot;
 	l->spare.open = old.open;
@@ -329,9 +350,11 @@ int listen_limit(const struct rules *host, const struct rules *splice)
 			   descriptor_limit());
 }
 
-int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
+static int set(struct listen *l, enum pif pif, const struct rules *rules,
+	       bool patient)
 {
-	struct job j = { .l = l, .side = side_of(pif), .fn = replace };
+	struct job j = { .l = l, .side = side_of(pif), .patient = patient,
+			 .fn = replace };
 	int err;
 
 	if (!rules->n && !l->table[j.side].rules.n)
@@ -343,6 +366,22 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
 	l->spare.rules = *rules;
 	lay_out(&l->spare);
 	return work(&j);
+}
+
+int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
+{
+	return set(l, pif, rules, false);
+}
+
+int listen_start(struct listen *l, enum pif pif, const struct rules *rules)
+{
+	return set(l, pif, rules, true);
+}
+
+void listen_end(struct listen *l)
+{
+	close_all(&l->table[0]);
+	close_all(&l->table[1]);
 }
 
 static int map(struct listen_table *t)

@@ -72,6 +72,13 @@ int listen_set(struct listen *l, enum pif pif, const struct rules *rules);
 /* listen_rules - the table of @pif as it is */
 const struct rules *listen_rules(const struct listen *l, enum pif pif);
 
+/* listen_start - the same before the loop runs: where a rule fails since a port is
+ * in use, that is tried again for a fifth of a second before it is an error */
+int listen_start(struct listen *l, enum pif pif, const struct rules *rules);
+
+/* listen_end - close all: others may be waiting for the ports */
+void listen_end(struct listen *l);
+
 /* listen_find - what the reference of a listener's event names
  * Returns its descriptor, -1 if it is gone; *@r is its rule, *@pif its side. */
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,

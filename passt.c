@@ -80,7 +80,7 @@ static void open_files(struct passt *p)
 	const struct conf *c = &p->conf;
 	int err;
 
-	p->pcap.fd = p->pid_fd = p->listen_fd = -1;
+	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd = -1;
 	if (c->log_file[0]) {
 		err = log_file(c->log_file, c->log_size, VERSION);
 		if (err)
@@ -349,7 +349,7 @@ static void start_splicing(struct passt *p)
 		return;
 	splice_init(&p->splice, &p->flows, &p->fwd, &p->ns);
 	tcp_splice(&p->tcp, &p->splice);
-	if (listen_set(&p->listen, PIF_SPLICE, &p->conf.ns))
+	if (listen_start(&p->listen, PIF_SPLICE, &p->conf.ns))
 		die("Couldn't listen on requested ports");
 	err = scan_init(&p->scan, &p->loop, &p->flows, &p->listen, &p->ns);
 	if (err)
@@ -460,6 +460,22 @@ static const struct program *other_program(int argc, char **argv)
 	return NULL;
 }
 
+/* First of all what somebody else may be waiting for: the kernel would close it
+ * after the namespace and the rest, in the order of numbers */
+static void leave(struct passt *p)
+{
+	listen_end(&p->listen);
+	udp_end(&p->udp);
+	if (p->listen_fd >= 0)
+		close(p->listen_fd);
+	if (p->control_fd >= 0)
+		close(p->control_fd);
+	if (p->conf.mode == MODE_PASTA && p->conf.fd < 0)
+		pasta_end(&p->pasta);
+	pcap_sync(&p->pcap);
+	log_sync();
+}
+
 int main(int argc, char **argv)
 {
 	const struct program *other;
@@ -498,7 +514,7 @@ int main(int argc, char **argv)
 	set_up_namespace(p);
 
 	start_modules(p);
-	if (listen_set(&p->listen, PIF_HOST, &c->host))
+	if (listen_start(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
 	start_splicing(p);
 	watch_neighbours(p);
@@ -523,9 +539,6 @@ int main(int argc, char **argv)
 
 	while (loop_turn(&p->loop))
 		;
-	if (c->mode == MODE_PASTA && c->fd < 0)
-		pasta_end(&p->pasta);
-	pcap_sync(&p->pcap);
-	log_sync();
+	leave(p);
 	return p->loop.status;
 }

@@ -839,6 +839,20 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 	flows_type(flows, FLOW_UDP_SPLICE, &spliced_type, u);
 }
 
+void udp_end(struct udp *u)
+{
+	unsigned n, i;
+
+	for (n = 0; n < u->flows->fresh; n++) {
+		struct flow *f = &u->flows->flow[n];
+
+		for (i = 0; i < 2 && f->kind != FLOW_FREE &&
+			    flow_proto(f) == IPPROTO_UDP; i++)
+			if (f->side[i].fd >= 0)
+				sock_close(f->side[i].fd);
+	}
+}
+
 static bool is_group(const struct addr *a)
 {
 	return addr_is_multicast(a) || addr_is_broadcast(a);

@@ -37,6 +37,9 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 	      struct fwd *fwd, struct listen *listen,
 	      const struct neigh *neigh);
 
+/* udp_end - close the sockets of all flows: others may want their ports */
+void udp_end(struct udp *u);
+
 /* udp_open - a flow for the guest's datagram @p; NULL and *@v: why not */
 struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v);
 

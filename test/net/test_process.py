@@ -4,6 +4,7 @@
 import fcntl
 import os
 import pathlib
+import re
 import signal
 import socket
 import stat
@@ -385,6 +386,41 @@ def test_bind_mounted_path(lab):
         run("umount", str(path))
     path.unlink()
     until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def test_ports_of_the_predecessor(lab):
+    """A container that starts anew: the namespace is gone, and the next pasta
+    wants the same ports at once."""
+    ports = "-t", "7001-7020", "-u", "7001-7020"
+    name = lab.netns()
+    rootful(lab, *ports, "--netns", name)
+    for _ in range(20):
+        last, name = name, lab.netns()
+        run("ip", "netns", "del", last)
+        rootful(lab, *ports, "--netns", name)
+
+
+def test_ports_are_closed_first(lab):
+    """By ourselves: the kernel would close the namespace before."""
+    log = lab.path("strace")
+    lab.host.run(*USER, "strace", "-f", "-o", log,
+                 "-e", "trace=bind,close,exit_group",
+                 PASTA, "-t", "7001", "-u", "7002", "true")
+    text = log.read_text()
+    bound = {re.search(rf"(\d+) +bind\((\d+), .*htons\({port}\)", text).groups()
+             for port in (7001, 7002)}
+    (pid,) = {pid for pid, _ in bound}
+    last = re.findall(rf"^{pid} +(\w+)\((\d+)\)", text, re.M)[-3:]
+    assert last[2][0] == "exit_group"
+    assert {("close", fd) for _, fd in bound} == set(last[:2])
+
+
+def test_ports_of_another(lab):
+    """Who stays is waited for in vain."""
+    lab.host.listen(V4, 7001)
+    done = pasta(lab, "-t", "7001", "true")
+    assert done.status == 1
+    assert "Address already in use" in done.stderr
 
 
 def test_no_netns_quit(lab):

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 enum { TCP = IPPROTO_TCP, UDP = IPPROTO_UDP };
 
@@ -323,6 +324,46 @@ static void strict_and_weak(void **state)
 	close(taken);
 }
 
+/* A process that leaves @port in a moment */
+static pid_t leaving(uint16_t port)
+{
+	const struct sock_bind b = { .dual = true, .port = port };
+	int fd = sock_listen(&env, &b);
+	pid_t pid = fork();
+
+	assert_true(fd >= 0 && pid >= 0);
+	if (!pid) {
+		usleep(30000);
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
+static void port_of_one_that_leaves(void **state)
+{
+	static const uint8_t flags[] = { 0, RULE_WEAK };
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	log_stderr(false);
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		pid_t pid = leaving(7001);
+
+		rules.n = 0;
+		add(NULL, TCP, 7001, 7001, 7001, flags[i]);
+		/* While running nobody waits */
+		assert_int_equal(listen_set(&l, PIF_HOST, &rules), -EADDRINUSE);
+		assert_int_equal(listen_start(&l, PIF_HOST, &rules), 0);
+		assert_true(fd_of(PIF_HOST, 0, 7001) >= 0);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		listen_end(&l);
+		assert_false(answers(true, 7001));
+	}
+	log_stderr(true);
+}
+
 static void limit_is_found_before(void **state)
 {
 	static struct rules other;
@@ -468,6 +509,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refused_changes_nothing, fresh,
 						stop),
 		cmocka_unit_test_setup_teardown(one_in_the_way, fresh, stop),
+		cmocka_unit_test_setup_teardown(port_of_one_that_leaves, fresh,
+						stop),
 		cmocka_unit_test_setup_teardown(strict_and_weak, fresh, stop),
 		cmocka_unit_test_setup_teardown(limit_is_found_before, fresh,
 						stop),
