@@ -166,11 +166,6 @@ void flow_leave(struct flows *t, struct flow *f, unsigned i)
 	t->hash[hole] = 0;
 }
 
-static struct runq *queue_of(struct flows *t, const struct flow *f)
-{
-	return t->type[f->kind]->free_queue ? &t->free_q : &t->guest_q;
-}
-
 static enum run_verdict serve(void *owner, struct run *r)
 {
 	struct flow *f = container_of(r, struct flow, run);
@@ -190,7 +185,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 	if (f->kind == FLOW_FREE || (f->gen & GEN_MASK) != ref >> GEN_SHIFT)
 		return;
 	f->ready[i] |= (uint16_t)events;
-	runq_add(queue_of(t, f), &f->run);
+	runq_add(flow_queue(t, f), &f->run);
 }
 
 static void expire(void *owner, struct timer *timer)
@@ -212,8 +207,8 @@ int flows_init(struct flows *t, struct loop *l)
 	if (!util_random(&t->key, sizeof(t->key)))
 		return -EIO;
 	t->watch = loop_watch(l, event, t);
-	runq_init(l, &t->guest_q, serve, t);
-	runq_init(l, &t->free_q, serve, t);
+	runq_init(l, &t->guest_q, FLOW_QUANTUM, FLOW_BUDGET, serve, t);
+	runq_init(l, &t->free_q, FLOW_FREE_QUANTUM, FLOW_FREE_BUDGET, serve, t);
 	return 0;
 }
 
@@ -262,7 +257,7 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 
 void flow_wake(struct flows *t, struct flow *f)
 {
-	runq_add(queue_of(t, f), &f->run);
+	runq_add(flow_queue(t, f), &f->run);
 }
 
 void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms)
@@ -278,7 +273,7 @@ void flow_free(struct flows *t, struct flow *f)
 	flow_leave(t, f, 0);
 	flow_leave(t, f, 1);
 	timer_drop(&t->loop->timers, &f->timer);
-	runq_del(queue_of(t, f), &f->run);
+	runq_del(flow_queue(t, f), &f->run);
 	f->kind = FLOW_FREE;
 	f->gen++;
 	f->touched = t->free;

@@ -20,6 +20,13 @@ enum {
 	FLOW_MAX = (1 << FLOW_BITS) - 1,
 	FLOW_HASH = 1 << (FLOW_BITS + 2), /* two entries a flow, half full */
 	FLOW_HASH_STEP = 5, /* bits: it grows to that size in two steps */
+	/* Bytes of a flow and of all in a turn: towards the guest, whose frames
+	 * and whose other connections wait so long; from socket to socket, where
+	 * pages are moved */
+	FLOW_QUANTUM = 64 << 10,
+	FLOW_BUDGET = 256 << 10,
+	FLOW_FREE_QUANTUM = 256 << 10,
+	FLOW_FREE_BUDGET = 1 << 20,
 	FLOW_PRIV = 192,
 };
 
@@ -120,6 +127,24 @@ struct flow *flow_find(const struct flows *t, uint8_t proto,
  * of @kind: then it goes in circles */
 bool flow_sent(const struct flows *t, enum flow_kind kind,
 	       const struct side *s);
+
+/* flow_charge - in its ready(): so many bytes of payload were moved
+ * flow_spent - and then: it is the turn of others, return RUN_AGAIN */
+static inline struct runq *flow_queue(struct flows *t, const struct flow *f)
+{
+	return t->type[f->kind]->free_queue ? &t->free_q : &t->guest_q;
+}
+
+static inline void flow_charge(struct flows *t, const struct flow *f,
+			       size_t bytes)
+{
+	runq_charge(flow_queue(t, f), bytes);
+}
+
+static inline bool flow_spent(struct flows *t, const struct flow *f)
+{
+	return runq_spent(flow_queue(t, f));
+}
 
 /* flow_watch - register side @i's descriptor, edge-triggered, for IN and with a
  * stream also OUT and RDHUP.  0 or -errno. */

@@ -362,7 +362,7 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	g->neigh = neigh;
 	g->touched_end = &g->touched;
 	g->watch = loop_watch(l, event, g);
-	runq_init(l, &g->queue, burst, g);
+	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* once a turn */
 	timer_init(&g->ra, advertise, g);
 	if (lan->v6 && lan->ndp && lan->ra)
 		plan_ra(g);

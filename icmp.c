@@ -33,7 +33,7 @@ enum {
 	IP4_MTU_MIN = 68,  /* RFC 791 */
 	BATCH = 8,	   /* echo is not bulk */
 	PIECES = 18,	   /* a frame of 64 KiB in pages, and its ends */
-	ROUNDS = 4,	   /* batches before others have their turn */
+	REPLY_COST = 512, /* bytes of a turn, for each */
 };
 
 struct echo {
@@ -405,13 +405,12 @@ static enum run_verdict ready(void *owner, struct flow *f)
 {
 	struct icmp *i = owner;
 	bool full, failed = false;
-	unsigned round;
 	int got;
 
 	if (f->ready[HOST_SIDE] & READY_ERR)
 		drain_errors(i, f);
-	for (round = 0; f->ready[HOST_SIDE] & READY_IN; round++) {
-		if (round == ROUNDS)
+	while (f->ready[HOST_SIDE] & READY_IN) {
+		if (flow_spent(i->flows, f))
 			return RUN_AGAIN;
 		got = receive(i, f, &full);
 		if (full)
@@ -422,6 +421,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			failed = true;
 		} else if (got < 0) {
 			f->ready[HOST_SIDE] &= (uint16_t)~READY_IN;
+		} else {
+			flow_charge(i->flows, f, (unsigned)got * REPLY_COST);
 		}
 	}
 	return RUN_DONE;

@@ -3,8 +3,8 @@
  * loop - epoll, run queues, one clock read a turn
  *
  * Events only set marks and queue things; the work is done from the run queues,
- * each entry once a turn, so that no connection keeps the others or the guest's
- * own frames waiting.  While anything is runnable, epoll is polled, not waited
+ * a bounded number of bytes a turn, so that no connection, and no number of them,
+ * keeps the others or the guest's own frames waiting.  While anything is runnable, epoll is polled, not waited
  * for.
  */
 #include "loop.h"
@@ -88,33 +88,70 @@ void loop_del(struct loop *l, int fd)
 	(void)control(l, EPOLL_CTL_DEL, fd, 0, 0, 0);
 }
 
-void runq_init(struct loop *l, struct runq *q, run_fn *serve, void *owner)
+/* --- run queues ---------------------------------------------------------- */
+
+static void put_last(struct run_list *l, struct run *r)
 {
-	*q = (struct runq){ .serve = serve, .owner = owner, .next = l->queues };
-	q->tail = &q->head;
+	r->next = NULL;
+	r->prev = l->tail;
+	*l->tail = r;
+	l->tail = &r->next;
+}
+
+static void put_first(struct run_list *l, struct run *r)
+{
+	r->next = l->head;
+	r->prev = &l->head;
+	if (r->next)
+		r->next->prev = &r->next;
+	else
+		l->tail = &r->next;
+	l->head = r;
+}
+
+static void take_out(struct runq *q, struct run *r)
+{
+	*r->prev = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else if (q->sparse.tail == &r->next)
+		q->sparse.tail = r->prev;
+	else
+		q->bulk.tail = r->prev;
+	r->prev = NULL;
+}
+
+void runq_init(struct loop *l, struct runq *q, int32_t quantum, int32_t budget,
+	       run_fn *serve, void *owner)
+{
+	*q = (struct runq){ .quantum = quantum, .budget = budget, .round = 1,
+			    .serve = serve, .owner = owner, .next = l->queues };
+	q->sparse.tail = &q->sparse.head;
+	q->bulk.tail = &q->bulk.head;
+	put_last(&q->bulk, &q->mark);
 	l->queues = q;
+}
+
+/* Whether it may go first, with its quantum of this round */
+static bool is_sparse(const struct runq *q, struct run *r)
+{
+	if (r->round != q->round) {
+		r->round = q->round;
+		r->credit = MIN(r->credit, 0) + q->quantum;
+	}
+	return r->credit > 0;
 }
 
 void runq_add(struct runq *q, struct run *r)
 {
-	if (r->prev)
-		return;
-	r->next = NULL;
-	r->prev = q->tail;
-	*q->tail = r;
-	q->tail = &r->next;
+	if (!r->prev)
+		put_last(is_sparse(q, r) ? &q->sparse : &q->bulk, r);
 }
 
 void runq_del(struct runq *q, struct run *r)
 {
-	if (!r->prev)
-		return;
-	*r->prev = r->next;
-	if (r->next)
-		r->next->prev = r->prev;
-	else
-		q->tail = r->prev;
-	r->prev = NULL;
+	if (r->prev)
+		take_out(q, r);
 }
 
 void runq_release(struct runq *q)
@@ -122,42 +159,56 @@ void runq_release(struct runq *q)
 	q->held = false;
 }
 
-static void put_first(struct runq *q, struct run *r)
+/* Who is next, NULL: nobody */
+static struct run *pick(struct runq *q)
 {
-	r->next = q->head;
-	r->prev = &q->head;
-	if (r->next)
-		r->next->prev = &r->next;
-	else
-		q->tail = &r->next;
-	q->head = r;
+	if (q->sparse.head)
+		return q->sparse.head;
+	if (q->bulk.head == &q->mark) {
+		q->round++;
+		if (!q->mark.next)
+			return NULL;
+		take_out(q, &q->mark);
+		put_last(&q->bulk, &q->mark);
+	}
+	return q->bulk.head;
 }
 
-/* Each entry once: those that come back are for the next turn */
 static void serve(struct runq *q)
 {
-	struct run end = { 0 }, *r;
+	struct run_list *from;
+	struct run *r;
 
-	if (q->held || !q->head)
-		return;
-	runq_add(q, &end);
-	while (!q->held && (r = q->head) != &end) {
-		runq_del(q, r);
+	q->left = q->budget;
+	while (!q->held && q->left > 0 && (r = pick(q))) {
+		from = q->sparse.head == r ? &q->sparse : &q->bulk;
+		take_out(q, r);
+		if (!is_sparse(q, r)) { /* still in debt from the last round */
+			put_last(&q->bulk, r);
+			continue;
+		}
+		q->now = r;
+		runq_charge(q, RUN_COST);
 		switch (q->serve(q->owner, r)) {
-		case RUN_DONE:
+		case RUN_DONE: /* it may be gone */
 			break;
 		case RUN_AGAIN:
-			runq_add(q, r);
+			runq_del(q, r); /* it may have been woken meanwhile */
+			if (r->credit > 0)
+				put_first(from, r);
+			else
+				put_last(&q->bulk, r);
 			break;
 		case RUN_HOLD:
 			q->held = true;
 			runq_del(q, r);
-			put_first(q, r);
+			put_first(from, r);
 			break;
 		}
 	}
-	runq_del(q, &end);
 }
+
+/* --- turns --------------------------------------------------------------- */
 
 static int wait_ms(struct loop *l)
 {
@@ -167,7 +218,7 @@ static int wait_ms(struct loop *l)
 	if (l->quit || l->soon || l->late_n)
 		return 0;
 	for (q = l->queues; q; q = q->next)
-		if (q->head && !q->held)
+		if (!q->held && !runq_empty(q))
 			return 0;
 	next = timers_next(&l->timers);
 	if (next == UINT64_MAX)

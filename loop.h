@@ -3,7 +3,7 @@
  * loop - epoll, run queues, one clock read a turn
  *
  * A turn: wait, hand each event to its watch, run due timers, serve the run
- * queues round-robin, call the end-of-turn function.  Descriptors are
+ * queues, call the end-of-turn function.  Descriptors are
  * registered once with their full mask, mostly edge-triggered; what an event
  * means is kept by its owner as ready bits, and the work is done from a run
  * queue.  The 64-bit epoll reference is an 8-bit watch number and 56 bits of
@@ -23,15 +23,31 @@ typedef void watch_fn(void *owner, uint64_t ref, uint32_t events);
 /* Embedded in what can be queued */
 struct run {
 	struct run *next, **prev; /* prev is NULL when not queued */
+	int32_t credit; /* what it may still move in @round of its queue before
+			   the others have had theirs */
+	uint32_t round;
 };
 
-/* RUN_DONE: off the queue.  RUN_AGAIN: to its tail.  RUN_HOLD: back to its head
- * and nothing of this queue is served until runq_release(). */
+/* RUN_DONE: off the queue.  RUN_AGAIN: there is more to do, as soon as it is its
+ * turn.  RUN_HOLD: back to where it stood, and nothing of this queue is served
+ * until runq_release(). */
 enum run_verdict { RUN_DONE, RUN_AGAIN, RUN_HOLD };
 typedef enum run_verdict run_fn(void *owner, struct run *r);
 
+/* Deficit round robin with two lists, as in fq_codel (RFC 8290 4.2): who has
+ * credit left is sparse and goes first, who has used it up is bulk and waits for
+ * its turn.  A round is over when all of bulk have had theirs; then everybody has
+ * a quantum again.  A turn of the loop ends when @budget is used up, however many
+ * there are, so that events and other queues are looked at in between. */
 struct runq {
-	struct run *head, **tail;
+	struct run_list {
+		struct run *head, **tail;
+	} sparse, bulk;
+	struct run mark; /* in @bulk: the round ends here */
+	uint32_t round;
+	int32_t quantum, budget; /* bytes */
+	int32_t left;	 /* of @budget, in this turn */
+	struct run *now; /* being served */
 	run_fn *serve;
 	void *owner;
 	bool held;
@@ -96,12 +112,33 @@ int loop_mod(struct loop *l, int fd, unsigned watch, uint64_t ref,
 /* loop_del - for a descriptor that stays open */
 void loop_del(struct loop *l, int fd);
 
-/* runq_init - a queue of @l served by @serve */
-void runq_init(struct loop *l, struct runq *q, run_fn *serve, void *owner);
-/* runq_add - to the tail, unless it is queued already */
+/* runq_init - a queue of @l served by @serve, with @quantum bytes for each and
+ * round and @budget for a turn
+ * Of several queues the last one is served first. */
+void runq_init(struct loop *l, struct runq *q, int32_t quantum, int32_t budget,
+	       run_fn *serve, void *owner);
+/* runq_add - have it served, unless it is queued already */
 void runq_add(struct runq *q, struct run *r);
 /* runq_del - out of the queue, wherever it stands: before it is freed */
 void runq_del(struct runq *q, struct run *r);
+/* runq_empty - nobody waits to be served */
+static inline bool runq_empty(const struct runq *q)
+{
+	return !q->sparse.head && q->bulk.head == &q->mark && !q->mark.next;
+}
+/* runq_charge - who is being served has moved @bytes
+ * Each service costs RUN_COST besides. */
+enum { RUN_COST = 256 };
+static inline void runq_charge(struct runq *q, size_t bytes)
+{
+	q->left -= (int32_t)bytes;
+	q->now->credit -= (int32_t)bytes;
+}
+/* runq_spent - it should return RUN_AGAIN if there is more */
+static inline bool runq_spent(const struct runq *q)
+{
+	return q->left <= 0 || q->now->credit <= 0;
+}
 /* runq_release - end what RUN_HOLD began */
 void runq_release(struct runq *q);
 

@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 enum {
-	BUDGET = 1 << 20, /* bytes, then others have their turn */
 	KEEP = 4,	  /* pipes that stay open while nobody needs them */
 	READABLE = READY_IN | READY_RDHUP | READY_HUP,
 };
@@ -287,7 +286,7 @@ static int serve_way(struct splice *s, struct flow *f, unsigned i,
 	ssize_t n;
 	int err;
 
-	while (!w->shut && f->ready[!i] & READY_OUT && *moved < BUDGET) {
+	while (!w->shut && f->ready[!i] & READY_OUT && *moved < FLOW_FREE_QUANTUM) {
 		if (w->held) {
 			err = drain(s, f, i);
 			if (err)
@@ -368,6 +367,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 		err = serve_way(s, f, 0, &moved[0]);
 	if (!err)
 		err = serve_way(s, f, 1, &moved[1]);
+	flow_charge(s->flows, f, moved[0] + moved[1]);
 	/* Not before: what arrived in front of a reset is still to be had */
 	if (!err && (f->ready[0] | f->ready[1]) & READY_ERR)
 		err = -ECONNRESET;
@@ -379,7 +379,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 		finish(s, f, sock_close);
 		return RUN_DONE;
 	}
-	return moved[0] >= BUDGET || moved[1] >= BUDGET ? RUN_AGAIN : RUN_DONE;
+	return MAX(moved[0], moved[1]) >= FLOW_FREE_QUANTUM ? RUN_AGAIN :
+							      RUN_DONE;
 }
 
 static void expire(void *owner, struct flow *f)

@@ -18,7 +18,6 @@
 #include <netinet/in.h>
 
 enum {
-	RUNS_PER_TURN = 4, /* then the next connection */
 	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length has 16 bits */
 	SYN_WINDOW = 65535,
 };
@@ -267,6 +266,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	};
 	struct note n;
 
+	flow_charge(t->flows, f, len);
 	packet_put_tcp(s->head, &h, &th, len, &n);
 	if (len > c->mss) {
 		n.gso_type = gso_type(f);
@@ -450,17 +450,14 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 
 enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f)
 {
-	unsigned host = !conn_tap(f), i;
 	enum run_verdict v;
 
-	for (i = 0; i < RUNS_PER_TURN; i++) {
-		if (idle(conn_of(f), f->ready[host])) {
+	do {
+		if (idle(conn_of(f), f->ready[!conn_tap(f)])) {
 			(void)broken(t, f);
 			return RUN_DONE;
 		}
 		v = serve_run(t, f);
-		if (v != RUN_AGAIN)
-			return v;
-	}
-	return RUN_AGAIN;
+	} while (v == RUN_AGAIN && !flow_spent(t->flows, f));
+	return v;
 }

@@ -30,8 +30,8 @@
 enum {
 	WANT = 2048,	     /* room at first: an Ethernet's datagram */
 	WANT_MAX = 65527,    /* an IPv6 packet without jumbo option */
-	ROUNDS = 4,	     /* batches before others have their turn */
-	BUDGET = 512 << 10,  /* bytes, the same */
+	ROUNDS = 4,	     /* batches of a listener, then others have theirs */
+	DGRAM_COST = 256,    /* bytes of a turn besides those of the payload */
 	SUMMED_MAX = 576,    /* longer ones are the guest's kernel's to sum */
 	DNS_WAIT_MS = 2000,  /* stub resolvers wait for 5 s */
 	BURST_IOV = 256,
@@ -661,16 +661,16 @@ static int receive_mixed(struct udp *u, struct flow *f)
 static enum run_verdict ready(void *owner, struct flow *f)
 {
 	struct dgrams *x = dgrams_of(f);
-	unsigned round = 0, n = 0;
 	struct udp *u = owner;
 	bool failed = false;
-	size_t bytes = 0;
+	unsigned n = 0;
 	int got = 0;
 
 	if (f->ready[x->host] & READY_ERR)
 		drain_errors(u, f);
-	while (f->ready[x->host] & READY_IN && round++ < ROUNDS &&
-	       bytes < BUDGET) {
+	while (f->ready[x->host] & READY_IN && !flow_spent(u->flows, f)) {
+		size_t bytes = 0;
+
 		got = x->fresh || x->group ? receive_mixed(u, f)
 		      : x->size		   ? receive_run(u, f, &bytes)
 					   : receive(u, f, &bytes);
@@ -687,6 +687,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			continue;
 		}
 		n += (unsigned)got;
+		flow_charge(u->flows, f, bytes + (unsigned)got * DGRAM_COST);
 	}
 	if (n)
 		keep_alive(u, f, x->host, n);
@@ -724,9 +725,10 @@ static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
 static enum run_verdict ready_spliced(void *owner, struct flow *f)
 {
 	struct udp *u = owner;
-	unsigned i;
+	unsigned i, k;
 
-	for (i = 0; i < 2; i++) {
+	for (k = 0; k < 2; k++) {
+		i = k ^ (u->flows->loop->turns & 1); /* neither always first */
 		if (f->ready[i] & READY_IN && udp_splice_fresh(f, i))
 			receive_fresh(u, f, i);
 		if (!udp_splice_serve(&u->splice, f, i))

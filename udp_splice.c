@@ -13,7 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 
-enum { ROUNDS = 4 }; /* batches before others have their turn */
+enum { DGRAM_COST = 256 }; /* bytes of a turn besides those of the payload */
 
 struct dgrams {
 	uint8_t count[2];
@@ -108,8 +108,10 @@ static int move(struct udp_splice *s, struct flow *f, unsigned i)
 		f->ready[i] &= (uint16_t)~READY_IN;
 	if (n <= 0)
 		return 0;
-	for (k = 0; k < (unsigned)n; k++)
+	for (k = 0; k < (unsigned)n; k++) {
 		iov[k].iov_len = d[k].len;
+		flow_charge(s->flows, f, d[k].len + DGRAM_COST);
+	}
 	send_all(s, f, !i, d, (unsigned)n);
 	heard(s, f, i, (unsigned)n);
 	return n;
@@ -117,11 +119,11 @@ static int move(struct udp_splice *s, struct flow *f, unsigned i)
 
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i)
 {
-	unsigned round, failed = 0;
+	unsigned failed = 0;
 
 	if (f->ready[i] & READY_ERR)
 		forget_errors(f, i);
-	for (round = 0; round < ROUNDS && f->ready[i] & READY_IN; round++) {
+	while (f->ready[i] & READY_IN && !flow_spent(s->flows, f)) {
 		if (move(s, f, i) >= 0)
 			continue;
 		/* An error hides what is behind it, but only once */

@@ -589,7 +589,7 @@ static void judge(void)
 		sim_fail("%u descriptors remain", world_leftovers());
 	if (world.chunks.used != chunks_kept)
 		sim_fail("%u chunks remain", world.chunks.used - chunks_kept);
-	if (world.tcp.acks || world.flows.guest_q.head)
+	if (world.tcp.acks || !runq_empty(&world.flows.guest_q))
 		sim_fail("a flow that is gone is queued");
 	for (i = 0; i < nplans; i++)
 		judge_plan(&plans[i]);

@@ -93,8 +93,11 @@ struct job {
 	struct run run;
 	char name;
 	enum run_verdict verdict;
+	size_t bytes;
 	struct job *add, *del; /* what it does to others meanwhile */
 };
+
+enum { QUANTUM = 4096, BUDGET = 2 * QUANTUM };
 
 static struct runq queue, other;
 static struct job job[RUNS];
@@ -106,6 +109,7 @@ static enum run_verdict work(void *owner, struct run *r)
 
 	assert_null(r->prev); /* off the queue while it is served */
 	note(j->name);
+	runq_charge(q, j->bytes);
 	if (j->add)
 		runq_add(q, &j->add->run);
 	if (j->del)
@@ -121,7 +125,7 @@ static int setup_queue(void **state)
 	memset(job, 0, sizeof(job));
 	for (i = 0; i < RUNS; i++)
 		job[i].name = (char)('a' + i);
-	runq_init(&loop, &queue, work, &queue);
+	runq_init(&loop, &queue, QUANTUM, BUDGET, work, &queue);
 	return 0;
 }
 
@@ -157,38 +161,109 @@ static void added_once(void **state)
 	assert_diary("a");
 }
 
-/* One turn serves each once; what comes back waits for the next */
-static void again_waits(void **state)
+/* Who has more to do is served until nobody has, and the loop does not wait */
+static void again_until_done(void **state)
 {
 	(void)state;
-	job[1].verdict = job[2].verdict = RUN_AGAIN;
-	add(4);
+	job[1].verdict = RUN_AGAIN;
+	job[1].bytes = BUDGET;
+	add(3);
 	loop_turn(&loop);
-	assert_diary("abcd");
+	assert_diary("ab");
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_diary("cb");
 	job[1].verdict = RUN_DONE;
 	loop_turn(&loop);
 	assert_int_equal(waited, 0);
-	assert_diary("bc");
-	loop_turn(&loop);
-	assert_diary("c");
-	job[2].verdict = RUN_DONE;
-	loop_turn(&loop);
-	assert_diary("c");
+	assert_diary("b");
 	loop_turn(&loop);
 	assert_diary("");
 	assert_int_equal(waited, -1);
 }
 
-static void again_goes_to_tail(void **state)
+/* @n jobs that each use up their quantum whenever they are served */
+static void add_bulk(unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		job[i].verdict = RUN_AGAIN;
+		job[i].bytes = QUANTUM;
+	}
+	add(n);
+}
+
+/* A turn ends with its budget, the next goes on where it ended */
+static void bulk_in_turn(void **state)
+{
+	(void)state;
+	add_bulk(3);
+	loop_turn(&loop);
+	assert_diary("ab");
+	loop_turn(&loop);
+	assert_int_equal(waited, 0);
+	assert_diary("ca");
+	loop_turn(&loop);
+	assert_diary("bc");
+}
+
+/* Whatever is queued in front of it */
+static void sparse_goes_first(void **state)
+{
+	(void)state;
+	add_bulk(4);
+	loop_turn(&loop);
+	assert_diary("ab");
+	runq_add(&queue, &job[5].run);
+	loop_turn(&loop);
+	assert_diary("cd"); /* they are new as well */
+	loop_turn(&loop);
+	assert_diary("fab");
+	/* And again, as it has hardly used its quantum */
+	runq_add(&queue, &job[5].run);
+	loop_turn(&loop);
+	assert_diary("fcd");
+}
+
+/* Who goes first too often goes last, until the others had their turn */
+static void credit_is_used_up(void **state)
+{
+	(void)state;
+	add_bulk(2);
+	loop_turn(&loop);
+	assert_diary("ab");
+	job[5].bytes = QUANTUM / 2;
+	job[5].add = &job[5];
+	runq_add(&queue, &job[5].run);
+	loop_turn(&loop);
+	assert_diary("ffa");
+	job[5].add = NULL;
+	loop_turn(&loop);
+	assert_diary("bfa");
+}
+
+/* A run longer than the quantum is paid for in the next round */
+static void debt_is_kept(void **state)
+{
+	(void)state;
+	add_bulk(2);
+	job[0].bytes = 2 * QUANTUM;
+	loop_turn(&loop);
+	loop_turn(&loop);
+	loop_turn(&loop);
+	loop_turn(&loop);
+	assert_diary("abbabb");
+}
+
+static void little_left_is_done_at_once(void **state)
 {
 	(void)state;
 	job[0].verdict = RUN_AGAIN;
+	job[0].bytes = QUANTUM / 4;
 	add(2);
 	loop_turn(&loop);
-	assert_diary("ab");
-	runq_add(&queue, &job[3].run);
-	loop_turn(&loop);
-	assert_diary("ad");
+	assert_diary("aaaabaaa");
 }
 
 /* Who has no room is first when there is some, and nobody overtakes it */
@@ -261,12 +336,13 @@ static void held_can_be_deleted(void **state)
 static void hold_is_per_queue(void **state)
 {
 	(void)state;
-	runq_init(&loop, &other, work, &other);
+	runq_init(&loop, &other, QUANTUM, BUDGET, work, &other);
 	job[0].verdict = RUN_HOLD;
 	add(2);
 	loop_turn(&loop);
 	assert_diary("a");
 	job[4].verdict = RUN_AGAIN;
+	job[4].bytes = BUDGET;
 	runq_add(&other, &job[4].run);
 	loop_turn(&loop);
 	assert_int_equal(waited, 0);
@@ -280,14 +356,15 @@ static void changes_while_served(void **state)
 	(void)state;
 	job[0].del = &job[1];
 	job[2].add = &job[5];
-	job[3].add = &job[3]; /* wakes itself: the next turn */
+	job[3].add = &job[3]; /* wakes itself: at the end */
+	job[3].bytes = BUDGET / 2;
 	job[4].del = &job[4];
 	add(5);
 	loop_turn(&loop);
-	assert_diary("acde");
+	assert_diary("acdefd");
 	job[3].add = NULL;
 	loop_turn(&loop);
-	assert_diary("fd");
+	assert_diary("d");
 	loop_turn(&loop);
 	assert_diary("");
 }
@@ -649,6 +726,7 @@ static void timer_while_busy(void **state)
 	timer_init(&t, tick, "t");
 	timer_set(&loop.timers, &t, START_MS + 10);
 	job[0].verdict = RUN_AGAIN;
+	job[0].bytes = BUDGET;
 	add(1);
 	loop_turn(&loop);
 	loop_turn(&loop);
@@ -910,8 +988,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		QUEUE(in_order),
 		QUEUE(added_once),
-		QUEUE(again_waits),
-		QUEUE(again_goes_to_tail),
+		QUEUE(again_until_done),
+		QUEUE(bulk_in_turn),
+		QUEUE(sparse_goes_first),
+		QUEUE(credit_is_used_up),
+		QUEUE(debt_is_kept),
+		QUEUE(little_left_is_done_at_once),
 		QUEUE(hold_keeps_place),
 		QUEUE(hold_of_the_last),
 		QUEUE(hold_of_the_woken),

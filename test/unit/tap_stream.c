@@ -115,7 +115,7 @@ static int set_up(void **st)
 	(void)st;
 	assert_int_equal(loop_init(&loop), 0);
 	memset(&spin, 0, sizeof(spin));
-	runq_init(&loop, &busy, again, NULL);
+	runq_init(&loop, &busy, RUN_COST, RUN_COST, again, NULL);
 	runq_add(&busy, &spin);
 	watch = loop_watch(&loop, input, NULL);
 	assert_int_equal(tap_stream_init(&t, &loop, &pcap, watch, false), 0);
