@@ -46,11 +46,13 @@ from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEBIANS = "/usr/bin/passt"
 UDP_BYTES = 1400
+BESIDE_BYTES = 100
 IDLE_S = 5
 SPARE = 300             # descriptors a daemon needs besides those of its ports
 FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+SETTLE_S = 0.5          # until many transfers are under way
 LONG_S = 10             # a long wire needs this to show more than slow start
 
 # --- loads --------------------------------------------------------------------
@@ -98,6 +100,27 @@ def echo(kind, client, server, address, idle=0):
         server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
         if idle:
             hold(scope, client, address, idle)
+        yield run
+
+
+@contextlib.contextmanager
+def beside(way, kind, count, size, client, server, address):
+    """Transactions of @size bytes beside @count long transfers one way."""
+    def run(seconds):
+        long = client.spawn(scope, LOAD, "pull" if way == "in" else "push",
+                            address, BULK, count)
+        long.says("^ready$", 60)
+        time.sleep(SETTLE_S)
+        got = client.load(kind, address, ECHO, seconds, size, seconds=seconds)
+        data = float(long.stop().split()[-1])
+        if not got["n"]:
+            raise Failed(f"{kind} got no answer")
+        return got | {"rate": got["p50"], "work": data / 1e9,
+                      "bulk": data * 8 / 1e9 / (got["seconds"] + SETTLE_S)}
+
+    with contextlib.ExitStack() as scope:
+        server.serve(scope, "flood" if way == "in" else "sink", BULK)
+        server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
         yield run
 
 
@@ -156,6 +179,20 @@ class Path:
             if count:
                 got["syscalls"] = count.count() / got["work"]
             return got
+
+
+class Beside(Path):
+    """How long a small request takes beside bulk, and what the bulk gets."""
+
+    down = True
+    others = False
+
+    def __init__(self, way, count, kind="rr", link="tap"):
+        super().__init__(
+            f"load-{kind}-{way}/{count}" if link == "tap" else
+            f"{link}-load-{kind}-{way}/{count}", "us", GB,
+            lambda g, w: beside(way, kind, count, BESIDE_BYTES, g, w.peer,
+                                PEER), None, link=link)
 
 
 class New(Path):
@@ -353,6 +390,13 @@ def paths():
         for kind in ("rr", "crr"):
             yield Path(f"{link}-{kind}", "1/s", TRANSACTION,
                        outward(echo, kind), kind, link=link)
+    for way in ("in", "out"):
+        for count in (1, 30, 300):
+            yield Beside(way, count)
+        yield Beside(way, 30, kind="urr")
+    for link in ("unix", "vhost"):
+        for way in ("in", "out"):
+            yield Beside(way, 30, link=link)
     yield Start()
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)
@@ -465,6 +509,8 @@ def summary(runs, failure):
              if runs and k in runs[0]}
     return {"rate": middle(runs, "rate"), "cpu": middle(runs, "cpu"),
             "p50_us": middle(runs, "p50"), "p99_us": middle(runs, "p99"),
+            "p95_us": middle(runs, "p95") if runs and "bulk" in runs[0]
+            else None, "bulk": middle(runs, "bulk"),
             "command_ms": middle(runs, "command"), "sent": middle(runs, "sent"),
             "failure": failure, "runs": runs} | total
 
@@ -527,7 +573,7 @@ def number(value):
 PAIR = "ours", "peer"
 OTHERS = {"slirp4netns": "slirp4netns", "qemu": "QEMU user"}
 HEAD = ["path", "", "ours", "peer", "ratio", "limit", "CPU", "ours / peer",
-        *OTHERS.values(), "p99 us", "syscalls", "retrans", "silent ms"]
+        *OTHERS.values(), "p95 us", "bulk Gbit/s", "p99 us", "syscalls", "retrans", "silent ms"]
 
 
 def pair(r, key):
@@ -550,7 +596,7 @@ def cells(r):
             r["cost"] if cpu else "", cpu,
             *(with_cpu(r[name]["rate"], r[name]["cpu"]) if name in r else ""
               for name in OTHERS),
-            pair(r, "p99_us"), pair(r, "syscalls"),
+            pair(r, "p95_us"), pair(r, "bulk"), pair(r, "p99_us"), pair(r, "syscalls"),
             pair(r, "retransmissions"), silent]
 
 

@@ -5,10 +5,15 @@
  * results are words and numbers on stdout, read by bench.py.
  *
  *	load serve PORT			echo over TCP, any number of connections
- *	load rr ADDR PORT SECONDS	one byte there and back, over and over
+ *	load rr ADDR PORT SECONDS [SIZE]	a byte, or SIZE of them, there and back,
+ *					over and over
  *	load crr ADDR PORT SECONDS	the same with a connection for each byte
  *	load userve PORT		echo over UDP
- *	load urr ADDR PORT SECONDS	one datagram there and back, over and over
+ *	load urr ADDR PORT SECONDS [SIZE]	the same in datagrams
+ *	load flood PORT			send without end to whoever connects
+ *	load sink PORT			read without end from whoever connects
+ *	load pull ADDR PORT COUNT	COUNT connections to a flood, until SIGTERM
+ *	load push ADDR PORT COUNT	COUNT connections to a sink, the same
  *	load hold ADDR PORT COUNT	open COUNT connections, keep them idle
  *	load send ADDR PORT SECONDS SIZE plain|gso	datagrams, unpaced
  *	load recv PORT			count datagrams until SIGTERM
@@ -20,6 +25,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -150,7 +156,7 @@ static int serve(char **arg)
 static int userve(char **arg)
 {
 	struct sockaddr_in sa = target("0.0.0.0", arg[0]), from;
-	char b[64], note[CMSG_SPACE(sizeof(struct in_pktinfo))];
+	char b[2048], note[CMSG_SPACE(sizeof(struct in_pktinfo))];
 	int s = socket(AF_INET, SOCK_DGRAM, 0), one = 1;
 	struct iovec iov = { .iov_base = b };
 
@@ -193,16 +199,25 @@ static void report(uint32_t *took, uint64_t n, uint64_t start, uint64_t failed)
 	printf("n %llu seconds %.6f failed %llu", (unsigned long long)n,
 	       seconds, (unsigned long long)failed);
 	if (kept)
-		printf(" p50 %.1f p99 %.1f max %.1f", took[kept / 2] / 1e3,
+		printf(" p50 %.1f p95 %.1f p99 %.1f max %.1f",
+		       took[kept / 2] / 1e3, took[kept * 95 / 100] / 1e3,
 		       took[kept * 99 / 100] / 1e3, took[kept - 1] / 1e3);
 	putchar('\n');
 }
 
+static size_t ping_size = 1;
+
 static int ping(int s)
 {
-	char c = 'x';
+	static char c[4096];
+	ssize_t n = write(s, c, ping_size) == (ssize_t)ping_size ? 1 : 0;
+	size_t got = 0;
 
-	return write(s, &c, 1) == 1 && read(s, &c, 1) == 1 ? 0 : -1;
+	while (n > 0 && got < ping_size) {
+		n = read(s, c, ping_size - got);
+		got += n > 0 ? n : 0;
+	}
+	return n > 0 ? 0 : -1;
 }
 
 static int transact(char **arg, int type, int keep)
@@ -236,17 +251,114 @@ static int transact(char **arg, int type, int keep)
 
 static int rr(char **arg)
 {
+	ping_size = arg[3] ? atoi(arg[3]) : 1;
 	return transact(arg, SOCK_STREAM, 1);
 }
 
 static int urr(char **arg)
 {
+	ping_size = arg[3] ? atoi(arg[3]) : 1;
 	return transact(arg, SOCK_DGRAM, 1);
 }
 
 static int crr(char **arg)
 {
 	return transact(arg, SOCK_STREAM, 0);
+}
+
+/* --- many long transfers ------------------------------------------------ */
+
+static char bulk[1 << 17];
+static uint64_t moved;
+
+static void move(int s, int out)
+{
+	ssize_t n = out ? write(s, bulk, sizeof(bulk)) :
+			  read(s, bulk, sizeof(bulk));
+
+	if (n > 0)
+		moved += n;
+	else if (!n || errno != EAGAIN)
+		close(s);
+}
+
+static void add(int ep, int s, int out)
+{
+	struct epoll_event ev = { .events = out ? EPOLLOUT : EPOLLIN,
+				  .data.fd = s };
+
+	epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev);
+}
+
+/* @listener, or -1 */
+static int transfer(int ep, int listener, int out)
+{
+	struct epoll_event got[EVENTS];
+	int i, n, s;
+
+	while (!stopped) {
+		n = epoll_wait(ep, got, EVENTS, -1);
+		for (i = 0; i < n; i++) {
+			if (got[i].data.fd != listener)
+				move(got[i].data.fd, out);
+			else if ((s = accept4(listener, NULL, NULL,
+					      SOCK_NONBLOCK)) >= 0)
+				add(ep, s, out);
+		}
+	}
+	printf("bytes %llu\n", (unsigned long long)moved);
+	return 0;
+}
+
+static int bulk_server(char **arg, int out)
+{
+	struct sockaddr_in sa = target("0.0.0.0", arg[0]);
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
+	int ep = epoll_create1(0);
+
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, (void *)&sa, sizeof(sa)) || listen(s, BACKLOG))
+		err(1, "port %s", arg[0]);
+	add(ep, s, 0);
+	ready();
+	return transfer(ep, s, out);
+}
+
+static int bulk_client(char **arg, int out)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	int i, count = atoi(arg[2]), ep = epoll_create1(0);
+
+	for (i = 0; i < count; i++) {
+		int s = dial(SOCK_STREAM, &sa);
+
+		if (s < 0)
+			err(1, "connection %d", i);
+		fcntl(s, F_SETFL, O_NONBLOCK);
+		add(ep, s, out);
+	}
+	ready();
+	return transfer(ep, -1, out);
+}
+
+static int flood(char **arg)
+{
+	return bulk_server(arg, 1);
+}
+
+static int sink(char **arg)
+{
+	return bulk_server(arg, 0);
+}
+
+static int pull(char **arg)
+{
+	return bulk_client(arg, 0);
+}
+
+static int push(char **arg)
+{
+	return bulk_client(arg, 1);
 }
 
 static int hold(char **arg)
@@ -420,7 +532,8 @@ static const struct {
 	{ "serve", serve, 1 }, { "rr", rr, 3 }, { "crr", crr, 3 },
 	{ "userve", userve, 1 }, { "urr", urr, 3 }, { "hold", hold, 3 },
 	{ "send", udp_send, 5 }, { "recv", udp_recv, 1 },
-	{ "stamp", stamp, 2 }, { "start", start, 1 },
+	{ "flood", flood, 1 }, { "sink", sink, 1 }, { "pull", pull, 3 },
+	{ "push", push, 3 }, { "stamp", stamp, 2 }, { "start", start, 1 },
 };
 
 int main(int argc, char **argv)
