@@ -318,16 +318,22 @@ static void plan_ra(struct guest *g)
 			  r % (NDP_RA_MAX_MS - NDP_RA_MIN_MS));
 }
 
-static void advertise(void *owner, struct timer *timer)
+void guest_advertise(struct guest *g)
 {
-	struct guest *g = owner;
 	uint8_t out[ANSWER_MAX];
 	struct answer a = { .body = wr_init(out, sizeof(out)) };
 
-	(void)timer;
+	if (!g->lan->v6 || !g->lan->ndp || !g->lan->ra)
+		return;
 	if (g->tap->up && ndp_advertise(g->lan, g->seen, &a))
 		send_answer(g, &a);
 	plan_ra(g);
+}
+
+static void advertise(void *owner, struct timer *timer)
+{
+	(void)timer;
+	guest_advertise(owner);
 }
 
 void guest_neighbour(struct guest *g, const struct addr *addr,

@@ -45,6 +45,9 @@ void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
 /* guest_turn_end - greet a new guest; ACKs and frames go out */
 void guest_turn_end(struct guest *g);
 
+/* guest_advertise - a router advertisement now, and the next in its time */
+void guest_advertise(struct guest *g);
+
 /* guest_neighbour - the host learned or lost (@mac NULL) a neighbour */
 void guest_neighbour(struct guest *g, const struct addr *addr,
 		     const struct mac *mac);

@@ -42,6 +42,13 @@ struct lan {
 	unsigned dns4_n, dns6_n, search_n;
 	struct addr dns4[LAN_DNS], dns6[LAN_DNS];
 	char search[LAN_SEARCH][LAN_NAME];
+	/* Once advertised by us as router, to be forgotten: see ndp_changed() */
+	struct lan_gone {
+		struct addr prefix6; /* none: the prefix is what it was */
+		unsigned dns6_n, search_n;
+		struct addr dns6[LAN_DNS];
+		char search[LAN_SEARCH][LAN_NAME];
+	} gone;
 	char hostname[LAN_NAME], fqdn[LAN_NAME]; /* empty: not given */
 
 	uint32_t duid_time; /* seconds since 2000-01-01, for the DHCPv6 DUID */

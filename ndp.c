@@ -2,8 +2,8 @@
  *
  * As with ARP, whatever address the guest solicits is ours to advertise.  We
  * are also its router: the advertisement hands out the prefix, MTU, resolvers
- * and search list of the configuration, for ever, because a new configuration
- * means a new process.  Whoever is solicited answers from the address that was
+ * and search list of the configuration, for as long as routers usually do, and
+ * takes back what is no longer in there.  Whoever is solicited answers from the address that was
  * asked for, as Linux does: GRUB notes the sender as the neighbour.  All else is
  * from our link-local address.  The hop limit is 255 as RFC 4861 demands, and we
  * believe nothing that has another one.
@@ -37,7 +37,13 @@ enum {
 	MESSAGE_MAX = 1280 - IP6_HEAD, /* fits the smallest IPv6 MTU */
 };
 
-static const uint32_t forever = UINT32_MAX;
+/* Seconds; the defaults of RFC 4861, 6.2.1, and RFC 8106, 5.1 */
+enum {
+	PREFIX_VALID_S = 30 * 86400,
+	PREFIX_PREFERRED_S = 7 * 86400,
+	DNS_S = 3 * NDP_RA_MAX_MS / 1000,
+};
+
 static const struct addr all_nodes = { { .b = { 0xff, 2, [15] = 1 } } };
 
 /* State that the message goes to @dst, at @mac unless @dst is a group */
@@ -86,7 +92,7 @@ static void put_na(struct wr *w, uint8_t flags, const struct addr *target,
 	put_mac(w, OPT_TARGET, mac);
 }
 
-static void put_prefix(struct wr *w, const struct addr *guest)
+static void put_prefix(struct wr *w, const struct addr *guest, bool gone)
 {
 	struct addr prefix = addr_mask(guest, PREFIX_LEN);
 
@@ -94,8 +100,8 @@ static void put_prefix(struct wr *w, const struct addr *guest)
 	wr_u8(w, 4);
 	wr_u8(w, PREFIX_LEN);
 	wr_u8(w, ON_LINK_AUTO);
-	wr_be32(w, forever); /* valid */
-	wr_be32(w, forever); /* preferred */
+	wr_be32(w, gone ? 0 : PREFIX_VALID_S);
+	wr_be32(w, gone ? 0 : PREFIX_PREFERRED_S);
 	wr_be32(w, 0);
 	wr_bytes(w, prefix.b, sizeof(prefix.b));
 }
@@ -108,32 +114,38 @@ static void put_mtu(struct wr *w, uint16_t mtu)
 	wr_be32(w, mtu);
 }
 
-static void put_rdnss(struct wr *w, const struct lan *lan)
+static void put_rdnss(struct wr *w, const struct addr *list, unsigned n,
+		      uint32_t lifetime_s)
 {
 	unsigned i;
 
+	if (!n)
+		return;
 	wr_u8(w, OPT_RDNSS);
-	wr_u8(w, (uint8_t)(1 + 2 * lan->dns6_n));
+	wr_u8(w, (uint8_t)(1 + 2 * n));
 	wr_be16(w, 0);
-	wr_be32(w, forever);
-	for (i = 0; i < lan->dns6_n; i++)
-		wr_bytes(w, lan->dns6[i].b, sizeof(lan->dns6[i].b));
+	wr_be32(w, lifetime_s);
+	for (i = 0; i < n; i++)
+		wr_bytes(w, list[i].b, sizeof(list[i].b));
 }
 
 /* Names that do not fit are left out; no name, no option */
-static void put_dnssl(struct wr *w, const struct lan *lan)
+static void put_dnssl(struct wr *w, const char list[LAN_SEARCH][LAN_NAME],
+		      unsigned n, uint32_t lifetime_s)
 {
 	size_t start = w->len, names;
 	unsigned i;
 
+	if (w->cap - w->len <= UNIT)
+		return;
 	wr_u8(w, OPT_DNSSL);
 	wr_u8(w, 0);
 	wr_be16(w, 0);
-	wr_be32(w, forever);
+	wr_be32(w, lifetime_s);
 
 	names = w->len;
-	for (i = 0; i < lan->search_n; i++)
-		dnsname_put(w, lan->search[i]);
+	for (i = 0; i < n; i++)
+		dnsname_put(w, list[i]);
 	if (w->len == names) {
 		w->len = start;
 		return;
@@ -143,6 +155,12 @@ static void put_dnssl(struct wr *w, const struct lan *lan)
 	 * length 0, for which the guest throws the message away */
 	wr_fill(w, 0, (start - w->len) % UNIT);
 	wr_patch_u8(w, start + 1, (uint8_t)((w->len - start) / UNIT));
+}
+
+/* A search list means nothing without resolvers */
+static unsigned searched(const struct lan *lan)
+{
+	return lan->dns6_n ? lan->search_n : 0;
 }
 
 static bool put_ra(const struct lan *lan, struct answer *out)
@@ -158,14 +176,16 @@ static bool put_ra(const struct lan *lan, struct answer *out)
 	wr_be32(w, 0);          /* nor the retransmission timer */
 
 	if (!addr_is_none(&lan->guest6))
-		put_prefix(w, &lan->guest6);
+		put_prefix(w, &lan->guest6, false);
+	if (!addr_is_none(&lan->gone.prefix6))
+		put_prefix(w, &lan->gone.prefix6, true);
 	put_mac(w, OPT_SOURCE, &lan->mac);
 	if (lan->mtu)
 		put_mtu(w, lan->mtu);
-	if (lan->dns6_n) {
-		put_rdnss(w, lan);
-		put_dnssl(w, lan);
-	}
+	put_rdnss(w, lan->dns6, lan->dns6_n, DNS_S);
+	put_rdnss(w, lan->gone.dns6, lan->gone.dns6_n, 0);
+	put_dnssl(w, lan->search, searched(lan), DNS_S);
+	put_dnssl(w, lan->gone.search, lan->gone.search_n, 0);
 	return wr_ok(w);
 }
 
@@ -258,6 +278,92 @@ bool ndp_advertise(const struct lan *lan, const struct seen *seen,
 		return false;
 	address(lan, &all_nodes, NULL, out);
 	return put_ra(lan, out);
+}
+
+/* --- changes -------------------------------------------------------------- */
+
+static bool has_server(const struct lan *lan, const struct addr *a)
+{
+	unsigned i;
+
+	for (i = 0; i < lan->dns6_n; i++)
+		if (addr_equal(&lan->dns6[i], a))
+			return true;
+	return false;
+}
+
+static bool has_domain(const struct lan *lan, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < searched(lan); i++)
+		if (!strcmp(lan->search[i], name))
+			return true;
+	return false;
+}
+
+/* Add to what has gone those of a list that @now lacks */
+static void retire_servers(struct lan *now, const struct addr *list,
+			       unsigned n)
+{
+	struct lan_gone *g = &now->gone;
+	unsigned i;
+
+	for (i = 0; i < n && g->dns6_n < LAN_DNS; i++)
+		if (!has_server(now, &list[i]))
+			g->dns6[g->dns6_n++] = list[i];
+}
+
+static void retire_domains(struct lan *now,
+			       const char list[LAN_SEARCH][LAN_NAME],
+			       unsigned n)
+{
+	struct lan_gone *g = &now->gone;
+	unsigned i;
+
+	for (i = 0; i < n && g->search_n < LAN_SEARCH; i++)
+		if (!has_domain(now, list[i]))
+			strcpy(g->search[g->search_n++], list[i]);
+}
+
+static bool retire_prefix(struct lan *now, const struct lan *was)
+{
+	struct addr old = addr_mask(&was->guest6, PREFIX_LEN);
+	struct addr *gone = &now->gone.prefix6;
+
+	if (addr_in_prefix(&now->guest6, gone, PREFIX_LEN))
+		*gone = (struct addr){ 0 };
+	if (addr_in_prefix(&now->guest6, &old, PREFIX_LEN))
+		return false;
+	if (!addr_is_none(&was->guest6))
+		*gone = old;
+	return true;
+}
+
+/* Whether the lists are not the same, or in another order */
+static bool differ(const struct lan *a, const struct lan *b)
+{
+	unsigned i;
+
+	if (a->dns6_n != b->dns6_n || searched(a) != searched(b))
+		return true;
+	for (i = 0; i < searched(a); i++)
+		if (strcmp(a->search[i], b->search[i]))
+			return true;
+	return memcmp(a->dns6, b->dns6, a->dns6_n * sizeof(a->dns6[0]));
+}
+
+bool ndp_changed(struct lan *now, const struct lan *was)
+{
+	const struct lan_gone *g = &was->gone;
+
+	/* The latest first: what does not fit went long ago */
+	now->gone = (struct lan_gone){ .prefix6 = g->prefix6 };
+	retire_servers(now, was->dns6, was->dns6_n);
+	retire_servers(now, g->dns6, g->dns6_n);
+	retire_domains(now, was->search, searched(was));
+	retire_domains(now, g->search, g->search_n);
+	return retire_prefix(now, was) || differ(now, was);
 }
 
 bool ndp_ask(const struct lan *lan, const struct seen *seen, struct answer *out)

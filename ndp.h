@@ -26,6 +26,11 @@ bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
 bool ndp_advertise(const struct lan *lan, const struct seen *seen,
 		   struct answer *out);
 
+/* ndp_changed - @now holds from now on, @was did until now
+ * Notes in @now what is no longer advertised, so that it is advertised with a
+ * lifetime of 0.  True if there is anything new to tell. */
+bool ndp_changed(struct lan *now, const struct lan *was);
+
 /* ndp_ask - NS for the guest's address, to its solicited-node group */
 bool ndp_ask(const struct lan *lan, const struct seen *seen,
 	     struct answer *out);

@@ -518,7 +518,8 @@ int main(int argc, char **argv)
 		die("Couldn't listen on requested ports");
 	start_splicing(p);
 	watch_neighbours(p);
-	resolv_open(&p->resolv, &p->loop, c, &p->fwd, "/etc/resolv.conf");
+	resolv_open(&p->resolv, &p->loop, c, &p->fwd, &p->guest,
+		    "/etc/resolv.conf");
 	start_transport(p);
 	start_control(p);
 	conf_print(c, &p->t4, &p->t6);

@@ -13,7 +13,9 @@
  * written, and the directory would show what is below: the file is held.
  */
 #include "resolv.h"
+#include "guest.h"
 #include "log.h"
+#include "ndp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -134,6 +136,8 @@ static void apply(struct resolv *r, const struct resolvconf *rc)
 	if (memcmp(&dns, &r->conf->map.dns, sizeof(dns)) ||
 	    memcmp(&lan, &r->conf->lan, sizeof(lan)))
 		log_info("Resolvers have changed");
+	if (ndp_changed(&r->conf->lan, &lan))
+		guest_advertise(r->guest);
 	fwd_resolvers(r->fwd, &r->conf->map.dns);
 }
 
@@ -238,12 +242,13 @@ static void hold(struct resolv *r, int fd, unsigned at)
 }
 
 void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
-		 struct fwd *fwd, const char *path)
+		 struct fwd *fwd, struct guest *guest, const char *path)
 {
 	unsigned at;
 	int fd;
 
-	*r = (struct resolv){ .loop = l, .conf = c, .fwd = fwd, .path = path,
+	*r = (struct resolv){ .loop = l, .conf = c, .fwd = fwd,
+			      .guest = guest, .path = path,
 			      .notify = -1, .file = -1, .file_watch = -1 };
 	timer_init(&r->timer, look, r);
 	if (!wanted(c))

@@ -9,12 +9,15 @@
 #include "fwd.h"
 #include "loop.h"
 
+struct guest;
+
 enum { RESOLV_DIRS = 4, RESOLV_PATH = 256 };
 
 struct resolv {
 	struct loop *loop;
 	struct conf *conf;
 	struct fwd *fwd;
+	struct guest *guest;
 	struct timer timer;
 	int notify; /* inotify, -1: look from time to time */
 	int file;   /* the file, if a mount of its own hides it from the
@@ -31,10 +34,11 @@ struct resolv {
 
 /* resolv_open - begin to follow @path, absolute and without "..", if anything
  * depends on it
- * What changes is passed to conf_resolv() with @c and then to @fwd.  Before the
+ * What changes is passed to conf_resolv() with @c, then to @fwd, and what the
+ * guest was told by router advertisements is corrected there.  Before the
  * sandbox: later only the directories opened now can be looked into.  The
  * pointers stay the caller's. */
 void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
-		 struct fwd *fwd, const char *path);
+		 struct fwd *fwd, struct guest *guest, const char *path);
 
 #endif /* RESOLV_H */

@@ -106,8 +106,8 @@ def ask_tcp(ns, family, server, name, kind):
 
 # Router advertisement, RFC 4861 and 8106
 
-def solicit_router(ns, dev):
-    """Ask for a router advertisement; return what it says."""
+def router_socket(ns, dev):
+    """A socket that gets router advertisements."""
     s = ns.socket(V6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
     with ns.inside():
         index = socket.if_nametoindex(dev)
@@ -115,7 +115,18 @@ def solicit_router(ns, dev):
     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
     s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
-    s.sendto(bytes([133, 0, 0, 0, 0, 0, 0, 0]), ("ff02::2", 0, 0, index))
+    return s
+
+
+def solicit_router(ns, dev):
+    """Ask for a router advertisement; return what it says."""
+    s = router_socket(ns, dev)
+    s.sendto(bytes([133, 0, 0, 0, 0, 0, 0, 0]), ("ff02::2", 0))
+    return hear_router(s)
+
+
+def hear_router(s):
+    """What the next router advertisement says."""
     while True:
         message, control, _, source = s.recvmsg(65535, 256)
         if message[0] == 134:
@@ -142,11 +153,13 @@ def option(ra, kind, data):
         ra["autonomous"] = bool(data[3] & 0x40)
     elif kind == 5:
         ra["mtu"], = struct.unpack(">I", data[4:8])
-    elif kind == 25:
-        ra["resolvers"] = [socket.inet_ntop(V6, data[i:i + 16])
-                           for i in range(8, len(data), 16)]
-    elif kind == 31:
-        ra["search"] = names(data[8:])
+    elif kind in (25, 31):
+        lifetime, = struct.unpack(">I", data[4:8])
+        what = "resolvers" if kind == 25 else "search"
+        assert lifetime < 1 << 31, "for ever"
+        ra[what if lifetime else f"no {what}"] = names(data[8:]) \
+            if kind == 31 else [socket.inet_ntop(V6, data[i:i + 16])
+                                for i in range(8, len(data), 16)]
 
 
 def names(data):

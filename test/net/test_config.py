@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from clients import dhcp, solicit_router
+from clients import dhcp, hear_router, router_socket, solicit_router
 from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
                  alive, prefix_of, until)
 
@@ -189,6 +189,20 @@ def test_router_advertisement(lab):
     assert ra["hop limit"] == 255 and ra["mtu"] == 1400
     assert ra["resolvers"] == [PEER[V6]]
     assert ra["search"] == SEARCH
+
+
+def test_resolver_changes(lab):
+    """The guest is told at once, and forgets the old one."""
+    guest = lab.pasta(*TELL)
+    up(guest)
+    assert solicit_router(guest, UPLINK)["resolvers"] == [PEER[V6]]
+    s = router_socket(guest, UPLINK)
+    lab.wires.resolver("2001:db8:1::99", search=["new.example", SEARCH[1]])
+    ra = hear_router(s)
+    assert ra["resolvers"] == ["2001:db8:1::99"]
+    assert ra["no resolvers"] == [PEER[V6]]
+    assert ra["search"] == ["new.example", SEARCH[1]]
+    assert ra["no search"] == SEARCH[:1]
 
 
 def test_probes(lab):

@@ -13,16 +13,19 @@
 /* 4.2: type 134, code, checksum, hop limit 255, flags M and O, lifetime 65535,
  * reachable and retransmission time 0 */
 #define RA_HEAD 134, 0, 0, 0, 255, 0xc0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0
-/* 4.6.2: type 3, 4 units, 64 bits, L and A, twice for ever, reserved, prefix */
+/* 4.6.2: type 3, 4 units, 64 bits, L and A, valid for 30 days, preferred for 7,
+ * reserved, prefix */
 #define RA_PREFIX                                                              \
-	3, 4, 64, 0xc0, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0,    \
+	3, 4, 64, 0xc0, 0, 0x27, 0x8d, 0, 0, 0x09, 0x3a, 0x80, 0, 0, 0, 0,     \
 		0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 /* 4.6.1: source link-layer address */
 #define RA_SOURCE 1, 1, OUR_MAC
 /* 4.6.4: type 5, 1 unit, reserved, 65520 */
 #define RA_MTU 5, 1, 0, 0, 0, 0, 0xff, 0xf0
-/* RFC 8106, 5.1: type 25, 1 + 2 units, reserved, for ever, one address */
-#define RA_RDNSS 25, 3, 0, 0, 255, 255, 255, 255, NET6(0x53)
+/* RFC 8106, 5.1: three times the longest interval, 600 s */
+#define DNS_TIME 0, 0, 0x07, 0x08
+/* Type 25, 1 + 2 units, reserved, that time, one address */
+#define RA_RDNSS 25, 3, 0, 0, DNS_TIME, NET6(0x53)
 
 static const struct mac all_mac = { { ALL_MAC } };
 static struct neigh neigh;
@@ -173,7 +176,7 @@ static void ra_all(void **state)
 	assert_true(ask(BYTES(RS_HEAD), 8));
 	/* RFC 8106, 5.2: type 31; 8 + 13 bytes of name + 3 of padding */
 	assert_body(BYTES(RA_HEAD, RA_PREFIX, RA_SOURCE, RA_MTU, RA_RDNSS, 31,
-			  3, 0, 0, 255, 255, 255, 255, 7, 'e', 'x', 'a', 'm',
+			  3, 0, 0, DNS_TIME, 7, 'e', 'x', 'a', 'm',
 			  'p', 'l', 'e', 3, 'o', 'r', 'g', 0, 0, 0, 0),
 		    64 + 24 + 24);
 }
@@ -187,7 +190,7 @@ static void dnssl_padding(void **state)
 	assert_true(ask(BYTES(RS_HEAD), 8));
 	assert_int_equal(out.body.len, 64 + 24 + 16);
 	assert_memory_equal(out.body.buf + 88,
-			    BYTES(31, 2, 0, 0, 255, 255, 255, 255, 6, 'a', 'b',
+			    BYTES(31, 2, 0, 0, DNS_TIME, 6, 'a', 'b',
 				  'c', 'd', 'e', 'f', 0),
 			    16);
 	/* one more: seven zeroes */
@@ -213,7 +216,7 @@ static void dnssl_names(void **state)
 	assert_true(ask(BYTES(RS_HEAD), 8));
 	assert_int_equal(out.body.len, 88 + 16);
 	assert_memory_equal(out.body.buf + 88,
-			    BYTES(31, 2, 0, 0, 255, 255, 255, 255, 2, 'a', 'b',
+			    BYTES(31, 2, 0, 0, DNS_TIME, 2, 'a', 'b',
 				  0, 2, 'c', 'd', 0),
 			    16);
 	/* no name at all: no option */
@@ -242,6 +245,105 @@ static void ra_fits(void **state)
 	assert_true(ask(BYTES(RS_HEAD), 8));
 	/* 64 + RDNSS 56 + DNSSL 8 + four names 1020 + 4 of padding */
 	assert_int_equal(out.body.len, 1152);
+	assert_true(out.body.len <= 1280 - 40);
+	for (at = 16; at < out.body.len; at += out.body.buf[at + 1] * 8U)
+		assert_int_not_equal(out.body.buf[at + 1], 0);
+	assert_int_equal(at, out.body.len);
+}
+
+/* What is advertised no longer is taken back, with a lifetime of 0 */
+static void withdrawn(void **state)
+{
+	struct lan was;
+
+	(void)state;
+	advertise_all();
+	was = lan;
+	assert_false(ndp_changed(&lan, &was));
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 64 + 24 + 24);
+
+	lan.dns6[0] = ADDR6(NET6(0x54));
+	strcpy(lan.search[0], "abcdef");
+	assert_true(ndp_changed(&lan, &was));
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_body(BYTES(RA_HEAD, RA_PREFIX, RA_SOURCE, RA_MTU, 25, 3, 0, 0,
+			  DNS_TIME, NET6(0x54), 25, 3, 0, 0, 0, 0, 0, 0,
+			  NET6(0x53), 31, 2, 0, 0, DNS_TIME, 6, 'a', 'b', 'c',
+			  'd', 'e', 'f', 0, 31, 3, 0, 0, 0, 0, 0, 0, 7, 'e',
+			  'x', 'a', 'm', 'p', 'l', 'e', 3, 'o', 'r', 'g', 0, 0,
+			  0, 0),
+		    64 + 24 + 24 + 16 + 24);
+
+	/* one comes back; without resolvers there is no search list */
+	was = lan;
+	lan.dns6[0] = ADDR6(NET6(0x53));
+	assert_true(ndp_changed(&lan, &was));
+	assert_int_equal(lan.gone.dns6_n, 1);
+	assert_true(addr_equal(&lan.gone.dns6[0], &was.dns6[0]));
+	assert_int_equal(lan.gone.search_n, 1);
+	was = lan;
+	lan.dns6_n = 0;
+	assert_true(ndp_changed(&lan, &was));
+	assert_int_equal(lan.gone.dns6_n, 2);
+	assert_int_equal(lan.gone.search_n, 2);
+	assert_string_equal(lan.gone.search[0], "abcdef");
+}
+
+static void prefix_withdrawn(void **state)
+{
+	struct lan was = lan;
+
+	(void)state;
+	was = lan;
+	lan.guest6.b[7] = 9;
+	assert_true(ndp_changed(&lan, &was));
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_int_equal(out.body.len, 64 + 32);
+	assert_memory_equal(out.body.buf + 48,
+			    BYTES(3, 4, 64, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				  0, 0, NET6(0)),
+			    32);
+	/* and here again */
+	was = lan;
+	lan.guest6.b[7] = 0;
+	assert_true(ndp_changed(&lan, &was));
+	assert_int_equal(lan.gone.prefix6.b[7], 9);
+	was = lan;
+	assert_false(ndp_changed(&lan, &was));
+	assert_int_equal(lan.gone.prefix6.b[7], 9);
+	/* an address where there was none */
+	was.guest6 = (struct addr){ 0 };
+	assert_true(ndp_changed(&lan, &was));
+	assert_int_equal(lan.gone.prefix6.b[7], 9);
+}
+
+/* The longest that can be and has been, all at once */
+static void withdrawn_fits(void **state)
+{
+	struct lan was;
+	unsigned i;
+	size_t at;
+
+	(void)state;
+	advertise_all();
+	lan.dns6_n = LAN_DNS;
+	lan.search_n = LAN_SEARCH;
+	for (i = 0; i < LAN_DNS; i++)
+		lan.dns6[i] = ADDR6(NET6((uint8_t)i));
+	for (i = 0; i < LAN_SEARCH; i++)
+		longest_name(lan.search[i], (char)('a' + i));
+	was = lan;
+	lan.guest6.b[7] = 9;
+	for (i = 0; i < LAN_DNS; i++)
+		lan.dns6[i].b[0] = 0x30;
+	for (i = 0; i < LAN_SEARCH; i++) {
+		longest_name(lan.search[i], (char)('A' + i));
+		/* any rest may be left for the second list */
+		lan.search[i][200 + 7 * i] = '\0';
+	}
+	assert_true(ndp_changed(&lan, &was));
+	assert_true(ask(BYTES(RS_HEAD), 8));
 	assert_true(out.body.len <= 1280 - 40);
 	for (at = 16; at < out.body.len; at += out.body.buf[at + 1] * 8U)
 		assert_int_not_equal(out.body.buf[at + 1], 0);
@@ -403,6 +505,9 @@ int main(void)
 		cmocka_unit_test_setup(dnssl_padding, start),
 		cmocka_unit_test_setup(dnssl_names, start),
 		cmocka_unit_test_setup(ra_fits, start),
+		cmocka_unit_test_setup(withdrawn, start),
+		cmocka_unit_test_setup(prefix_withdrawn, start),
+		cmocka_unit_test_setup(withdrawn_fits, start),
 		cmocka_unit_test_setup(ra_bare, start),
 		cmocka_unit_test_setup(ra_unmanaged, start),
 		cmocka_unit_test_setup(rs_unspecified, start),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: resolvconf conf options rules fwd loop timer log util addrset addr */
+/* unit: ndp neigh dnsname resolvconf conf options rules fwd loop timer log util addrset addr */
 /* A resolv.conf of our own that changes in all the ways that are in use.  What
  * the sandbox takes away is taken away here by renaming the directories. */
 #include "resolv.h"
+#include "guest.h"
 #include "log.h"
 
 #include <errno.h>
@@ -21,6 +22,15 @@ static struct fwd fwd;
 static struct resolv r;
 static struct seen seen;
 static char top[64], path[128];
+
+/* In place of guest.c's */
+static unsigned advertised;
+
+void guest_advertise(struct guest *g)
+{
+	assert_null(g);
+	advertised++;
+}
 
 static const char *at(const char *name)
 {
@@ -118,7 +128,7 @@ static void start(void)
 	close(fd);
 	conf_resolv(&c, &rc);
 	fwd_init(&fwd, &c.lan, &seen, &c.map, &c.sock);
-	resolv_open(&r, &loop, &c, &fwd, path);
+	resolv_open(&r, &loop, &c, &fwd, NULL, path);
 }
 
 /* Paths lead nowhere from now on.  The tests go on in what was there. */
@@ -248,6 +258,33 @@ static void touched(void **state)
 	assert_string_equal(asked(), "10.0.0.2");
 }
 
+/* A guest that has learned them by router advertisements is told at once */
+static void told(void **state)
+{
+	(void)state;
+	c.lan.ra = c.lan.ndp = true;
+	put("etc/resolv.conf", "nameserver fd00::1\nsearch a\n");
+	start();
+	settle();
+	advertised = 0;
+	replace("etc/resolv.conf", "# the same\nnameserver fd00::1\nsearch a\n");
+	settle();
+	assert_int_equal(advertised, 0);
+	replace("etc/resolv.conf", "nameserver fd00::2\nsearch a b\n");
+	settle();
+	assert_int_equal(advertised, 1);
+	assert_int_equal(c.lan.gone.dns6_n, 1);
+	assert_int_equal(c.lan.gone.search_n, 0);
+	/* IPv4 is none of a router's business */
+	replace("etc/resolv.conf",
+		"nameserver fd00::2\nnameserver 10.0.0.1\nsearch a b\n");
+	settle();
+	assert_int_equal(advertised, 1);
+	replace("etc/resolv.conf", "nameserver fd00::2\nsearch b a\n");
+	settle();
+	assert_int_equal(advertised, 2);
+}
+
 /* Nothing depends on it: nothing is watched */
 static void unwanted(void **state)
 {
@@ -274,7 +311,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(replaced),	  TEST(rewritten), TEST(late),
 		TEST(linked),	  TEST(chain),	   TEST(touched),
-		TEST(unwanted),
+		TEST(told),	  TEST(unwanted),
 	};
 
 	log_init("passt");
