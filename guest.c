@@ -21,6 +21,7 @@ enum {
 	MESSAGE_MAX = 2048, /* longest request that an answerer gets whole */
 	ICMP_ECHO = 8,
 	ICMP6_ECHO = 128,
+	CALL_MS = 500, /* a guest that answers does so by then */
 };
 
 static void drop(struct guest *g, enum verdict v)
@@ -64,6 +65,7 @@ static void learn_addr(struct guest *g, const struct addr *a)
 			s->v6 = *a;
 	} else if (!lan->fixed6) {
 		s->v6 = *a;
+		g->heard6 = true;
 	}
 }
 
@@ -294,6 +296,20 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 
 /* --- on our own account ----------------------------------------------------- */
 
+/* A guest that was there before us is known by its address once it speaks from
+ * there, and may wait for a client instead.  Who has the address that we assign
+ * has answered by now; if nobody has, ask them all. */
+static void call(void *owner, struct timer *timer)
+{
+	struct guest *g = owner;
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	(void)timer;
+	if (g->tap->up && !g->heard6 && ndp_call(g->lan, &a))
+		send_answer(g, &a);
+}
+
 static void greet(struct guest *g)
 {
 	uint8_t out[ANSWER_MAX];
@@ -305,6 +321,10 @@ static void greet(struct guest *g)
 	a = (struct answer){ .body = wr_init(out, sizeof(out)) };
 	if (g->lan->ndp && ndp_ask(g->lan, g->seen, &a))
 		send_answer(g, &a);
+	g->heard6 = false;
+	if (g->lan->ndp && !g->lan->fixed6)
+		timer_set(&g->loop->timers, &g->call,
+			  g->loop->now_ms + CALL_MS);
 }
 
 /* RFC 4861 6.2.4: at random, so that routers do not fall in step.  A time that
@@ -370,6 +390,7 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	g->watch = loop_watch(l, event, g);
 	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* once a turn */
 	timer_init(&g->ra, advertise, g);
+	timer_init(&g->call, call, g);
 	if (lan->v6 && lan->ndp && lan->ra)
 		plan_ra(g);
 }

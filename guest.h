@@ -27,6 +27,8 @@ struct guest {
 	struct run run;
 	unsigned session; /* last one greeted */
 	struct timer ra;
+	struct timer call;
+	bool heard6; /* it has spoken from a global address this session */
 	struct flow *touched, **touched_end;
 	uint64_t drops[VERDICTS];
 	struct packet_pool pool;

@@ -13,7 +13,7 @@
 
 #include <netinet/in.h>
 
-enum { RS = 133, RA, NS, NA };
+enum { ECHO_REQUEST = 128, RS = 133, RA, NS, NA };
 
 enum {
 	OPT_SOURCE = 1, /* link-layer address of the sender */
@@ -386,6 +386,28 @@ bool ndp_ask(const struct lan *lan, const struct seen *seen, struct answer *out)
 	wr_be32(w, 0);
 	wr_bytes(w, who->b, sizeof(who->b));
 	put_mac(w, OPT_SOURCE, &lan->mac); /* a must in multicast: 4.3 */
+	return wr_ok(w);
+}
+
+bool ndp_call(const struct lan *lan, struct answer *out)
+{
+	const uint8_t *m = lan->mac.b;
+	struct addr from = addr_mask(&lan->guest6, PREFIX_LEN);
+	struct wr *w = &out->body;
+
+	if (mute(lan) || addr_is_none(&lan->guest6) ||
+	    addr_is_link_local(&lan->guest6))
+		return false;
+
+	/* RFC 4291, appendix A: as any host with our MAC address has it */
+	st_be32(from.b + 8, (uint32_t)(m[0] ^ 2) << 24 | (uint32_t)m[1] << 16 |
+				    (uint32_t)m[2] << 8 | 0xff);
+	st_be32(from.b + 12, 0xfe000000 | (uint32_t)m[3] << 16 |
+				     (uint32_t)m[4] << 8 | m[5]);
+	address(lan, &all_nodes, NULL, out);
+	out->head.t.src = from;
+	put_start(w, ECHO_REQUEST);
+	wr_be32(w, 0); /* identifier, sequence number */
 	return wr_ok(w);
 }
 

@@ -35,6 +35,11 @@ bool ndp_changed(struct lan *now, const struct lan *was);
 bool ndp_ask(const struct lan *lan, const struct seen *seen,
 	     struct answer *out);
 
+/* ndp_call - an echo request to all nodes, from an address of the guest's prefix:
+ * who answers does so from an address of that scope.  False: no prefix is known.
+ */
+bool ndp_call(const struct lan *lan, struct answer *out);
+
 /* ndp_announce - an unsolicited NA for a neighbour that appeared */
 bool ndp_announce(const struct lan *lan, const struct addr *addr,
 		  const struct mac *mac, struct answer *out);

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest is told about its network: address, route, resolver, MTU."""
 
+import contextlib
 import time
 
 import pytest
 
 from clients import dhcp, hear_router, router_socket, solicit_router
-from lab import (GATEWAY, HOST, PASTA, PEER, SEARCH, UPLINK, USER, V4, V6,
-                 alive, prefix_of, until)
+from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, SEARCH, STREAM,
+                 UPLINK, USER, V4, V6, alive, prefix_of, until)
 
 WATCH_S = 1.2
 TELL = ("--dhcp-dns", "--dhcp-search")
@@ -294,3 +295,29 @@ def test_told_by_passt(lab, case):
     assert ra.get("resolvers") == ([resolvers[V6]] if resolvers else None)
     # There it means nothing without resolvers
     assert ra.get("search", []) == (search if resolvers else [])
+
+
+def test_guest_was_there(lab):
+    """passt starts anew under a running guest that has another address than
+    the host and waits for a client."""
+    guest = lab.named(lab.netns())
+    guest.sh(f"""
+        sysctl -qw net.ipv6.conf.default.accept_dad=0 \
+            net.ipv6.conf.default.accept_ra=0
+        ip tuntap add {UPLINK} mode tap
+        ip link set {UPLINK} up
+        ip addr add 2001:db8:1::77/64 dev {UPLINK} nodad
+        ip -6 route add default via {GATEWAY[V6]}""")
+    server = guest.bind(V6, STREAM, 8080)
+    server.listen()
+    path = lab.path("stream")
+    lab.daemon(PASST, "-s", path, "-t", "8080")
+    guest.spawn(BRIDGE, path, UPLINK).says("^ready$")
+
+    def served():
+        client = lab.peer.connect(V6, HOST[V6], 8080)
+        client.settimeout(0.5)
+        server.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            return server.accept()
+    until(served, "a connection that the guest has")

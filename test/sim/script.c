@@ -281,6 +281,7 @@ static void begin(void)
 		return;
 	sc.in = NULL;
 	sc.in_end = &sc.in;
+	world.guest.heard6 = true; /* nor what follows a greeting later */
 }
 
 static bool frame_came(void)

@@ -462,6 +462,22 @@ static void ask_guest(void **state)
 	assert_false(ndp_ask(&lan, &seen, &out));
 }
 
+/* To all nodes from our address in the guest's prefix, by EUI-64 */
+static void call(void **state)
+{
+	(void)state;
+	out_reset();
+	assert_true(ndp_call(&lan, &out));
+	assert_from(ADDR6(0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0x98, 0x55, 0x9a,
+			  0xff, 0xfe, 0x55, 0x9a, 0x55),
+		    all_mac, ADDR6(GROUP6(1)));
+	assert_body(BYTES(128, 0, 0, 0, 0, 0, 0, 0), 8);
+	lan.guest6 = ADDR6(LL6(0x15));
+	assert_false(ndp_call(&lan, &out));
+	lan.guest6 = (struct addr){ 0 };
+	assert_false(ndp_call(&lan, &out));
+}
+
 static void announce(void **state)
 {
 	struct addr a = ADDR6(NET6(0x77));
@@ -515,6 +531,7 @@ int main(void)
 		cmocka_unit_test_setup(others, start),
 		cmocka_unit_test_setup(advertise, start),
 		cmocka_unit_test_setup(ask_guest, start),
+		cmocka_unit_test_setup(call, start),
 		cmocka_unit_test_setup(announce, start),
 		cmocka_unit_test_setup(prefix_masked, start),
 	};
