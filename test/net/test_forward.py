@@ -540,7 +540,7 @@ def test_taken_of_all(taken):
     lines = [line for line in err.splitlines() if "failed" in line]
     assert lines == [f"Listen failed for 1 of 3 ports of HOST {name}"
                      f"{IN - 1}-{IN + 1}  =>  {IN - 1}-{IN + 1} "
-                     "(best effort): Address already in use"]
+                     " (best effort): Address already in use"]
 
 
 def test_all_taken(taken):
@@ -548,7 +548,7 @@ def test_all_taken(taken):
     status, out, err, name = taken(f"all,~1-{IN - 1},~{IN + 1}-65535")
     assert (status, out) == (1, "")
     assert err == (f"Listen failed for 1 of 1 ports of HOST {name}"
-                   f"{IN}  =>  {IN} (best effort): Address already in use\n"
+                   f"{IN}  =>  {IN}  (best effort): Address already in use\n"
                    "Couldn't listen on requested ports\n")
 
 
