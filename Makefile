@@ -94,14 +94,18 @@ endif
 
 # What the tests need, installed if it is missing and we may
 deps:
-	test/deps
+	@test/deps || echo "Testing with what there is." >&2
 
 UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
 BRIDGE  := build/perf/bridge build/perf/front
+JOBS    ?= $(shell nproc)
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
+# Tests side by side, in namespaces of their own; half the time they wait
+MANY     = $(shell /usr/bin/python3 -c 'import xdist' 2>/dev/null && \
+	echo "--dist loadgroup -n $$((2 * $(JOBS)))")
 
 # The modules that a test names in its second line, besides its own
 linked = $(sort $(filter $(SRC),$(1).c $(patsubst %,%.c,$(shell \
@@ -122,20 +126,21 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 $(B)/unit build/fuzz:
 	mkdir -p $@
 
-unit: $(UNITS:%=$(B)/unit/%)
-	@for t in $(sort $^); do $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; \
-		tail -n 1 $$t.log | sed "s,^,$$(basename $$t): ,"; done
+unit: $(UNITS:%=unit-%)
+
+$(UNITS:%=unit-%): unit-%: $(B)/unit/%
+	@$< >$<.log 2>&1 || { cat $<.log; exit 1; }
+	@tail -n 1 $<.log | sed 's,^,$*: ,'
 
 # A short run of each fuzzer from the saved corpus; FUZZ_S seconds each
-fuzz: $(FUZZERS:%=build/fuzz/%)
-	@for t in $(FUZZERS); do mkdir -p build/fuzz/corpus/$$t; \
-		build/fuzz/$$t -max_total_time=$(FUZZ_S) \
-			-artifact_prefix=build/fuzz/ build/fuzz/corpus/$$t \
-			$$(ls -d test/fuzz/corpus/$$t 2>/dev/null) \
-			>build/fuzz/$$t.log 2>&1 || \
-			{ tail -n 40 build/fuzz/$$t.log; exit 1; }; \
-		echo "fuzz $$t: $$(sed -n 's/^Done \(.*\) in.*/\1/p' build/fuzz/$$t.log)"; \
-	done
+fuzz: $(FUZZERS:%=fuzz-%)
+
+$(FUZZERS:%=fuzz-%): fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	@$< -max_total_time=$(FUZZ_S) -artifact_prefix=build/fuzz/ \
+		build/fuzz/corpus/$* $(wildcard test/fuzz/corpus/$*) \
+		>$<.log 2>&1 || { tail -n 40 $<.log; exit 1; }
+	@echo "fuzz $*: $$(sed -n 's/^Done \(.*\) in.*/\1/p' $<.log)"
 
 include test/sim/sim.mk
 
@@ -143,17 +148,18 @@ include test/sim/sim.mk
 check-fast: all lint unit sim
 	test/install
 
-# But for what ceilings runs
+# What measures has the machine for itself; ceilings has the rest of that
 check-net: all $(BRIDGE)
-	$(PYTEST) --ignore=test/net/test_ceilings.py test/net
+	$(PYTEST) $(MANY) -m 'not alone' test/net
+	$(PYTEST) -m alone --ignore=test/net/test_ceilings.py test/net
 
 # The same with the sanitizers, but for how much memory is in use and how many
-# calls are made
+# calls are made, and for virtual machines: what they have the daemon do, guests
+# behind the bridge do, too, and in a tenth of the time
 check-san: $(BRIDGE)
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" unit sim build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
-		$(PYTEST) --ignore=test/net/test_idle.py \
-		--ignore=test/net/test_ceilings.py test/net
+		$(PYTEST) $(MANY) -m 'not alone and not machine' test/net
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
@@ -162,10 +168,9 @@ ceilings: all $(B)/sim $(BRIDGE)
 	$(PYTEST) -s test/net/test_ceilings.py
 
 check: deps
-	$(MAKE) check-fast
-	$(MAKE) fuzz
-	$(MAKE) check-san
-	$(MAKE) check-net
+	$(MAKE) -j$(JOBS) -Otarget check-fast fuzz
+	$(MAKE) -j$(JOBS) -Otarget check-san
+	$(MAKE) -j$(JOBS) check-net
 	$(MAKE) ceilings
 
 # --- measurements -------------------------------------------------------------

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import os
+import re
 import shutil
 import signal
 
@@ -30,6 +31,26 @@ def pytest_sessionstart(session):
         missing.append("root's privileges")
     if missing:
         pytest.exit("test/net needs: " + ", ".join(missing), 1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures, so no other test runs "
+                            "beside it")
+    config.addinivalue_line("markers", "machine: in QEMU")
+    # Newer xdist would begin with the groups of many tests, not with the slow
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(tryfirst=True)     # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """For several workers (make check-net): a virtual machine serves the tests
+    of its group in their order, and long ones come first."""
+    for item in items:
+        if item.get_closest_marker("machine"):
+            kind = re.search(r"socket|fd|vhost-user|$", item.name)[0]
+            item.add_marker(pytest.mark.xdist_group(
+                f"{item.module.__name__} {kind}"))
+    items.sort(key=lambda item: not item.get_closest_marker("machine"))
 
 
 @pytest.fixture(scope="session")

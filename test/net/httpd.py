@@ -21,7 +21,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.connection.sendfile(source)
 
     def do_PUT(self):
-        digest = hashlib.sha256()
+        digest = hashlib.md5()
         left = int(self.headers["Content-Length"])
         buffer = bytearray(1 << 18)
         while left:

@@ -26,6 +26,8 @@ import pytest
 from lab import (DEADLINE, DGRAM, HOST, MIB, PEER, STREAM, V4, V6, Lab,
                  Process)
 
+pytestmark = pytest.mark.alone
+
 # Calls that do something, and those that wait for events
 TRANSACTION = {
     "rr tap out": (4.0, 2.0),

@@ -53,8 +53,8 @@ def test_half_closed(ends):
     received = Background(read_all, first)
     sending.result()
     other.shutdown(socket.SHUT_WR)
-    assert hashlib.sha256(received.result()).digest() == \
-        hashlib.sha256(DATA).digest()
+    assert hashlib.md5(received.result()).digest() == \
+        hashlib.md5(DATA).digest()
 
 
 def test_both_shut_down_at_once(pair):

@@ -96,7 +96,7 @@ def test_data_whole(lab, way, family, size):
     ends = connection(*way, family)
     for source, sink in (ends, ends[::-1]):
         sent = Background(source.sendall, data)
-        got = hashlib.sha256()
+        got = hashlib.md5()
         left = size
         while left:
             chunk = sink.recv(min(left, 1 << 18))
@@ -164,7 +164,7 @@ def test_end_behind_data(lab, way, family):
         client.sendall(path.read_bytes())
         client.close()
     sender = Background(send)
-    assert hashlib.sha256(read_all(server)).hexdigest() == digest
+    assert hashlib.md5(read_all(server)).hexdigest() == digest
     sender.result()
 
 

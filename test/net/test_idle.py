@@ -11,6 +11,8 @@ import pytest
 
 from lab import HOST, PASST, PASTA, PEER, UPLINK, V4, V6, until
 
+pytestmark = pytest.mark.alone
+
 MAX_RSS_KIB = 3 * 1024
 MAX_OWN_KIB = 640  # of it, what it shares with nobody; measured are 264 to 488
 MAX_DESCRIPTORS = 24

@@ -398,7 +398,7 @@ def largest(way, family):
 
 def receive(s, size):
     """The checksum of @size bytes."""
-    digest = hashlib.sha256()
+    digest = hashlib.md5()
     while size:
         chunk = s.recv(min(size, 1 << 18))
         assert chunk, f"{size} bytes are missing"
@@ -441,7 +441,7 @@ def test_datagrams_whole(lab, guests, way, family, size):
     client = near.connect(family, address, port, DGRAM)
     path, digest = lab.payload(size)
     data = path.read_bytes()
-    there, back = hashlib.sha256(), hashlib.sha256()
+    there, back = hashlib.md5(), hashlib.md5()
     step = largest(way, family)
     for at in range(0, size, step):
         client.send(data[at:at + step])

@@ -18,7 +18,7 @@ from lab import HOST, MIB, PEER, UPLINK, V4, V6, literal, until
 
 MTUS = [65520, 1500, 1280]
 # Streams side by side, and MiB for each of them
-STREAMS = [(1, 200), (8, 16), (64, 2)]
+STREAMS = [(1, 64), (8, 8), (64, 1)]
 PORT = 8000
 # The most that Linux takes; how long a client may take
 RTO_S, CLIENT_S = 120, 60
@@ -58,7 +58,7 @@ def side_by_side(ns, count, command):
 
 def download(ns, url, count):
     return side_by_side(
-        ns, count, f"curl -sS --max-time {CLIENT_S} '{url}' | sha256sum")
+        ns, count, f"curl -sS --max-time {CLIENT_S} '{url}' | md5sum")
 
 
 def upload(ns, url, path, count):
@@ -92,7 +92,6 @@ def test_upload(lab, guest, family, streams):
 def test_inbound(lab, guest, family, streams):
     """The same against a server in the guest, through a forwarded port."""
     count, size = streams
-    size = min(size, 50)
     path, digest = lab.payload(size * MIB)
     lab.serve(guest, PORT + 1, path.parent)
     url = f"http://{literal(HOST[family])}:{PORT + 1}/{path.name}"
@@ -114,7 +113,7 @@ def test_configured_by_clients(lab):
     until(lambda: any(a.startswith(HOST[V6] + "/")
                       for a in guest.addresses(V6)), "the end of DAD")
     patient(guest)
-    path, digest = lab.payload(200 * MIB)
+    path, digest = lab.payload(STREAMS[0][1] * MIB)
     lab.serve(lab.peer, PORT, path.parent)
     lab.serve(guest, PORT + 1, path.parent)
     before = guest.retransmissions()
@@ -152,6 +151,6 @@ def test_slow_reader(lab, guest, family):
     s = lab.peer.accept(listener)
     until(lambda: "rwnd_limited" in guest.run("ss", "-tinH", "dport", port),
           "a guest that waits for room in the window")
-    assert hashlib.sha256(read_all(s)).hexdigest() == digest
+    assert hashlib.md5(read_all(s)).hexdigest() == digest
     assert client.exit() == 0
     assert guest.retransmissions() == before
