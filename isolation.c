@@ -213,7 +213,6 @@ static void raise_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &r))
 		return;
-	pasta_nofile(r.rlim_cur);
 	r.rlim_cur = r.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &r))
 		log_debug("Can't raise RLIMIT_NOFILE: %s", util_error(errno));

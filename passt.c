@@ -290,15 +290,30 @@ static void signal_event(void *owner, uint64_t ref, uint32_t events)
 		loop_quit(&p->loop, EXIT_SUCCESS);
 }
 
+/* What our parent did with signals is not for us: where SIGCHLD is ignored nobody
+ * can be waited for.  But that a terminal's are ignored, as by nohup or for what
+ * a shell has in its background, is said to us. */
+static void reset_signals(void)
+{
+	int n;
+
+	for (n = 1; n < NSIG; n++)
+		if (n != SIGHUP && n != SIGINT && n != SIGTSTP &&
+		    n != SIGTTIN && n != SIGTTOU)
+			signal(n, SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	/* A file that may not grow: the write fails */
+	signal(SIGXFSZ, SIG_IGN);
+}
+
 /* From the first moment: whoever stops us gets status 0.  They wait until the
  * loop runs. */
 static void hold_signals(sigset_t *set)
 {
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGQUIT);
-	sigprocmask(SIG_BLOCK, set, NULL);
+	sigprocmask(SIG_SETMASK, set, NULL);
 }
 
 static void watch_signals(struct passt *p, const sigset_t *set)
@@ -489,6 +504,8 @@ int main(int argc, char **argv)
 	if (other)
 		return other->main(argc, argv);
 	c->mode = conf_mode(argc, argv, &fd);
+	pasta_inherit();
+	reset_signals();
 	hold_signals(&signals);
 	isolation_start(&fd);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");

@@ -57,8 +57,11 @@ enum { STACK = 256 << 10, POLL_MS = 1000, GRACE_MS = 200, PATH_LEN = 64 };
 /* Of clones: ours is in use while they share our memory */
 static uint8_t stack[STACK] __attribute__((aligned(16)));
 
-/* Of the command: we have raised ours */
-static rlim_t nofile;
+/* What our parent gave us, for the command: we have changed ours */
+static struct {
+	rlim_t nofile;
+	sigset_t blocked, ignored;
+} parent;
 
 /* --- inside the namespace ------------------------------------------------ */
 
@@ -290,9 +293,18 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 
 /* --- spawning ------------------------------------------------------------ */
 
-void pasta_nofile(rlim_t soft)
+void pasta_inherit(void)
 {
-	nofile = soft;
+	struct sigaction sa;
+	struct rlimit r;
+	int n;
+
+	if (!getrlimit(RLIMIT_NOFILE, &r))
+		parent.nofile = r.rlim_cur;
+	sigprocmask(SIG_SETMASK, NULL, &parent.blocked);
+	for (n = 1; n < NSIG; n++)
+		if (!sigaction(n, NULL, &sa) && sa.sa_handler == SIG_IGN)
+			sigaddset(&parent.ignored, n);
 }
 
 static int write_text(const char *path, const char *text)
@@ -414,15 +426,16 @@ static _Noreturn void run_command(const struct conf *c)
 static void clean_up(void)
 {
 	struct rlimit r;
-	sigset_t none;
+	int n;
 
-	if (nofile && !getrlimit(RLIMIT_NOFILE, &r)) {
-		r.rlim_cur = nofile;
+	if (parent.nofile && !getrlimit(RLIMIT_NOFILE, &r)) {
+		r.rlim_cur = parent.nofile;
 		(void)setrlimit(RLIMIT_NOFILE, &r);
 	}
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	for (n = 1; n < NSIG; n++)
+		signal(n, sigismember(&parent.ignored, n) == 1 ? SIG_IGN :
+								 SIG_DFL);
+	sigprocmask(SIG_SETMASK, &parent.blocked, NULL);
 	/* All have the flag; one that was forgotten would be the command's */
 	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 }
@@ -541,14 +554,17 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 	(void)ref;
 	(void)events;
 	/* #syscalls:pasta waitid read */
-	if (waitid(P_PID, (id_t)p->child, &si, WEXITED | WNOHANG))
-		return;
-	if (si.si_pid == p->child)
+	if (waitid(P_PID, (id_t)p->child, &si, WEXITED | WNOHANG)) {
+		/* Somebody else has its status.  Not to go would be worse. */
+		if (errno == ECHILD)
+			loop_quit(p->loop, EXIT_FAILURE);
+	} else if (si.si_pid == p->child) {
 		loop_quit(p->loop, si.si_code == CLD_EXITED ?
 					   si.si_status :
 					   128 + si.si_status);
-	else
+	} else {
 		(void)!read(p->child_fd, &drop, sizeof(drop));
+	}
 }
 
 /* Does the command leave this signal to the kernel? */

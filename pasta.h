@@ -8,8 +8,6 @@
 #include "conf.h"
 #include "loop.h"
 
-#include <sys/resource.h>
-
 struct pasta {
 	int netns;	/* descriptor of the target network namespace */
 	int userns;	/* of the user namespace that isolation_sandbox() is to
@@ -33,8 +31,9 @@ struct pasta {
  * @pid is a process in it, 0: ourselves.  Failure is a warning. */
 void pasta_map(pid_t pid, uid_t uid, gid_t gid);
 
-/* pasta_nofile - the soft limit of descriptors that a command is to have */
-void pasta_nofile(rlim_t soft);
+/* pasta_inherit - note what our parent gave us, before we change it: the limit of
+ * descriptors, ignored and blocked signals.  A command gets it back. */
+void pasta_inherit(void);
 
 /* pasta_open - join or create the namespaces that @c names, bring up lo
  * With a command: it is cloned into new namespaces and waits for pasta_go().

@@ -61,6 +61,38 @@ def test_command_inherits_no_descriptor(lab):
     assert sorted(numbers) == ["0", "1", "2", "3"]      # 3 is the directory
 
 
+IGNORING = """
+import os, signal, sys
+for n in signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGUSR1:
+    signal.signal(n, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR2,
+                                          signal.SIGCHLD})
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_signals_of_the_parent(lab):
+    """Ignored and blocked ones are the command's, and do not hinder us."""
+    show = ("grep", "-E", "Sig(Blk|Ign)", "/proc/self/status")
+    parent = (*USER, "/usr/bin/python3", "-c", IGNORING)
+    alone = lab.host.run(*parent, *show)
+    done = lab.host.run(*parent, PASTA, "--config-net", "--", *show,
+                        check=False)
+    assert (done.status, done.stdout) == (0, alone)
+    done = pasta(lab, "false", user=parent)
+    assert done.status == 1
+
+
+def test_signals_blocked_by_the_parent(lab):
+    """We can be told to go all the same."""
+    path = lab.path("socket")
+    process = lab.host.spawn(*USER, "/usr/bin/python3", "-c", IGNORING,
+                             PASST, "-f", "-s", path)
+    until(path.exists, "the socket")
+    process.signal(signal.SIGTERM)
+    assert process.exit() == 0
+
+
 # Debian's 2023 release misses its AVX2 build, and says so
 def test_command_is_quiet(lab):
     """Nothing but the command's own words is printed with --quiet."""
