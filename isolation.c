@@ -348,7 +348,10 @@ bool isolation_user(const struct conf *c)
 		keep_caps(outside_caps);
 	} else if (pasta) {
 		enter_userns(c);
-		keep_caps(inside_caps);
+		/* What execve() gives a command anyway is there before: else
+		 * it would let the command outlive us */
+		if (!c->spawn)
+			keep_caps(inside_caps);
 	} else {
 		keep_caps(passt_caps);
 	}

@@ -444,14 +444,13 @@ static int be_command(void *arg)
 {
 	const struct command *cmd = arg;
 
-	/* Until execve(), which clears it where it gives back capabilities */
+	/* Stays, as execve() gives back no capabilities: there are all */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(cmd->go_fd);
 	wait_parent(cmd->wait_fd);
 	furnish(cmd->conf);
 	wait_parent(cmd->wait_fd);
 	clean_up();
-	prctl(PR_SET_PDEATHSIG, 0);
 	run_command(cmd->conf);
 }
 
@@ -473,15 +472,25 @@ static int open_proc(pid_t pid, const char *name)
 	return fd;
 }
 
-/* Its end, and what the terminal has for both of us */
-static void block_signals(void)
+/* What the terminal has for both of us; to stop takes pidfds */
+static void terminal_signals(const struct pasta *p, sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+	if (p->self_fd < 0)
+		return;
+	sigaddset(set, SIGTSTP);
+	sigaddset(set, SIGTTIN);
+	sigaddset(set, SIGTTOU);
+}
+
+static void block_signals(const struct pasta *p)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
+	terminal_signals(p, &set);
 	sigaddset(&set, SIGCHLD);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -497,7 +506,8 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	cmd.wait_fd = ends[0];
 	cmd.go_fd = ends[1];
 	/* Before it can end */
-	block_signals();
+	p->self_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	block_signals(p);
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
 		die("Can't make namespaces for the command: %s",
@@ -520,6 +530,7 @@ void pasta_open(struct pasta *p, const struct conf *c, bool outside)
 		.netns = -1,
 		.userns = -1,
 		.child_fd = -1,
+		.self_fd = -1,
 		.status_fd = -1,
 		.go_fd = -1,
 		.watch_fd = -1,
@@ -567,10 +578,14 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 	}
 }
 
-/* Does the command leave this signal to the kernel? */
-static bool is_deaf(const struct pasta *p, unsigned number)
+/* What the command does about signals */
+struct manners {
+	unsigned long long blocked, ignored, caught;
+};
+
+static struct manners manners_of(const struct pasta *p)
 {
-	unsigned long long ignored, caught;
+	struct manners m = { ~0ULL, 0, 0 };
 	const char *at;
 	char text[4096];
 	ssize_t n;
@@ -578,48 +593,99 @@ static bool is_deaf(const struct pasta *p, unsigned number)
 	/* #syscalls:pasta pread64 */
 	n = pread(p->status_fd, text, sizeof(text) - 1, 0);
 	text[MAX(n, 0)] = '\0';
-	at = strstr(text, "SigIgn:");
-	return at &&
-	       sscanf(at, "SigIgn: %llx SigCgt: %llx", &ignored, &caught) ==
-		       2 &&
-	       !((ignored | caught) >> (number - 1) & 1);
+	at = strstr(text, "SigBlk:");
+	if (at)
+		(void)!sscanf(at, "SigBlk: %llx SigIgn: %llx SigCgt: %llx",
+			      &m.blocked, &m.ignored, &m.caught);
+	return m;
 }
 
-static void end_both(void *owner, struct timer *t)
+static bool has(unsigned long long set, unsigned number)
+{
+	return set >> (number - 1) & 1;
+}
+
+/* Does the command leave this signal to the kernel? */
+static bool is_deaf(const struct pasta *p, unsigned number)
+{
+	struct manners m = manners_of(p);
+
+	return !has(m.blocked | m.ignored | m.caught, number);
+}
+
+static void send(int pidfd, unsigned number)
+{
+	/* Not kill(): the filter would let us end anybody.  Where @pidfd is none,
+	 * before 5.3, this fails.
+	 * #syscalls:pasta pidfd_send_signal */
+	(void)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
+}
+
+/* As the kernel would have done with a command that is not the first process of
+ * a namespace.  We do not use SIGSTOP for ourselves: where no shell could have
+ * us go on, the kernel lets nobody stop that way. */
+static void stop_both(struct pasta *p)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, (int)p->signal);
+	send(p->child_fd, SIGSTOP);
+	send(p->self_fd, p->signal);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	/* Somebody has us go on */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	send(p->child_fd, SIGCONT);
+}
+
+static bool is_interrupt(unsigned number)
+{
+	return number == SIGINT || number == SIGHUP;
+}
+
+static void speak_up(void *owner, struct timer *t)
 {
 	struct pasta *p = owner;
 
 	(void)t;
-	if (is_deaf(p, p->signal))
+	if (!is_deaf(p, p->signal))
+		return;
+	if (is_interrupt(p->signal))
 		loop_quit(p->loop, (int)(128 + p->signal));
+	else
+		stop_both(p);
 }
 
 /* What the terminal has to say is for the command.  That is the first process
  * of its PID namespace, so the kernel keeps from it what it has no handler for:
- * then it is for us to end both.  Not at once: one that was told to leave may
- * have let go of its handlers. */
+ * then it is for us to end or stop both.  Not at once: one that was told to leave
+ * may have let go of its handlers, and one that was told to stop does so. */
 static void on_terminal(void *owner, uint64_t ref, uint32_t events)
 {
 	struct signalfd_siginfo si;
 	struct pasta *p = owner;
+	struct manners m;
 
 	(void)ref;
 	(void)events;
-	if (read(p->terminal_fd, &si, sizeof(si)) != sizeof(si) ||
-	    !is_deaf(p, si.ssi_signo))
+	if (read(p->terminal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	m = manners_of(p);
+	if (has(m.ignored, si.ssi_signo) ||
+	    (is_interrupt(si.ssi_signo) && has(m.caught, si.ssi_signo)))
 		return;
 	p->signal = si.ssi_signo;
-	timer_set(&p->loop->timers, &p->poll, p->loop->now_ms + GRACE_MS);
+	timer_set(&p->loop->timers, &p->poll, p->loop->now_ms +
+		  (is_interrupt(p->signal) || has(m.caught, p->signal) ?
+			   GRACE_MS : 0));
 }
 
 static int watch_terminal(struct pasta *p)
 {
 	sigset_t set;
 
-	timer_init(&p->poll, end_both, p);
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	timer_init(&p->poll, speak_up, p);
+	terminal_signals(p, &set);
 	p->terminal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->terminal_fd < 0)
 		return -errno;
@@ -713,10 +779,6 @@ int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 
 void pasta_end(struct pasta *p)
 {
-	/* Not kill(): the filter would let us end anybody.  Where child_fd is
-	 * no pidfd, before 5.3, this fails and the command stays.
-	 * #syscalls:pasta pidfd_send_signal */
 	if (p->child)
-		(void)syscall(SYS_pidfd_send_signal, p->child_fd, SIGKILL, NULL,
-			      0);
+		send(p->child_fd, SIGKILL);
 }

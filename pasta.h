@@ -15,9 +15,10 @@ struct pasta {
 	pid_t child;	/* spawned command, 0 if none */
 	int child_fd;	/* pidfd of it, or a signalfd, or of the joined
 			   process; -1 */
+	int self_fd;	/* pidfd of ourselves, if there is a command, -1 */
 	int status_fd;	/* its /proc/PID/status, -1 */
-	int terminal_fd; /* signalfd: interrupts and hang-ups */
-	unsigned signal; /* that the command did not hear */
+	int terminal_fd; /* signalfd: interrupts, hang-ups, stops */
+	unsigned signal; /* that the command may not have heard */
 	int go_fd;	/* the command waits at the other end, -1 */
 	int watch_fd;	/* inotify on the namespace's directory, or -1 */
 	int dir_fd;	/* that directory, or -1 */
@@ -59,6 +60,7 @@ void pasta_go(struct pasta *p);
  * namespace goes (unless --no-netns-quit)
  * An interrupt or hang-up of the terminal is for a command that handles or
  * ignores it; for any other it is the end, with status 128 and its number.
+ * Where Ctrl-Z would stop another command, it stops this one and us.
  * Any time after pasta_open(): what it needs is open. */
 int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c);
 

@@ -13,7 +13,7 @@ import struct
 import pytest
 
 from lab import (DEADLINE, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
-                 UPLINK, V4, V6, Namespace, alive, run, signal_pid, until)
+                 UPLINK, V4, V6, Namespace, alive, children, run, signal_pid, until)
 
 
 def pasta(lab, *argv, user=USER, **kw):
@@ -478,7 +478,7 @@ def test_default_interface_name(lab, sandbox):
 @pytest.mark.parametrize("user", [USER, ROOT_USER], ids=["user", "root"])
 @pytest.mark.parametrize("number,status", [
     (signal.SIGTERM, 0), (signal.SIGQUIT, 0), (signal.SIGINT, 130),
-    (signal.SIGHUP, 129)])
+    (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)])
 def test_command_dies_with_pasta(lab, user, number, status):
     """No command is left in a namespace without a network, not even one that
     the kernel keeps such signals from, as the first of its PID namespace."""
@@ -513,4 +513,55 @@ def test_interrupts_are_the_commands(lab):
     os.killpg(process.pid, signal.SIGINT)
     process.says("^heard$")
     os.killpg(process.pid, signal.SIGINT)
+    assert process.exit() == 7
+
+
+def state(pid):
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0]
+
+
+def job(lab, *command):
+    """A job of a shell, as it were: a group of its own in our session."""
+    process = lab.host.spawn(*USER, PASTA, "--config-net", "--", *command,
+                             preexec_fn=os.setpgrp)
+    process.says("^ready$")
+    (inner,) = children(process.pid)
+    return process, inner
+
+
+HANDLES_STOP = """
+import os, signal
+def stop(*_):
+    signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+signal.signal(signal.SIGTSTP, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("command", [
+    ("sh", "-c", "echo ready; exec sleep infinity"),
+    ("/usr/bin/python3", "-c", HANDLES_STOP)], ids=["deaf", "handler"])
+def test_stop(lab, command):
+    """Ctrl-Z stops both, and both go on."""
+    process, inner = job(lab, *command)
+    os.killpg(process.pid, signal.SIGTSTP)
+    for pid in process.pid, inner:
+        until(lambda: state(pid) == "T", f"{pid} to stop")
+    os.killpg(process.pid, signal.SIGCONT)
+    for pid in process.pid, inner:
+        until(lambda: state(pid) == "S", f"{pid} to go on")
+    process.signal(signal.SIGTSTP)
+    until(lambda: state(process.pid) == "T", "it to stop again")
+
+
+def test_stop_is_ignored(lab):
+    """As by an interactive shell, which has jobs of its own."""
+    process, inner = job(lab, "sh", "-c", "trap '' TSTP; echo ready;"
+                         "trap 'exit 7' TERM; while :; do sleep .1; done")
+    os.killpg(process.pid, signal.SIGTSTP)
+    os.kill(inner, signal.SIGTERM)
     assert process.exit() == 7
