@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -190,11 +191,14 @@ static uint64_t descriptor_limit(void)
 
 static int check_limit(unsigned want, uint64_t limit)
 {
+	char what[64] = "Running";
+
 	if (want + SPARE_DESCRIPTORS <= limit)
 		return 0;
-	log_err("Forwarding %u ports needs %u descriptors, the limit "
-		"(RLIMIT_NOFILE) is %llu", want, want + SPARE_DESCRIPTORS,
-		(unsigned long long)limit);
+	if (want)
+		snprintf(what, sizeof(what), "Forwarding %u ports", want);
+	log_err("%s needs %u descriptors, the limit (RLIMIT_NOFILE) is %llu",
+		what, want + SPARE_DESCRIPTORS, (unsigned long long)limit);
 	return -EMFILE;
 }
 

@@ -516,6 +516,8 @@ int main(int argc, char **argv)
 	conf_parse(c, argc, argv);
 	if (c->fd >= 0)
 		c->fd = fd;
+	if (listen_limit(&c->host, &c->ns))
+		return EXIT_FAILURE;
 	open_files(p);
 	bind_sockets(p);
 
@@ -526,8 +528,6 @@ int main(int argc, char **argv)
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);
-	if (listen_limit(&c->host, &c->ns))
-		return EXIT_FAILURE;
 	set_up_namespace(p);
 
 	start_modules(p);

@@ -64,6 +64,8 @@ static void lost(struct tap_tun *t, const char *what)
 {
 	if (!t->tap.up)
 		return;
+	/* Where a command has had the terminal: it is about to end */
+	log_stderr(true);
 	log_err("Namespace interface gone (%s: %s), exiting", what,
 		util_error(errno));
 	t->tap.up = false;

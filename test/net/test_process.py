@@ -488,6 +488,15 @@ def test_command_dies_with_pasta(lab, user, number, status):
     until(lambda: not alive(guest.pid), "the command to go")
 
 
+def test_interface_is_deleted(lab):
+    """The end, for the command as well, and both are told why."""
+    guest = lab.pasta("--config-net")
+    guest.run("ip", "link", "del", UPLINK)
+    assert guest.process.exit() == 1
+    assert "Namespace interface gone" in guest.process.output()
+    until(lambda: not alive(guest.pid), "the command to go")
+
+
 COUNT_INTERRUPTS = """
 import os, signal
 def hear(*_):

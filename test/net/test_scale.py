@@ -336,6 +336,13 @@ def test_limit_forbids(lab, options):
     assert re.search(REFUSAL, result.stderr), result.stderr
 
 
+def test_limit_is_too_low(lab):
+    result = limited(lab, "20:20", "-t", "none")
+    assert (result.status, result.stderr) == (
+        1, "Running needs 64 descriptors, "
+           "the limit (RLIMIT_NOFILE) is 20\n")
+
+
 def test_limit_allows(lab, descriptors):
     """Also if it has to be raised first: all ports, or what can be had."""
     every = ["-t", "all", "-u", "all"]
