@@ -3,9 +3,10 @@
  * isolation - from what we were started with to next to nothing
  *
  * Each step keeps a set of capabilities and drops the rest.  Two ways lead to
- * the namespaces of pasta.  An ordinary user makes or joins the user namespace
- * first and has all rights in there.  Whoever has CAP_SYS_ADMIN already keeps
- * it while changing the user, so that namespaces, /proc files and devices that
+ * the namespaces of pasta.  An ordinary user, and whoever lacks some of what an
+ * administrator can do, makes or joins the user namespace first and has all rights
+ * in there; only ports of the host may need rights from before.  Whoever has them
+ * all keeps them while changing the user, so that namespaces, /proc files and devices that
  * only an administrator may open are still in reach, and enters the user
  * namespace last, giving up the rest.
  *
@@ -67,6 +68,11 @@ static const uint64_t outside_caps =
 	CAP(CAP_SYS_PTRACE) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_SETUID) |
 	CAP(CAP_SETGID) | CAP(CAP_SETFCAP) | CAP(CAP_SYS_CHROOT) |
 	CAP(CAP_SETPCAP);
+/* Without these there is nothing to be done in a namespace from outside; the
+ * others are for what only some callers need */
+static const uint64_t outside_needs = CAP(CAP_SYS_ADMIN) |
+				      CAP(CAP_NET_ADMIN) |
+				      CAP(CAP_NET_BIND_SERVICE);
 /* What it takes where all of that is there already */
 static const uint64_t inside_caps =
 	CAP(CAP_SYS_ADMIN) | CAP(CAP_NET_ADMIN) | CAP(CAP_NET_BIND_SERVICE) |
@@ -187,8 +193,9 @@ static void fill_stdio(void)
 		_exit(EXIT_FAILURE); /* nobody to tell */
 }
 
-/* Before 5.9 */
-static void close_listed(int first)
+/* All from @first on, or only those that an execve() leaves open, as ours are not:
+ * what we were started with */
+static void close_listed(int first, bool inherited)
 {
 	DIR *d = opendir("/proc/self/fd");
 	struct dirent *e;
@@ -201,7 +208,8 @@ static void close_listed(int first)
 	while ((e = readdir(d))) {
 		int fd = atoi(e->d_name);
 
-		if (fd >= first && fd != dirfd(d))
+		if (fd >= first && fd != dirfd(d) &&
+		    !(inherited && fcntl(fd, F_GETFD) & FD_CLOEXEC))
 			close(fd);
 	}
 	closedir(d);
@@ -218,18 +226,23 @@ static void raise_limit(void)
 		log_debug("Can't raise RLIMIT_NOFILE: %s", util_error(errno));
 }
 
-void isolation_start(int *fd)
+void isolation_start(int *fd, bool later)
 {
 	int first;
 
 	keep_caps(outside_caps);
 	move_fd(fd);
 	first = *fd < 0 ? OURS : OURS + 1;
-	if (syscall(SYS_close_range, (unsigned)first, ~0U,
-		    CLOSE_RANGE_UNSHARE))
-		close_listed(first);
+	if (!later && syscall(SYS_close_range, (unsigned)first, ~0U,
+			      CLOSE_RANGE_UNSHARE))
+		close_listed(first, false); /* before 5.9 */
 	fill_stdio();
 	raise_limit();
+}
+
+void isolation_inherited(void)
+{
+	close_listed(OURS, true);
 }
 
 /* --- user ---------------------------------------------------------------- */
@@ -338,24 +351,22 @@ static void enter_userns(const struct conf *c)
 	}
 }
 
-bool isolation_user(const struct conf *c)
+void isolation_user(const struct conf *c)
 {
-	bool pasta = c->mode == MODE_PASTA;
-	bool outside = pasta && can(CAP_SYS_ADMIN);
-
 	become(c);
-	if (outside) {
-		keep_caps(outside_caps);
-	} else if (pasta) {
-		enter_userns(c);
-		/* What execve() gives a command anyway is there before: else
-		 * it would let the command outlive us */
-		if (!c->spawn)
-			keep_caps(inside_caps);
-	} else {
-		keep_caps(passt_caps);
-	}
-	return outside;
+	keep_caps(c->mode == MODE_PASTA ? outside_caps : passt_caps);
+}
+
+bool isolation_userns(const struct conf *c)
+{
+	if ((get_caps().effective & outside_needs) == outside_needs)
+		return true;
+	enter_userns(c);
+	/* What execve() gives a command anyway is there before: else it would
+	 * let the command outlive us */
+	if (!c->spawn)
+		keep_caps(inside_caps);
+	return false;
 }
 
 /* --- sandbox ------------------------------------------------------------- */

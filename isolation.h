@@ -2,7 +2,7 @@
  *
  * isolation - shrink privileges in named steps
  *
- * In this order: start, user, sandbox, daemon, detach, files, filter, ready
+ * In this order: start, user, userns, inherited, sandbox, daemon, detach, files, filter, ready
  * (spec: behaviour 1.8).  Each ends the process with one line if it fails and must not.
  */
 #ifndef ISOLATION_H
@@ -12,14 +12,23 @@
 
 /* isolation_start - before anything is opened: drop capabilities that no step
  * needs, close every descriptor but 0-2 and *@fd, which moves to 3; put
- * /dev/null where 0-2 are closed; raise RLIMIT_NOFILE. */
-void isolation_start(int *fd);
+ * /dev/null where 0-2 are closed; raise RLIMIT_NOFILE.
+ * @later: leave what we were started with to isolation_inherited(). */
+void isolation_start(int *fd, bool later);
 
-/* isolation_user - become --runas or nobody; join or make the user namespace
- * In pasta mode, true means that we had the rights of an administrator, kept
- * those that are needed to set up namespaces and are in no other user namespace
- * yet: pasta_open() finds it, isolation_sandbox() enters it. */
-bool isolation_user(const struct conf *c);
+/* isolation_user - become --runas or nobody
+ * Low ports can still be had afterwards, if they could before. */
+void isolation_user(const struct conf *c);
+
+/* isolation_userns - pasta: join or make the user namespace
+ * True means that we had the rights of an administrator, kept those that are
+ * needed to set up namespaces and are in no other user namespace yet:
+ * pasta_open() finds it, isolation_sandbox() enters it. */
+bool isolation_userns(const struct conf *c);
+
+/* isolation_inherited - close what we were started with: a command that was cloned
+ * has got it, namespaces that came by it are open */
+void isolation_inherited(void);
 
 /* isolation_sandbox - new IPC, mount, UTS (and PID) namespaces and an empty
  * root; keep only the capabilities of the mode

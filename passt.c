@@ -157,6 +157,11 @@ static int in_namespace(void *owner, int (*fn)(void *arg), void *arg)
 	return pasta_in_ns(owner, fn, arg);
 }
 
+static bool has_namespace(const struct conf *c)
+{
+	return c->mode == MODE_PASTA && c->fd < 0;
+}
+
 /* Sockets of the namespace know nothing of --outbound and its like */
 static void describe_namespace(struct passt *p)
 {
@@ -167,6 +172,19 @@ static void describe_namespace(struct passt *p)
 	p->ns.env.out4 = p->ns.env.out6 = (struct addr){ 0 };
 	p->ns.env.if4[0] = p->ns.env.if6[0] = '\0';
 	p->ns.env.scope = 0;
+}
+
+static void open_namespace(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	bool outside;
+
+	p->pasta.userns = -1;
+	if (!has_namespace(c))
+		return;
+	outside = isolation_userns(c);
+	pasta_open(&p->pasta, c, outside);
+	isolation_inherited();
 }
 
 static void set_up_namespace(struct passt *p)
@@ -181,7 +199,6 @@ static void set_up_namespace(struct passt *p)
 		must(tap_tun_adopt(&p->tun, c->fd), "Invalid tap descriptor");
 		return;
 	}
-	describe_namespace(p);
 	if (c->splice_only)
 		return;
 	err = tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname);
@@ -338,6 +355,8 @@ static void start_modules(struct passt *p)
 		memset(&p->seen.mac, 0xff, sizeof(p->seen.mac));
 	p->seen.v4 = lan->guest4;
 	p->seen.v6 = lan->guest6;
+	if (has_namespace(c))
+		describe_namespace(p);
 	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
 	fwd_init(&p->fwd, lan, &p->seen, &c->map, &c->sock);
 	must(listen_init(&p->listen, &p->loop, &c->sock,
@@ -485,7 +504,7 @@ static void leave(struct passt *p)
 		close(p->listen_fd);
 	if (p->control_fd >= 0)
 		close(p->control_fd);
-	if (p->conf.mode == MODE_PASTA && p->conf.fd < 0)
+	if (has_namespace(&p->conf))
 		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);
 	log_sync();
@@ -497,7 +516,6 @@ int main(int argc, char **argv)
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
 	sigset_t signals;
-	bool outside;
 	int fd = -1;
 
 	other = other_program(argc, argv);
@@ -507,7 +525,7 @@ int main(int argc, char **argv)
 	pasta_inherit();
 	reset_signals();
 	hold_signals(&signals);
-	isolation_start(&fd);
+	isolation_start(&fd, c->mode == MODE_PASTA && fd < 0);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
@@ -521,18 +539,17 @@ int main(int argc, char **argv)
 	open_files(p);
 	bind_sockets(p);
 
-	outside = isolation_user(c);
-	p->pasta.userns = -1;
-	if (c->mode == MODE_PASTA && c->fd < 0)
-		pasta_open(&p->pasta, c, outside);
+	isolation_user(c);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);
-	set_up_namespace(p);
-
 	start_modules(p);
+	/* The right to low ports may end here: it is not for namespaces */
 	if (listen_start(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
+
+	open_namespace(p);
+	set_up_namespace(p);
 	start_splicing(p);
 	watch_neighbours(p);
 	resolv_open(&p->resolv, &p->loop, c, &p->fwd, &p->guest,
@@ -544,7 +561,7 @@ int main(int argc, char **argv)
 	isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p, &signals);
-	if (c->mode == MODE_PASTA && c->fd < 0) {
+	if (has_namespace(c)) {
 		must(pasta_watch(&p->pasta, &p->loop, c),
 		     "Failed to watch namespace");
 		pasta_go(&p->pasta);

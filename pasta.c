@@ -15,7 +15,6 @@
 #include "log.h"
 #include "netlink.h"
 
-#include <linux/close_range.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 
@@ -47,9 +46,6 @@
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
-#endif
-#ifndef SYS_close_range
-#define SYS_close_range 436
 #endif
 
 enum { STACK = 256 << 10, POLL_MS = 1000, GRACE_MS = 200, PATH_LEN = 64 };
@@ -422,7 +418,7 @@ static _Noreturn void run_command(const struct conf *c)
 	_exit(EXIT_FAILURE);
 }
 
-/* What we changed about signals and descriptors is not for the command */
+/* What we changed is not for the command; our descriptors close themselves */
 static void clean_up(void)
 {
 	struct rlimit r;
@@ -436,8 +432,6 @@ static void clean_up(void)
 		signal(n, sigismember(&parent.ignored, n) == 1 ? SIG_IGN :
 								 SIG_DFL);
 	sigprocmask(SIG_SETMASK, &parent.blocked, NULL);
-	/* All have the flag; one that was forgotten would be the command's */
-	(void)syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
 static int be_command(void *arg)

@@ -84,7 +84,7 @@ static void starts(void)
 	if (pipe(p) || dup2(p[0], given) < 0 || dup2(p[0], 40) < 0)
 		_exit(1);
 	close(1);
-	isolation_start(&fd);
+	isolation_start(&fd, false);
 	if (fd != 3 || !is_open(0) || !is_open(1) || !is_open(2))
 		_exit(2);
 	if (is_open(4) || is_open(40) || (given != 3 && is_open(given) &&
@@ -118,7 +118,7 @@ static void starts_without(void)
 
 	if (dup2(0, 3) < 0 || dup2(0, 5) < 0)
 		_exit(1);
-	isolation_start(&fd);
+	isolation_start(&fd, false);
 	if (fd != -1 || is_open(3) || is_open(5))
 		_exit(2);
 	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur != r.rlim_max)
@@ -135,7 +135,7 @@ static void starts_closed(void)
 {
 	int fd = 50;
 
-	isolation_start(&fd);
+	isolation_start(&fd, false);
 }
 
 static void closed_descriptor(void **state)

@@ -71,7 +71,8 @@ static void start(char **argv)
 		_exit(UNAVAILABLE);
 	c.spawn = argv;
 	c.argv = argv;
-	pasta_open(&p, &c, isolation_user(&c));
+	isolation_user(&c);
+	pasta_open(&p, &c, isolation_userns(&c));
 }
 
 static _Noreturn void finish(void)
@@ -182,7 +183,8 @@ static void shell(void)
 	if (!namespaces())
 		_exit(UNAVAILABLE);
 	c.spawn = true;
-	pasta_open(&p, &c, isolation_user(&c));
+	isolation_user(&c);
+	pasta_open(&p, &c, isolation_userns(&c));
 	finish();
 }
 
@@ -304,7 +306,8 @@ static pid_t holder(void)
 static void joins_process(void)
 {
 	c.pid = holder();
-	pasta_open(&p, &c, isolation_user(&c));
+	isolation_user(&c);
+	pasta_open(&p, &c, isolation_userns(&c));
 	if (pasta_watch(&p, &l, &c))
 		_exit(98);
 	close(leash);
@@ -334,7 +337,8 @@ static void joins_name(bool early)
 	snprintf(target, sizeof(target), "/proc/%d/ns/net", (int)pid);
 	if (symlink(target, c.netns) || symlink(target, other))
 		_exit(UNAVAILABLE);
-	pasta_open(&p, &c, isolation_user(&c));
+	isolation_user(&c);
+	pasta_open(&p, &c, isolation_userns(&c));
 	if (early)
 		unlink(c.netns);
 	if (pasta_watch(&p, &l, &c))
