@@ -104,6 +104,12 @@ static void choose_target(struct conf *c, int argc, char **argv)
 	c->quiet = !c->debug;
 }
 
+static void check_pidns(const struct conf *c)
+{
+	if (c->no_pidns && !c->spawn)
+		die("--no-pidns is for a command, not for PID or --netns");
+}
+
 static void check_splice(const struct conf *c)
 {
 	if (c->map.splice || c->mode != MODE_PASTA)
@@ -122,6 +128,7 @@ static void check(const struct conf *c)
 		die("--no-copy-routes needs --config-net");
 	if (c->no_copy_given[1] && !c->config_net)
 		die("--no-copy-addrs needs --config-net");
+	check_pidns(c);
 	check_splice(c);
 }
 

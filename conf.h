@@ -52,7 +52,7 @@ struct conf {
 	/* pasta */
 	char ns_ifname[16];
 	char netns[4096], userns[4096];
-	bool netns_only, no_netns_quit, config_net;
+	bool netns_only, no_netns_quit, no_pidns, config_net;
 	bool no_copy_routes[2], no_copy_addrs[2]; /* IPv4, IPv6 */
 	struct mac ns_mac;
 	bool ns_mac_set;

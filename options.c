@@ -315,11 +315,30 @@ static void set_repair(struct conf *c, const struct option_row *o,
 
 /* --- namespace ---------------------------------------------------------- */
 
+/* fd:N, a descriptor that we were started with, as a path; false: it is none */
+static bool descriptor_path(char path[32], const struct option_row *o,
+			    const char *arg)
+{
+	uint64_t fd;
+
+	if (strncmp(arg, "fd:", 3))
+		return false;
+	if (!util_parse_u64(arg + 3, 10, INT_MAX, &fd))
+		refuse(o, arg);
+	snprintf(path, 32, "/proc/self/fd/%d", (int)fd);
+	return true;
+}
+
 static void set_netns(struct conf *c, const struct option_row *o,
 		      const char *arg)
 {
 	const char *dir = strchr(arg, '/') ? "" : "/run/netns/";
+	char path[32];
 
+	if (descriptor_path(path, o, arg)) {
+		dir = "";
+		arg = path;
+	}
 	if (!*arg || strlen(dir) + strlen(arg) >= sizeof(c->netns))
 		refuse(o, arg);
 	strcpy(c->netns, dir);
@@ -329,7 +348,9 @@ static void set_netns(struct conf *c, const struct option_row *o,
 static void set_userns(struct conf *c, const struct option_row *o,
 		       const char *arg)
 {
-	set_path(c, o, arg);
+	char path[32];
+
+	set_path(c, o, descriptor_path(path, o, arg) ? path : arg);
 	c->netns_only = false;
 }
 
@@ -766,6 +787,9 @@ const struct option_row option_table[] = {
 	{ .name = "no-netns-quit", .modes = IN_PASTA, .set = set_bool,
 	  .off = offsetof(struct conf, no_netns_quit), .value = true,
 	  .help = "Stay when the namespace goes" },
+	{ .name = "no-pidns", .modes = IN_PASTA, .set = set_bool,
+	  .off = offsetof(struct conf, no_pidns), .value = true,
+	  .help = "Leave the command in our PID namespace" },
 	{ .name = "config-net", .modes = IN_PASTA, .set = set_config_net,
 	  .help = "Configure interface, addresses and\nroutes in the "
 		  "namespace" },

@@ -7,8 +7,8 @@
  * setns() there and back not the right to return, which an ordinary user does
  * not have.  We are suspended meanwhile, so there is no concurrency.
  *
- * A spawned command is the first process of its PID namespace.  It reads one
- * byte when its user namespace is mapped and another one when all is up; if
+ * A spawned command is the first process of its PID namespace, unless it has
+ * none.  It reads one byte when its user namespace is mapped and another one when all is up; if
  * the pipe closes before, it ends.
  */
 #include "pasta.h"
@@ -199,28 +199,62 @@ static const char *base_name(const struct pasta *p)
 	return slash ? slash + 1 : p->path;
 }
 
-/* Files that come and go without anybody deleting them */
-static bool is_virtual(const char *dir)
+static long fs_type(const char *dir)
 {
 	struct statfs fs;
 
-	if (statfs(dir, &fs))
-		return true;
-	return fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC ||
-	       fs.f_type == DEVPTS_SUPER_MAGIC;
+	return statfs(dir, &fs) ? 0 : (long)fs.f_type;
+}
+
+/* Files that come and go without anybody deleting them */
+static bool is_virtual(const char *dir)
+{
+	long type = fs_type(dir);
+
+	return !type || type == PROC_SUPER_MAGIC || type == SYSFS_MAGIC ||
+	       type == DEVPTS_SUPER_MAGIC;
+}
+
+/* /proc/PID/fd/ or a name for it: somebody's descriptors, whose numbers say
+ * nothing about the namespace */
+static bool is_descriptor(const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return len >= 4 && !strcmp(dir + len - 4, "/fd/") &&
+	       fs_type(dir) == PROC_SUPER_MAGIC;
+}
+
+/* Where to look for it: its directory, or where all paths begin */
+static void open_dir(struct pasta *p, const char *dir)
+{
+	bool absolute = *p->path == '/';
+
+	p->name = base_name(p);
+	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd >= 0)
+		return;
+	log_warn("netns dir open: %s, looking for %s by its path",
+		 util_error(errno), p->path);
+	p->name = p->path + (absolute ? strspn(p->path, "/") : 0);
+	p->dir_fd = open(absolute ? "/" : ".",
+			 O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->dir_fd < 0)
+		log_warn("Can't watch %s: %s", p->path, util_error(errno));
 }
 
 /* Open all that is needed to see the namespace go, while there are paths */
 static void prepare_watch(struct pasta *p)
 {
-	char dir[sizeof(p->path)];
+	char dir[sizeof(p->path)] = "./";
 
 	/* With the slash, so that it works for one in the root as well */
-	snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(p) - p->path),
-		 p->path);
-	p->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (p->dir_fd < 0)
-		die("Can't open %s: %s", dir, util_error(errno));
+	if (base_name(p) != p->path)
+		snprintf(dir, sizeof(dir), "%.*s",
+			 (int)(base_name(p) - p->path), p->path);
+	if (is_descriptor(dir))
+		return; /* we hold it, whatever becomes of the descriptor */
+	open_dir(p, dir);
 	if (process_behind(p))
 		p->child_fd = end_fd(process_behind(p), false);
 	if (is_virtual(dir))
@@ -251,7 +285,8 @@ static int owner_of(int netns, const struct conf *c)
 	int fd;
 
 	fd = ioctl(netns, NS_GET_USERNS);
-	if (fd < 0 && errno == ENOTTY) {
+	/* Before 4.9, or where a policy does not know the call */
+	if (fd < 0 && (errno == ENOTTY || errno == EACCES)) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
 		fd = open(c->userns[0] ? c->userns : path,
 			  O_RDONLY | O_CLOEXEC);
@@ -364,12 +399,15 @@ static void wait_parent(int fd)
 }
 
 /* A /proc of the new PID namespace.  Where parts of the old one are covered,
- * as in containers, this is not allowed, and the old one stays. */
-static void mount_proc(void)
+ * as in containers, this is not allowed, and the old one stays.  With a user
+ * namespace mounts do not go back to where they came from, even if a policy does
+ * not let us say so; the source is empty for the same policy, Debian's. */
+static void mount_proc(const struct conf *c)
 {
-	if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) ||
-	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  NULL))
+	bool slave = !mount("", "/", NULL, MS_REC | MS_SLAVE, NULL);
+
+	if ((!slave && c->netns_only) ||
+	    mount("", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		log_debug("Can't mount a new /proc: %s", util_error(errno));
 }
 
@@ -393,7 +431,8 @@ static void furnish(const struct conf *c)
 {
 	int err;
 
-	mount_proc();
+	if (!c->no_pidns)
+		mount_proc(c);
 	name_host(c);
 	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
 	if (err)
@@ -490,8 +529,9 @@ static void block_signals(const struct pasta *p)
 
 static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 {
-	int flags = CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS |
-		    CLONE_NEWNS | (new_user ? CLONE_NEWUSER : 0);
+	int flags = CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWNS |
+		    (c->no_pidns ? 0 : CLONE_NEWPID) |
+		    (new_user ? CLONE_NEWUSER : 0);
 	struct command cmd = { .conf = c };
 	int ends[2];
 
@@ -502,6 +542,8 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	/* Before it can end */
 	p->self_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	block_signals(p);
+	/* After a change of user its /proc would be root's */
+	prctl(PR_SET_DUMPABLE, 1);
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
 		die("Can't make namespaces for the command: %s",
@@ -704,7 +746,7 @@ static void on_process_end(void *owner, uint64_t ref, uint32_t events)
 static bool is_gone(struct pasta *p)
 {
 	/* #syscalls:pasta openat */
-	int fd = openat(p->dir_fd, base_name(p), O_PATH | O_CLOEXEC);
+	int fd = openat(p->dir_fd, p->name, O_PATH | O_CLOEXEC);
 
 	if (fd < 0)
 		return errno == ENOENT || errno == ESRCH || errno == ENOTDIR;

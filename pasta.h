@@ -21,7 +21,8 @@ struct pasta {
 	unsigned signal; /* that the command may not have heard */
 	int go_fd;	/* the command waits at the other end, -1 */
 	int watch_fd;	/* inotify on the namespace's directory, or -1 */
-	int dir_fd;	/* that directory, or -1 */
+	int dir_fd;	/* that directory, or where paths begin; -1 */
+	const char *name; /* of the namespace from there */
 	struct loop *loop;
 	struct timer poll; /* where inotify cannot see it go; for @signal */
 	char path[4096];   /* the namespace's, empty if we made it */

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a caller gives: descriptors, and some of an administrator's rights."""
+
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from lab import (HOST, PASTA, USER, V4, V6, Namespace, alive, end, run, until)
+
+
+def start(lab, shell, *options, user=USER, check=True):
+    """Start a daemon by a piece of a root's shell, which ends in "$@"."""
+    pidfile = lab.path(f"given-{lab.serial}")
+    lab.serial += 1
+    done = lab.host.run("sh", "-c", shell, "sh", *user, PASTA, "--pid",
+                        pidfile, *options, check=False)
+    assert (done.status, done.stderr) == (0, "") or not check
+    if done.status:
+        return None
+    pid = int(pidfile.read_text())
+    lab.scope.callback(end, pid)
+    return pid
+
+
+def test_descriptors_are_the_commands(lab):
+    """As with whatever else starts a command; none of ours is among them."""
+    given = lab.path("given")
+    own = ("-l", lab.path("log"), "-p", lab.path("pcap"), "-P",
+           lab.path("pid"), "-c", lab.path("control"), "-t", "7001")
+    found = lab.host.run("sh", "-c", f"exec \"$@\" 3>{given} 5>{given}", "sh",
+                         *USER, PASTA, *own, "--", "sh", "-c",
+                         "echo x >&5; exec ls /proc/self/fd")
+    # The last one is the directory
+    assert found.split() == ["0", "1", "2", "3", "4", "5"]
+    assert given.read_text() == "x\n"
+
+
+def test_daemon_keeps_no_descriptor(lab):
+    """Somebody may wait at the other end."""
+    guest = lab.container()
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "w"):
+        pidfile = lab.path("pid")
+        lab.host.run(*USER, PASTA, "-P", pidfile, guest.pid,
+                     pass_fds=[theirs])
+        pid = int(pidfile.read_text())
+        lab.scope.callback(end, pid)
+        pipe = os.readlink(f"/proc/self/fd/{theirs}")
+        held = [os.readlink(f) for f in
+                pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+        assert held and pipe not in held
+
+
+def give(pid, net=0, user=1):
+    """The namespaces of @pid as descriptors."""
+    return (f"exec \"$@\" {net}</proc/{pid}/ns/net "
+            f"{user}</proc/{pid}/ns/user")
+
+
+@pytest.mark.parametrize("by", ["/proc/self/fd/", "/dev/fd/", "fd:"])
+def test_join_by_descriptor(lab, by):
+    """In the background: who had these descriptors is gone by then."""
+    guest, other = lab.container(), lab.container()
+    pid = start(lab, give(guest.pid, 0, 5), "--config-net", "--quiet",
+                "--netns", f"{by}0", "--userns", f"{by}5")
+    assert guest.addresses(V4) == lab.host.addresses(V4)
+    # Another one sees its namespace go, when it has looked for a second
+    second = lab.daemon(PASTA, "--userns", f"/proc/{other.pid}/ns/user",
+                        "--netns", f"/proc/{other.pid}/ns/net")
+    other.process.kill()
+    until(lambda: not alive(second), "the other pasta to go")
+    assert alive(pid)
+    assert guest.reachable(V4)
+
+
+def test_directory_that_cannot_be_opened(lab):
+    """As SELinux may have it: the namespace's path is watched another way."""
+    name = lab.netns()
+    errors = lab.path("stderr")
+    pid = start(lab, f"exec \"$@\" 2>{errors}", "--runas", "0", "--netns",
+                name, user=("strace", "-o", "/dev/null", "-P", "/run/netns/",
+                            "-e", "inject=openat,inotify_add_watch:"
+                            "error=EACCES"))
+    assert "netns dir open: Permission denied" in errors.read_text()
+    run("ip", "netns", "del", name)
+    until(lambda: not alive(pid), "pasta to go with its namespace")
+
+
+def test_capability_of_the_file(lab):
+    """Low ports of the host by a capability that is lost on the way into a
+    user namespace."""
+    directory = lab.path("bin")
+    directory.mkdir()
+    directory.chmod(0o755)
+    pasta = shutil.copy(PASTA, directory / "pasta")
+    run("setcap", "cap_net_bind_service=+ep", str(pasta))
+    process = lab.host.spawn(*USER, pasta, "-t", "80", "-u", "80",
+                             "--config-net", "--", "sh", "-c",
+                             "echo ready; exec sleep infinity")
+    process.says("^ready$")
+    lab.peer.connect(V4, HOST[V4], 80)
+
+
+CAPS = ("sys_admin", "net_admin", "net_bind_service", "sys_ptrace",
+        "dac_override", "setuid", "setgid", "setfcap", "sys_chroot",
+        "setpcap")
+SUBSETS = ([()] + [(c,) for c in CAPS] +
+           [("sys_admin", c) for c in CAPS[1:]] +
+           [tuple(c for c in CAPS if c != one) for one in CAPS] + [CAPS])
+
+
+def ambient(caps):
+    """An ordinary user with these rights."""
+    words = ",".join(["-all", *(f"+{c}" for c in caps)])
+    return (*USER, f"--inh-caps={words}", f"--ambient-caps={words}")
+
+
+def test_command_with_some_capabilities(lab):
+    for caps in SUBSETS:
+        done = lab.host.run(*ambient(caps), PASTA, "--config-net", "-T", "80",
+                            "--", "ip", "-j", "addr", "show", "dev", "eth0",
+                            check=False)
+        assert (done.status, done.stderr) == (0, ""), caps
+        assert HOST[V4] in done.stdout and HOST[V6] in done.stdout, caps
+
+
+def test_join_with_some_capabilities(lab):
+    """A build daemon: the user namespace was made by root, both come as
+    descriptors.  Without CAP_SYS_ADMIN nobody enters one of root's."""
+    process = lab.host.spawn("unshare", "--user", "--net", "sleep",
+                             "infinity")
+    proc = pathlib.Path(f"/proc/{process.pid}")
+    until(lambda: "sleep" in (proc / "comm").read_text(), "the namespaces")
+    for name in "uid_map", "gid_map":
+        (proc / name).write_text("0 1000 1")
+    guest = lab.keep(Namespace(["nsenter", "-t", process.pid, "-n"],
+                               proc / "ns/net", lab.tmp))
+    for number, caps in enumerate(s for s in SUBSETS if "sys_admin" in s):
+        pid = start(lab, give(process.pid), "--quiet", "--config-net",
+                    "-T", "80", "-I", f"eth{number}", "--no-netns-quit",
+                    "--netns", "/proc/self/fd/0", "--userns",
+                    "/proc/self/fd/1", user=ambient(caps))
+        assert guest.addresses(V4, f"eth{number}") == \
+            lab.host.addresses(V4), caps
+        end(pid)
