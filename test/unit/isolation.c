@@ -226,7 +226,7 @@ static void daemonises(void)
 	/* The first process of its namespace; the number is of the outer one */
 	for (i = 0; i < 10000 && !text[0]; i++) {
 		(void)!pread(keep, text, sizeof(text) - 1, 0);
-		sched_yield();
+		usleep(1000);
 	}
 	shown = atoi(text);
 	if (getpid() != 1 || getsid(0) != 1 || shown < 2 || is_open(file) ||
