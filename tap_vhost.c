@@ -432,40 +432,6 @@ static void vhost_cancel(struct tap *tap, struct slot *s)
 	drop_slot(t);
 }
 
-/* If the guest has no buffers, have it kick when it gives some */
-static bool is_full(struct tap_vhost *t)
-{
-	struct virtq *q = &t->user.q[VHOST_RX];
-
-	if (!t->tap.up)
-		return false;
-	do
-		if (virtq_left(q) >= t->wanted) {
-			(void)virtq_kicks(q, false);
-			return false;
-		}
-	while (!virtq_kicks(q, true));
-	return true;
-}
-
-static void vhost_flush(struct tap *tap)
-{
-	struct tap_vhost *t = vhost(tap);
-
-	vhost_user_flush(&t->user);
-	if (tap->full)
-		tap->full = is_full(t);
-}
-
-static const struct tap_ops vhost_ops = {
-	.receive = vhost_receive,
-	.release = vhost_release,
-	.reserve = vhost_reserve,
-	.commit = vhost_commit,
-	.cancel = vhost_cancel,
-	.flush = vhost_flush,
-};
-
 /* --- the front-end -------------------------------------------------------- */
 
 static bool has_both(const struct tap_vhost *t, unsigned a, unsigned b)
@@ -519,6 +485,46 @@ static void hang_up(struct tap_vhost *t)
 	if (t->one_off)
 		loop_quit(t->tap.loop, 0);
 }
+
+/* --- the end of a turn ----------------------------------------------------- */
+
+/* If the guest has no buffers, have it kick when it gives some */
+static bool is_full(struct tap_vhost *t)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+
+	if (!t->tap.up)
+		return false;
+	do
+		if (virtq_left(q) >= t->wanted) {
+			(void)virtq_kicks(q, false);
+			return false;
+		}
+	while (!virtq_kicks(q, true));
+	return true;
+}
+
+static void vhost_flush(struct tap *tap)
+{
+	struct tap_vhost *t = vhost(tap);
+
+	vhost_user_flush(&t->user);
+	if (UNLIKELY(t->user.torn)) {
+		t->user.why = "its memory has become shorter";
+		hang_up(t);
+	}
+	if (tap->full)
+		tap->full = is_full(t);
+}
+
+static const struct tap_ops vhost_ops = {
+	.receive = vhost_receive,
+	.release = vhost_release,
+	.reserve = vhost_reserve,
+	.commit = vhost_commit,
+	.cancel = vhost_cancel,
+	.flush = vhost_flush,
+};
 
 static void user_event(void *owner, uint64_t ref, uint32_t events)
 {
@@ -589,7 +595,9 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 	t->tx = util_map((size_t)VHOST_SLOTS * VHOST_STRIDE);
 	t->bounce = util_map(VHOST_STRIDE);
 	t->split = util_map(VHOST_STRIDE);
-	return t->tx && t->bounce && t->split ? 0 : -ENOMEM;
+	if (!t->tx || !t->bounce || !t->split)
+		return -ENOMEM;
+	return vhost_user_guard(&t->user);
 }
 
 int tap_vhost_listen(struct tap_vhost *t, int fd)

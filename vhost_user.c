@@ -16,6 +16,8 @@
 #include <linux/virtio_ring.h>
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,6 +41,7 @@ enum {
 	PROTO_MEM_SLOTS = 15,
 	F_PROTOCOL = 30, /* VHOST_USER_F_PROTOCOL_FEATURES */
 	MESSAGES = 64,   /* at once: then the guest gets its turn */
+	SET_VRING_KICK = 12,
 };
 
 static const uint64_t offered =
@@ -154,6 +157,45 @@ static int do_nothing(struct vhost_user *v)
 
 /* --- memory --------------------------------------------------------------- */
 
+/* Whose memory a fault may be about: the handler has nobody to ask */
+static struct vhost_user *guarded;
+
+/* The file behind a region has become shorter.  What was there reads as zeroes,
+ * so that whoever is looking at it can end what he is doing. */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	struct virtq_mem *m = &guarded->mem;
+	uint8_t *at = info->si_addr;
+	unsigned i;
+
+	(void)sig;
+	(void)context;
+	for (i = 0; i < m->n; i++) {
+		struct virtq_region *r = &m->r[i];
+		uint8_t *map = r->map;
+
+		if (at < map || (size_t)(at - map) >= r->map_len)
+			continue;
+		guarded->torn = 1;
+		/* #syscalls:vu mmap rt_sigreturn sigreturn */
+		if (mmap(map, r->map_len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+				 MAP_NORESERVE,
+			 -1, 0) == map)
+			return;
+	}
+	__builtin_trap();
+}
+
+int vhost_user_guard(struct vhost_user *v)
+{
+	struct sigaction sa = { .sa_sigaction = on_fault,
+				.sa_flags = SA_SIGINFO };
+
+	guarded = v;
+	return sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
+}
+
 static void unmap(struct virtq_region *r)
 {
 	munmap(r->map, r->map_len); /* #syscalls:vu munmap */
@@ -178,7 +220,7 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 	    from->gpa + from->size < from->size ||
 	    from->uva + from->size < from->size)
 		return -EINVAL;
-	/* What is not there would be a SIGBUS later */
+	/* What is not there would be a fault later */
 	if (fstat(fd, &st)) /* #syscalls:vu fstat fstat64 newfstatat statx */
 		return -errno;
 	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < end)
@@ -338,21 +380,40 @@ static int get_vring_base(struct vhost_user *v)
 	return sizeof(v->msg.u.state);
 }
 
-/* The ring that the message's eventfd is for, or -EINVAL.  *@fd is -1 if there
+/* An eventfd, which has no type for stat(); or, where it is only written to, a
+ * pipe or a pair of sockets, by which User-mode Linux hears of calls.  Writing to
+ * other things could take any time. */
+static int check_bell(int fd, bool only_eventfd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_mode & S_IFMT &&
+	    (only_eventfd || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))))
+		return -EINVAL;
+	return 0;
+}
+
+/* The ring that the message's eventfd is for, or -errno.  *@fd is -1 if there
  * is to be none. */
 static int eventfd_for(struct vhost_user *v, int *fd)
 {
+	bool kick = v->msg.request == SET_VRING_KICK;
 	unsigned i = v->msg.u.u64 & INDEX_MASK;
+	int err;
 
 	*fd = -1;
 	if (i >= VHOST_QUEUES)
 		return -EINVAL;
-	if (!(v->msg.u.u64 & NO_FD)) {
-		*fd = take_fd(v);
-		if (*fd < 0)
-			return -EINVAL;
-	}
-	return (int)i;
+	if (v->msg.u.u64 & NO_FD)
+		return (int)i;
+	*fd = take_fd(v);
+	err = *fd < 0 ? -EINVAL : check_bell(*fd, kick);
+	if (!err)
+		return (int)i;
+	drop_fd(fd);
+	return err;
 }
 
 static int set_vring_kick(struct vhost_user *v)
@@ -375,14 +436,16 @@ static int set_vring_kick(struct vhost_user *v)
 	return err;
 }
 
+/* Who has not read what made it full is told already.  It is not ours to make
+ * non-blocking: a front-end may wait on the same eventfd for our calls. */
 static void tell(int fd)
 {
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
 	uint64_t one = 1;
 
-	/* An eventfd takes 2^64 of them; who counts up to there, or gives us
-	 * something else, may wait for us */
-	if (fd >= 0)
-		(void)!write(fd, &one, sizeof(one)); /* #syscalls:vu write */
+	/* #syscalls:vu poll ppoll ppoll_time64 write */
+	if (fd >= 0 && poll(&p, 1, 0) == 1 && p.revents == POLLOUT)
+		(void)!write(fd, &one, sizeof(one));
 }
 
 static int set_vring_call(struct vhost_user *v)
@@ -447,7 +510,7 @@ static const struct request {
 	[9] = { set_vring_addr, SIZE(addr), 0 },
 	[10] = { set_vring_base, SIZE(state), 0 },
 	[11] = { get_vring_base, SIZE(state), 0 },
-	[12] = { set_vring_kick, SIZE(u64), 1 },
+	[SET_VRING_KICK] = { set_vring_kick, SIZE(u64), 1 },
 	[13] = { set_vring_call, SIZE(u64), 1 },
 	[14] = { set_vring_err, SIZE(u64), 1 },
 	[15] = { get_protocol, 0, 0 },

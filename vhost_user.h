@@ -13,6 +13,8 @@
 #include "loop.h"
 #include "virtq.h"
 
+#include <signal.h>
+
 /* Bits that older headers lack */
 enum { NET_GUEST_USO4 = 54, NET_GUEST_USO6, NET_HOST_USO };
 
@@ -70,11 +72,17 @@ struct vhost_user {
 	int fds[VHOST_FDS];   /* what came with it */
 	unsigned fds_n;
 	const char *why;      /* it is to be hung up on */
+	volatile sig_atomic_t torn; /* a file of @mem has become shorter */
 };
 
 /* vhost_user_init - @watch are told of kicks: per queue, by number */
 void vhost_user_init(struct vhost_user *v, struct loop *l,
 		     const unsigned watch[VHOST_QUEUES]);
+
+/* vhost_user_guard - outlive that a front-end truncates its memory
+ * From now on such memory reads as zeroes and @v->torn is set: then stop.  For
+ * one @v of a process, as SIGBUS is.  0 or -errno. */
+int vhost_user_guard(struct vhost_user *v);
 
 /* vhost_user_start - a front-end is on @fd, which is ours from now on */
 void vhost_user_start(struct vhost_user *v, int fd);

@@ -233,6 +233,9 @@ BAD = {
         SET_ADDR, STATE(0, 0) + struct.pack("<QQQQ", 16, 32, 64, 0)),
     "base": lambda f, m: f.send(SET_BASE, STATE(0, 1 << 16)),
     "no kick": lambda f, m: f.send(SET_KICK, U64(0)),
+    "kick by a file": lambda f, m: f.send(SET_KICK, U64(1), [m]),
+    "kick by a socket": lambda f, m: f.send(SET_KICK, U64(1), [f.s.fileno()]),
+    "call by a file": lambda f, m: f.send(SET_CALL, U64(1), [m]),
     "polling": lambda f, m: f.send(SET_KICK, U64(1 << 8)),
     "kick of ring 9": lambda f, m: f.send(SET_KICK, U64(9), [m]),
     "enabled twice": lambda f, m: f.send(ENABLE, STATE(0, 2)),
@@ -467,6 +470,61 @@ def test_broken_ring(passt, driver, memory, nonsense):
           "a line about it")
     driver.front.s.close()
     os.pwrite(memory, bytes(SIZE), 0)
+    test_ring(Driver(passt(), memory))
+
+
+def full_eventfd():
+    fd = os.eventfd(0)
+    os.eventfd_write(fd, (1 << 64) - 2)
+    return fd, fd
+
+
+def full_pipe():
+    end, fd = os.pipe()
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(fd, bytes(4096))
+    os.set_blocking(fd, True)
+    return end, fd
+
+
+def full_socket():
+    ours, theirs = socket.socketpair()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(4096), socket.MSG_DONTWAIT)
+    return theirs.detach(), ours.detach()
+
+
+@pytest.mark.parametrize("full", [full_eventfd, full_pipe, full_socket],
+                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("request_", [SET_CALL, SET_ERR], ids=["call", "err"])
+def test_full(passt, driver, full, request_):
+    """Who does not read what he is told is not waited for."""
+    end, fd = full()
+    try:
+        assert not driver.front.refused(request_, U64(1), fds=[fd])
+        ask_arp(driver)
+        until(lambda: driver.used(1), "the request to be taken")
+        outside(driver)
+        until(lambda: "is broken" in passt.log.read_text(), "its end")
+        driver.front.s.close()
+        assert passt().number(GET_QUEUES) == 1
+    finally:
+        for one in {end, fd}:
+            os.close(one)
+
+
+def test_truncated(passt, driver, memory):
+    """Memory that is taken away costs the front-end its connection."""
+    ask_arp(driver)
+    until(lambda: driver.used(1), "the request to be taken")
+    os.ftruncate(memory, 0)
+    os.eventfd_write(driver.kick[1], 1)
+    assert driver.front.is_gone()
+    assert "its memory has become shorter" in passt.log.read_text()
+    os.ftruncate(memory, SIZE)
     test_ring(Driver(passt(), memory))
 
 
