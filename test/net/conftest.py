@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items):
     of its group in their order, and long ones come first."""
     for item in items:
         if item.get_closest_marker("machine"):
-            kind = re.search(r"socket|fd|vhost-user|$", item.name)[0]
+            kind = re.search(r"socket|fd|vhost-user|uml|$", item.name)[0]
             item.add_marker(pytest.mark.xdist_group(
                 f"{item.module.__name__} {kind}"))
     items.sort(key=lambda item: not item.get_closest_marker("machine"))

@@ -3,9 +3,10 @@
 
 The kernel comes from Debian's cloud image package, which is unpacked into
 build/guest and not installed.  The initramfs is made from what is installed
-here.  The first serial port is a shell for programs: it takes a script in one
-line of base64 and answers with its output and "@@STATUS"; the second one is
-the kernel's console, in console.log.
+here.  The first serial port, or the terminal TTY of the kernel's command line, is
+a shell for programs: it takes a script in one line of base64 and answers with
+its output and "@@STATUS"; the second one is the kernel's console, in
+console.log.
 """
 
 import base64
@@ -33,7 +34,7 @@ BOOT_S, COMMAND_S = 180, 120
 
 INIT = """#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/bin:/usr/bin:/usr/sbin
+export PATH=/bin:/usr/bin:/usr/sbin TTY=${TTY:-ttyS0}
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -43,11 +44,11 @@ for round in 1 2 3 4; do
 done
 ip link set lo up
 # Not process 1: that one hears of every orphan's end, in the middle of a line
-sh /shell < /dev/ttyS0 > /dev/ttyS0 2>&1
+sh /shell < /dev/$TTY > /dev/$TTY 2>&1
 poweroff -f
 """
 SHELL = """
-stty raw -echo -F /dev/ttyS0
+stty raw -echo -F /dev/$TTY
 echo "@@ready"
 while read -r line; do
 	echo "$line" | base64 -d > /command
@@ -95,12 +96,12 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", output("ldd", program, text=True))
 
 
-def initramfs(tmp, modules):
+def initramfs(tmp, modules, names=MODULES):
     """Make the root file system of the guest, as a file."""
     root = tmp / "root"
     for d in ("bin", "proc", "sys", "dev", "modules", "tmp", "etc", "var"):
         (root / d).mkdir(parents=True)
-    for module in MODULES:
+    for module in names:
         file, = modules.rglob(f"{module}.ko")
         shutil.copy(file, root / "modules")
     shutil.copy(BUSYBOX, root / "bin" / "busybox")

@@ -16,13 +16,15 @@ import pytest
 from clients import Lease, read_all
 from lab import (DGRAM, DNS, GATEWAY, HOST, MIB, PEER, SEARCH, V4, V6, Lab,
                  literal, prefix_of, until)
+from uml import Uml
 from vm import Descriptor, Path, Vhost
 
 pytestmark = pytest.mark.machine
 
 # A channel and its MTU
 SOCKET, FD, VHOST = (Path, 1500), (Descriptor, 1280), (Vhost, 9000)
-PORT, SIZE = 8000, 16 * MIB
+UML = Uml, 65520
+PORT = 8000
 PAGE = "<p>It works, in there\n"
 NAME = f"www.{SEARCH[0]}"
 LOOPBACK = ("127.0.0.1", "::1")
@@ -63,7 +65,7 @@ class Session:
             "! echo \"$a\" | grep tentative"), f"{scope} IPv6 addresses", 60)
 
     def download(self, family):
-        path, digest = self.lab.payload(SIZE)
+        path, digest = self.lab.payload(self.channel.download)
         url = f"http://{literal(PEER[family])}:{PORT}/{path.name}"
         got = self.vm.run(f"wget -q -O - '{url}' | md5sum")
         assert got.split()[0] == digest
@@ -78,7 +80,7 @@ def servers(wires):
     """What the guests of both channels talk to."""
     lab = Lab(wires)
     try:
-        path, _ = lab.payload(SIZE)
+        path, _ = lab.payload(MIB)
         lab.serve(lab.peer, PORT, path.parent)
         lab.host.spawn(
             "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
@@ -91,8 +93,8 @@ def servers(wires):
         lab.close()
 
 
-@pytest.fixture(scope="module", params=[SOCKET, FD, VHOST],
-                ids=["socket", "fd", "vhost-user"])
+@pytest.fixture(scope="module", params=[SOCKET, FD, VHOST, UML],
+                ids=["socket", "fd", "vhost-user", "uml"])
 def session(wires, servers, request):
     lab = Lab(wires)
     try:
@@ -152,7 +154,8 @@ def test_download(session, family):
 def test_upload(session, vm, family):
     lab = session.lab
     listener = lab.peer.listen(family)
-    vm.run("[ -e /tmp/data ] || head -c 10000000 /dev/urandom > /tmp/data")
+    vm.run(f"[ -e /tmp/data ] || head -c {session.channel.upload} "
+           "/dev/urandom > /tmp/data")
     digest = vm.run("md5sum < /tmp/data").split()[0]
     vm.send(f"nc {PEER[family]} {listener.getsockname()[1]} < /tmp/data")
     with lab.peer.accept(listener) as stream:
@@ -179,8 +182,8 @@ def test_forwarded_udp(session, vm, family):
 
 # Debian's 2023 release fails here at times: it takes the :: that a probe for
 # duplicates comes from for the guest's address, and connects to that
-@pytest.mark.parametrize("session", [SOCKET, VHOST],
-                         ids=["socket", "vhost-user"], indirect=True)
+@pytest.mark.parametrize("session", [SOCKET, VHOST, UML],
+                         ids=["socket", "vhost-user", "uml"], indirect=True)
 def test_next_guest(session):
     """A guest that dies while it sends does not harm its successor."""
     listener = session.lab.peer.listen(V4)

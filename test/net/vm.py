@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 
-from lab import PASST, USER, alive, signal_pid, until
+from lab import MIB, PASST, USER, alive, signal_pid, until
 from qemu import BOOT_S, Machine, initramfs, kernel
 
 
@@ -63,6 +63,8 @@ class Guest(Machine):
 class Path:
     """passt in the background, on a socket that guests come and go on."""
 
+    download, upload = 16 * MIB, 10_000_000     # bytes, in not much time
+
     def __init__(self, lab, *options):
         self.lab = lab
         self.socket = lab.path("socket")
@@ -95,6 +97,8 @@ class Vhost(Path):
 
 class Descriptor:
     """passt and QEMU, each with one end of a pair of sockets."""
+
+    download, upload = Path.download, Path.upload
 
     def __init__(self, lab, *options):
         self.lab = lab

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""User-mode Linux: the newest kernel as a guest of vhost-user, up in a second.
+
+It is a process like any other, needs no KVM, and its driver takes every offload
+that there is.  The package is Debian unstable's, with the libc that it asks for,
+unpacked into build/guest and not installed.
+"""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from lab import MIB, PASST, USER
+from qemu import BOOT_S, CACHE, Machine, initramfs, output
+from vm import Vhost
+
+MODULES = ["failover", "net_failover", "virtio_net"]
+SUITE = ("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+         "http://deb.debian.org/debian sid main\n")
+# In a mount namespace of its own, as root: unstable's libc for unstable's
+# program, and its memory where it is fast
+RUN = """
+mount -t tmpfs tmpfs "$TMPDIR"
+mount --bind "$LIBC/ld-linux-x86-64.so.2" /lib64/ld-linux-x86-64.so.2
+export LD_LIBRARY_PATH="$LIBC"
+exec "$@"
+"""
+
+
+def apt(directory):
+    """apt-get, with nothing but unstable and no trace elsewhere."""
+    (directory / "lists/partial").mkdir(parents=True)
+    (directory / "cache/archives/partial").mkdir(parents=True)
+    (directory / "sources.list").write_text(SUITE)
+    return ["apt-get", "-qq", *(f"-o{option}" for option in (
+        f"Dir::Etc::SourceList={directory}/sources.list",
+        "Dir::Etc::SourceParts=/dev/null",
+        f"Dir::State::Lists={directory}/lists",
+        f"Dir::Cache={directory}/cache",
+        "Acquire::Check-Valid-Until=false", "APT::Sandbox::User=root"))]
+
+
+def fetch(directory):
+    get = apt(directory)
+    output(*get, "update")
+    output(*get, "download", "user-mode-linux:amd64", "libc6:amd64",
+           cwd=directory)
+    for deb in directory.glob("*.deb"):
+        output("dpkg-deb", "-x", deb, directory / "tree")
+
+
+def kernel():
+    """Unpack the package once; return its tree, or skip where there is none."""
+    tree = CACHE / "uml"
+    if not tree.exists():
+        new = CACHE / f"uml-{os.getpid()}"
+        new.mkdir(parents=True)
+        try:
+            fetch(new)
+            (new / "tree").rename(tree)
+        except (OSError, subprocess.CalledProcessError) as e:
+            if not tree.exists():       # or somebody else has been quicker
+                pytest.skip(f"no user-mode-linux from Debian unstable: {e}")
+        finally:
+            shutil.rmtree(new, True)
+    return tree
+
+
+class Guest(Machine):
+    """A machine with its network on the socket @path."""
+
+    def __init__(self, lab, path):
+        tree, memory = kernel(), lab.path("memory")
+        memory.mkdir(exist_ok=True)
+        self.console = lab.path("console.log")
+        self.seen = 0
+        self.process = lab.host.spawn(
+            "unshare", "--mount", "env", f"TMPDIR={memory}",
+            f"LIBC={tree}/usr/lib/x86_64-linux-gnu",
+            "sh", "-e", "-c", RUN, "sh", tree / "usr/bin/linux.uml",
+            "mem=256M", "quiet", "TTY=tty0", "con=null", "con0=fd:0,fd:1",
+            "ssl=null", f"virtio_uml.device={path}:1",
+            f"initrd={initramfs(lab.tmp, tree, MODULES)}",
+            stdin=subprocess.PIPE)
+
+    def boot(self):
+        self.await_line(r"@@(ready)", BOOT_S, "boot")
+        return self
+
+    def unplug(self):
+        """End it like a power cut, with the processes that run its programs."""
+        self.process.kill()
+
+
+class Uml(Vhost):
+    """passt in the foreground, which talks of all that it does."""
+
+    download, upload = 50 * MIB, 50_000_000
+
+    def __init__(self, lab, *options):
+        self.lab = lab
+        self.socket = lab.path("socket")
+        self.passt = lab.host.spawn(*USER, PASST, "--foreground",
+                                    "--vhost-user", "--debug",
+                                    "--socket", self.socket, *options)
+        self.passt.says("UNIX domain socket bound")
+
+    def guest(self):
+        return Guest(self.lab, self.socket).boot()
+
+    def ended(self):
+        assert self.passt.popen.poll() is None, self.passt.output()[-3000:]
+        return False
