@@ -38,6 +38,16 @@ static struct tap_vhost *vhost(struct tap *t)
 	return container_of(t, struct tap_vhost, tap);
 }
 
+static unsigned tx_number(unsigned pair)
+{
+	return pair * VHOST_PAIR + VHOST_TX;
+}
+
+static struct virtq *tx_ring(struct tap_vhost *t, unsigned pair)
+{
+	return &t->user.q[tx_number(pair)];
+}
+
 /* --- from the guest ------------------------------------------------------- */
 
 /* A stranger's: what does not fit the frame is as if it were not there */
@@ -78,56 +88,87 @@ static bool lend(struct tap_vhost *t, struct frame *f,
 	return true;
 }
 
-static void no_kicks(struct tap_vhost *t)
+static void no_kicks(struct tap_vhost *t, unsigned pair)
 {
-	if (t->kicks)
-		(void)virtq_kicks(&t->user.q[VHOST_TX], false);
-	t->kicks = false;
+	if (t->kicks[pair])
+		(void)virtq_kicks(tx_ring(t, pair), false);
+	t->kicks[pair] = false;
 }
 
 /* The ring is empty, or broken: true if the guest will tell of more */
-static bool all_taken(struct tap_vhost *t)
+static bool all_taken(struct tap_vhost *t, unsigned pair)
 {
-	t->kicks = true;
-	return virtq_kicks(&t->user.q[VHOST_TX], true);
+	t->kicks[pair] = true;
+	return virtq_kicks(tx_ring(t, pair), true);
 }
 
+/* Pieces of a burst */
+struct pieces {
+	unsigned used;
+	bool bounced;
+};
+
+/* A frame of @pair's ring: 1; 0: there is none; -ENOBUFS: not with this burst */
+static int receive_one(struct tap_vhost *t, unsigned pair, struct frame *f,
+		       struct pieces *p)
+{
+	struct virtq *q = tx_ring(t, pair);
+	struct virtq_elem *e = &t->elem[t->elems];
+	struct iovec *iov = t->piece + p->used;
+	int ret = virtq_pop(q, e, iov, VHOST_PIECES - p->used, false);
+
+	if (ret == -ENOBUFS && !p->used)
+		virtq_break(q, "a frame of more pieces than there can be");
+	if (ret <= 0)
+		return ret;
+	if (!lend(t, f, e, iov, &p->bounced)) {
+		virtq_rewind(q, 1);
+		return -ENOBUFS;
+	}
+	p->used += e->iov_cnt;
+	t->elem_ring[t->elems++] = (uint8_t)pair;
+	return 1;
+}
+
+/* What @pair's ring has, until there are @max frames; true: that was all, and
+ * the guest will tell of more */
+static bool receive_ring(struct tap_vhost *t, unsigned pair, struct frame *f,
+			 unsigned max, struct pieces *p)
+{
+	int ret;
+
+	no_kicks(t, pair);
+	while (t->elems < max) {
+		ret = receive_one(t, pair, &f[t->elems], p);
+		if (ret < 0)
+			return false;
+		if (!ret && all_taken(t, pair))
+			return true;
+	}
+	return false;
+}
+
+/* Pairs take turns in who is first: one that is never empty does not keep the
+ * others waiting */
 static unsigned vhost_receive(struct tap *tap, struct frame *f, unsigned max)
 {
 	struct tap_vhost *t = vhost(tap);
-	struct virtq *q = &t->user.q[VHOST_TX];
-	unsigned pieces = 0;
-	bool bounced = false;
-	int ret;
+	struct pieces p = { 0 };
+	unsigned i, pair;
 
 	tap->events = 0;
-	tap->drained = !tap->up;
+	tap->drained = true;
 	if (!tap->up)
 		return 0;
-	no_kicks(t);
 	max = MIN(max, (unsigned)PACKET_BATCH);
-	while (t->elems < max) {
-		struct virtq_elem *e = &t->elem[t->elems];
-		struct iovec *iov = t->piece + pieces;
-
-		ret = virtq_pop(q, e, iov, VHOST_PIECES - pieces, false);
-		if (ret == -ENOBUFS && !t->elems)
-			virtq_break(q, "a frame of more pieces than there can be");
-		if (ret == -ENOBUFS)
-			break;
-		if (!ret) {
-			tap->drained = all_taken(t);
-			if (tap->drained)
-				break;
-			continue;
-		}
-		if (!lend(t, &f[t->elems], e, iov, &bounced)) {
-			virtq_rewind(q, 1);
-			break;
-		}
-		pieces += e->iov_cnt;
-		t->elems++;
+	for (i = 0; i < t->pairs; i++) {
+		pair = (t->next + i) % t->pairs;
+		if (vhost_user_ring(&t->user, tx_number(pair)) &&
+		    !receive_ring(t, pair, f, max, &p))
+			tap->drained = false;
 	}
+	if (++t->next >= t->pairs)
+		t->next = 0;
 	return t->elems;
 }
 
@@ -137,7 +178,7 @@ static void vhost_release(struct tap *tap)
 	unsigned i;
 
 	for (i = 0; i < t->elems; i++)
-		virtq_push(&t->user.q[VHOST_TX], t->elem[i].id, 0);
+		virtq_push(tx_ring(t, t->elem_ring[i]), t->elem[i].id, 0);
 	t->elems = 0;
 }
 
@@ -457,8 +498,35 @@ static void learn(struct tap_vhost *t)
 	t->buffer_len = 0;
 }
 
+/* Kicks for room are off until there is somebody to wait for; what the guest has
+ * sent already is looked at */
+static void begin_pair(struct tap_vhost *t, unsigned pair)
+{
+	unsigned tx = tx_number(pair);
+
+	if (!vhost_user_ring(&t->user, tx))
+		return;
+	t->kicks[pair] = true;
+	(void)virtq_kicks(&t->user.q[tx - VHOST_TX + VHOST_RX], false);
+	vhost_user_poke(&t->user, tx);
+}
+
+/* Those behind the first come and go without a new session */
+static void settle_pairs(struct tap_vhost *t)
+{
+	unsigned pair, n = (t->user.rings + 1) / VHOST_PAIR;
+
+	if (!t->tap.up || (t->user.changes_more == t->changes_more &&
+			   t->pairs == MAX(n, 1U)))
+		return;
+	t->changes_more = t->user.changes_more;
+	t->pairs = MAX(n, 1U);
+	for (pair = 1; pair < t->pairs; pair++)
+		begin_pair(t, pair);
+}
+
 /* The rings may have begun or ceased to run, or ceased and begun again */
-static void settle(struct tap_vhost *t)
+static void settle_first(struct tap_vhost *t)
 {
 	bool up = vhost_user_runs(&t->user);
 
@@ -471,10 +539,14 @@ static void settle(struct tap_vhost *t)
 		return;
 	learn(t);
 	t->tap.session++;
-	/* Off until there is somebody to wait for; and what is there already */
-	t->kicks = true;
-	(void)virtq_kicks(&t->user.q[VHOST_RX], false);
-	vhost_user_poke(&t->user, VHOST_TX);
+	t->pairs = 1;
+	begin_pair(t, 0);
+}
+
+static void settle(struct tap_vhost *t)
+{
+	settle_first(t);
+	settle_pairs(t);
 }
 
 static void hang_up(struct tap_vhost *t)
@@ -576,7 +648,7 @@ static void accept_user(void *owner, uint64_t ref, uint32_t events)
 int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 		   unsigned watch, bool one_off)
 {
-	unsigned kick[VHOST_QUEUES];
+	unsigned kick[VHOST_PAIR];
 
 	memset(t, 0, sizeof(*t));
 	t->tap = (struct tap){
@@ -587,6 +659,7 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 		.watch = watch,
 	};
 	t->listen_fd = -1;
+	t->pairs = 1;
 	t->one_off = one_off;
 	t->user_watch = loop_watch(l, user_event, t);
 	kick[VHOST_TX] = watch;

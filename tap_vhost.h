@@ -39,13 +39,16 @@ struct tap_vhost {
 	size_t vnet; /* bytes of virtio-net header */
 	bool merge;  /* a frame may take several buffers */
 	bool csum;   /* the guest takes unfinished checksums */
-	bool kicks;  /* it is to kick when it sends */
-	/* From the guest: chains that are out, and their pieces */
+	/* From the guest: of these pairs' rings, which it is to kick for ... */
+	unsigned pairs, next; /* ... and where the next burst begins */
+	bool kicks[VHOST_PAIRS];
+	/* Chains that are out, of which rings, and their pieces */
 	struct virtq_elem elem[PACKET_BATCH];
+	uint8_t elem_ring[PACKET_BATCH];
 	unsigned elems;
 	struct iovec piece[VHOST_PIECES];
 	uint8_t *bounce;  /* a frame of too many pieces */
-	unsigned changes; /* as of the last look at @user */
+	unsigned changes, changes_more; /* as of the last look at @user */
 	/* To the guest */
 	uint8_t *tx; /* VHOST_SLOTS frames with heads, mapped */
 	struct iovec body[VHOST_SLOTS];

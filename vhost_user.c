@@ -36,6 +36,7 @@ enum {
 	INDEX_MASK = 0xff,
 	NO_FD = 1 << 8,
 	/* protocol features */
+	PROTO_MQ = 0,
 	PROTO_RARP = 2,
 	PROTO_REPLY_ACK = 3,
 	PROTO_MEM_SLOTS = 15,
@@ -54,8 +55,13 @@ static const uint64_t offered =
 	BIT(F_PROTOCOL) | BIT(VIRTIO_F_VERSION_1) | BIT(NET_GUEST_USO4) |
 	BIT(NET_GUEST_USO6) | BIT(NET_HOST_USO);
 
+/* To a front-end that knows of pairs, which then keeps the control queue to
+ * itself.  Others (User-mode Linux) would hand it to us as one more ring. */
+static const uint64_t offered_mq =
+	BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_VQ);
+
 static const uint64_t offered_protocol =
-	BIT(PROTO_RARP) | BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
+	BIT(PROTO_MQ) | BIT(PROTO_RARP) | BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
 
 /* --- descriptors ---------------------------------------------------------- */
 
@@ -107,9 +113,14 @@ static int reply_u64(struct vhost_user *v, uint64_t value)
 	return sizeof(v->msg.u.u64);
 }
 
+static uint64_t offers(const struct vhost_user *v)
+{
+	return offered | (v->protocol & BIT(PROTO_MQ) ? offered_mq : 0);
+}
+
 static int get_features(struct vhost_user *v)
 {
-	return reply_u64(v, offered);
+	return reply_u64(v, offers(v));
 }
 
 static int set_features(struct vhost_user *v)
@@ -117,10 +128,11 @@ static int set_features(struct vhost_user *v)
 	uint64_t features = v->msg.u.u64;
 	unsigned i;
 
-	if (features & ~offered)
+	if (features & ~offers(v))
 		return -EINVAL;
+	/* Said again for each pair */
+	v->changes += features != v->features;
 	v->features = features;
-	v->changes++;
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].event_idx = vhost_user_has(v, VIRTIO_RING_F_EVENT_IDX);
 		v->q[i].indirect =
@@ -146,7 +158,7 @@ static int set_protocol(struct vhost_user *v)
 
 static int get_queue_num(struct vhost_user *v)
 {
-	return reply_u64(v, 1); /* pairs, that is how QEMU reads it */
+	return reply_u64(v, VHOST_PAIRS);
 }
 
 static int do_nothing(struct vhost_user *v)
@@ -254,7 +266,7 @@ static void place_all(struct vhost_user *v)
 {
 	unsigned i;
 
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < v->rings; i++) {
 		const char *broken = v->q[i].broken;
 
 		(void)place(v, i);
@@ -320,11 +332,27 @@ static int rem_mem_reg(struct vhost_user *v)
 
 /* --- rings ---------------------------------------------------------------- */
 
+static void changed(struct vhost_user *v, unsigned i)
+{
+	if (i < VHOST_PAIR)
+		v->changes++;
+	else
+		v->changes_more++;
+}
+
+static bool is_ring(struct vhost_user *v, unsigned i)
+{
+	if (i >= VHOST_QUEUES)
+		return false;
+	v->rings = MAX(v->rings, i + 1);
+	return true;
+}
+
 static int set_vring_num(struct vhost_user *v)
 {
 	unsigned i = v->msg.u.state.index, n = v->msg.u.state.num;
 
-	if (i >= VHOST_QUEUES || !n || n > VIRTQ_MAX || n & (n - 1))
+	if (!is_ring(v, i) || !n || n > VIRTQ_MAX || n & (n - 1))
 		return -EINVAL;
 	virtq_unset(&v->q[i]);
 	v->ring[i].placed = false;
@@ -337,7 +365,7 @@ static int set_vring_addr(struct vhost_user *v)
 	unsigned i = v->msg.u.addr.index;
 	struct vhost_ring *r;
 
-	if (i >= VHOST_QUEUES)
+	if (!is_ring(v, i))
 		return -EINVAL;
 	r = &v->ring[i];
 	r->desc = v->msg.u.addr.desc;
@@ -345,7 +373,7 @@ static int set_vring_addr(struct vhost_user *v)
 	r->used = v->msg.u.addr.used;
 	r->placed = true;
 	r->reported = false;
-	v->changes++;
+	changed(v, i);
 	return place(v, i);
 }
 
@@ -353,7 +381,7 @@ static int set_vring_base(struct vhost_user *v)
 {
 	unsigned i = v->msg.u.state.index;
 
-	if (i >= VHOST_QUEUES || v->msg.u.state.num > UINT16_MAX)
+	if (!is_ring(v, i) || v->msg.u.state.num > UINT16_MAX)
 		return -EINVAL;
 	v->q[i].next = v->q[i].seen = (uint16_t)v->msg.u.state.num;
 	return 0;
@@ -362,7 +390,7 @@ static int set_vring_base(struct vhost_user *v)
 static void stop_ring(struct vhost_user *v, unsigned i)
 {
 	virtq_unset(&v->q[i]);
-	v->changes++;
+	changed(v, i);
 	v->ring[i].placed = false;
 	drop_kick(v, i);
 	drop_fd(&v->ring[i].err);
@@ -373,7 +401,7 @@ static int get_vring_base(struct vhost_user *v)
 {
 	unsigned i = v->msg.u.state.index;
 
-	if (i >= VHOST_QUEUES)
+	if (!is_ring(v, i))
 		return -EINVAL;
 	stop_ring(v, i);
 	v->msg.u.state.num = v->q[i].next;
@@ -404,7 +432,7 @@ static int eventfd_for(struct vhost_user *v, int *fd)
 	int err;
 
 	*fd = -1;
-	if (i >= VHOST_QUEUES)
+	if (!is_ring(v, i))
 		return -EINVAL;
 	if (v->msg.u.u64 & NO_FD)
 		return (int)i;
@@ -427,7 +455,7 @@ static int set_vring_kick(struct vhost_user *v)
 		return -EOPNOTSUPP; /* we would have to look all the time */
 	r = &v->ring[i];
 	drop_kick(v, (unsigned)i);
-	v->changes++;
+	changed(v, (unsigned)i);
 	r->kick = fd;
 	/* Never read: each write to it is an event */
 	err = loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
@@ -475,9 +503,11 @@ static int set_vring_enable(struct vhost_user *v)
 {
 	unsigned i = v->msg.u.state.index;
 
-	if (i >= VHOST_QUEUES || v->msg.u.state.num > 1)
+	if (!is_ring(v, i) || v->msg.u.state.num > 1)
 		return -EINVAL;
 	v->ring[i].enabled = v->msg.u.state.num;
+	if (i >= VHOST_PAIR)
+		v->changes_more++;
 	return 0;
 }
 
@@ -485,7 +515,7 @@ static int reset_owner(struct vhost_user *v)
 {
 	unsigned i;
 
-	for (i = 0; i < VHOST_QUEUES; i++)
+	for (i = 0; i < v->rings; i++)
 		stop_ring(v, i);
 	return 0;
 }
@@ -686,7 +716,7 @@ int vhost_user_read(struct vhost_user *v)
 /* --- life ----------------------------------------------------------------- */
 
 void vhost_user_init(struct vhost_user *v, struct loop *l,
-		     const unsigned watch[VHOST_QUEUES])
+		     const unsigned watch[VHOST_PAIR])
 {
 	unsigned i;
 
@@ -696,7 +726,7 @@ void vhost_user_init(struct vhost_user *v, struct loop *l,
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].mem = &v->mem;
 		v->q[i].call = v->ring[i].kick = v->ring[i].err = -1;
-		v->ring[i].kick_watch = watch[i];
+		v->ring[i].kick_watch = watch[i % VHOST_PAIR];
 	}
 }
 
@@ -707,9 +737,9 @@ void vhost_user_start(struct vhost_user *v, int fd)
 
 void vhost_user_stop(struct vhost_user *v)
 {
-	const unsigned watch[VHOST_QUEUES] = { v->ring[VHOST_RX].kick_watch,
+	const unsigned watch[VHOST_PAIR] = { v->ring[VHOST_RX].kick_watch,
 					       v->ring[VHOST_TX].kick_watch };
-	unsigned changes = v->changes + 1;
+	unsigned changes = v->changes + 1, more = v->changes_more + 1;
 
 	(void)reset_owner(v);
 	drop_fds(v);
@@ -719,9 +749,10 @@ void vhost_user_stop(struct vhost_user *v)
 	drop_fd(&v->fd);
 	vhost_user_init(v, v->loop, watch);
 	v->changes = changes;
+	v->changes_more = more;
 }
 
-static bool runs(const struct vhost_user *v, unsigned i)
+bool vhost_user_ring(const struct vhost_user *v, unsigned i)
 {
 	return v->ring[i].enabled && v->ring[i].kick >= 0 &&
 	       virtq_ready(&v->q[i]);
@@ -729,7 +760,7 @@ static bool runs(const struct vhost_user *v, unsigned i)
 
 bool vhost_user_runs(const struct vhost_user *v)
 {
-	return runs(v, VHOST_RX) && runs(v, VHOST_TX);
+	return vhost_user_ring(v, VHOST_RX) && vhost_user_ring(v, VHOST_TX);
 }
 
 static void report(struct vhost_user *v, unsigned i)
@@ -747,7 +778,7 @@ void vhost_user_flush(struct vhost_user *v)
 {
 	unsigned i;
 
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < v->rings; i++) {
 		if (virtq_flush(&v->q[i]))
 			tell(v->q[i].call);
 		if (UNLIKELY(v->q[i].broken && !v->ring[i].reported))

@@ -18,7 +18,12 @@
 /* Bits that older headers lack */
 enum { NET_GUEST_USO4 = 54, NET_GUEST_USO6, NET_HOST_USO };
 
-enum { VHOST_RX, VHOST_TX, VHOST_QUEUES }; /* as the guest calls them */
+/* As the guest calls them, and so on for each further pair */
+enum { VHOST_RX, VHOST_TX, VHOST_PAIR };
+enum {
+	VHOST_PAIRS = 64, /* one for each CPU of a large guest */
+	VHOST_QUEUES = VHOST_PAIRS * VHOST_PAIR,
+};
 enum { VHOST_FDS = 8 };                    /* most descriptors of a message */
 
 struct vhost_region {
@@ -60,7 +65,10 @@ struct vhost_ring {
 struct vhost_user {
 	struct loop *loop;
 	int fd;           /* the front-end, -1 */
-	unsigned changes; /* of features, of where rings are, of their start */
+	unsigned rings;   /* up to the last that was spoken of */
+	unsigned changes; /* of features, of where the first pair's rings are, of
+			     their start */
+	unsigned changes_more; /* of other rings, or whether they are enabled */
 	uint64_t
 		features; /* VIRTIO_F_*, VIRTIO_NET_F_*: what the driver took */
 	uint64_t protocol; /* VHOST_USER_PROTOCOL_F_* */
@@ -75,9 +83,9 @@ struct vhost_user {
 	volatile sig_atomic_t torn; /* a file of @mem has become shorter */
 };
 
-/* vhost_user_init - @watch are told of kicks: per queue, by number */
+/* vhost_user_init - @watch are told of kicks, one for each direction */
 void vhost_user_init(struct vhost_user *v, struct loop *l,
-		     const unsigned watch[VHOST_QUEUES]);
+		     const unsigned watch[VHOST_PAIR]);
 
 /* vhost_user_guard - outlive that a front-end truncates its memory
  * From now on such memory reads as zeroes and @v->torn is set: then stop.  For
@@ -102,7 +110,10 @@ static inline bool vhost_user_has(const struct vhost_user *v, unsigned bit)
 	return v->features >> bit & 1;
 }
 
-/* vhost_user_runs - whether both rings may be used */
+/* vhost_user_ring - whether ring @i may be used */
+bool vhost_user_ring(const struct vhost_user *v, unsigned i);
+
+/* vhost_user_runs - whether both rings of the first pair may be used */
 bool vhost_user_runs(const struct vhost_user *v);
 
 /* vhost_user_flush - the guest may have what was pushed to its rings */

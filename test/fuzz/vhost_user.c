@@ -98,13 +98,13 @@ static int new_memfd(size_t size)
 /* Once */
 static void make_world(void)
 {
-	static unsigned kicks[VHOST_QUEUES];
-	unsigned watch[VHOST_QUEUES], i;
+	static unsigned kicks[VHOST_PAIR];
+	unsigned watch[VHOST_PAIR], i;
 	int fd[2];
 
 	signal(SIGPIPE, SIG_IGN); /* as the daemon has it */
 	assert(!loop_init(&loop));
-	for (i = 0; i < VHOST_QUEUES; i++)
+	for (i = 0; i < VHOST_PAIR; i++)
 		watch[i] = loop_watch(&loop, on_kick, &kicks[i]);
 	vhost_user_init(&v, &loop, watch);
 	kind[MEMFD] = new_memfd(MEM);

@@ -140,6 +140,16 @@ def test_ping(vm, session, family):
     assert "1 packets received" in out
 
 
+@pytest.mark.parametrize("session", [VHOST], ids=["vhost-user"],
+                         indirect=True)
+@pytest.mark.parametrize("cpu", [0, 1])
+def test_queues(vm, family, cpu):
+    """Each CPU has a pair of them."""
+    assert "tx-1" in vm.run("ls /sys/class/net/eth0/queues")
+    out = vm.run(f"taskset {1 << cpu} ping -c 1 -W 10 {PEER[family]}")
+    assert "1 packets received" in out
+
+
 def test_resolver(session, vm, family):
     """The advertised resolver is the one on the host's loopback."""
     server, = (session.dhcp.words("dns") if family == V4 else

@@ -25,12 +25,12 @@ def stream(where):
 
 def vhost(path):
     """The same by vhost-user.  QEMU 7.2 crashes with MSI-X when it emulates
-    the CPU, too, so there are no vectors."""
+    the CPU, too, so there are no vectors.  Each CPU sends on queues of its own."""
     return ["-object", f"memory-backend-memfd,id=m,size={MEMORY_MIB}M",
             "-machine", "pc,memory-backend=m",
             "-chardev", f"socket,id=c,path={path}",
-            "-netdev", "vhost-user,id=n,chardev=c",
-            "-device", "virtio-net-pci,netdev=n,vectors=0"]
+            "-smp", "2", "-netdev", "vhost-user,id=n,chardev=c,queues=2",
+            "-device", "virtio-net-pci,netdev=n,mq=on,vectors=0"]
 
 
 class Guest(Machine):

@@ -56,6 +56,7 @@ enum {
 	MSG_HEAD = 12,
 	RX = VHOST_RX,
 	TX = VHOST_TX,
+	RINGS = 2 * VHOST_PAIR,
 	RING = 256,
 	MEM = 16 << 20,
 	OFFSET = 0x1000, /* of the memory in its file */
@@ -95,7 +96,7 @@ enum {
 static struct loop loop;
 static struct pcap pcap = { -1 };
 static struct tap_vhost t;
-static int them, memfd, ev[3][VHOST_QUEUES];
+static int them, memfd, ev[3][RINGS];
 static uint8_t *guest;      /* as the driver sees it */
 static uint64_t has;        /* features */
 static size_t vnet, brk_at; /* header, first byte that nobody has */
@@ -106,7 +107,7 @@ static struct {
 	unsigned desc; /* descriptors that were used up */
 	uint16_t used; /* up to where it has looked */
 	size_t at[RING], len[RING];
-} drv[VHOST_QUEUES];
+} drv[RINGS];
 
 static struct vring_desc *desc(unsigned q)
 {
@@ -146,7 +147,7 @@ static unsigned chain(unsigned q, size_t len, size_t piece)
 		desc(q)[at] = (struct vring_desc){
 			.addr = GPA + brk_at + done,
 			.len = (uint32_t)part,
-			.flags = q == RX ? VRING_DESC_F_WRITE : 0,
+			.flags = q % VHOST_PAIR == RX ? VRING_DESC_F_WRITE : 0,
 			.next = (uint16_t)((at + 1) % RING),
 		};
 		done += part;
@@ -299,7 +300,7 @@ static void begin(uint64_t features)
 	vnet = features & (V1 | MERGE) ? 12 : 10;
 	say_all(0);
 	turn();
-	for (q = 0; q < VHOST_QUEUES; q++)
+	for (q = 0; q < VHOST_PAIR; q++)
 		(void)rung(ev[CALL][q]);
 	kicks = 0;
 }
@@ -343,8 +344,8 @@ static int set_up(void **state)
 	int fd[2];
 
 	(void)state;
-	for (i = 0; i < 3 * VHOST_QUEUES; i++)
-		ev[i / 2][i % 2] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	for (i = 0; i < 3 * RINGS; i++)
+		ev[i / RINGS][i % RINGS] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	make_memory();
 	assert_int_equal(loop_init(&loop), 0);
 	loop.quit = false;
@@ -365,8 +366,8 @@ static int tear_down(void **state)
 	turn();
 	assert_int_equal(t.user.fd, -1);
 	assert_int_equal(t.promised, 0);
-	for (i = 0; i < 3 * VHOST_QUEUES; i++)
-		close(ev[i / 2][i % 2]);
+	for (i = 0; i < 3 * RINGS; i++)
+		close(ev[i / RINGS][i % RINGS]);
 	munmap(guest, MEM);
 	munmap(t.tx, (size_t)VHOST_SLOTS * VHOST_STRIDE);
 	munmap(t.bounce, VHOST_STRIDE);
@@ -386,12 +387,12 @@ static uint8_t pattern(size_t i, size_t len)
 	return (uint8_t)(i * 31 + len);
 }
 
-/* One with header @h; its chain's number */
-static unsigned send_in(const struct virtio_net_hdr *h, size_t len,
+/* One with header @h on ring @q; its chain's number */
+static unsigned send_on(unsigned q, const struct virtio_net_hdr *h, size_t len,
 			size_t piece)
 {
-	unsigned id = chain(TX, vnet + len, piece);
-	uint8_t *b = guest + drv[TX].at[id];
+	unsigned id = chain(q, vnet + len, piece);
+	uint8_t *b = guest + drv[q].at[id];
 	size_t i;
 
 	memset(b, 0, vnet);
@@ -399,8 +400,14 @@ static unsigned send_in(const struct virtio_net_hdr *h, size_t len,
 		memcpy(b, h, sizeof(*h));
 	for (i = 0; i < len; i++)
 		b[vnet + i] = pattern(i, len);
-	expose(TX, id);
+	expose(q, id);
 	return id;
+}
+
+static unsigned send_in(const struct virtio_net_hdr *h, size_t len,
+			size_t piece)
+{
+	return send_on(TX, h, len, piece);
 }
 
 static void same_note(const struct note *a, const struct note *b)
@@ -557,6 +564,58 @@ static void frames_in_crumbs_one_a_burst(void **state)
 	burst(64, 0, true);
 	assert_int_equal(t.tap.count.frames[0], 4);
 	assert_int_equal(t.tap.count.bytes[0], 65 + 64 + 66 + 67);
+}
+
+static void start_second_pair(void)
+{
+	unsigned q;
+
+	for (q = VHOST_PAIR; q < RINGS; q++) {
+		say(SET_VRING_NUM, q, RING);
+		say(SET_VRING_ADDR, q, 0);
+		say(SET_VRING_CALL, q, 0);
+		say(SET_VRING_KICK, q, 0);
+		say(SET_VRING_ENABLE, q, 1);
+	}
+}
+
+/* It comes and goes without a new session, and nobody waits for the other */
+static void second_pair(void **state)
+{
+	enum { TX2 = VHOST_PAIR + TX };
+	unsigned session, i;
+
+	(void)state;
+	begin(USUAL);
+	session = t.tap.session;
+	send_on(TX2, NULL, 100, BIG);
+	burst(64, 0, true);
+	start_second_pair();
+	turn();
+	assert_int_equal(kicks, 1); /* for what was there already */
+	burst(64, 1, true);
+	is_frame(&f[0], 100, &none);
+	tap_release(&t.tap);
+	assert_true(wants_kick(TX));
+	assert_true(wants_kick(TX2));
+	assert_true(used(VHOST_PAIR + RX)->flags & VRING_USED_F_NO_NOTIFY);
+	for (i = 0; i < 4; i++) {
+		send_on(TX, NULL, 200 + i, BIG);
+		send_on(TX2, NULL, 300 + i, BIG);
+	}
+	for (i = 0; i < 2; i++) { /* either is first once */
+		burst(4, 4, false);
+		is_frame(&f[3], f[0].len + 3, &none);
+		tap_release(&t.tap);
+	}
+	burst(64, 0, true);
+	tap_flush(&t.tap);
+	assert_int_equal(used(TX)->idx, 4);
+	assert_int_equal(used(TX2)->idx, 5);
+	say(SET_VRING_ENABLE, TX2, 0);
+	send_on(TX2, NULL, 60, BIG);
+	burst(64, 0, true);
+	assert_int_equal(t.tap.session, session);
 }
 
 static void frames_shorter_than_header(void **state)
@@ -1666,7 +1725,7 @@ static void session_follows_rings(void **state)
 	assert_int_equal(t.tap.session, 0);
 	begin(USUAL);
 	assert_int_equal(t.tap.session, 1);
-	for (q = 0; q < VHOST_QUEUES; q++) {
+	for (q = 0; q < VHOST_PAIR; q++) {
 		give(3, LONG);
 		assert_true(send_one(0, 100, 100));
 		arrived(1);
@@ -1807,6 +1866,7 @@ int main(void)
 		TEST(header_of_legacy_driver_that_merges),
 		TEST(note_that_does_not_fit_is_dropped),
 		TEST(frames_in_crumbs_one_a_burst),
+		TEST(second_pair),
 		TEST(frames_shorter_than_header),
 		TEST(frames_longer_than_any),
 		TEST(no_more_than_asked_for),

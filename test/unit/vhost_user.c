@@ -86,10 +86,10 @@ enum {
 static struct loop loop;
 static struct vhost_user v;
 static int them = -1, memfd = -1;
-static int kick[VHOST_QUEUES], call[VHOST_QUEUES], err[VHOST_QUEUES];
+static int kick[VHOST_PAIR], call[VHOST_PAIR], err[VHOST_PAIR];
 static uint8_t *guest; /* @memfd */
 static uint64_t features;
-static unsigned fds_before, maps_before, kicks[VHOST_QUEUES], ended;
+static unsigned fds_before, maps_before, kicks[VHOST_PAIR], ended;
 
 static unsigned count_fds(void)
 {
@@ -178,13 +178,13 @@ static void connect_them(void)
 
 static int set_up(void **state)
 {
-	unsigned watch[VHOST_QUEUES], i;
+	unsigned watch[VHOST_PAIR], i;
 
 	(void)state;
 	fds_before = count_fds();
 	maps_before = count_maps();
 	assert_int_equal(loop_init(&loop), 0);
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < VHOST_PAIR; i++) {
 		kicks[i] = 0;
 		watch[i] = loop_watch(&loop, on_kick, &kicks[i]);
 		kick[i] = new_eventfd();
@@ -203,7 +203,7 @@ static void close_ours(void)
 {
 	unsigned i;
 
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < VHOST_PAIR; i++) {
 		close(kick[i]);
 		close(call[i]);
 		close(err[i]);
@@ -444,7 +444,7 @@ static void hush(void)
 {
 	unsigned i;
 
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < VHOST_PAIR; i++) {
 		rung(kick[i]);
 		rung(call[i]);
 		rung(err[i]);
@@ -536,10 +536,10 @@ static void negotiation(void **state)
 	assert_true(v.changes != changes);
 	assert_true(v.protocol & BIT(PROTO_REPLY_ACK));
 	assert_true(v.protocol & BIT(PROTO_MEM_SLOTS));
-	assert_int_equal(ask(GET_QUEUE_NUM), 1);
+	assert_int_equal(ask(GET_QUEUE_NUM), VHOST_PAIRS);
 	assert_int_equal(ask(GET_MEM_SLOTS), VIRTQ_REGIONS);
 	done(text_u64(SEND_RARP, 0x563412005452));
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < VHOST_PAIR; i++) {
 		assert_true(v.q[i].event_idx);
 		assert_true(v.q[i].indirect);
 	}
@@ -555,8 +555,28 @@ static void not_offered(void **state)
 	fatal(text_u64(SET_PROTOCOL, BIT(63)), -EINVAL);
 	negotiate(0);
 	acked(text_u64(SET_FEATURES, features | BIT(63)), 1);
-	acked(text_u64(SET_PROTOCOL, BIT(0)), 1);
+	acked(text_u64(SET_PROTOCOL, BIT(1)), 1);
 	assert_int_equal(v.features, features);
+}
+
+/* Several queues are for those who handle the control queue themselves */
+static void pairs_are_asked_for(void **state)
+{
+	uint64_t both = BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_VQ);
+
+	(void)state;
+	assert_int_equal(ask(GET_FEATURES) & both, 0);
+	done(text_u64(SET_PROTOCOL, ask(GET_PROTOCOL) & ~BIT(0)));
+	assert_int_equal(ask(GET_FEATURES) & both, 0);
+	done(text_u64(SET_PROTOCOL, BIT(0)));
+	features = ask(GET_FEATURES);
+	assert_int_equal(features & both, both);
+	done(text_u64(SET_FEATURES, features));
+	give_memory();
+	start_ring(VHOST_RX, 0);
+	start_ring(VHOST_TX, 0);
+	assert_true(vhost_user_runs(&v));
+	assert_false(vhost_user_ring(&v, VHOST_QUEUES - 1));
 }
 
 /* One thing after the other, and only all of them make it run */
@@ -597,7 +617,7 @@ static void enabled_from_start(void **state)
 	(void)state;
 	negotiate(BIT(F_PROTOCOL));
 	give_memory();
-	for (i = 0; i < VHOST_QUEUES; i++) {
+	for (i = 0; i < VHOST_PAIR; i++) {
 		assert_false(vhost_user_runs(&v));
 		done(text_state(SET_VRING_NUM, i, RING));
 		done(text_addr(i));
@@ -829,7 +849,8 @@ static void too_many_at_once(void **state)
 	for (i = 0; i < 10; i++)
 		turn();
 	for (i = 0; i < 200; i++)
-		assert_int_equal(hear(GET_QUEUE_NUM, 8).u.u64, 1);
+		assert_int_equal(hear(GET_QUEUE_NUM, 8).u.u64,
+			 VHOST_PAIRS);
 	silence();
 }
 
@@ -838,22 +859,23 @@ static void acks(void **state)
 	(void)state;
 	/* Not before it was agreed on */
 	done(need_reply(text(SET_OWNER, 0)));
-	fatal(need_reply(text_state(SET_VRING_NUM, 2, 8)), -EINVAL);
+	fatal(need_reply(text_state(SET_VRING_NUM, VHOST_QUEUES, 8)), -EINVAL);
 	/* From the message on that agrees on it, as User-mode Linux has it */
 	acked(text_u64(SET_PROTOCOL, BIT(PROTO_REPLY_ACK)), 0);
 	done(text_u64(SET_PROTOCOL, 0));
 	negotiate(0);
 	acked(text(SET_OWNER, 0), 0);
-	acked(text_state(SET_VRING_NUM, 2, 8), 1);
+	acked(text_state(SET_VRING_NUM, VHOST_QUEUES, 8), 1);
 	acked(text_state(SET_VRING_NUM, 1, 8), 0);
 	acked(text(200, 0), 1);
-	acked(text_state(GET_VRING_BASE, 2, 0), 1);
+	acked(text_state(GET_VRING_BASE, VHOST_QUEUES, 0), 1);
 	/* The answer is acknowledgement enough */
 	assert_int_equal(say(need_reply(text(GET_QUEUE_NUM, 0))), 0);
-	assert_int_equal(hear(GET_QUEUE_NUM, 8).u.u64, 1);
+	assert_int_equal(hear(GET_QUEUE_NUM, 8).u.u64,
+			 VHOST_PAIRS);
 	silence();
 	done(text(SET_OWNER, 0));
-	fatal(text_state(SET_VRING_NUM, 2, 8), -EINVAL);
+	fatal(text_state(SET_VRING_NUM, VHOST_QUEUES, 8), -EINVAL);
 }
 
 /* --- a front-end that errs ------------------------------------------------ */
@@ -999,7 +1021,8 @@ static void answers_unheard(void **state)
 
 static void bad_ring_index(void **state)
 {
-	static const unsigned indices[] = { 2, 3, 255, 256, 257, UINT32_MAX };
+	static const unsigned indices[] = { VHOST_QUEUES, 255, 256, 257,
+					    UINT32_MAX };
 	unsigned i, k;
 	struct text t;
 
@@ -1016,7 +1039,7 @@ static void bad_ring_index(void **state)
 		t.m.u.addr.index = k;
 		acked(t, 1);
 	}
-	for (k = 2; k < 256; k++) {
+	for (k = VHOST_QUEUES; k < 256; k++) {
 		acked(text_fd(SET_VRING_KICK, k, kick[0]), 1);
 		acked(text_fd(SET_VRING_CALL, k, call[0]), 1);
 		acked(text_fd(SET_VRING_CALL, k, -1), 1);
@@ -1462,6 +1485,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(negotiation),
 		TEST(not_offered),
+		TEST(pairs_are_asked_for),
 		TEST(running),
 		TEST(enabled_from_start),
 		TEST(data),
