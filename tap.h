@@ -25,8 +25,9 @@ struct slot {
 	size_t head_len;
 	struct iovec *body; /* where the payload goes, in order */
 	unsigned body_cnt;
-	size_t room;	    /* the sum of @body: at least one segment, or one
-			       byte if no segment size was given */
+	size_t room;	    /* the sum of @body: all that was wanted, or a
+			       whole segment at least, or one byte if no
+			       segment size was given */
 	size_t mss;	    /* as asked for; 0: one datagram, or a run whose
 			       segment size only tap_commit()'s note knows */
 	void *priv;	    /* the transport's */
@@ -51,7 +52,8 @@ struct tap_caps {
 	bool uso;	 /* so does a run of datagrams of one size: UDP_GRO on */
 	bool tso_in;	 /* its TCP hands us runs of segments as one frame */
 	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
-	size_t frame_max; /* longest frame that the guest takes */
+	size_t frame_max; /* longest frame that the guest takes, as far as it
+			     is known: may become less */
 };
 
 struct tap_count {
@@ -66,7 +68,8 @@ struct tap {
 	struct tap_count count;
 	unsigned watch;	  /* guest.c's: input, room and hang-up come there */
 	bool up;	  /* a guest is there; false: frames are dropped */
-	bool full;	  /* a reserve failed for want of room; flush clears it */
+	bool full;	  /* the guest had less room than a reserve asked for;
+			     flush clears it */
 	unsigned session; /* counts guests: a change means say hello */
 	uint32_t events;  /* that the loop has told, for the transport to use
 			     up if it needs them */
@@ -83,11 +86,13 @@ unsigned tap_receive(struct tap *t, struct frame *f, unsigned max);
 void tap_release(struct tap *t);
 
 /* tap_reserve - room for @n frames with @head header bytes each
- * Each slot has @want bytes of body if they are to be had; a transport may give
- * less, but a whole segment of @mss at least.  With @mss 0 the body is one
- * stretch.  Returns how many of @n there is room for.  Less than @n means the
- * guest has no more: leave the data where it is, the run queue of the guest is
- * held until there is room.  While no guest is connected there is room. */
+ * Each slot has @want bytes of body if they are to be had and never more; a
+ * transport may give less, but a whole segment of @mss at least.  With @mss 0 the
+ * body is one stretch.  Returns how many slots there are, which may be less than
+ * @n because a transport has no more of them at once.  None means that the guest
+ * has no room: leave the data where it is and have the run queue held.  Whether
+ * the guest lacks room, @full says.  While no guest is connected there is room.
+ * What is longer than @frame_max may find a slot, too: it is lost at commit. */
 unsigned tap_reserve(struct tap *t, struct slot *s, unsigned n, size_t head,
 		     size_t want, size_t mss);
 

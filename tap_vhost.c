@@ -184,6 +184,17 @@ static void vhost_release(struct tap *tap)
 
 /* --- buffers of the guest ------------------------------------------------- */
 
+/* All that a frame can get is @len bytes: longer ones are not made any more */
+static void never_fits(struct tap_vhost *t, size_t len)
+{
+	size_t max = len > t->vnet ? len - t->vnet : 0;
+
+	if (max >= t->tap.caps.frame_max)
+		return;
+	log_limited(LOG_INFORM, "Guest's buffers take frames of %zu bytes", max);
+	t->tap.caps.frame_max = max;
+}
+
 /* Take buffers for a frame of @least to @most bytes: false if there are not
  * enough, then none is taken.  Slots that are out keep those they were
  * promised. */
@@ -210,8 +221,11 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	}
 	if (r->len >= least)
 		return true;
+	if (r->elems && virtq_ready(q) &&
+	    (!t->merge || r->elems < there || r->elems == q->size))
+		never_fits(t, r->len);
 	virtq_rewind(q, r->elems);
-	/* More than there are now; never, if the ring is full of short ones */
+	/* More than there are now */
 	if (!promised)
 		t->wanted = there + 1;
 	return false;
@@ -310,9 +324,11 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 		each = estimate(t, head + MIN(want, (size_t)BODY_MAX));
 		left = virtq_left(&t->user.q[VHOST_RX]);
 		left = left > t->promised ? left - t->promised : 0;
-		max = MIN(max, left / each);
-		if (max < n)
+		if (left / each < max) {
+			max = left / each;
 			t->wanted = each;
+			t->tap.full = true;
+		}
 	}
 	for (i = 0; i < max; i++)
 		lay_out(t, &s[i], head, want, mss, each);
@@ -322,10 +338,9 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 static bool reserve_there(struct tap_vhost *t, struct slot *s, size_t head,
 			  size_t want, size_t mss)
 {
-	size_t least = whole(t, head + MIN(want, mss));
-
 	want = MIN(want, t->tap.caps.tso ? (size_t)BODY_MAX : mss);
-	if (!take(t, least, whole(t, head + want), false))
+	if (!take(t, whole(t, head + MIN(want, mss)), whole(t, head + want),
+		  false))
 		return false;
 	s->head = t->head;
 	s->head_len = head;
@@ -343,15 +358,17 @@ static unsigned vhost_reserve(struct tap *tap, struct slot *s, unsigned n,
 			      size_t head, size_t want, size_t mss)
 {
 	struct tap_vhost *t = vhost(tap);
-	unsigned got;
 
-	if (tap->up && mss && want && n == 1 && !t->direct)
-		got = reserve_there(t, s, head, want, mss);
-	else
-		got = reserve_here(t, s, n, head, want, mss);
-	if (got < n)
-		tap->full = true;
-	return got;
+	if (tap->up && mss && want && n == 1 && !t->direct) {
+		if (reserve_there(t, s, head, want, mss))
+			return 1;
+		/* What will never fit is not waited for: commit loses it */
+		if (head + MIN(want, mss) <= tap->caps.frame_max) {
+			tap->full = true;
+			return 0;
+		}
+	}
+	return reserve_here(t, s, n, head, want, mss);
 }
 
 /* What the guest is not to finish is finished here */
@@ -397,12 +414,14 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 	size_t all = MAX(len, (size_t)FRAME_MIN);
 	struct note left = left_over(t, &one, 1, len, n);
 
-	tap_captured(&t->tap, true, &one, 1, len, &left);
-	memset(frame + len, 0, all - len);
 	/* A run that is out has the end of the ring, and no frame is to come in
 	 * between */
-	if (t->direct || !take(t, t->vnet + all, t->vnet + all, true))
+	if (t->direct || !take(t, t->vnet + all, t->vnet + all, true)) {
+		log_debug("Frame of %zu bytes lost: no buffers for it", len);
 		return;
+	}
+	tap_captured(&t->tap, true, &one, 1, len, &left);
+	memset(frame + len, 0, all - len);
 	write_vnet(t, all, &left);
 	iov_write(t->room.iov, t->room.iov_cnt, t->vnet, frame, all);
 	hand_over(t, t->vnet + all);
@@ -494,6 +513,7 @@ static void learn(struct tap_vhost *t)
 	c->tso = t->csum &&
 		 has_both(t, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_GUEST_TSO6);
 	c->uso = t->csum && has_both(t, NET_GUEST_USO4, NET_GUEST_USO6);
+	c->frame_max = FRAME_LONG;
 	c->tso_in = has_both(t, VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4);
 	t->buffer_len = 0;
 }

@@ -64,11 +64,22 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f)
 				  MIN(mss, (unsigned)TCP_MSS_RUNS) : mss);
 }
 
+void conn_fit(const struct tcp *t, struct flow *f)
+{
+	size_t max = t->tap->caps.frame_max, head = ETH_HEAD + head_bytes(f);
+	struct tcp_conn *c = conn_of(f);
+
+	if (head + c->mss > max)
+		c->mss = (uint16_t)(max > head + TCP_MSS_MIN ? max - head
+							     : TCP_MSS_MIN);
+}
+
 static void set_mss(const struct tcp *t, struct flow *f, unsigned mss)
 {
 	unsigned max = lan_mtu(t->fwd->lan) - head_bytes(f);
 
 	conn_of(f)->mss = (uint16_t)MIN(MAX(mss, (unsigned)TCP_MSS_MIN), max);
+	conn_fit(t, f);
 }
 
 struct rd conn_option_bytes(const struct packet *p)

@@ -157,6 +157,9 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p);
 /* conn_mss - what we tell the guest to send */
 uint16_t conn_mss(const struct tcp *t, const struct flow *f);
 
+/* conn_fit - no segments longer than the guest's link takes, if that has shown */
+void conn_fit(const struct tcp *t, struct flow *f);
+
 /* conn_window - the window field to send now; moves the advertised edge */
 uint16_t conn_window(struct tcp *t, struct flow *f);
 

@@ -423,6 +423,7 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 	ssize_t got = 0;
 	bool fin;
 
+	conn_fit(t, f);
 	if (c->flags & CONN_LOSSY || c->snd_nxt != c->snd_max)
 		room = loss_room(f);
 	want = at_end(c) ? 0 : next_run(t, c, room);
