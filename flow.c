@@ -281,6 +281,24 @@ void flow_free(struct flows *t, struct flow *f)
 	t->count--;
 }
 
+bool flow_has_port(const struct flows *t, uint8_t proto, uint8_t pif,
+		   uint16_t port)
+{
+	unsigned n, i;
+
+	for (n = 0; n < t->fresh; n++) {
+		const struct flow *f = &t->flow[n];
+
+		if (f->kind == FLOW_FREE || flow_proto(f) != proto)
+			continue;
+		for (i = 0; i < 2; i++)
+			if (f->side[i].fd >= 0 && f->side[i].pif == pif &&
+			    f->side[i].our_port == port)
+				return true;
+	}
+	return false;
+}
+
 const char *flow_name(const struct flows *t, const struct flow *f, char *buf,
 		      size_t size)
 {

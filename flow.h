@@ -128,6 +128,11 @@ struct flow *flow_find(const struct flows *t, uint8_t proto,
 bool flow_sent(const struct flows *t, enum flow_kind kind,
 	       const struct side *s);
 
+/* flow_has_port - whether a flow of @proto has a socket bound to @port at @pif:
+ * looks at all flows */
+bool flow_has_port(const struct flows *t, uint8_t proto, uint8_t pif,
+		   uint16_t port);
+
 /* flow_charge - in its ready(): so many bytes of payload were moved
  * flow_spent - and then: it is the turn of others, return RUN_AGAIN */
 static inline struct runq *flow_queue(struct flows *t, const struct flow *f)

@@ -129,17 +129,47 @@ static uint32_t inode_of(int fd)
 	return fstat(fd, &st) ? 0 : (uint32_t)st.st_ino;
 }
 
-static int open_port(struct listen *l, unsigned side,
-		     const struct listen_table *t, unsigned i, unsigned port)
+/* Ports of which there are many sockets on one host, since what comes there is
+ * for all of a multicast group: SSDP, WS-Discovery, mDNS, LLMNR.  Who names one
+ * wants to be among them. */
+static bool is_group_port(unsigned port)
 {
-	const struct rule *r = &t->rules.r[i];
+	return port == 1900 || port == 3702 || port == 5353 || port == 5355;
+}
+
+/* The guest may have sent from the port, before a rule was made for it */
+static bool is_shared(const struct listen *l, unsigned side,
+		      const struct rule *r, unsigned port)
+{
+	if (is_group_port(port) && !(r->flags & (RULE_WEAK | RULE_SCAN)))
+		return true;
+	return l->flows && flow_has_port(l->flows, r->proto, pif_of(side),
+					 (uint16_t)port);
+}
+
+static int open_socket(const struct listen *l, unsigned side,
+		       const struct rule *r, unsigned port)
+{
 	const struct sock_env *env = side ? &l->ns->env : l->env;
 	struct sock_bind b = { .addr = r->listen, .port = (uint16_t)port,
 			       .dual = r->flags & RULE_DUAL,
 			       .ifname = r->ifname };
-	int fd = r->proto == IPPROTO_TCP ? sock_listen(env, &b) :
-					   sock_udp_listen(env, &b);
-	int err;
+	int fd;
+
+	if (r->proto == IPPROTO_TCP)
+		return sock_listen(env, &b);
+	fd = sock_udp_listen(env, &b);
+	if (fd != -EADDRINUSE || !is_shared(l, side, r, port))
+		return fd;
+	b.shared = true;
+	return sock_udp_listen(env, &b);
+}
+
+static int open_port(struct listen *l, unsigned side,
+		     const struct listen_table *t, unsigned i, unsigned port)
+{
+	const struct rule *r = &t->rules.r[i];
+	int fd = open_socket(l, side, r, port), err;
 
 	if (fd < 0)
 		return fd;

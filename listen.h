@@ -48,6 +48,7 @@ struct listen {
 	uint64_t limit; /* descriptors, as of the start */
 	unsigned tcp_watch, udp_watch; /* where events go: tcp_init() and
 					  udp_init() set them */
+	const struct flows *flows; /* whose sockets are no one else's; the same */
 	struct listen_table table[2]; /* HOST, SPLICE */
 	struct listen_table spare;    /* the next one of either */
 };

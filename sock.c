@@ -581,8 +581,12 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 		return fd;
 	/* It never sends: errors that match its port are about flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
+	set(fd, SOL_SOCKET, SO_REUSEADDR, b->shared);
 	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
-	return err ? fail(fd, err) : fd;
+	if (err)
+		return fail(fd, err);
+	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return fd;
 }
 
 unsigned sock_waiting(int fd)

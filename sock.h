@@ -63,6 +63,7 @@ struct sock_bind {
 	bool dual;	  /* one IPv6 socket for both families */
 	uint16_t port;
 	const char *ifname; /* SO_BINDTODEVICE, NULL or "": any */
+	bool shared;	  /* sock_udp_listen(): also with those who share it */
 	int fresh;	  /* use sock_udp_fresh()'s descriptor, + 1; 0: none */
 };
 
@@ -126,7 +127,9 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 /* sock_udp_fresh - a datagram socket for sock_udp() to do the rest with, even
  * if that fails */
 int sock_udp_fresh(bool v4);
-/* sock_udp_listen - a datagram socket for many senders, with PKTINFO */
+/* sock_udp_listen - a datagram socket for many senders, with PKTINFO
+ * -EADDRINUSE if anybody has the port, even with SO_REUSEADDR, unless it is to
+ * be @b->shared.  Afterwards sock_udp() can have it, too. */
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b);
 /* sock_waiting - how many datagrams wait in it or are just being put there, at
  * most */

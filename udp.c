@@ -837,6 +837,7 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 	};
 	u->watch = loop_watch(flows->loop, listener_event, u);
 	listen->udp_watch = u->watch;
+	listen->flows = flows;
 	flows_type(flows, FLOW_UDP, &udp_type, u);
 	flows_type(flows, FLOW_UDP_SPLICE, &spliced_type, u);
 }

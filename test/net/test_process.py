@@ -12,7 +12,7 @@ import struct
 
 import pytest
 
-from lab import (DEADLINE, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
+from lab import (DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
                  UPLINK, V4, V6, Namespace, alive, children, run, signal_pid, until)
 
 
@@ -453,6 +453,23 @@ def test_ports_of_another(lab):
     done = pasta(lab, "-t", "7001", "true")
     assert done.status == 1
     assert "Address already in use" in done.stderr
+
+
+def test_datagrams_of_another(lab):
+    """One who would share its port is somebody else, too: it would get
+    nothing from then on, or we would."""
+    lab.host.bind(V4, DGRAM, 7002)
+    done = pasta(lab, "-u", "7002", "true")
+    assert done.status == 1
+    assert "Address already in use" in done.stderr
+    lab.pasta("-u", "7003")
+    assert pasta(lab, "-u", "7003", "true").status == 1
+
+
+def test_group_port_is_shared(lab):
+    """What comes to the port of mDNS is for all who listen to it."""
+    lab.host.bind(V4, DGRAM, 5353)
+    assert pasta(lab, "-u", "5353", "true").status == 0
 
 
 def test_no_netns_quit(lab):

@@ -113,7 +113,7 @@ struct server {
 static int serve_here(void *arg)
 {
 	const struct server *v = arg;
-	struct sock_bind b = { .port = v->port };
+	struct sock_bind b = { .port = v->port, .shared = true };
 
 	assert_true(addr_parse(v->addr, &b.addr));
 	return v->proto == TCP ? sock_listen(&env, &b) :
