@@ -251,7 +251,7 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 
 	/* Each datagram that leaves would report room again */
 	if (flow_proto(f) == IPPROTO_TCP)
-		events |= EPOLLOUT | EPOLLRDHUP;
+		events |= EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
 	return loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
 }
 

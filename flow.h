@@ -48,6 +48,7 @@ enum flow_kind { FLOW_FREE, FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_UDP_SPLICE,
 /* What events have told and nobody has used up yet, for each side */
 enum {
 	READY_IN = EPOLLIN,
+	READY_PRI = EPOLLPRI, /* urgent data have come: reads may end early */
 	READY_OUT = EPOLLOUT,
 	READY_ERR = EPOLLERR,
 	READY_HUP = EPOLLHUP,
@@ -152,7 +153,7 @@ static inline bool flow_spent(struct flows *t, const struct flow *f)
 }
 
 /* flow_watch - register side @i's descriptor, edge-triggered, for IN and with a
- * stream also OUT and RDHUP.  0 or -errno. */
+ * stream also PRI, OUT and RDHUP.  0 or -errno. */
 int flow_watch(struct flows *t, struct flow *f, unsigned i);
 
 /* flow_wake - have type->ready() called in this turn or the next */

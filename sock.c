@@ -245,9 +245,11 @@ static void probe_tcp(bool v4, bool *peek, bool *inherits)
 	if (listener < 0)
 		return;
 	set(listener, SOL_TCP, TCP_NODELAY, 1);
+	set(listener, SOL_SOCKET, SO_OOBINLINE, 1);
 	offset = !set(listener, SOL_SOCKET, SO_PEEK_OFF, 0);
 	if (pair(v4, &listener, end)) {
 		*inherits = is_set(end[1], SOL_TCP, TCP_NODELAY, 1) &&
+			    is_set(end[1], SOL_SOCKET, SO_OOBINLINE, 1) &&
 			    (!offset ||
 			     is_set(end[1], SOL_SOCKET, SO_PEEK_OFF, 0));
 		*peek = peek_moves(end[0], end[1]);
@@ -305,6 +307,7 @@ static int bind_outbound(const struct sock_env *e, int fd,
 static void set_stream(const struct sock_env *e, int fd)
 {
 	sock_nodelay(fd);
+	set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (e->peek_off4 || e->peek_off6)
 		set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
 }
@@ -316,6 +319,8 @@ int sock_tcp(const struct sock_env *e, const struct addr *to)
 
 	if (fd < 0)
 		return fd;
+	/* Not when such data come: a read that was under way would skip them */
+	set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	err = bind_outbound(e, fd, to, 0);
 	return err ? fail(fd, err) : fd;
 }
@@ -426,9 +431,15 @@ int sock_peek_to(int fd, unsigned off)
 
 ssize_t sock_discard(int fd, size_t n)
 {
-	ssize_t got = recv(fd, NULL, n, MSG_TRUNC);
+	size_t done = 0;
+	ssize_t got;
 
-	return got < 0 ? -errno : got;
+	do {
+		got = recv(fd, NULL, n - done, MSG_TRUNC);
+		if (got > 0)
+			done += (size_t)got;
+	} while (got > 0 && done < n);
+	return got < 0 && !done ? -errno : (ssize_t)done;
 }
 
 ssize_t sock_recv(int fd, const struct iovec *iov, unsigned cnt)

@@ -25,8 +25,8 @@ struct sock_env {
 	char if4[16], if6[16];	/* --outbound-if4/6; empty: any */
 	unsigned scope;		/* interface of link-local host addresses */
 	bool peek_off4, peek_off6; /* SO_PEEK_OFF for TCP: 6.9 and 6.11 */
-	bool inherits;		/* accepted sockets inherit NODELAY and
-				   PEEK_OFF from their listener */
+	bool inherits;		/* accepted sockets inherit NODELAY, PEEK_OFF
+				   and OOBINLINE from their listener */
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
 	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
 	uint8_t ttl4, ttl6;	/* what sockets send without sock_ttl() */
@@ -35,7 +35,11 @@ struct sock_env {
 /* sock_init - probe what the kernel can do; the other fields are the caller's */
 void sock_init(struct sock_env *e);
 
-/* --- TCP ---------------------------------------------------------------- */
+/* --- TCP ----------------------------------------------------------------
+ *
+ * Urgent data are data like others, in their place (RFC 6093).  But a read ends
+ * in front of them, so on a socket that polls EPOLLPRI a short one says nothing:
+ * there may be more, or not. */
 
 /* sock_tcp - a stream socket for connecting to @to's family
  * Bound to the outbound address and device if given. */
@@ -90,7 +94,8 @@ static inline bool sock_can_peek(const struct sock_env *e, bool v4)
 ssize_t sock_peek(int fd, const struct iovec *iov, unsigned cnt);
 /* sock_peek_to - set the peek offset, counted from the first unread byte */
 int sock_peek_to(int fd, unsigned off);
-/* sock_discard - take @n bytes out of the receive queue unread
+/* sock_discard - take @n bytes out of the receive queue unread; how many were
+ * there, or -errno
  * The peek offset moves back by as much (the kernel does that). */
 ssize_t sock_discard(int fd, size_t n);
 /* sock_recv - read and consume */

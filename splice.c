@@ -12,6 +12,9 @@
  * The state of a socket is in the flow's ready bits: IN until it said EAGAIN,
  * OUT until it refused bytes.  An end is passed on as soon as the bytes before
  * it are gone, a failure as a reset.
+ *
+ * Urgent data end a read in front of them, and splice() does not get past them:
+ * while there are any (READY_PRI), bytes are copied until there are no more.
  */
 #include "splice.h"
 
@@ -111,7 +114,7 @@ static void give_back(struct splice *s, struct splice_pipe *p)
 
 static void not_readable(struct flow *f, unsigned i)
 {
-	f->ready[i] &= (uint16_t)~READABLE;
+	f->ready[i] &= (uint16_t)~(READABLE | READY_PRI);
 	ways_of(f)->way[i].bulk = false;
 }
 
@@ -210,7 +213,7 @@ static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
 	}
 	w->bulk = n == (ssize_t)sizeof(s->buf);
 	/* A short read has emptied the socket, unless its end is next */
-	if (!w->bulk && !(f->ready[i] & (READY_RDHUP | READY_HUP)))
+	if (!w->bulk && !(f->ready[i] & (READY_RDHUP | READY_HUP | READY_PRI)))
 		not_readable(f, i);
 	return n;
 }
@@ -232,7 +235,9 @@ static ssize_t move(struct splice *s, struct flow *f, unsigned i)
 	}
 	err = n ? errno : 0;
 	give_back(s, p);
-	w->eof = !n;
+	/* The end, or urgent data with the end behind them */
+	if (!n)
+		return copy(s, f, i);
 	if (err == EAGAIN)
 		not_readable(f, i);
 	return err == EAGAIN ? 0 : -err;
@@ -262,7 +267,7 @@ static ssize_t step(struct splice *s, struct flow *f, unsigned i)
 {
 	if (!have_pipe(s))
 		return look_and_take(s, f, i);
-	return ways_of(f)->way[i].bulk ? move(s, f, i) : copy(s, f, i);
+	return ways_of(f)->way[i].bulk && !(f->ready[i] & READY_PRI) ? move(s, f, i) : copy(s, f, i);
 }
 
 static int pass_end(struct flow *f, unsigned i)

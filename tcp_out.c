@@ -298,12 +298,16 @@ static void saw_end(struct tcp_conn *c, uint32_t seq)
 }
 
 /* A short read drained the socket; if the peer's FIN is known to be there, the
- * read also reached the end of the stream. */
+ * read also reached the end of the stream.  Not so where urgent data have been:
+ * as long as they are kept for a repetition, every read ends in front of them.
+ * An event of theirs that is on its way sets READY_IN again. */
 static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 {
 	uint16_t *ready = &f->ready[!conn_tap(f)];
 	struct tcp_conn *c = conn_of(f);
 
+	if (*ready & READY_PRI)
+		return;
 	*ready &= (uint16_t)~READY_IN;
 	if (got >= TCP_MSS_DEFAULT)
 		loop_stream(t->flows->loop, 1, got);

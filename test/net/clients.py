@@ -19,6 +19,12 @@ def read_all(s):
     return b"".join(chunks)
 
 
+def read_exactly(s, size):
+    """That much, when no more is on its way."""
+    with s.makefile("rb") as f:
+        return f.read(size)
+
+
 def reset(s):
     """Close with a RST instead of a FIN."""
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from clients import Background, read_all, reset
+from clients import Background, read_all, read_exactly, reset
 from lab import DGRAM, HOST, MIB, NOWHERE, PEER, V4, V6, until
 
 FORWARDED = 7001
@@ -57,6 +57,24 @@ def test_half_closed(ends):
         hashlib.md5(DATA).digest()
 
 
+def test_urgent_data(ends):
+    """They are data like others, in their place: RFC 6093."""
+    first, other = ends
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    for _ in range(2):
+        first.sendall(b"abc")
+        first.send(b"X", socket.MSG_OOB)
+        first.sendall(b"defghi")
+        assert read_exactly(other, 10) == b"abcXdefghi"
+    sending = Background(first.sendall, DATA)
+    assert read_exactly(other, len(DATA)) == DATA
+    sending.result()
+    first.send(b"abcX", socket.MSG_OOB)
+    first.send(b"Y", socket.MSG_OOB)
+    first.shutdown(socket.SHUT_WR)
+    assert read_all(other) == b"abcXY"
+
+
 def test_both_shut_down_at_once(pair):
     for s in pair:
         s.sendall(b"bye")
@@ -82,11 +100,6 @@ def test_both_ways_at_once(pair):
              (read_exactly, [outside, len(DATA)]))]
     results = [w.result() for w in work]
     assert results[2] == DATA[::-1] and results[3] == DATA
-
-
-def read_exactly(s, size):
-    with s.makefile("rb") as f:
-        return f.read(size)
 
 
 def test_reset(ends):

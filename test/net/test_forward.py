@@ -16,7 +16,7 @@ import subprocess
 
 import pytest
 
-from clients import Background, read_all, reset
+from clients import Background, read_all, read_exactly, reset
 from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PASTA, PYTHON, STREAM,
                  UPLINK, USER, V4, V6, literal, until)
 
@@ -387,6 +387,21 @@ def test_no_circles(lab, family):
     before = settled(guest.process.pid)
     assert refused(guest, family, IN)
     assert settled(guest.process.pid) <= before + POOL
+
+
+def test_urgent_data(way, family):
+    client_ns, server_ns, port = way
+    client, server = connection(client_ns, server_ns, port, family)
+    for size in 3, 4 * MIB, 3:
+        data = os.urandom(size) + b"Xdefghi"
+        received = Background(read_exactly, server, len(data))
+        client.sendall(data[:size])
+        client.send(b"X", socket.MSG_OOB)
+        client.sendall(b"defghi")
+        assert received.result() == data
+    client.send(b"abcX", socket.MSG_OOB)
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(server) == b"abcX"
 
 
 # Datagrams

@@ -143,7 +143,8 @@ static void far_writes(struct plan *p)
 {
 	size_t n = MIN(p->chunk[1], p->bytes[1] - p->sent[1]);
 
-	p->sent[1] += far_write(p->s, n);
+	p->sent[1] += p->urgent && chance(p->urgent) ? far_urgent(p->s, n) :
+						       far_write(p->s, n);
 	if (p->sent[1] < p->bytes[1] || p->far_fin_sent ||
 	    (p->waits[1] && !p->far_got_eof))
 		return;
@@ -454,6 +455,7 @@ static void make_plan(struct plan *p, unsigned no)
 	p->refuse = chance(300) ? (unsigned)rnd_to(300) : 0;
 	p->rtt = chance(500) ? rnd_to(200 * US) : rnd_to(50 * MS);
 	p->sync_connect = chance(200);
+	p->urgent = chance(200) ? (unsigned)rnd_to(600) : 0;
 }
 
 static void make_uflow(struct uflow *u, unsigned no)

@@ -732,7 +732,8 @@ static void far_cmd(void)
 			far_connected(stream());
 	} else if (is(w, "writes")) {
 		n = (size_t)number(need("length"));
-		if (far_write(stream(), n) != n)
+		if ((is(word(), "urgent") ? far_urgent : far_write)(stream(),
+								    n) != n)
 			sim_fail("the receive buffer has no room");
 	} else if (is(w, "reads")) {
 		n = (size_t)number(need("length"));

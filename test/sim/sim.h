@@ -137,6 +137,7 @@ struct sock {
 	unsigned refuse; /* per mille of sends taken partly or not at all */
 	/* from the far end: written, consumed, peek offset */
 	uint64_t rx, rx_read;
+	uint64_t urgent; /* where the urgent byte ends, 0: none yet */
 	size_t rx_cap, peek;
 	bool peeking, fin_rx, far_closed;
 	unsigned keepalive;
@@ -175,6 +176,8 @@ void sock_reset(void);
 void far_connected(struct sock *s);
 void far_refused(struct sock *s, int err);
 size_t far_write(struct sock *s, size_t n);
+/* far_urgent - the same with MSG_OOB: the last byte is urgent */
+size_t far_urgent(struct sock *s, size_t n);
 size_t far_read(struct sock *s, size_t n);
 void far_fin(struct sock *s);
 void far_close(struct sock *s);
@@ -298,6 +301,7 @@ struct plan {
 	/* far */
 	size_t tx_cap, rx_cap;
 	unsigned refuse;
+	unsigned urgent; /* per mille of writes */
 	uint64_t rtt;
 	bool sync_connect; /* connect() succeeds at once */
 	/* results */

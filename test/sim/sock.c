@@ -61,6 +61,8 @@ static uint32_t poll_stream(struct sock *s)
 		return m;
 	if (s->rx > s->rx_read)
 		m |= EPOLLIN;
+	if (s->rx_read < s->urgent)
+		m |= EPOLLPRI;
 	if (snd_shut || writable(s))
 		m |= EPOLLOUT;
 	else
@@ -167,6 +169,19 @@ size_t far_write(struct sock *s, size_t n)
 		trace("  far writes %zu to fd %d", n, s->toy.fd);
 		toy_wake(&s->toy, EPOLLIN);
 	}
+	return n;
+}
+
+size_t far_urgent(struct sock *s, size_t n)
+{
+	uint64_t before = s->rx;
+
+	n = far_write(s, n);
+	if (s->rx == before)
+		return n;
+	s->urgent = s->rx;
+	trace("  the last one is urgent");
+	toy_wake(&s->toy, EPOLLIN | EPOLLPRI);
 	return n;
 }
 
@@ -405,7 +420,11 @@ static ssize_t fill(struct sock *s, size_t off, const struct iovec *iov,
 
 	if (off >= have)
 		return nothing(s);
-	for (have -= off; cnt && have; cnt--, iov++)
+	have -= off;
+	/* A read ends at the mark, unless it begins there */
+	if (s->rx_read + off + 1 < s->urgent)
+		have = MIN(have, s->urgent - 1 - s->rx_read - off);
+	for (; cnt && have; cnt--, iov++)
 		for (i = 0; i < iov->iov_len && have; i++, have--)
 			((uint8_t *)iov->iov_base)[i] =
 				pattern(s->key[1], s->rx_read + off + n++);

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 static struct sock_env env;
@@ -266,6 +267,60 @@ static void peeks_move_on(void **state)
 	wait_in(n.server);
 	assert_int_equal(sock_peek(n.server, &one, 1), 0);
 	close_ends(&n);
+}
+
+static int queued(int fd)
+{
+	int n = 0;
+
+	assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+	return n;
+}
+
+/* Reads end in front of urgent data and go on with them, taking out does not */
+static void urgent(int from, int to, bool peek)
+{
+	unsigned i;
+	char in[16] = { 0 };
+	struct iovec all = { in, sizeof(in) };
+
+	assert_int_equal(send(from, "abcX", 4, MSG_OOB), 4);
+	assert_int_equal(send(from, "defghi", 6, 0), 6);
+	for (i = 0; queued(to) < 10 && i < 5000; i++)
+		poll(NULL, 0, 1);
+	if (peek) {
+		assert_int_equal(sock_peek_to(to, 0), 0);
+		assert_int_equal(sock_peek(to, &all, 1), 3);
+		assert_memory_equal(in, "abc", 3);
+		assert_int_equal(sock_peek(to, &all, 1), 7);
+		assert_memory_equal(in, "Xdefghi", 7);
+		assert_int_equal(sock_discard(to, 5), 5);
+		assert_int_equal(sock_recv(to, &all, 1), 5);
+		assert_memory_equal(in, "efghi", 5);
+		return;
+	}
+	assert_int_equal(sock_recv(to, &all, 1), 3);
+	assert_int_equal(sock_recv(to, &all, 1), 7);
+	assert_memory_equal(in, "Xdefghi", 7);
+}
+
+static void urgent_in_line(void **state)
+{
+	struct sock_env plain = env;
+	struct sock_bind b = { .addr = lo(true) };
+	struct addr to = lo(true);
+	struct ends n;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	plain.inherits = false;
+	for (i = 0; i < 2; i++) {
+		connect_ends(i ? &env : &plain, &n, &b, &to);
+		urgent(n.client, n.server, i && env.peek_off4);
+		urgent(n.server, n.client, i && env.peek_off4);
+		close_ends(&n);
+	}
 }
 
 /* Who connected looks at the same bytes until an offset is set */
@@ -819,6 +874,7 @@ int main(void)
 		cmocka_unit_test(dual_listener_gives_mapped_addresses),
 		cmocka_unit_test(single_listener_is_of_one_family),
 		cmocka_unit_test(peeks_move_on),
+		cmocka_unit_test(urgent_in_line),
 		cmocka_unit_test(peeks_stay_without_offset),
 		cmocka_unit_test(room_shrinks),
 		cmocka_unit_test(abort_is_a_reset),

@@ -346,6 +346,49 @@ static void without_pipes(void **state)
 	s.unmade = all;
 }
 
+/* In the middle of bulk, alone, and in front of the end */
+static void urgent(struct link *k, size_t size)
+{
+	const uint8_t c = byte(size);
+	size_t out = 0, end;
+	unsigned i;
+
+	for (end = 0; end < size; turn()) {
+		end = feed(k->client, end, size);
+		out = eat(k->server, out);
+	}
+	assert_int_equal(send(k->client, &c, 1, MSG_OOB), 1);
+	end = feed(k->client, size + 1, size + 100);
+	for (i = 0; i < 1000 && out < end; i++, turn())
+		out = eat(k->server, out);
+	assert_int_equal(out, size + 100);
+}
+
+static void urgent_data(void **state)
+{
+	static const size_t sizes[] = { 3, SPLICE_COPY, 3 * MIB };
+	struct splice_pipe *all = s.unmade;
+	struct link k;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	for (i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+		s.unmade = i & 1 ? NULL : all;
+		join(&k, true, PIF_HOST);
+		urgent(&k, sizes[i / 2]);
+		urgent(&k, sizes[i / 2]);
+		assert_int_equal(send(k.client, "", 1, MSG_OOB), 1);
+		shutdown(k.client, SHUT_WR);
+		await(k.server);
+		assert_int_equal(eat(k.server, 0), 1);
+		assert_true(has_ended(k.server));
+		part(&k);
+		gone();
+		s.unmade = all;
+	}
+}
+
 static void half_close(void **state)
 {
 	struct link k;
@@ -593,6 +636,7 @@ int main(void)
 		T(refused),		   T(client_leaves_early),
 		T(sockets_in_batches),	   T(nobody_may_enter),
 		T(no_circles),		   T(no_delay),
+		T(urgent_data),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
