@@ -27,6 +27,7 @@
 enum {
 	PREFIX = 4,
 	ASIDE = 128, /* see doc/performance.md, "Where bytes lie" */
+	GONE = EPOLLRDHUP | EPOLLHUP | EPOLLERR,
 	PATHS = 99, /* /tmp/passt_1.socket and so on */
 };
 
@@ -272,6 +273,8 @@ void tap_stream_closed(const char *why, bool one_off)
 		    why ? why : "", one_off ? ", exiting" : "");
 }
 
+static void serve(struct tap_stream *t, int fd);
+
 static void hang_up(struct tap_stream *t, const char *why)
 {
 	close(t->fd); /* #syscalls close */
@@ -283,6 +286,9 @@ static void hang_up(struct tap_stream *t, const char *why)
 	tap_stream_closed(why, t->one_off);
 	if (t->one_off)
 		loop_quit(t->tap.loop, 0);
+	if (t->next >= 0)
+		serve(t, t->next);
+	t->next = -1;
 }
 
 /* Frames that lie in @rx complete.  A bad length stops here, and hangs up when
@@ -371,7 +377,7 @@ static unsigned stream_receive(struct tap *tap, struct frame *f, unsigned max)
 
 	if (tap->events)
 		t->empty = false;
-	t->ending |= tap->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+	t->ending |= tap->events & GONE;
 	tap->events = 0;
 	while (t->fd >= 0) {
 		n = take(t, f, max);
@@ -446,21 +452,37 @@ int tap_stream_accept(int listen_fd, bool busy)
 	return -EBUSY;
 }
 
+static void serve(struct tap_stream *t, int fd)
+{
+	int err = greet(t, fd);
+
+	if (!err)
+		return;
+	log_warn("Can't serve client: %s", util_error(-err));
+	close(fd);
+}
+
+/* The guest has left, what it said last is not done yet */
+static bool is_leaving(const struct tap_stream *t)
+{
+	return t->ending || t->tap.events & GONE;
+}
+
 static void accept_guest(void *owner, uint64_t ref, uint32_t events)
 {
 	struct tap_stream *t = owner;
-	int fd, err;
+	bool busy = t->fd >= 0, wait = busy && !t->one_off &&
+				       t->next < 0 && is_leaving(t);
+	int fd = tap_stream_accept(t->listen_fd, busy && !wait);
 
 	(void)ref;
 	(void)events;
-	fd = tap_stream_accept(t->listen_fd, t->fd >= 0);
 	if (fd < 0)
 		return;
-	err = greet(t, fd);
-	if (err) {
-		log_warn("Can't serve client: %s", util_error(-err));
-		close(fd);
-	}
+	if (wait)
+		t->next = fd;
+	else
+		serve(t, fd);
 }
 
 int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
@@ -473,7 +495,7 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 		.caps = { .frame_max = FRAME_MAX },
 		.watch = watch,
 	};
-	t->listen_fd = t->fd = -1;
+	t->listen_fd = t->fd = t->next = -1;
 	t->one_off = one_off;
 	t->rx_at = t->rx_end = 0;
 	t->tx_used = t->tx_top = 0;

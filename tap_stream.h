@@ -23,6 +23,7 @@ struct tap_stream {
 	struct tap tap; /* first: ops get a pointer to this */
 	int listen_fd;  /* -1 with --fd */
 	int fd;         /* the guest, -1 */
+	int next;	/* came when that one had left, -1 */
 	bool one_off;   /* leave with status 0 when the guest does */
 	unsigned listen_watch;
 	uint8_t *rx; /* received: [rx_at, rx_end) not yet given out */

@@ -60,6 +60,7 @@ static struct tap_stream t;
 static struct runq busy; /* never empty: the loop does not sleep */
 static struct run spin;
 static unsigned watch, burst;
+static bool later; /* the frames wait for a turn of their own */
 static uint8_t got[8 << 20]; /* frames as received, prefixed again */
 static size_t got_len;
 static unsigned got_cnt;
@@ -81,6 +82,8 @@ static void input(void *owner, uint64_t ref, uint32_t events)
 	(void)owner;
 	assert_int_equal(ref, 0);
 	t.tap.events |= events & ~(uint32_t)EPOLLOUT;
+	if (later)
+		return;
 	do {
 		n = tap_receive(&t.tap, f, burst);
 		if (!n)
@@ -381,6 +384,32 @@ static void test_second_client(void **st)
 	turns(1);
 	assert_int_equal(got_cnt, 1);
 	close(other);
+	close(fd);
+}
+
+static void test_successor(void **st)
+{
+	uint8_t b[100];
+	size_t len = put(b, 60);
+	int fd;
+
+	(void)st;
+	serve();
+	fd = dial();
+	later = true;
+	say(fd, b, len);
+	say(fd, b, len);
+	close(fd);
+	fd = dial();
+	later = false;
+	assert_false(heard("discarding"));
+	assert_int_equal(t.tap.session, 1);
+	input(NULL, 0, 0);
+	assert_int_equal(got_cnt, 2);
+	assert_int_equal(t.tap.session, 2);
+	say(fd, b, len);
+	turns(1);
+	assert_int_equal(got_cnt, 3);
 	close(fd);
 }
 
@@ -913,6 +942,7 @@ int main(void)
 	TEST(test_bad_length),
 		TEST(test_reconnect),
 		TEST(test_second_client),
+		TEST(test_successor),
 		TEST(test_one_off),
 		TEST(test_adopts_streams_only),
 		TEST(test_adopted_is_one_off),
