@@ -3,8 +3,8 @@
  * chunk - bounded byte queues in blocks of one shared pool
  *
  * A queue is a chain of blocks.  Freed blocks are used again first, so the pool
- * stays as small as its peak; when the last one comes back the memory goes back
- * to the kernel.
+ * stays as small as its peak.  When few are left of what there was, the memory of
+ * the others goes back to the kernel.
  */
 #include "chunk.h"
 
@@ -13,7 +13,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { KEEP_BLOCKS = 16 }; /* not worth a madvise */
+enum {
+	KEEP_BLOCKS = 16, /* not worth a madvise */
+	KEEP_PART = 8,	  /* of the peak: few */
+};
 
 int chunks_init(struct chunks *c)
 {
@@ -50,6 +53,7 @@ static bool grow(struct chunks *c, struct chunk_queue *q)
 	else
 		return false;
 	c->used++;
+	c->peak = MAX(c->peak, c->used);
 	c->next[b - 1] = 0;
 	if (q->last)
 		c->next[q->last - 1] = b;
@@ -106,12 +110,25 @@ unsigned chunk_iov(const struct chunks *c, const struct chunk_queue *q,
 	return n;
 }
 
+static void forget(uint8_t *mem, size_t len)
+{
+	(void)madvise(mem, len, MADV_DONTNEED); /* #syscalls madvise */
+}
+
 static void give_back(struct chunks *c)
 {
-	if (c->used || c->fresh <= KEEP_BLOCKS)
+	uint16_t b;
+
+	if ((c->used ? c->peak : c->fresh) <= KEEP_BLOCKS ||
+	    c->used > c->peak / KEEP_PART)
 		return;
-	/* #syscalls madvise */
-	(void)madvise(c->mem, (size_t)c->fresh * CHUNK_BLOCK, MADV_DONTNEED);
+	c->peak = c->used;
+	if (c->used) {
+		for (b = c->free; b; b = c->next[b - 1])
+			forget(block(c, b), CHUNK_BLOCK);
+		return;
+	}
+	forget(c->mem, (size_t)c->fresh * CHUNK_BLOCK);
 	c->fresh = 0;
 	c->free = 0;
 }

@@ -19,7 +19,7 @@ enum {
 
 struct chunks {
 	uint8_t *mem;
-	unsigned fresh, used;
+	unsigned fresh, used, peak; /* @used at most, since memory went back */
 	uint16_t free;		     /* block + 1, 0: none */
 	uint16_t next[CHUNK_BLOCKS]; /* block + 1 */
 };

@@ -15,12 +15,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 enum {
 	ENTRY_BITS = FLOW_BITS + 1,
 	SIDE_SHIFT = 24, /* of an epoll reference: index, side, generation */
 	GEN_SHIFT = 25,
 	GEN_MASK = (1U << 31) - 1,
+	HASH_LEAST = (FLOW_HASH >> 2 * FLOW_HASH_STEP) - 1, /* a mask */
+	TIDY_PART = 16, /* so small a part of what there was is in use */
+	PAGE = 64 << 10, /* the largest that there is */
 };
 
 uint64_t flow_hash(const struct flows *t, uint8_t proto, const struct side *s)
@@ -109,19 +113,23 @@ static bool insert(struct flows *t, const struct flow *f, unsigned i)
 	return true;
 }
 
-/* Use more of the table.  The last step enters 8192 sides, so that nobody waits
- * for long; with all flows it is half full and does not grow any more. */
-static void grow(struct flows *t)
+static void rehash(struct flows *t, uint32_t mask)
 {
 	unsigned n, i;
 
-	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
-	t->hash_mask = t->hash_mask << FLOW_HASH_STEP |
-		       ((1 << FLOW_HASH_STEP) - 1);
+	t->hash_mask = mask;
 	for (n = 0; n < t->fresh; n++)
 		for (i = 0; i < 2; i++)
 			if (t->flow[n].hashed & 1U << i)
 				insert(t, &t->flow[n], i);
+}
+
+/* Use more of the table.  The last step enters 8192 sides, so that nobody waits
+ * for long; with all flows it is half full and does not grow any more. */
+static void grow(struct flows *t)
+{
+	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
+	rehash(t, t->hash_mask << FLOW_HASH_STEP | ((1 << FLOW_HASH_STEP) - 1));
 }
 
 bool flow_enter(struct flows *t, struct flow *f, unsigned i)
@@ -199,7 +207,7 @@ static void expire(void *owner, struct timer *timer)
 int flows_init(struct flows *t, struct loop *l)
 {
 	*t = (struct flows){ .loop = l,
-			     .hash_mask = (FLOW_HASH >> 2 * FLOW_HASH_STEP) - 1 };
+			     .hash_mask = HASH_LEAST };
 	t->flow = util_map(sizeof(struct flow) * FLOW_MAX);
 	t->hash = util_map(sizeof(uint32_t) * FLOW_HASH);
 	if (!t->flow || !t->hash)
@@ -219,21 +227,28 @@ void flows_type(struct flows *t, enum flow_kind kind,
 	t->owner[kind] = owner;
 }
 
+static struct flow *extend(struct flows *t)
+{
+	struct flow *f = &t->flow[t->fresh++];
+
+	if (t->fresh > FLOW_KEEP)
+		t->tidy = t->fresh / TIDY_PART;
+	return f;
+}
+
 struct flow *flow_new(struct flows *t, enum flow_kind kind)
 {
 	struct flow *f = t->free;
-	uint32_t gen;
 
 	if (f)
 		t->free = f->touched;
 	else if (t->fresh < FLOW_MAX)
-		f = &t->flow[t->fresh++];
+		f = extend(t);
 	else
 		return NULL;
 
-	gen = f->gen;
 	memset(f, 0, sizeof(*f));
-	f->gen = gen;
+	f->gen = ++t->gen;
 	f->kind = kind;
 	f->side[0].fd = f->side[1].fd = -1;
 	f->inbox_end = &f->inbox;
@@ -275,7 +290,6 @@ void flow_free(struct flows *t, struct flow *f)
 	timer_drop(&t->loop->timers, &f->timer);
 	runq_del(flow_queue(t, f), &f->run);
 	f->kind = FLOW_FREE;
-	f->gen++;
 	f->touched = t->free;
 	t->free = f;
 	t->count--;
@@ -297,6 +311,61 @@ bool flow_has_port(const struct flows *t, uint8_t proto, uint8_t pif,
 				return true;
 	}
 	return false;
+}
+
+/* From entry @from on, in whole pages */
+static void give_back(void *table, size_t from, size_t end)
+{
+	uint8_t *mem = table;
+
+	from = (from + PAGE - 1) / PAGE * PAGE;
+	if (from < end) /* #syscalls madvise */
+		(void)madvise(mem + from, end - from, MADV_DONTNEED);
+}
+
+/* Those in front are to be used first */
+static void list_free(struct flows *t)
+{
+	unsigned n = t->fresh;
+
+	t->free = NULL;
+	while (n--) {
+		if (t->flow[n].kind != FLOW_FREE)
+			continue;
+		t->flow[n].touched = t->free;
+		t->free = &t->flow[n];
+	}
+}
+
+static void shrink_hash(struct flows *t)
+{
+	uint32_t mask = t->hash_mask;
+
+	while (mask > HASH_LEAST && t->entered <= mask >> FLOW_HASH_STEP >> 2)
+		mask >>= FLOW_HASH_STEP;
+	if (mask == t->hash_mask)
+		return;
+	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
+	give_back(t->hash, (mask + 1) * sizeof(*t->hash),
+		  (t->hash_mask + 1) * sizeof(*t->hash));
+	rehash(t, mask);
+}
+
+/* The last one in use may be far behind: then again when there are half as many,
+ * and of the last few with each that goes */
+void flows_shrink(struct flows *t)
+{
+	unsigned was = t->fresh;
+
+	while (t->fresh && t->flow[t->fresh - 1].kind == FLOW_FREE)
+		t->fresh--;
+	list_free(t);
+	shrink_hash(t);
+	give_back(t->flow, t->fresh * sizeof(*t->flow),
+		  was * sizeof(*t->flow));
+	t->tidy = t->count > TIDY_PART ? t->count / 2 : t->count;
+	if (t->fresh <= FLOW_KEEP)
+		t->tidy = 0;
 }
 
 const char *flow_name(const struct flows *t, const struct flow *f, char *buf,

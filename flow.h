@@ -28,6 +28,7 @@ enum {
 	FLOW_FREE_QUANTUM = 256 << 10,
 	FLOW_FREE_BUDGET = 1 << 20,
 	FLOW_PRIV = 192,
+	FLOW_KEEP = 1024, /* so many stay in memory */
 };
 
 /* Numbers of the control and migration protocols */
@@ -96,8 +97,10 @@ struct flows {
 	uint32_t hash_mask; /* how many of them are in use, less one */
 	unsigned entered;   /* sides that are in the hash */
 	struct flow *free;
-	unsigned fresh; /* entries from here on were never used */
+	unsigned fresh; /* entries from here on are not in use */
 	unsigned count, peak;
+	unsigned tidy; /* with fewer than that memory may be given back */
+	uint32_t gen;  /* of the last one */
 };
 
 /* flows_init - 0 or -errno */
@@ -165,6 +168,17 @@ void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms);
 /* flow_free - end it: hash, timer, run queue.  Descriptors are the protocol's,
  * which has closed them. */
 void flow_free(struct flows *t, struct flow *f);
+
+/* flows_shrink - give back the memory that a flood of flows has left
+ * flows_tidy() does it when it is worth the walk through the table.  Nothing but
+ * what is in the table points to free flows meanwhile: the end of a turn. */
+void flows_shrink(struct flows *t);
+
+static inline void flows_tidy(struct flows *t)
+{
+	if (UNLIKELY(t->count < t->tidy))
+		flows_shrink(t);
+}
 
 /* flow_hash - the keyed hash of side @i, for initial sequence numbers */
 uint64_t flow_hash(const struct flows *t, uint8_t proto,

@@ -292,6 +292,7 @@ static void turn_end(void *owner)
 
 	if (!p->conf.splice_only)
 		guest_turn_end(&p->guest);
+	flows_tidy(&p->flows);
 	if (UNLIKELY(p->conf.stats_on))
 		stats_turn(&p->stats, &p->guest, p->loop.now_ms);
 }

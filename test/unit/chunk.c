@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 
 enum { QUEUES = 5, TWIN_MAX = 200000 };
@@ -79,6 +80,17 @@ static void against_twin(void **state)
 	assert_int_equal(pool.used, 0);
 }
 
+static size_t resident(const void *mem, size_t bytes)
+{
+	static unsigned char page[(size_t)CHUNK_BLOCK * CHUNK_BLOCKS / 4096];
+	size_t i, sum = 0;
+
+	assert_int_equal(mincore((void *)(uintptr_t)mem, bytes, page), 0);
+	for (i = 0; i < bytes / 4096; i++)
+		sum += page[i] & 1;
+	return sum * 4096;
+}
+
 static void pool_has_an_end(void **state)
 {
 	static uint8_t block[CHUNK_BLOCK];
@@ -98,6 +110,9 @@ static void pool_has_an_end(void **state)
 			 CHUNK_BLOCK - 100);
 	chunk_drop(&pool, &a, a.len);
 	assert_int_equal(pool.used, 1);
+	/* One that stays does not keep the others in memory */
+	assert_true(resident(pool.mem, (size_t)CHUNK_BLOCK * CHUNK_BLOCKS) <=
+		    (size_t)CHUNK_BLOCKS / 8 * CHUNK_BLOCK);
 	chunk_drop(&pool, &b, b.len);
 	assert_int_equal(pool.used, 0);
 	assert_int_equal(pool.fresh, 0); /* given back */

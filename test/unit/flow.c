@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -160,6 +161,79 @@ static void table_has_an_end(void **state)
 	assert_int_equal(flows.peak, FLOW_MAX);
 }
 
+static size_t resident(const void *mem, size_t bytes)
+{
+	static unsigned char page[FLOW_MAX];
+	size_t i, n = (bytes + 4095) / 4096, sum = 0;
+
+	assert_true(n <= sizeof(page));
+	assert_int_equal(mincore((void *)(uintptr_t)mem, bytes, page), 0);
+	for (i = 0; i < n; i++)
+		sum += page[i] & 1;
+	return sum * 4096;
+}
+
+static struct flow *numbered(unsigned n)
+{
+	struct flow *f = flow_new(&flows, FLOW_TCP);
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		f->side[i].our_port = (uint16_t)n;
+		f->side[i].their_port = (uint16_t)(n >> 16);
+		f->side[i].pif = i ? PIF_HOST : PIF_TAP;
+		assert_true(flow_enter(&flows, f, i));
+	}
+	return f;
+}
+
+static void flood(unsigned first, unsigned n)
+{
+	while (n--)
+		numbered(first + n);
+}
+
+static void flood_goes(unsigned stay)
+{
+	unsigned n;
+
+	for (n = 0; n < flows.fresh; n++)
+		if (flows.flow[n].kind != FLOW_FREE && n != stay) {
+			flow_free(&flows, &flows.flow[n]);
+			flows_tidy(&flows);
+		}
+}
+
+/* What a flood took is given back, and what was there before and after it is found */
+static void memory_goes_back(void **state)
+{
+	enum { STAY = 5000, MANY = 100000 };
+	struct flow *f;
+
+	(void)state;
+	flows_tidy(&flows);
+	assert_int_equal(flows.fresh, 0);
+	flood(1000000, MANY);
+	assert_true(resident(flows.flow, sizeof(*f) * FLOW_MAX) >
+		    MANY * sizeof(*f));
+	flood_goes(STAY);
+	assert_int_equal(flows.count, 1);
+	assert_true(resident(flows.flow, sizeof(*f) * FLOW_MAX) <
+		    (STAY + 1000) * sizeof(*f));
+	assert_true(resident(flows.hash, sizeof(uint32_t) * FLOW_HASH) <=
+		    64 << 10);
+	finds_all_there_are();
+	f = numbered(1);
+	assert_ptr_equal(f, flows.flow);
+	flow_free(&flows, f);
+	flood(2000000, MANY);
+	finds_all_there_are();
+	flood_goes(FLOW_MAX);
+	assert_int_equal(flows.count, 0);
+	assert_true(resident(flows.flow, sizeof(*f) * FLOW_MAX) <=
+		    FLOW_KEEP * sizeof(*f));
+}
+
 static void event_reaches_its_flow_only(void **state)
 {
 	struct flow *f = flow_new(&flows, FLOW_TCP);
@@ -242,6 +316,7 @@ int main(void)
 		cmocka_unit_test(finds_what_was_entered),
 		cmocka_unit_test(finds_as_many_as_there_can_be),
 		cmocka_unit_test(table_has_an_end),
+		cmocka_unit_test(memory_goes_back),
 		cmocka_unit_test(event_reaches_its_flow_only),
 		cmocka_unit_test(timer_reaches_its_flow),
 		cmocka_unit_test(held_queue_keeps_its_order),
