@@ -309,10 +309,12 @@ static bool is_ours(int ns_fd)
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static void join_userns(const char *path)
+static void join_userns(const char *path, pid_t pid)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT && pid)
+		die("There is no process %d", (int)pid);
 	if (fd < 0)
 		die("Can't open user namespace %s: %s", path,
 		    util_error(errno));
@@ -329,7 +331,8 @@ static void make_userns(void)
 	gid_t gid = getegid();
 
 	if (unshare(CLONE_NEWUSER))
-		die("Can't create a user namespace: %s", util_error(errno));
+		die("Can't create a user namespace: %s%s", util_error(errno),
+		    pasta_hint(errno));
 	/* After a change of user /proc/self would be root's */
 	prctl(PR_SET_DUMPABLE, 1);
 	pasta_map(0, uid, gid);
@@ -342,10 +345,10 @@ static void enter_userns(const struct conf *c)
 	if (c->netns_only)
 		return;
 	if (c->userns[0]) {
-		join_userns(c->userns);
+		join_userns(c->userns, 0);
 	} else if (c->pid) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
-		join_userns(path);
+		join_userns(path, c->pid);
 	} else if (c->spawn) {
 		make_userns();
 	}

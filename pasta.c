@@ -49,6 +49,7 @@
 #endif
 
 enum { STACK = 256 << 10, POLL_MS = 1000, GRACE_MS = 200, PATH_LEN = 64 };
+enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 }; /* as shells have it */
 
 /* Of clones: ours is in use while they share our memory */
 static uint8_t stack[STACK] __attribute__((aligned(16)));
@@ -150,8 +151,10 @@ static void visit(struct pasta *p)
 	int err = pasta_in_ns(p, first_visit, &f);
 
 	if (err)
-		die("Can't enter network namespace %s: %s",
-		    p->child ? "of the command" : p->path, util_error(-err));
+		die("Can't enter network namespace %s: %s%s",
+		    p->child ? "of the command" : p->path, util_error(-err),
+		    err == -EPERM && !p->child ?
+			    " (one in a user namespace needs --userns)" : "");
 	if (f.lo_err)
 		log_warn("Can't bring up lo in the namespace: %s",
 			 util_error(-f.lo_err));
@@ -313,6 +316,8 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 		snprintf(p->path, sizeof(p->path), "/run/netns/%.*s",
 			 NAME_MAX, c->netns);
 	p->netns = open(p->path, O_RDONLY | O_CLOEXEC);
+	if (p->netns < 0 && errno == ENOENT && c->pid)
+		die("There is no process %d", (int)c->pid);
 	if (p->netns < 0)
 		die("Can't open network namespace %s: %s", p->path,
 		    util_error(errno));
@@ -323,6 +328,19 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 }
 
 /* --- spawning ------------------------------------------------------------ */
+
+const char *pasta_hint(int err)
+{
+	switch (err) {
+	case ENOSPC:
+		return " (see the limits in /proc/sys/user)";
+	case EPERM:
+		return " (not in a chroot, nor where the system forbids it, as "
+		       "by kernel.unprivileged_userns_clone or AppArmor)";
+	default:
+		return "";
+	}
+}
 
 void pasta_inherit(void)
 {
@@ -444,6 +462,7 @@ static _Noreturn void run_command(const struct conf *c)
 {
 	const char *shell = getenv("SHELL");
 	char login[PATH_MAX], *login_argv[] = { login, NULL };
+	int status;
 
 	if (!shell || !shell[0])
 		shell = "/bin/sh";
@@ -452,9 +471,10 @@ static _Noreturn void run_command(const struct conf *c)
 		execvp(c->argv[0], c->argv);
 	else
 		execvp(shell, login_argv);
+	status = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 	log_err("Can't run %s: %s", c->argv ? c->argv[0] : shell,
 		util_error(errno));
-	_exit(EXIT_FAILURE);
+	_exit(status);
 }
 
 /* What we changed is not for the command; our descriptors close themselves */
@@ -546,8 +566,8 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	prctl(PR_SET_DUMPABLE, 1);
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
-		die("Can't make namespaces for the command: %s",
-		    util_error(errno));
+		die("Can't make namespaces for the command: %s%s",
+		    util_error(errno), pasta_hint(errno));
 	close(ends[0]);
 	p->go_fd = ends[1];
 	p->child_fd = end_fd(p->child, true);

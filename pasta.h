@@ -33,6 +33,10 @@ struct pasta {
  * @pid is a process in it, 0: ourselves.  Failure is a warning. */
 void pasta_map(pid_t pid, uid_t uid, gid_t gid);
 
+/* pasta_hint - what to say to somebody for whom making namespaces failed with @err,
+ * besides that: to be appended, possibly "" */
+const char *pasta_hint(int err);
+
 /* pasta_inherit - note what our parent gave us, before we change it: the limit of
  * descriptors, ignored and blocked signals.  A command gets it back. */
 void pasta_inherit(void);

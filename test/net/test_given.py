@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from lab import (HOST, PASTA, USER, V4, V6, Namespace, alive, end, run, until)
+from lab import (HOST, PASTA, PYTHON, USER, V4, V6, Namespace,
+                 alive, end, run, until)
 
 
 def start(lab, shell, *options, user=USER, check=True):
@@ -145,3 +146,16 @@ def test_join_with_some_capabilities(lab):
         assert guest.addresses(V4, f"eth{number}") == \
             lab.host.addresses(V4), caps
         end(pid)
+
+
+BIND = "import socket; socket.create_server(('', 7100))"
+
+
+@pytest.mark.parametrize("spec,status", [("auto", 1), ("auto,~7100", 0)])
+def test_port_of_the_host_wanted_inside(lab, spec, status):
+    """Followed, it is taken; unless it is left out."""
+    lab.host.listen(V4, 7100)
+    done = lab.host.run(*USER, PASTA, "-T", spec, "--", PYTHON, "-c", BIND,
+                        check=False)
+    assert done.status == status
+    assert ("Address already in use" in done.stderr) == bool(status)

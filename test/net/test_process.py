@@ -41,8 +41,34 @@ def test_kill_of_the_command(lab):
 def test_command_not_found(lab):
     """An error of ours is on stderr, and no success."""
     done = pasta(lab, "--config-net", "--", "/nonexistent")
-    assert done.status != 0
+    assert done.status == 127
     assert "/nonexistent" in done.stderr or "No such file" in done.stderr
+
+
+def test_command_cannot_be_run(lab):
+    assert pasta(lab, "--", "/etc/passwd").status == 126
+
+
+@pytest.mark.parametrize("around,options,words", [
+    (USER, ("2147483647",), "There is no process 2147483647"),
+    (("unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/"
+      "max_user_namespaces; exec \"$@\"", "sh"), ("true",),
+     "see the limits in /proc/sys/user"),
+    (("unshare", "-m", "sh", "-c", "mount --bind / /mnt;"
+      "mount --rbind /proc /mnt/proc; mount --bind /tmp /mnt/tmp;"
+      "exec chroot /mnt \"$@\"", "sh", *USER), ("true",), "not in a chroot"),
+], ids=["PID", "limit", "chroot"])
+def test_what_is_in_the_way(lab, around, options, words):
+    done = pasta(lab, *options, user=around)
+    assert done.status == 1
+    assert words in done.stderr
+
+
+def test_user_namespace_is_missing(lab):
+    guest = lab.container()
+    done = pasta(lab, "--netns", f"/proc/{guest.pid}/ns/net")
+    assert done.status == 1
+    assert "needs --userns" in done.stderr
 
 
 # Debian's 2023 release looks into them
