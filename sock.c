@@ -197,7 +197,7 @@ static bool wait_for(int fd, short events)
 static bool pair(bool v4, int *listener, int end[2])
 {
 	struct addr lo = addr_loopback(v4), a;
-	uint16_t port;
+	uint16_t port = 0;
 
 	if (bind_to(*listener, &lo, 0, 0) || listen(*listener, 1) ||
 	    sock_local(*listener, &a, &port))

@@ -748,7 +748,7 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 	unsigned round, n, k;
 	struct sock_error e;
 	struct addr any;
-	uint16_t port;
+	uint16_t port = 0;
 
 	if (fd < 0)
 		return;
