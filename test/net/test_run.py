@@ -24,7 +24,7 @@ def clone():
     """What is under version control, or else all that is no product."""
     target = TMP / "clone"
     target.mkdir()
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT,
+    listed = subprocess.run(["sh", "-c", "git ls-files -z"], cwd=ROOT,
                             capture_output=True)
     if not listed.returncode:
         copy = ["tar", "-c", "--null", "-T", "-"]
