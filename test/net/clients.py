@@ -2,6 +2,7 @@
 """Clients that Debian has no ready-made program for, on sockets of the lab."""
 
 import os
+import shutil
 import socket
 import struct
 import threading
@@ -184,7 +185,12 @@ def names(data):
 # DHCP by real clients
 
 SCRIPT = r"""#!/bin/sh
-# Called by dhclient and udhcpc: notes the lease, then applies it
+# Called by dhclient, dhcpcd and udhcpc: notes the lease, then applies it, if
+# dhcpcd has not done that
+if [ -n "$new_dhcp6_ia_na1_ia_addr1" ]; then
+	new_ip6_address=$new_dhcp6_ia_na1_ia_addr1
+	new_ip6_prefixlen=128
+fi
 case "$reason$1" in
 PREINIT|deconfig)
 	ip link set dev "$interface" up ;;
@@ -198,8 +204,8 @@ BOUND|REBOOT|bound|BOUND6|REBOOT6)
 		len=$mask
 		[ -n "$len" ] || len=$(busybox ipcalc -p "$a" \
 			"$new_subnet_mask" | cut -d= -f2)
-		ip addr add "$a/$len" dev "$interface"
-		[ -z "$r" ] || ip route add default via "$r" dev "$interface"
+		ip addr add "$a/$len" dev "$interface" && [ -n "$r" ] &&
+			ip route add default via "$r" dev "$interface"
 	fi
 	[ -z "$new_ip6_address" ] ||
 		ip addr add "$new_ip6_address/$new_ip6_prefixlen" \
@@ -214,6 +220,24 @@ request subnet-mask, routers, interface-mtu, domain-name-servers,
 	domain-search, host-name, dhcp6.name-servers, dhcp6.domain-search;
 timeout 25;
 """
+DHCPCD = """
+script {script}
+env LEASE={lease}
+option routers, interface_mtu, domain_name_servers, domain_search, host_name
+option dhcp6_name_servers, dhcp6_domain_search
+nohook resolv.conf
+noarp
+noipv6rs
+persistent
+interface {dev}
+ia_na 1
+"""
+# Its files have the same names whatever the namespace
+PRIVATE = "mount -t tmpfs none /run && mount -t tmpfs none /var/lib/dhcpcd && "
+# Unstable has no dhclient any more
+DHCLIENT = bool(shutil.which("dhclient"))
+CLIENTS = [*["dhclient"] * DHCLIENT, "dhcpcd", "udhcpc"]
+CLIENTS6 = [*["dhclient -6"] * DHCLIENT, "dhcpcd -6"]
 
 
 class Lease(dict):
@@ -234,10 +258,9 @@ class Lease(dict):
 
 
 def dhcp(lab, guest, client, dev="eth0"):
-    """Run dhclient, dhclient -6 or udhcpc until it has a lease."""
-
+    """Run one of CLIENTS or CLIENTS6 until it has a lease."""
     script, lease = lab.path("dhcp-script"), lab.path(f"lease-{guest.count}")
-    conf = lab.path("dhclient.conf")
+    conf = lab.path("client.conf")
     script.write_text(SCRIPT)
     script.chmod(0o755)
     conf.write_text(CONF)
@@ -247,6 +270,11 @@ def dhcp(lab, guest, client, dev="eth0"):
                 "-lf", lab.path(f"leases-{guest.count}"), "-pf",
                 lab.path(f"dhclient-{guest.count}.pid"),
                 "-e", f"LEASE={lease}", dev]
+    elif client.startswith("dhcpcd"):
+        conf.write_text(DHCPCD.format(script=script, lease=lease, dev=dev))
+        argv = ["unshare", "--mount", "sh", "-c", PRIVATE +
+                f"exec dhcpcd {'-6' if '-6' in client else '-4'} -1 -d -B "
+                f"-f {conf} {dev}"]
     else:
         argv = ["busybox", "udhcpc", "-f", "-n", "-i", dev, "-s", script,
                 "-O", "mtu", "-O", "search"]

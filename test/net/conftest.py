@@ -9,7 +9,7 @@ import pytest
 import lab as laboratory
 
 NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
-          "traceroute", "dnsmasq", "dhclient", "busybox", "socat",
+          "traceroute", "dnsmasq", "dhcpcd", "busybox", "socat",
           "strace", "ndisc6")
 
 

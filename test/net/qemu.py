@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A virtual machine: Debian's kernel, busybox, dhclient, socat, and a shell.
+"""A virtual machine: Debian's kernel, busybox, a DHCPv6 client, socat, and a shell.
 
 The kernel comes from Debian's cloud image package, which is unpacked into
 build/guest and not installed.  The initramfs is made from what is installed
@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 
-from clients import SCRIPT
+from clients import DHCLIENT, DHCPCD, SCRIPT
 from lab import ROOT, until
 
 CACHE = ROOT / "build" / "guest"
@@ -28,7 +28,13 @@ MODULES = ["virtio", "virtio_ring", "virtio_pci_modern_dev",
 BUSYBOX = "/bin/busybox"
 # Programs that busybox has no equal of
 EXTRA = [shutil.which(p, path="/usr/sbin:/sbin:/usr/bin")
-         for p in ("dhclient", "socat")]
+         for p in ("dhclient" if DHCLIENT else "dhcpcd", "socat")]
+# Runs /lease with what it has learnt
+DHCPV6 = ("dhclient -6 -1 -cf /etc/dhclient.conf -lf /tmp/leases "
+          "-pf /tmp/dhclient.pid -e LEASE=$LEASE -sf /lease eth0"
+          if DHCLIENT else
+          "mkdir -p /run /var/lib/dhcpcd; LEASE=/tmp/lease6; "
+          "dhcpcd -6 -1 -d -B -f /etc/dhcpcd.conf eth0")
 # Emulated, on a machine that has other things to do
 BOOT_S, COMMAND_S = 180, 120
 
@@ -112,6 +118,8 @@ def initramfs(tmp, modules, names=MODULES):
         shutil.copy(file, target)
     (root / "etc" / "dhclient.conf").write_text(
         "request dhcp6.name-servers, dhcp6.domain-search;\n")
+    (root / "etc" / "dhcpcd.conf").write_text(
+        DHCPCD.format(script="/lease", lease="/tmp/lease6", dev="eth0"))
     for path, text in (("init", INIT), ("shell", SHELL), ("lease", SCRIPT)):
         (root / path).write_text(text)
         (root / path).chmod(0o755)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from clients import dhcp, hear_router, router_socket, solicit_router
+from clients import (CLIENTS, CLIENTS6, dhcp, hear_router, router_socket,
+                     solicit_router)
 from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, SEARCH, STREAM,
                  UPLINK, USER, V4, V6, alive, prefix_of, until)
 
@@ -114,7 +115,7 @@ def test_config_net_one_family(lab, only):
     assert guest.reachable(only)
 
 
-@pytest.mark.parametrize("client", ["dhclient", "udhcpc"])
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("config_net", [False, True],
                          ids=["bare", "config-net"])
 def test_dhcp(lab, client, config_net):
@@ -229,10 +230,11 @@ def test_neighbour_from_its_address(lab):
 
 
 # Debian's 2023 release spoils the search list of its second answer
-def test_dhcpv6(lab):
+@pytest.mark.parametrize("client", CLIENTS6)
+def test_dhcpv6(lab, client):
     guest = lab.pasta(*TELL)
     up(guest)
-    lease = dhcp(lab, guest, "dhclient -6")
+    lease = dhcp(lab, guest, client)
     assert lease.words("new_ip6_address") == [HOST[V6]]
     assert lease.words("new_dhcp6_name_servers") == [PEER[V6]]
     assert lease.words("new_dhcp6_domain_search") == SEARCH
@@ -255,7 +257,7 @@ def test_switched_off(lab, option):
     if option != "--no-dhcp":
         assert dhcp(lab, guest, "udhcpc")
     if option != "--no-dhcpv6":
-        assert dhcp(lab, guest, "dhclient -6")
+        assert dhcp(lab, guest, CLIENTS6[0])
     if option == "--no-dhcp":
         # -n: udhcpc gives up after two tries
         assert not guest.ok("busybox", "udhcpc", "-n", "-q", "-f", "-t", "2",
@@ -287,7 +289,7 @@ def test_told_by_passt(lab, case):
     lease = dhcp(lab, guest, "udhcpc")
     assert lease.words("dns") == ([resolvers[V4]] if resolvers else [])
     assert lease.words("search") == search
-    lease = dhcp(lab, guest, "dhclient -6")
+    lease = dhcp(lab, guest, CLIENTS6[0])
     assert lease.words("new_dhcp6_name_servers") == \
         ([resolvers[V6]] if resolvers else [])
     assert lease.words("new_dhcp6_domain_search") == search

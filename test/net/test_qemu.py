@@ -12,7 +12,7 @@ import pytest
 from clients import Lease, read_all
 from lab import (DGRAM, FAR, GATEWAY, HOST, MIB, PASST, PEER, SEARCH, USER, V4,
                  V6, Lab, literal, prefix_of, until)
-from qemu import Machine
+from qemu import DHCPV6, Machine
 
 pytestmark = pytest.mark.machine
 
@@ -58,9 +58,7 @@ def dhcp(vm):
 @pytest.fixture(scope="module")
 def dhcpv6(vm):
     wait_for(vm, "scope link")
-    return Lease(vm.lease("dhclient -6 -1 -cf /etc/dhclient.conf "
-                          "-lf /tmp/leases -pf /tmp/dhclient.pid "
-                          "-e LEASE=$LEASE -sf /lease eth0"))
+    return Lease(vm.lease(DHCPV6))
 
 
 def wait_for(vm, scope):

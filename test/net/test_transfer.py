@@ -13,7 +13,7 @@ import hashlib
 
 import pytest
 
-from clients import dhcp, read_all
+from clients import CLIENTS, CLIENTS6, dhcp, read_all
 from lab import HOST, MIB, PEER, UPLINK, V4, V6, literal, until
 
 MTUS = [65520, 1500, 1280]
@@ -108,7 +108,7 @@ def test_configured_by_clients(lab):
     guest.run("ip", "link", "set", UPLINK, "up")
     until(lambda: guest.addresses(V6), "an address by SLAAC")
     until(lambda: guest.default_route(V6), "a default route by SLAAC")
-    for client in "dhclient", "dhclient -6":
+    for client in CLIENTS[0], CLIENTS6[0]:
         dhcp(lab, guest, client)
     until(lambda: any(a.startswith(HOST[V6] + "/")
                       for a in guest.addresses(V6)), "the end of DAD")

@@ -16,6 +16,7 @@ import pytest
 from clients import Lease, read_all
 from lab import (DGRAM, DNS, GATEWAY, HOST, MIB, PEER, SEARCH, V4, V6, Lab,
                  literal, prefix_of, until)
+from qemu import DHCPV6
 from uml import Uml
 from vm import Descriptor, Path, Vhost
 
@@ -48,9 +49,7 @@ class Session:
         self.settle("link")
         self.settle("global")
         self.slaac = self.vm.run("ip -6 addr show dev eth0 scope global")
-        self.dhcpv6 = Lease(self.vm.lease(
-            "dhclient -6 -1 -cf /etc/dhclient.conf -lf /tmp/leases "
-            "-pf /tmp/dhclient.pid -e LEASE=$LEASE -sf /lease eth0"))
+        self.dhcpv6 = Lease(self.vm.lease(DHCPV6))
         self.settle("global")
         self.vm.run("mkdir /www && cat > /www/index.html << end\n"
                     f"{PAGE}end\nhttpd -p 80 -h /www")
