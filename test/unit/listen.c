@@ -67,7 +67,7 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
 	(void)state;
 	rules.n = 0;
@@ -500,25 +500,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(opens_what_rules_say, fresh,
-						stop),
-		cmocka_unit_test_setup_teardown(rule_by_address, fresh, stop),
+						teardown),
+		cmocka_unit_test_setup_teardown(rule_by_address, fresh, teardown),
 		cmocka_unit_test_setup_teardown(other_namespace_in_one_visit,
-						fresh, stop),
-		cmocka_unit_test_setup_teardown(common_ones_stay, fresh, stop),
-		cmocka_unit_test_setup_teardown(new_before_old, fresh, stop),
+						fresh, teardown),
+		cmocka_unit_test_setup_teardown(common_ones_stay, fresh, teardown),
+		cmocka_unit_test_setup_teardown(new_before_old, fresh, teardown),
 		cmocka_unit_test_setup_teardown(refused_changes_nothing, fresh,
-						stop),
-		cmocka_unit_test_setup_teardown(one_in_the_way, fresh, stop),
+						teardown),
+		cmocka_unit_test_setup_teardown(one_in_the_way, fresh, teardown),
 		cmocka_unit_test_setup_teardown(port_of_one_that_leaves, fresh,
-						stop),
-		cmocka_unit_test_setup_teardown(strict_and_weak, fresh, stop),
+						teardown),
+		cmocka_unit_test_setup_teardown(strict_and_weak, fresh, teardown),
 		cmocka_unit_test_setup_teardown(limit_is_found_before, fresh,
-						stop),
+						teardown),
 		cmocka_unit_test_setup_teardown(follows_the_other_side, fresh,
-						stop),
-		cmocka_unit_test_setup_teardown(followers_stay, fresh, stop),
+						teardown),
+		cmocka_unit_test_setup_teardown(followers_stay, fresh, teardown),
 		cmocka_unit_test_setup_teardown(follows_translated_ports, fresh,
-						stop),
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -50,7 +50,7 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
 	unsigned k, v;
 
@@ -135,7 +135,7 @@ static void refused(void **state)
 	close(ns_socket(&ns, NS_TCP, true)); /* there are some left */
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, teardown)
 
 int main(void)
 {

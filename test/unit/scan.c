@@ -90,7 +90,7 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
 	static const struct rules none;
 
@@ -448,7 +448,7 @@ static void not_on_the_clock(void **state)
 	assert_int_equal(s.timer.due_ms, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, teardown)
 
 int main(void)
 {

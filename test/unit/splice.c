@@ -88,7 +88,7 @@ static void turn(void)
 	loop.quit = false;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
 	unsigned n;
 
@@ -624,7 +624,7 @@ static void no_delay(void **state)
 	part(&k);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, teardown)
 
 int main(void)
 {

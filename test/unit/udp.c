@@ -37,7 +37,7 @@ static int fresh(void **state)
 	return 0;
 }
 
-static int stop(void **state)
+static int teardown(void **state)
 {
 	unsigned i;
 
@@ -1103,7 +1103,7 @@ static void init_has_sane_patience(void **state)
 	assert_int_equal(listeners.udp_watch, udp.watch);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, fresh, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, teardown)
 
 /* --- from socket to socket ----------------------------------------------- */
 
@@ -1364,7 +1364,7 @@ static void others_go_to_the_guest(void **state)
 	unserve(PIF_HOST);
 }
 
-#define SPLICED(f) cmocka_unit_test_setup_teardown(f, fresh_spliced, stop)
+#define SPLICED(f) cmocka_unit_test_setup_teardown(f, fresh_spliced, teardown)
 
 int main(void)
 {
