@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A virtual machine: Debian's kernel, busybox, a DHCPv6 client, socat, and a shell.
 
-The kernel comes from Debian's cloud image package, which is unpacked into
-build/guest and not installed.  The initramfs is made from what is installed
-here.  The first serial port, or the terminal TTY of the kernel's command line, is
-a shell for programs: it takes a script in one line of base64 and answers with
-its output and "@@STATUS"; the second one is the kernel's console, in
-console.log.
+The kernel comes from Debian's package, which is unpacked into build/guest and
+not installed.  The initramfs is made from what is installed here.  The first
+serial port, or the terminal TTY of the kernel's command line, is a shell for
+programs: it takes a script in one line of base64 and answers with its output and
+"@@STATUS"; the second one is the kernel's console, in console.log.
 """
 
 import base64
@@ -21,10 +20,11 @@ from clients import DHCLIENT, DHCPCD, SCRIPT
 from lab import ROOT, until
 
 CACHE = ROOT / "build" / "guest"
-META = "linux-image-cloud-amd64"
+META = "linux-image-amd64"    # the one for clouds lacks emulated cards
 MODULES = ["virtio", "virtio_ring", "virtio_pci_modern_dev",
            "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover",
            "virtio_net"]
+LATE = ["mii", "8139cp", "e1000"]       # when a test wants them, in that order
 BUSYBOX = "/bin/busybox"
 # Programs that busybox has no equal of
 EXTRA = [shutil.which(p, path="/usr/sbin:/sbin:/usr/bin")
@@ -78,7 +78,7 @@ def download(directory):
 
 def kernel():
     """Unpack the kernel once; return its file and where its modules are."""
-    tree = CACHE / "tree"
+    tree = CACHE / META
     if not tree.exists():
         new = CACHE / f"new-{os.getpid()}"
         new.mkdir(parents=True)
@@ -102,14 +102,16 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", output("ldd", program, text=True))
 
 
-def initramfs(tmp, modules, names=MODULES):
+def initramfs(tmp, modules, names=MODULES, late=()):
     """Make the root file system of the guest, as a file."""
     root = tmp / "root"
-    for d in ("bin", "proc", "sys", "dev", "modules", "tmp", "etc", "var"):
+    for d in ("bin", "proc", "sys", "dev", "modules", "late", "tmp", "etc",
+              "var"):
         (root / d).mkdir(parents=True)
-    for module in names:
-        file, = modules.rglob(f"{module}.ko")
-        shutil.copy(file, root / "modules")
+    for some, where in (names, "modules"), (late, "late"):
+        for module in some:
+            file, = modules.rglob(f"{module}.ko")
+            shutil.copy(file, root / where)
     shutil.copy(BUSYBOX, root / "bin" / "busybox")
     (root / "bin" / "sh").symlink_to("busybox")
     for file in {f for p in EXTRA for f in (p, *libraries(p))}:

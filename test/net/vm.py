@@ -11,16 +11,16 @@ import socket
 import subprocess
 
 from lab import MIB, PASST, USER, alive, signal_pid, until
-from qemu import BOOT_S, Machine, initramfs, kernel
+from qemu import BOOT_S, LATE, Machine, initramfs, kernel
 
 
 MEMORY_MIB = 256
 
 
-def stream(where):
+def stream(where, card="virtio-net-pci"):
     """QEMU's arguments for a network by the stream that is @where."""
-    return ["-netdev", f"stream,id=n,server=off,{where}",
-            "-device", "virtio-net-pci,netdev=n"]
+    return ["-netdev", f"stream,id={card},server=off,{where}",
+            "-device", f"{card},netdev={card}"]
 
 
 def vhost(path):
@@ -44,7 +44,8 @@ class Guest(Machine):
             "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
             "-m", f"{MEMORY_MIB}",
             "-nodefaults", "-display", "none", "-no-reboot",
-            "-kernel", image, "-initrd", initramfs(lab.tmp, modules),
+            "-kernel", image,
+            "-initrd", initramfs(lab.tmp, modules, late=LATE),
             "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
             "mitigations=off",
             "-serial", "stdio", "-serial", f"file:{self.console}",
@@ -67,14 +68,14 @@ class Path:
 
     def __init__(self, lab, *options):
         self.lab = lab
-        self.socket = lab.path("socket")
+        self.socket = lab.path(f"socket-{lab.serial}")
         self.pid = lab.daemon(PASST, "--socket", self.socket, *options)
 
-    def guest(self):
-        return Guest(self.lab, self.net()).boot()
+    def guest(self, *more):
+        return Guest(self.lab, [*self.net(), *more]).boot()
 
-    def net(self):
-        return stream(f"addr.type=unix,addr.path={self.socket}")
+    def net(self, *card):
+        return stream(f"addr.type=unix,addr.path={self.socket}", *card)
 
     def ended(self):
         """Is it gone with its guest?  It is not to be, so take it away."""
@@ -109,11 +110,11 @@ class Descriptor:
             self.passt = lab.host.spawn(*USER, PASST, "--foreground", "--fd",
                                         fd, *options, pass_fds=[fd])
 
-    def guest(self):
+    def guest(self, *more):
         with self.ours:
             fd = self.ours.fileno()
-            guest = Guest(self.lab, stream(f"addr.type=fd,addr.str={fd}"),
-                          pass_fds=[fd])
+            net = stream(f"addr.type=fd,addr.str={fd}")
+            guest = Guest(self.lab, [*net, *more], pass_fds=[fd])
         return guest.boot()
 
     def ended(self):
