@@ -128,6 +128,8 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
 			/* RFC 7323 2.3; it may be any byte */
 			c->snd_shift = MIN(shift, (uint8_t)TCP_SHIFT_MAX) & 15;
 			scale = true;
+		} else if (kind == OPT_SACK_OK) {
+			c->flags |= CONN_SACK;
 		}
 	}
 	if (!scale)
@@ -339,13 +341,26 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
 	return sent;
 }
 
+/* The hole before @ahead is filled: what was promised to be kept is next */
+static void join(struct tcp *t, struct tcp_conn *c)
+{
+	uint32_t skip = c->rcv_nxt - c->ahead_seq;
+
+	if (c->out.len || !c->ahead.len || seq_before(c->rcv_nxt, c->ahead_seq))
+		return;
+	chunk_drop(t->chunks, &c->ahead, MIN(skip, c->ahead.len));
+	c->out = c->ahead;
+	c->rcv_nxt += c->out.len;
+	c->ahead = (struct chunk_queue){ 0 };
+}
+
 static int drain(struct tcp *t, struct flow *f)
 {
 	enum { PIECES = 64 };
 	struct tcp_conn *c = conn_of(f);
 	struct iovec iov[PIECES];
 
-	while (c->out.len) {
+	for (join(t, c); c->out.len; join(t, c)) {
 		unsigned n = chunk_iov(t->chunks, &c->out, 0, c->out.len, iov,
 				       PIECES);
 		size_t all = iov_size(iov, n);
@@ -366,7 +381,7 @@ static int drain(struct tcp *t, struct flow *f)
 int conn_flush(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	int err = c->out.len ? drain(t, f) : 0;
+	int err = c->out.len || c->ahead.len ? drain(t, f) : 0;
 
 	if (err || c->out.len || !(c->flags & CONN_GUEST_FIN) ||
 	    c->flags & CONN_SHUT)
@@ -494,6 +509,7 @@ static void end(struct tcp *t, struct flow *f)
 	conn_acked(t, f);
 	chunk_drop(t->chunks, &c->out, c->out.len);
 	chunk_drop(t->chunks, &c->keep, c->keep.len);
+	chunk_drop(t->chunks, &c->ahead, c->ahead.len);
 	flow_free(t->flows, f);
 }
 

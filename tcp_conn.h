@@ -55,7 +55,7 @@ struct tcp_conn {
 	 * snd_max again.  Up to @again that was done already. */
 	uint32_t lost, again;
 	uint32_t cwnd, ssthresh; /* RFC 5681, with CONN_LOSSY */
-	struct sack sack[4];	 /* in order; the first @sacks are valid */
+	struct sack sack[3];	 /* in order; the first @sacks are valid */
 	uint32_t eof_seq; /* number of our FIN, with CONN_EOF */
 	uint32_t rcv_nxt;
 	uint32_t rcv_edge;  /* end of the window we advertised: never shrinks */
@@ -69,6 +69,8 @@ struct tcp_conn {
 	uint32_t rto_due, ack_due, stale_due, active_ms;
 	struct chunk_queue out;	 /* accepted from the guest, not yet taken */
 	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */
+	struct chunk_queue ahead; /* from the guest, behind a hole */
+	uint32_t ahead_seq;
 	struct flow *ack_next, **ack_prev;
 	struct mac mac;	 /* Ethernet source that the guest sees */
 	uint32_t flags;	 /* CONN_* */

@@ -6,7 +6,8 @@
  * FIN.  In-order payload of the whole burst is collected and given to the
  * socket in one call; what it does not take waits in the connection's queue and
  * is acknowledged all the same, because from here on it cannot be lost.  What
- * comes after a gap is not kept: the guest's link does not reorder.
+ * comes after a gap is kept if the guest knows SACK, as far as it is in a row;
+ * the guest's link does not reorder, so that is all until something is lost again.
  */
 #include "tcp_in.h"
 
@@ -112,11 +113,14 @@ static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
 	struct tcp_conn *c = conn_of(f);
 	uint32_t flight = (c->snd_max - c->snd_una + c->mss - 1) / c->mss;
 	uint32_t limit = flight > 3 ? 3 : flight > 1 ? flight - 1 : 1;
+	uint32_t behind = c->dup_acks;
 
+	if (c->sacks)
+		behind = MAX(behind, loss_behind(c) / c->mss);
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq)
 		return;
 	b->wake = true;
-	if (c->flags & CONN_RECOVERY || c->dup_acks < limit)
+	if (c->flags & CONN_RECOVERY || behind < limit)
 		return;
 	/* What we repeated brings duplicates of its own */
 	if (!(c->flags & CONN_SACK) && !seq_after(c->snd_una, c->recover))
@@ -190,9 +194,35 @@ static void see_ack(const struct tcp *t, struct flow *f, const struct packet *p,
 		b->bulk = true;
 }
 
+/* Behind a hole: the first run of bytes there is kept, the rest comes again */
+static void take_ahead(struct tcp *t, struct flow *f, const struct packet *p,
+		       struct burst *b)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint32_t end = c->ahead_seq + c->ahead.len, from = p->seq;
+	uint32_t to = from + p->payload_len;
+	size_t len;
+	unsigned n;
+
+	b->gaps++;
+	if (!(c->flags & CONN_SACK) || c->flags & CONN_GUEST_FIN)
+		return;
+	if (!c->ahead.len)
+		c->ahead_seq = end = from;
+	if (seq_after(from, end) || seq_before(from, c->ahead_seq))
+		return;
+	if (seq_after(to, c->rcv_edge))
+		to = c->rcv_edge;
+	if (!seq_before(end, to))
+		return;
+	n = packet_iov(p, end - from, to - end, b->iov + b->n,
+		       BURST_IOV - b->n, &len);
+	(void)chunk_put(t->chunks, &c->ahead, b->iov + b->n, n, 0, len);
+}
+
 /* What of the segment is new and inside the window; true if its end is */
-static bool take_data(const struct tcp *t, struct flow *f,
-		      const struct packet *p, struct burst *b)
+static bool take_data(struct tcp *t, struct flow *f, const struct packet *p,
+		      struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t skip = c->rcv_nxt - p->seq, len = p->payload_len;
@@ -201,7 +231,7 @@ static bool take_data(const struct tcp *t, struct flow *f,
 	size_t got;
 
 	if (seq_after(p->seq, c->rcv_nxt)) {
-		b->gaps++;
+		take_ahead(t, f, p, b);
 		return false;
 	}
 	if (skip > len) {
@@ -229,10 +259,11 @@ static bool take_data(const struct tcp *t, struct flow *f,
 	return got == p->payload_len - skip;
 }
 
-static void take_fin(struct flow *f, struct burst *b)
+static void take_fin(struct tcp *t, struct flow *f, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	chunk_drop(t->chunks, &c->ahead, c->ahead.len); /* nothing is */
 	if (!(c->flags & CONN_GUEST_FIN)) {
 		c->flags |= CONN_GUEST_FIN;
 		c->rcv_nxt++;
@@ -352,7 +383,7 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 		keepalive(f, p, b);
 	else if ((p->payload_len || p->tcp_flags & TCP_FIN) &&
 		 take_data(t, f, p, b) && p->tcp_flags & TCP_FIN)
-		take_fin(f, b);
+		take_fin(t, f, b);
 
 	if (conn_finished(c)) {
 		conn_close(t, f);
@@ -404,17 +435,18 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 
 /* What the guest is told, and whether there is something to send.  Duplicate
  * ACKs are counted by the guest, so each hole shows as often as RFC 5681 wants
- * for fast retransmission, but no more. */
+ * for fast retransmission, but no more; SACK tells in one what is missing. */
 static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 {
 	enum { DUP_ACKS = 3 };
 	struct tcp_conn *c = conn_of(f);
+	bool sack = c->flags & CONN_SACK;
 	unsigned i;
 
-	for (i = 0; i < MIN(b->gaps, (unsigned)DUP_ACKS); i++)
+	for (i = 0; !sack && i < MIN(b->gaps, (unsigned)DUP_ACKS); i++)
 		if (!tcp_out_ack(t, f))
 			break;
-	if (b->ack)
+	if (b->ack || (sack && b->gaps))
 		conn_ack_soon(t, f);
 	else if (b->bulk)
 		conn_ack_bulk(t, f);

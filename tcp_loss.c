@@ -41,6 +41,11 @@ static uint32_t missing(const struct tcp_conn *c, uint32_t from, uint32_t to)
 	return n;
 }
 
+uint32_t loss_behind(const struct tcp_conn *c)
+{
+	return c->snd_max - c->snd_una - missing(c, c->snd_una, c->snd_max);
+}
+
 static uint32_t highest_sack(const struct tcp_conn *c)
 {
 	return c->sacks ? c->sack[c->sacks - 1].to : c->snd_una;

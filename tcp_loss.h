@@ -25,6 +25,9 @@ uint32_t loss_room(struct flow *f);
 /* loss_flight - bytes sent that the guest is not known to have */
 uint32_t loss_flight(const struct tcp_conn *c);
 
+/* loss_behind - bytes sent that it is known to have, behind a hole */
+uint32_t loss_behind(const struct tcp_conn *c);
+
 /* loss_sack - take what the segment acknowledges selectively; true: it is new */
 bool loss_sack(struct flow *f, const struct packet *p);
 

@@ -81,12 +81,29 @@ static uint32_t empty_seq(const struct tcp_conn *c)
 	return end;
 }
 
+/* What came behind a hole (RFC 2018 4) */
+static void put_sack(const struct tcp_conn *c, struct tcp_head *th)
+{
+	const uint8_t head[] = { OPT_NOP, OPT_NOP, OPT_SACK, 10 };
+
+	memcpy(th->opt, head, sizeof(head));
+	st_be32(&th->opt[4], c->ahead_seq);
+	st_be32(&th->opt[8], c->ahead_seq + c->ahead.len);
+	th->opt_len = 12;
+}
+
 bool tcp_out_ack(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	struct tcp_head th = { .seq = empty_seq(c), .ack = c->rcv_nxt,
-			       .window = conn_window(t, f), .flags = TCP_ACK };
+	struct tcp_head th;
 
+	th.seq = empty_seq(c);
+	th.ack = c->rcv_nxt;
+	th.window = conn_window(t, f);
+	th.flags = TCP_ACK;
+	th.opt_len = 0;
+	if (c->ahead.len && seq_after(c->ahead_seq, c->rcv_nxt))
+		put_sack(c, &th);
 	if (!put(t, f, &th))
 		return false;
 	if (c->rcv_nxt != c->rcv_acked)
@@ -123,6 +140,11 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 		memcpy(&th.opt[4], (uint8_t[]){ OPT_NOP, OPT_SCALE, 3,
 						TCP_SHIFT }, 4);
 		th.opt_len = 8;
+	}
+	if (!answer || c->flags & CONN_SACK) {
+		memcpy(&th.opt[th.opt_len], (uint8_t[]){ OPT_NOP, OPT_NOP,
+							 OPT_SACK_OK, 2 }, 4);
+		th.opt_len += 4;
 	}
 	c->snd_nxt = c->snd_una + 1;
 	if (c->snd_max == c->snd_una)

@@ -32,10 +32,12 @@ struct gconn {
 	/* receiving */
 	uint64_t rcv, fin_at, edge, most, read; /* @most: highest @edge ever */
 	uint8_t have[320 * 1024 / 8]; /* bytes that came early */
+	uint8_t theirs[320 * 1024 / 8]; /* of ours that came early there */
+	uint64_t last; /* where what came last began */
 	uint64_t early; /* highest of them, 0: none */
 	unsigned unacked;
 	uint64_t told; /* window field last sent */
-	bool fin_seen, shut, ack_due, step_due;
+	bool fin_seen, shut, ack_due, step_due, sack;
 	uint64_t heard;	 /* when anything came last */
 	unsigned probes; /* keep-alives without answer */
 };
@@ -107,6 +109,60 @@ static uint16_t window(struct gconn *g, bool syn)
 	return (uint16_t)w;
 }
 
+/* unwrap - the 64-bit position nearest to @ref */
+static uint64_t unwrap(uint64_t ref, uint32_t rel)
+{
+	return ref + (uint64_t)(int64_t)(int32_t)(rel - (uint32_t)ref);
+}
+
+static bool bit(const uint8_t *bits, uint64_t pos)
+{
+	return bits[pos / 8] & 1 << pos % 8;
+}
+
+/* RFC 2018 4: what came last first, then what else is there */
+static void put_sack(const struct gconn *g, struct seg *s)
+{
+	uint64_t pos = g->rcv, from;
+
+	if (g->early < g->rcv)
+		return;
+	while (pos <= g->early && s->sacks < 3) {
+		uint32_t *b = s->sack[s->sacks];
+
+		for (; !bit(g->have, pos); pos++)
+			;
+		for (from = pos; pos <= g->early && bit(g->have, pos); pos++)
+			;
+		if (g->last >= from && g->last < pos && s->sacks) {
+			memmove(s->sack[1], s->sack[0],
+				s->sacks * sizeof(s->sack[0]));
+			b = s->sack[0];
+		}
+		b[0] = g->irs + (uint32_t)from;
+		b[1] = g->irs + (uint32_t)pos;
+		s->sacks++;
+	}
+}
+
+/* What the product has promised to keep */
+static void take_sack(struct gconn *g, const struct seg *s, uint64_t ack)
+{
+	unsigned i;
+
+	for (i = 0; i < s->sacks; i++) {
+		uint64_t from = unwrap(g->una, s->sack[i][0] - g->iss);
+		uint64_t to = unwrap(g->una, s->sack[i][1] - g->iss);
+
+		if (!g->sack || from >= to || from <= ack || to > g->max)
+			sim_fail("connection %u: SACK of %llu to %llu",
+				 g->p->no, (unsigned long long)from,
+				 (unsigned long long)to);
+		for (; from < to; from++)
+			g->theirs[from / 8] |= (uint8_t)(1 << from % 8);
+	}
+}
+
 static void emit(struct gconn *g, uint64_t pos, size_t len, uint8_t flags)
 {
 	static uint8_t data[FRAME_MAX];
@@ -121,6 +177,9 @@ static void emit(struct gconn *g, uint64_t pos, size_t len, uint8_t flags)
 	if (flags & TCP_SYN) {
 		s.mss = g->p->mss;
 		s.ws = g->p->ws;
+		s.sack_ok = g->p->sack;
+	} else if (g->sack) {
+		put_sack(g, &s);
 	}
 	s.win = window(g, flags & TCP_SYN);
 	if (flags & TCP_ACK)
@@ -157,12 +216,17 @@ static void push(struct gconn *g)
 	if (g->state != G_UP)
 		return;
 	for (;;) {
-		uint64_t end = MIN(1 + g->written, g->una + g->wnd), n = 0;
+		uint64_t end = MIN(1 + g->written, g->una + g->wnd), n = 0, i;
 		bool fin, last;
 
+		while (g->nxt < end && bit(g->theirs, g->nxt))
+			g->nxt++; /* never again */
 		if (end > g->nxt)
 			n = MIN(end - g->nxt, g->p->big ? 16 * g->mss : g->mss);
 		n = MIN(n, 65000);
+		for (i = 1; i < n && !bit(g->theirs, g->nxt + i); i++)
+			;
+		n = MIN(n, i);
 		fin = g->closing && g->nxt + n == fin_pos(g) &&
 		      (g->p->fin_with_data || !n);
 		if (g->p->nagle && n && n < g->mss && g->nxt > g->una && !fin &&
@@ -356,11 +420,6 @@ static void delayed_ack(void *arg)
 		send_ack(g);
 }
 
-static bool bit(const struct gconn *g, uint64_t pos)
-{
-	return g->have[pos / 8] & 1 << pos % 8;
-}
-
 /* take - data at @pos, already inside the window or before it */
 static void take(struct gconn *g, uint64_t pos, const uint8_t *p, size_t len)
 {
@@ -375,13 +434,14 @@ static void take(struct gconn *g, uint64_t pos, const uint8_t *p, size_t len)
 	if (pos < g->rcv)
 		g->p->dup_data++;
 	end = MIN(end, top);
+	g->last = pos;
 	if (pos > g->rcv && !g->p->keeps_order)
 		return;
 	for (; pos < end; pos++) {
 		g->have[pos / 8] |= (uint8_t)(1 << pos % 8);
 		g->early = MAX(g->early, pos);
 	}
-	while (g->rcv <= g->early && bit(g, g->rcv))
+	while (g->rcv <= g->early && bit(g->have, g->rcv))
 		g->rcv++;
 }
 
@@ -404,7 +464,7 @@ static void on_ack(struct gconn *g, const struct seg *s, uint64_t ack,
 		g->rto_at = 0;
 	} else if (ack == g->una && !s->len && !update && g->nxt > g->una &&
 		   !(s->flags & TCP_FIN) && g->una >= g->recover &&
-		   ++g->dupacks == 3) {
+		   (g->sack ? s->sacks && !g->dupacks++ : ++g->dupacks == 3)) {
 		trace("  guest %u: fast retransmit", g->p->no);
 		retransmit(g);
 	}
@@ -486,8 +546,11 @@ static void up(struct gconn *g, const struct seg *s)
 
 static void take_options(struct gconn *g, const struct seg *s)
 {
-	if (s->sack_ok || s->stamps)
+	if (s->stamps)
 		sim_fail("connection %u: options we do not know", g->p->no);
+	if (s->sack_ok && g->state == G_SYN_SENT && !g->p->sack)
+		sim_fail("connection %u: SACK was not offered", g->p->no);
+	g->sack = s->sack_ok && g->p->sack;
 	g->irs = s->seq;
 	g->rcv = 1;
 	g->edge = MAX(g->edge, 1);
@@ -520,12 +583,6 @@ static void in_syn_sent(struct gconn *g, const struct seg *s)
 		send_ack(g);
 	else
 		app(g);
-}
-
-/* unwrap - the 64-bit position nearest to @ref */
-static uint64_t unwrap(uint64_t ref, uint32_t rel)
-{
-	return ref + (uint64_t)(int64_t)(int32_t)(rel - (uint32_t)ref);
 }
 
 static void on_reset(struct gconn *g, uint64_t pos)
@@ -575,6 +632,7 @@ static void in_up(struct gconn *g, const struct seg *s)
 		g->una = g->nxt = 1;
 		up(g, s);
 	}
+	take_sack(g, s, ack);
 	if (g->state == G_UP)
 		on_ack(g, s, ack, pos);
 	if (pos < g->rcv && end <= g->rcv) { /* old, or a keep-alive */

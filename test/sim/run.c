@@ -440,6 +440,7 @@ static void make_plan(struct plan *p, unsigned no)
 	p->delack = chance(500) ? 40 : 0;
 	p->ack_every = (unsigned)rnd_in(1, 4);
 	p->keeps_order = chance(500);
+	p->sack = chance(p->keeps_order ? 700 : 300);
 	p->third_data = chance(300);
 	p->nagle = chance(500);
 	p->probe_byte = chance(500);
@@ -531,8 +532,8 @@ static void judge_clean(const struct plan *p)
 	must(p, p->guest_done);
 	must(p, p->far_done);
 	/* Timers are there for losses: without, applications set the pace */
-	must(p, p->over - p->begun < (world.tap.w.clean && !p->pressure ?
-				      60 : 1200) * SEC);
+	must(p, p->over - p->begun < (world.tap.w.clean && !p->pressure &&
+				      !chunks_kept ? 60 : 1200) * SEC);
 	if (!world.tap.w.clean || p->pressure || chunks_kept)
 		return;
 	must(p, !p->rexmit);

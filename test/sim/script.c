@@ -334,6 +334,16 @@ static void seq_of(char *w, uint32_t *seq, size_t *len)
 	*seq = (uint32_t)number(w);
 }
 
+static void send_sack(struct seg *s)
+{
+	uint32_t seq, *b = s->sack[s->sacks++];
+	size_t len;
+
+	seq_of(need("first of the block+length"), &seq, &len);
+	b[0] = sc.peer_iss + seq;
+	b[1] = b[0] + (uint32_t)len;
+}
+
 static void send_tcp(void)
 {
 	static uint8_t data[FRAME_MAX];
@@ -361,6 +371,10 @@ static void send_tcp(void)
 			s.mss = (int)number(need("MSS"));
 		else if (is(w, "ws"))
 			s.ws = (int)number(need("scale"));
+		else if (is(w, "sackok"))
+			s.sack_ok = true;
+		else if (is(w, "sack"))
+			send_sack(&s);
 		else if (is(w, "ttl"))
 			s.ttl = (uint8_t)number(need("TTL"));
 		else
@@ -442,6 +456,19 @@ static void check(const char *what, long long is_now, const char *want)
 		sim_fail("%s is %lld, not %s", what, is_now, want);
 }
 
+static void expect_sack(const struct seg *s, char *w)
+{
+	uint32_t seq;
+	size_t len;
+
+	seq_of(w, &seq, &len);
+	if (s->sacks != 1 || s->sack[0][0] - sc.iss != seq ||
+	    s->sack[0][1] - s->sack[0][0] != len)
+		sim_fail("%u blocks, the first %d+%u", s->sacks,
+			 (int)(s->sack[0][0] - sc.iss),
+			 s->sack[0][1] - s->sack[0][0]);
+}
+
 static void expect_tcp(const struct got *g)
 {
 	const struct seg *s = &g->s;
@@ -487,6 +514,11 @@ static void expect_tcp(const struct got *g)
 			check("MSS", s->mss, need("MSS"));
 		else if (is(w, "ws"))
 			check("scale", s->ws, need("scale"));
+		else if (is(w, "sackok") || is(w, "nosackok"))
+			check("SACK-permitted", s->sack_ok,
+			      *w == 's' ? "1" : "0");
+		else if (is(w, "sack"))
+			expect_sack(s, need("first of the block+length"));
 		else
 			sim_fail("what is %s?", w);
 	}

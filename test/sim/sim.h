@@ -88,7 +88,9 @@ struct seg {
 	uint8_t flags;
 	uint16_t win;
 	int mss, ws; /* -1: option absent */
-	bool sack_ok, stamps; /* option seen */
+	bool sack_ok, stamps; /* options */
+	unsigned sacks;
+	uint32_t sack[4][2];
 	uint8_t icmp_type, icmp_code;
 	uint32_t flow_label;
 	const uint8_t *data; /* payload; ICMP: from the type byte */
@@ -291,6 +293,7 @@ struct plan {
 	size_t rcv_cap;
 	unsigned delack, ack_every;
 	bool keeps_order; /* stores what comes out of order */
+	bool sack;	  /* and says so */
 	bool third_data;  /* no pure ACK: data come with the handshake's */
 	bool nagle, probe_byte, big; /* big: segments beyond the MSS (TSO) */
 	bool fin_with_data;

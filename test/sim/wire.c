@@ -103,6 +103,19 @@ static size_t put_tcp(uint8_t *p, const struct seg *s)
 		p[n + 3] = (uint8_t)s->ws;
 		n += 4;
 	}
+	if (s->sack_ok) {
+		memcpy(p + n, (uint8_t[]){ 4, 2, 1, 1 }, 4);
+		n += 4;
+	}
+	if (s->sacks) {
+		memcpy(p + n, (uint8_t[]){ 1, 1, 5,
+					   (uint8_t)(2 + 8 * s->sacks) }, 4);
+		n += 4;
+	}
+	for (unsigned i = 0; i < s->sacks; i++, n += 8) {
+		st_be32(p + n, s->sack[i][0]);
+		st_be32(p + n + 4, s->sack[i][1]);
+	}
 	p[12] = (uint8_t)(n << 2);
 	return n;
 }
@@ -146,6 +159,17 @@ size_t wire_build(uint8_t *buf, const struct seg *s)
 
 /* --- reading -------------------------------------------------------------- */
 
+static void get_sack(const uint8_t *p, size_t n, struct seg *s)
+{
+	size_t i;
+
+	s->sacks = (unsigned)n;
+	for (i = 0; i < n; i++) {
+		s->sack[i][0] = ld_be32(p + 8 * i);
+		s->sack[i][1] = ld_be32(p + 8 * i + 4);
+	}
+}
+
 static const char *get_options(const uint8_t *p, size_t n, struct seg *s)
 {
 	s->mss = s->ws = -1;
@@ -160,6 +184,10 @@ static const char *get_options(const uint8_t *p, size_t n, struct seg *s)
 			s->ws = p[2];
 		else if (*p == 4)
 			s->sack_ok = true;
+		else if (*p == 5 && (l < 10 || l > 34 || (l - 2) % 8))
+			return "bad SACK option";
+		else if (*p == 5)
+			get_sack(p + 2, (l - 2) / 8, s);
 		else if (*p == 8)
 			s->stamps = true;
 		p += l;
@@ -278,12 +306,19 @@ static void trace_tcp(char dir, const struct seg *s)
 	static uint32_t base[2][65536];
 	bool out = dir == '<';
 	uint16_t g = out ? s->dport : s->sport;
-	char opt[32] = "";
+	char opt[80] = "";
+	unsigned i, n = 0;
 
 	if (s->flags & TCP_SYN) {
 		base[out][g] = s->seq;
-		snprintf(opt, sizeof(opt), " mss %d ws %d", s->mss, s->ws);
+		snprintf(opt, sizeof(opt), " mss %d ws %d%s", s->mss, s->ws,
+			 s->sack_ok ? " sackok" : "");
 	}
+	for (i = 0; i < s->sacks; i++)
+		n += (unsigned)snprintf(opt + n, sizeof(opt) - n,
+					" sack %u-%u",
+					s->sack[i][0] - base[!out][g],
+					s->sack[i][1] - base[!out][g]);
 	trace("%c tcp guest:%u %s %u %s %u +%zu ack %u win %u%s", dir, g,
 	      out ? "from" : "to", out ? s->sport : s->dport,
 	      wire_flags(s->flags), s->seq - base[out][g], s->len,
