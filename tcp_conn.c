@@ -245,16 +245,27 @@ void conn_rtt_measured(struct tcp *t)
 	l->srtt_us = MAX(l->srtt_us - l->srtt_us / 8 + us / 8, 1U);
 }
 
+/* Where losses are known, what may be one is found out sooner: only an ACK of a
+ * single segment in order is delayed (RFC 5681 4.2) */
+static uint32_t rto_lossy(const struct tcp_conn *c)
+{
+	return c->snd_nxt - c->snd_una > c->mss || c->sacks || c->dup_acks ?
+		       TCP_RTO_HOLE_MS : TCP_RTO_LONE_MS;
+}
+
 static uint32_t rto_ms(const struct tcp *t, const struct tcp_conn *c)
 {
 	const struct tcp_link *l = &t->link;
+	uint32_t least = TCP_RTO_MIN_MS;
 	uint64_t ms = TCP_RTO_MS;
 
+	if (c->flags & CONN_LOSSY && c->snd_wnd)
+		least = rto_lossy(c);
 	if (c->flags & CONN_SYN_AGAIN)
 		ms = TCP_RTO_SYN_MS;
 	else if (l->srtt_us)
 		ms = l->srtt_us / 1000 +
-		     MAX(l->rttvar_us / 250, (uint32_t)TCP_RTO_MIN_MS);
+		     MAX(l->rttvar_us / 250, least);
 
 	if (c->state == TCP_SYN_RCVD || c->state == TCP_SYN_SENT) {
 		unsigned n = c->retries;

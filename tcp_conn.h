@@ -105,6 +105,8 @@ enum {
 				 by up to so much */
 	TCP_RTT_EVERY_NS = 10 * 1000 * 1000,
 	TCP_RTT_MAX_US = 60 * 1000 * 1000,
+	TCP_RTO_HOLE_MS = 20, /* the same on links that lose, see rto_lossy() */
+	TCP_RTO_LONE_MS = 60, /* Linux delays most by 40 */
 	TCP_SYN_RETRIES = 7,
 	TCP_RETRIES = 10, /* from 200 ms on: five minutes, a guest may pause */
 	TCP_ACK_DELAY_MS = 10,	   /* Linux delays its own by 40: stay below */

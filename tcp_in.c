@@ -119,11 +119,13 @@ static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
 		behind = MAX(behind, loss_behind(c) / c->mss);
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq)
 		return;
+	if (!c->snd_wnd) /* it threw away what was a probe */
+		return;
 	b->wake = true;
 	if (c->flags & CONN_RECOVERY || behind < limit)
 		return;
 	/* What we repeated brings duplicates of its own */
-	if (!(c->flags & CONN_SACK) && !seq_after(c->snd_una, c->recover))
+	if (!(c->flags & CONN_SACK) && seq_before(c->snd_una, c->recover))
 		return;
 	loss_seen(t, f);
 	conn_rto(t, f);

@@ -16,7 +16,7 @@
 
 enum {
 	DUP_THRESH = 3, /* RFC 5681, 3.2 */
-	CWND_NEW = 4, /* segments: what a new connection may always send */
+	CWND_LEAST = 4, /* segments; RFC 5681 has two, for wires with others */
 	LOSSY_MS = 60 * 1000, /* for so long a loss is remembered */
 };
 
@@ -152,7 +152,7 @@ void loss_open(struct tcp *t, struct flow *f)
 	if (!l->lost_ms || now_ms(t) - l->lost_ms > LOSSY_MS)
 		return;
 	c->flags |= CONN_LOSSY;
-	c->ssthresh = c->cwnd = MAX(l->ssthresh, (uint32_t)CWND_NEW * c->mss);
+	c->ssthresh = c->cwnd = MAX(l->ssthresh, (uint32_t)CWND_LEAST * c->mss);
 }
 
 /* Everything before @lost that the guest does not have is to be repeated */
@@ -172,18 +172,20 @@ void loss_rewind(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 
 	c->sacks = 0;
+	/* What the repetition makes the guest repeat is no loss */
+	c->recover = c->snd_max;
 	back(t, f, c->snd_max);
 }
 
 /* RFC 5681 3.1, (4) */
 static void less(struct tcp *t, struct tcp_conn *c)
 {
-	uint32_t flight = c->snd_max - c->snd_una, two = 2U * c->mss;
+	uint32_t flight = c->snd_max - c->snd_una;
 
 	if (c->flags & CONN_LOSSY)
 		flight = MIN(flight, c->cwnd);
 	c->flags |= CONN_LOSSY;
-	c->ssthresh = MAX(flight / 2, two);
+	c->ssthresh = MAX(flight / 2, (uint32_t)CWND_LEAST * c->mss);
 	t->link.ssthresh = c->ssthresh;
 	t->link.lost_ms = now_ms(t);
 }
@@ -218,9 +220,10 @@ void loss_time_out(struct tcp *t, struct flow *f)
 	 * tells nothing about bursts. */
 	if (c->retries > 1)
 		c->sacks = 0;
-	else if (c->flags & CONN_LOSSY || c->snd_max - c->snd_una > c->mss)
+	else if (c->snd_max - c->snd_una > c->mss)
 		less(t, c);
 	c->dup_acks = 0;
+	c->recover = c->snd_max;
 	if (c->flags & CONN_LOSSY)
 		recover(t, f, c->snd_max);
 	else

@@ -222,6 +222,18 @@ class LongPath(Path):
         self.wire = rtt_ms, loss
 
 
+class LossyLink(Path):
+    """Bulk between a guest whose link loses frames and a near or far peer."""
+
+    others = False
+
+    def __init__(self, way, rtt_ms, loss):
+        super().__init__(f"lossy-{way}/{rtt_ms}ms/{loss}%", "Gbit/s", GB,
+                         bulk_way(way, 1), None, link="unix", mtu=1500,
+                         loss=loss)
+        self.wire = rtt_ms and (rtt_ms, 0)
+
+
 class Start(Path):
     """From exec to a connection of a command in there to the outside."""
 
@@ -407,6 +419,10 @@ def paths():
         for rtt_ms in (1, 10, 50, 200):
             for loss in (0, 0.1):
                 yield LongPath(way, rtt_ms, loss)
+    for way in ("in", "out"):
+        for rtt_ms in (0, 50):
+            for loss in (0, 0.1, 1, 5):
+                yield LossyLink(way, rtt_ms, loss)
 
 
 # --- the plan -----------------------------------------------------------------

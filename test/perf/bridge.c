@@ -3,9 +3,10 @@
  * A stand-in for QEMU: joins a tap of this network namespace to the stream
  * socket of passt, each frame behind its length in four bytes.  As QEMU does,
  * it sends a frame a call and receives what is there; no offloads, since
- * QEMU's stream backend has none.  One thread for each direction.
+ * QEMU's stream backend has none.  One thread for each direction.  As emulated
+ * network cards do, it may lose frames: so many of a million, in each direction.
  *
- *	bridge SOCKET INTERFACE
+ *	bridge SOCKET INTERFACE [LOSS_PPM]
  */
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -14,6 +15,7 @@
 #include <err.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +33,7 @@ enum {
 
 static int tap, stream;
 static unsigned long refused;
+static unsigned loss_ppm;
 
 static int open_tap(const char *name)
 {
@@ -76,20 +79,30 @@ static void send_frame(char *frame, uint32_t len)
 	}
 }
 
+static bool is_lost(unsigned *seed)
+{
+	enum { MILLION = 1000 * 1000 };
+
+	return loss_ppm && (unsigned)rand_r(seed) % MILLION < loss_ppm;
+}
+
 static void *tap_to_stream(void *unused)
 {
 	static char frame[FRAME_MAX];
+	unsigned seed = 1;
 	ssize_t n;
 
 	(void)unused;
 	while ((n = read(tap, frame, sizeof(frame))) > 0)
-		send_frame(frame, n);
+		if (!is_lost(&seed))
+			send_frame(frame, n);
 	exit(0);
 }
 
 /* Write all whole frames of @b, return how many bytes they were */
 static size_t unpack(const char *b, size_t len)
 {
+	static unsigned seed = 2;
 	size_t done = 0;
 	uint32_t n;
 
@@ -103,7 +116,8 @@ static size_t unpack(const char *b, size_t len)
 		if (len - done < sizeof(n) + n)
 			return done;
 		/* Refused while the link is down, as by a guest that boots */
-		refused += write(tap, b + done + sizeof(n), n) < 0;
+		if (!is_lost(&seed))
+			refused += write(tap, b + done + sizeof(n), n) < 0;
 		done += sizeof(n) + n;
 	}
 }
@@ -126,8 +140,10 @@ int main(int argc, char **argv)
 {
 	pthread_t t;
 
-	if (argc != 3)
-		errx(2, "bridge SOCKET INTERFACE");
+	if (argc != 3 && argc != 4)
+		errx(2, "bridge SOCKET INTERFACE [LOSS_PPM]");
+	if (argc == 4)
+		loss_ppm = (unsigned)strtoul(argv[3], NULL, 10);
 	tap = open_tap(argv[2]);
 	stream = open_stream(argv[1]);
 	puts("ready");

@@ -335,7 +335,7 @@ class Bridged:
 
     address, gateway, bridge = HOST, GATEWAY, "bridge"
 
-    def join(self, scope, process, path, wires, mtu):
+    def join(self, scope, process, path, wires, mtu, loss=0):
         end = time.monotonic() + 10
         while not path.exists():
             if process.popen.poll() is not None or time.monotonic() > end:
@@ -345,7 +345,8 @@ class Bridged:
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
         self.guest = Place(NAMED / name)
-        bridge = self.guest.spawn(scope, TMP / self.bridge, path, UPLINK)
+        bridge = self.guest.spawn(scope, TMP / self.bridge, path, UPLINK,
+                                  *([int(loss * 10000)] if loss else []))
         bridge.says("^ready$")
         ip(name, f"""
             link set {UPLINK} mtu {mtu} up
@@ -357,11 +358,11 @@ class Bridged:
 class Passt(Bridged):
     options = ()
 
-    def __init__(self, program, scope, wires, mtu=65520):
+    def __init__(self, program, scope, wires, mtu=65520, loss=0):
         path = TMP / f"socket-{Process.serial}"
         self.join(scope, wires.host.spawn(
             scope, *USER, program, *self.options, "-f", "-s", path,
-            "--mtu", mtu), path, wires, mtu)
+            "--mtu", mtu), path, wires, mtu, loss)
 
 
 class Vhost(Passt):

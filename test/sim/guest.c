@@ -31,8 +31,8 @@ struct gconn {
 	bool rto_due;
 	/* receiving */
 	uint64_t rcv, fin_at, edge, most, read; /* @most: highest @edge ever */
-	uint8_t have[320 * 1024 / 8]; /* bytes that came early */
-	uint8_t theirs[320 * 1024 / 8]; /* of ours that came early there */
+	uint8_t have[2048 * 1024 / 8]; /* bytes that came early */
+	uint8_t theirs[2048 * 1024 / 8]; /* of ours that came early there */
 	uint64_t last; /* where what came last began */
 	uint64_t early; /* highest of them, 0: none */
 	unsigned unacked;
@@ -120,28 +120,36 @@ static bool bit(const uint8_t *bits, uint64_t pos)
 	return bits[pos / 8] & 1 << pos % 8;
 }
 
+static void put_block(const struct gconn *g, struct seg *s, uint64_t from,
+		      uint64_t to)
+{
+	uint32_t *b = s->sack[s->sacks++];
+
+	b[0] = g->irs + (uint32_t)from;
+	b[1] = g->irs + (uint32_t)to;
+}
+
 /* RFC 2018 4: what came last first, then what else is there */
 static void put_sack(const struct gconn *g, struct seg *s)
 {
-	uint64_t pos = g->rcv, from;
+	uint64_t pos = g->rcv, from = g->last, to = g->last;
 
 	if (g->early < g->rcv)
 		return;
+	if (g->last > g->rcv && bit(g->have, g->last)) {
+		while (bit(g->have, from - 1))
+			from--;
+		while (to <= g->early && bit(g->have, to))
+			to++;
+		put_block(g, s, from, to);
+	}
 	while (pos <= g->early && s->sacks < 3) {
-		uint32_t *b = s->sack[s->sacks];
-
 		for (; !bit(g->have, pos); pos++)
 			;
 		for (from = pos; pos <= g->early && bit(g->have, pos); pos++)
 			;
-		if (g->last >= from && g->last < pos && s->sacks) {
-			memmove(s->sack[1], s->sack[0],
-				s->sacks * sizeof(s->sack[0]));
-			b = s->sack[0];
-		}
-		b[0] = g->irs + (uint32_t)from;
-		b[1] = g->irs + (uint32_t)pos;
-		s->sacks++;
+		if (g->last < from || g->last >= pos)
+			put_block(g, s, from, pos);
 	}
 }
 

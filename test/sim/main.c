@@ -5,6 +5,7 @@
  *   sim --seeds N [--from M]   each in a process of its own
  *   sim --seed N [-v] [-x]     one, with a trace
  *   sim [-v] --script FILE...  scripts
+ *   sim --lossy                what losses cost: a table
  *   sim --work NAME N IDLE     the same each time, to count instructions
  */
 #include "log.h"
@@ -28,7 +29,7 @@ const char *__asan_default_options(void)
 static int usage(void)
 {
 	fputs("usage: sim --seeds N [--from M] | --seed N [-v] [-x] | "
-	      "[-v] --script FILE... | --work NAME N IDLE\n", stderr);
+	      "[-v] --script FILE... | --lossy | --work NAME N IDLE\n", stderr);
 	return 2;
 }
 
@@ -88,6 +89,21 @@ static int many_seeds(uint64_t from, uint64_t n, const char *self)
 	return bad ? 1 : 0;
 }
 
+static void lossy_in_child(const void *arg)
+{
+	run_lossy(*(const unsigned *)arg, false);
+}
+
+static int table_of_losses(void)
+{
+	unsigned i, bad = 0;
+
+	sim.name = "lossy";
+	for (i = 0; run_lossy(i, true); i++)
+		bad += !alone(lossy_in_child, &i, "lossy");
+	return bad ? 1 : 0;
+}
+
 static int many_scripts(int n, char **path)
 {
 	int i, bad = 0;
@@ -127,6 +143,8 @@ int main(int argc, char **argv)
 			one = true;
 		} else if (is(arg, "--script")) {
 			return many_scripts(argc - i - 1, argv + i + 1);
+		} else if (is(arg, "--lossy")) {
+			return table_of_losses();
 		} else if (is(arg, "--work") && i + 3 < argc) {
 			n = strtoull(argv[i + 2], NULL, 0);
 			from = strtoull(argv[i + 3], NULL, 0);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6 };
@@ -357,6 +358,8 @@ static void make_weather(void)
 		w->reorder = chance(400) ? (unsigned)rnd_to(300) : 0;
 		w->jitter = rnd_in(10, 5000) * US;
 		w->stuff = chance(400) ? (unsigned)rnd_to(100) : 0;
+		w->card = chance(200) ? (unsigned)rnd_in(2, 30) : 0;
+		w->card_ns = rnd_in(1, 200) * US;
 	}
 	t->tap.caps.tso = t->tap.caps.tso_in = chance(500);
 	t->tap.caps.uso = t->tap.caps.tso && chance(700);
@@ -599,7 +602,7 @@ static void judge(void)
 	for (i = 0; i < nuflows; i++) {
 		const struct link_weather *w = &world.tap.w;
 
-		if (!w->loss[0] && !w->loss[1] && !w->dup &&
+		if (!w->loss[0] && !w->loss[1] && !w->dup && !w->card &&
 		    !world.tap.refusals && !toy_net.open_fails &&
 		    world.tap.tap.session == 1 &&
 		    uflows[i].back != uflows[i].total)
@@ -698,4 +701,70 @@ void run_seed(uint64_t seed)
 	world_run(sim.now + HOURS * 3600 * SEC, all_over);
 	trace("over after %u turns", sim.turns);
 	judge();
+}
+
+/* --- what losses cost -------------------------------------------------------- */
+
+enum { LOSSY_BYTES = 2000 * 1000 };
+
+/* A stream over a link that loses, and KB/s of virtual time that it must reach.
+ * Time-outs would show: each costs 200 ms. */
+static const struct lossy {
+	const char *name;
+	unsigned loss[2], card;
+	bool sack;
+	uint64_t rtt;
+	unsigned least;
+} lossy[] = {
+	{ "no loss", { 0 }, 0, true, 200 * US, 100000 },
+	{ "no loss, far", { 0 }, 0, true, 50 * MS, 2500 },
+	{ "0.1%, SACK", { 1, 1 }, 0, true, 200 * US, 100000 },
+	{ "0.1%, SACK, far", { 1, 1 }, 0, true, 50 * MS, 2500 },
+	{ "1%, SACK", { 10, 10 }, 0, true, 200 * US, 50000 },
+	{ "1%, SACK, far", { 10, 10 }, 0, true, 50 * MS, 2500 },
+	{ "1%", { 10, 10 }, 0, false, 200 * US, 30000 },
+	{ "5%, SACK", { 50, 50 }, 0, true, 200 * US, 8000 },
+	{ "5%", { 50, 50 }, 0, false, 200 * US, 1000 },
+	{ "8 buffers, SACK", { 0 }, 8, true, 200 * US, 8000 },
+	{ "8 buffers", { 0 }, 8, false, 200 * US, 4000 },
+	{ "8 buffers, SACK, far", { 0 }, 8, true, 50 * MS, 2500 },
+};
+
+bool run_lossy(unsigned i, bool dry)
+{
+	struct plan *p = &plans[0];
+	const struct lossy *l = &lossy[i];
+	double s;
+
+	if (i >= ARRAY_SIZE(lossy) || dry)
+		return i < ARRAY_SIZE(lossy);
+	sim_reset(i + 1);
+	world_config();
+	guest_reset();
+	far_ops = &run_far;
+	world.lan.mtu = 1500;
+	world.tap.tap.caps.tso = world.tap.tap.caps.tso_in = false;
+	world.tap.tap.caps.queue = 500;
+	world.tap.w.loss[0] = l->loss[0];
+	world.tap.w.loss[1] = l->loss[1];
+	world.tap.w.card = l->card;
+	world.tap.w.card_ns = 20 * US;
+	world_start();
+	nplans = 1;
+	*p = (struct plan){ .gport = 40000, .fport = 5000, .mss = 1460, .ws = 7,
+			    .guest_opens = true, .ending = END_CLEAN,
+			    .bytes = { 0, LOSSY_BYTES }, .rcv_cap = 200 * 1000,
+			    .delack = 40, .ack_every = 2, .keeps_order = true,
+			    .sack = l->sack, .chunk = { 100000, 100000 },
+			    .tx_cap = 400 * 1000, .rx_cap = 400 * 1000,
+			    .rtt = l->rtt };
+	start(p);
+	world_run(sim.now + 3600 * SEC, all_over);
+	judge();
+	s = (double)(p->over - p->begun) / SEC;
+	printf("%-28s %8.0f KB/s, %.3f s\n", l->name, LOSSY_BYTES / s / 1000, s);
+	fflush(stdout);
+	if (LOSSY_BYTES / s / 1000 < l->least)
+		sim_fail("less than %u KB/s", l->least);
+	return true;
 }

@@ -202,6 +202,8 @@ static inline bool far_eof(const struct sock *s)
 
 struct link_weather {
 	unsigned loss[2], dup, reorder; /* per mille; loss to, from the guest */
+	unsigned card; /* buffers of the guest's network card, 0: any number */
+	uint64_t card_ns; /* until one is free again */
 	uint64_t delay, jitter;	 /* ns */
 	unsigned stuff; /* per mille of reserves that find the link stuffed */
 	bool clean;	 /* none of it: nothing may be sent twice */
@@ -221,6 +223,7 @@ struct toy_tap {
 	bool draining, stuffed, wants_room;
 	struct tframe *in, **in_end, *lent;
 	unsigned drops_row[2][64];
+	uint64_t card_due; /* when all buffers of the card will be free */
 	void (*guest)(const uint8_t *p, size_t len); /* arrived there */
 	uint64_t to_guest, from_guest; /* frames over the link */
 	unsigned refusals; /* reserves that got nothing */
@@ -334,6 +337,8 @@ extern struct addr guest_addr[2], far_addr[2];
 
 void run_seed(uint64_t seed);
 void run_script(const char *path);
+/* run_lossy - the @i-th row of the table of losses; false: no such row */
+bool run_lossy(unsigned i, bool dry);
 /* run_work - @n times what @name says, beside @idle connections; false: there
  * is no such work */
 bool run_work(const char *name, unsigned n, unsigned idle);

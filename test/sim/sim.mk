@@ -21,4 +21,5 @@ $(B)/sim-%.o: test/sim/%.c | $(B)
 .PHONY: sim
 sim: $(B)/sim
 	$(B)/sim --script $(wildcard test/sim/*.sim)
+	$(B)/sim --lossy
 	$(B)/sim --seeds $(SIM_SEEDS)

@@ -106,6 +106,18 @@ static bool lost(struct toy_tap *t, const struct tframe *f, bool to_guest)
 	return false;
 }
 
+/* The tail of a burst finds no buffer */
+static bool overrun(struct toy_tap *t)
+{
+	if (!t->w.card)
+		return false;
+	t->card_due = MAX(t->card_due, sim.now);
+	if (t->card_due - sim.now >= t->w.card * t->w.card_ns)
+		return true;
+	t->card_due += t->w.card_ns;
+	return false;
+}
+
 static void travel(struct toy_tap *t, struct tframe *f, bool to_guest)
 {
 	uint64_t ns = t->w.delay;
@@ -118,7 +130,7 @@ static void travel(struct toy_tap *t, struct tframe *f, bool to_guest)
 		g->to_guest = to_guest;
 		sim_after(ns + rnd_to(t->w.jitter + 1), arrive, g);
 	}
-	if (lost(t, f, to_guest)) {
+	if ((to_guest && overrun(t)) || lost(t, f, to_guest)) {
 		trace("%c (lost:)", to_guest ? '<' : '>');
 		wire_trace(to_guest ? '<' : '>', f->data, f->len);
 		free(f);
