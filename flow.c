@@ -215,8 +215,8 @@ int flows_init(struct flows *t, struct loop *l)
 	if (!util_random(&t->key, sizeof(t->key)))
 		return -EIO;
 	t->watch = loop_watch(l, event, t);
-	runq_init(l, &t->guest_q, FLOW_QUANTUM, FLOW_BUDGET, serve, t);
-	runq_init(l, &t->free_q, FLOW_FREE_QUANTUM, FLOW_FREE_BUDGET, serve, t);
+	runq_init(l, &t->guest_q, FLOW_SPARSE, FLOW_BUDGET, serve, t);
+	runq_init(l, &t->free_q, FLOW_SPARSE, FLOW_FREE_BUDGET, serve, t);
 	return 0;
 }
 

@@ -20,12 +20,11 @@ enum {
 	FLOW_MAX = (1 << FLOW_BITS) - 1,
 	FLOW_HASH = 1 << (FLOW_BITS + 2), /* two entries a flow, half full */
 	FLOW_HASH_STEP = 5, /* bits: it grows to that size in two steps */
-	/* Bytes of a flow and of all in a turn: towards the guest, whose frames
-	 * and whose other connections wait so long; from socket to socket, where
-	 * pages are moved */
-	FLOW_QUANTUM = 64 << 10,
+	/* Bytes with which a flow is still sparse, and of all flows in a turn:
+	 * towards the guest, whose frames wait so long; from socket to socket,
+	 * where pages are moved */
+	FLOW_SPARSE = 32 << 10,
 	FLOW_BUDGET = 256 << 10,
-	FLOW_FREE_QUANTUM = 256 << 10,
 	FLOW_FREE_BUDGET = 1 << 20,
 	FLOW_PRIV = 192,
 	FLOW_KEEP = 1024, /* so many stay in memory */

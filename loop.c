@@ -4,8 +4,8 @@
  *
  * Events only set marks and queue things; the work is done from the run queues,
  * a bounded number of bytes a turn, so that no connection, and no number of them,
- * keeps the others or the guest's own frames waiting.  While anything is runnable, epoll is polled, not waited
- * for.
+ * keeps the others or the guest's own frames waiting.  While anything is
+ * runnable, epoll is polled, not waited for.
  */
 #include "loop.h"
 
@@ -121,23 +121,25 @@ static void take_out(struct runq *q, struct run *r)
 	r->prev = NULL;
 }
 
-void runq_init(struct loop *l, struct runq *q, int32_t quantum, int32_t budget,
-	       run_fn *serve, void *owner)
+void runq_init(struct loop *l, struct runq *q, int32_t sparse_max,
+	       int32_t budget, run_fn *serve, void *owner)
 {
-	*q = (struct runq){ .quantum = quantum, .budget = budget, .round = 1,
-			    .serve = serve, .owner = owner, .next = l->queues };
+	*q = (struct runq){ .sparse_max = sparse_max, .budget = budget,
+			    .round = 1, .serve = serve, .owner = owner,
+			    .next = l->queues };
 	q->sparse.tail = &q->sparse.head;
 	q->bulk.tail = &q->bulk.head;
 	put_last(&q->bulk, &q->mark);
 	l->queues = q;
 }
 
-/* Whether it may go first, with its quantum of this round */
+/* Whether it may go first.  Debts are paid off round by round, so that who comes
+ * with much each time is no newcomer each time. */
 static bool is_sparse(const struct runq *q, struct run *r)
 {
 	if (r->round != q->round) {
 		r->round = q->round;
-		r->credit = MIN(r->credit, 0) + q->quantum;
+		r->credit = MIN(MAX(r->credit, -q->budget), 0) + q->sparse_max;
 	}
 	return r->credit > 0;
 }
@@ -183,18 +185,15 @@ static void serve(struct runq *q)
 	while (!q->held && q->left > 0 && (r = pick(q))) {
 		from = q->sparse.head == r ? &q->sparse : &q->bulk;
 		take_out(q, r);
-		if (!is_sparse(q, r)) { /* still in debt from the last round */
-			put_last(&q->bulk, r);
-			continue;
-		}
 		q->now = r;
+		q->visit = from == &q->sparse ? r->credit : q->budget;
 		runq_charge(q, RUN_COST);
 		switch (q->serve(q->owner, r)) {
 		case RUN_DONE: /* it may be gone */
 			break;
 		case RUN_AGAIN:
 			runq_del(q, r); /* it may have been woken meanwhile */
-			if (r->credit > 0)
+			if (q->visit > 0 && q->left > 0)
 				put_first(from, r);
 			else
 				put_last(&q->bulk, r);

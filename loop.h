@@ -23,8 +23,8 @@ typedef void watch_fn(void *owner, uint64_t ref, uint32_t events);
 /* Embedded in what can be queued */
 struct run {
 	struct run *next, **prev; /* prev is NULL when not queued */
-	int32_t credit; /* what it may still move in @round of its queue before
-			   the others have had theirs */
+	int32_t credit; /* bytes that it may still move in @round of its queue
+			   and be sparse */
 	uint32_t round;
 };
 
@@ -34,19 +34,21 @@ struct run {
 enum run_verdict { RUN_DONE, RUN_AGAIN, RUN_HOLD };
 typedef enum run_verdict run_fn(void *owner, struct run *r);
 
-/* Deficit round robin with two lists, as in fq_codel (RFC 8290 4.2): who has
- * credit left is sparse and goes first, who has used it up is bulk and waits for
- * its turn.  A round is over when all of bulk have had theirs; then everybody has
- * a quantum again.  A turn of the loop ends when @budget is used up, however many
- * there are, so that events and other queues are looked at in between. */
+/* Round robin with two lists, after fq_codel (RFC 8290 4.2): who has moved no more
+ * than @sparse_max bytes in this round is sparse and goes first, everybody else is
+ * bulk and gets all that is left of the turn, one after the other.  A round is
+ * over when all of bulk have had theirs.  A turn of the loop ends when @budget is
+ * used up, however many there are, so that events and other queues are looked at
+ * in between. */
 struct runq {
 	struct run_list {
 		struct run *head, **tail;
 	} sparse, bulk;
 	struct run mark; /* in @bulk: the round ends here */
 	uint32_t round;
-	int32_t quantum, budget; /* bytes */
+	int32_t sparse_max, budget; /* bytes */
 	int32_t left;	 /* of @budget, in this turn */
+	int32_t visit;	 /* of that, for @now */
 	struct run *now; /* being served */
 	run_fn *serve;
 	void *owner;
@@ -112,11 +114,10 @@ int loop_mod(struct loop *l, int fd, unsigned watch, uint64_t ref,
 /* loop_del - for a descriptor that stays open */
 void loop_del(struct loop *l, int fd);
 
-/* runq_init - a queue of @l served by @serve, with @quantum bytes for each and
- * round and @budget for a turn
+/* runq_init - a queue of @l served by @serve
  * Of several queues the last one is served first. */
-void runq_init(struct loop *l, struct runq *q, int32_t quantum, int32_t budget,
-	       run_fn *serve, void *owner);
+void runq_init(struct loop *l, struct runq *q, int32_t sparse_max,
+	       int32_t budget, run_fn *serve, void *owner);
 /* runq_add - have it served, unless it is queued already */
 void runq_add(struct runq *q, struct run *r);
 /* runq_del - out of the queue, wherever it stands: before it is freed */
@@ -132,12 +133,13 @@ enum { RUN_COST = 256 };
 static inline void runq_charge(struct runq *q, size_t bytes)
 {
 	q->left -= (int32_t)bytes;
+	q->visit -= (int32_t)bytes;
 	q->now->credit -= (int32_t)bytes;
 }
 /* runq_spent - it should return RUN_AGAIN if there is more */
 static inline bool runq_spent(const struct runq *q)
 {
-	return q->left <= 0 || q->now->credit <= 0;
+	return q->left <= 0 || q->visit <= 0;
 }
 /* runq_release - end what RUN_HOLD began */
 void runq_release(struct runq *q);

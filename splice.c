@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 enum {
+	WAY_MAX = 256 << 10, /* bytes, then the other way has its turn */
 	KEEP = 4,	  /* pipes that stay open while nobody needs them */
 	READABLE = READY_IN | READY_RDHUP | READY_HUP,
 };
@@ -291,7 +292,7 @@ static int serve_way(struct splice *s, struct flow *f, unsigned i,
 	ssize_t n;
 	int err;
 
-	while (!w->shut && f->ready[!i] & READY_OUT && *moved < FLOW_FREE_QUANTUM) {
+	while (!w->shut && f->ready[!i] & READY_OUT && *moved < WAY_MAX) {
 		if (w->held) {
 			err = drain(s, f, i);
 			if (err)
@@ -384,8 +385,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 		finish(s, f, sock_close);
 		return RUN_DONE;
 	}
-	return MAX(moved[0], moved[1]) >= FLOW_FREE_QUANTUM ? RUN_AGAIN :
-							      RUN_DONE;
+	return MAX(moved[0], moved[1]) >= WAY_MAX ? RUN_AGAIN : RUN_DONE;
 }
 
 static void expire(void *owner, struct flow *f)

@@ -97,7 +97,7 @@ struct job {
 	struct job *add, *del; /* what it does to others meanwhile */
 };
 
-enum { QUANTUM = 4096, BUDGET = 2 * QUANTUM };
+enum { SPARSE_MAX = 4096, BUDGET = 2 * SPARSE_MAX };
 
 static struct runq queue, other;
 static struct job job[RUNS];
@@ -125,7 +125,7 @@ static int setup_queue(void **state)
 	memset(job, 0, sizeof(job));
 	for (i = 0; i < RUNS; i++)
 		job[i].name = (char)('a' + i);
-	runq_init(&loop, &queue, QUANTUM, BUDGET, work, &queue);
+	runq_init(&loop, &queue, SPARSE_MAX, BUDGET, work, &queue);
 	return 0;
 }
 
@@ -182,19 +182,20 @@ static void again_until_done(void **state)
 	assert_int_equal(waited, -1);
 }
 
-/* @n jobs that each use up their quantum whenever they are served */
+/* @n jobs that are no longer sparse once they were served */
 static void add_bulk(unsigned n)
 {
 	unsigned i;
 
 	for (i = 0; i < n; i++) {
 		job[i].verdict = RUN_AGAIN;
-		job[i].bytes = QUANTUM;
+		job[i].bytes = SPARSE_MAX;
 	}
 	add(n);
 }
 
-/* A turn ends with its budget, the next goes on where it ended */
+/* A turn ends with its budget, and so does the visit of who is served last: the
+ * next one has all of the next turn, and one of them is enough work for it */
 static void bulk_in_turn(void **state)
 {
 	(void)state;
@@ -205,7 +206,9 @@ static void bulk_in_turn(void **state)
 	assert_int_equal(waited, 0);
 	assert_diary("ca");
 	loop_turn(&loop);
-	assert_diary("bc");
+	assert_diary("bb");
+	loop_turn(&loop);
+	assert_diary("cc");
 }
 
 /* Whatever is queued in front of it */
@@ -219,11 +222,11 @@ static void sparse_goes_first(void **state)
 	loop_turn(&loop);
 	assert_diary("cd"); /* they are new as well */
 	loop_turn(&loop);
-	assert_diary("fab");
-	/* And again, as it has hardly used its quantum */
+	assert_diary("faa");
+	/* And again, as it has hardly moved anything */
 	runq_add(&queue, &job[5].run);
 	loop_turn(&loop);
-	assert_diary("fcd");
+	assert_diary("fbb");
 }
 
 /* Who goes first too often goes last, until the others had their turn */
@@ -233,34 +236,43 @@ static void credit_is_used_up(void **state)
 	add_bulk(2);
 	loop_turn(&loop);
 	assert_diary("ab");
-	job[5].bytes = QUANTUM / 2;
+	job[5].bytes = SPARSE_MAX / 2;
 	job[5].add = &job[5];
 	runq_add(&queue, &job[5].run);
 	loop_turn(&loop);
 	assert_diary("ffa");
 	job[5].add = NULL;
 	loop_turn(&loop);
-	assert_diary("bfa");
+	assert_diary("bb");
+	loop_turn(&loop);
+	assert_diary("faa");
 }
 
-/* A run longer than the quantum is paid for in the next round */
+/* Who came with much is no newcomer when it comes back */
 static void debt_is_kept(void **state)
 {
 	(void)state;
-	add_bulk(2);
-	job[0].bytes = 2 * QUANTUM;
+	job[0].bytes = 3 * SPARSE_MAX;
+	add(1);
 	loop_turn(&loop);
+	assert_diary("a");
+	job[1].verdict = RUN_AGAIN;
+	job[1].bytes = SPARSE_MAX;
+	runq_add(&queue, &job[1].run);
 	loop_turn(&loop);
+	assert_diary("bb");
+	add(1);
 	loop_turn(&loop);
+	assert_diary("bb");
 	loop_turn(&loop);
-	assert_diary("abbabb");
+	assert_diary("a");
 }
 
 static void little_left_is_done_at_once(void **state)
 {
 	(void)state;
 	job[0].verdict = RUN_AGAIN;
-	job[0].bytes = QUANTUM / 4;
+	job[0].bytes = SPARSE_MAX / 4;
 	add(2);
 	loop_turn(&loop);
 	assert_diary("aaaabaaa");
@@ -336,7 +348,7 @@ static void held_can_be_deleted(void **state)
 static void hold_is_per_queue(void **state)
 {
 	(void)state;
-	runq_init(&loop, &other, QUANTUM, BUDGET, work, &other);
+	runq_init(&loop, &other, SPARSE_MAX, BUDGET, work, &other);
 	job[0].verdict = RUN_HOLD;
 	add(2);
 	loop_turn(&loop);
