@@ -521,7 +521,7 @@ void isolation_detach(void)
 	if (ready_fd < 0)
 		return;
 	/* A caller may be waiting for the end of what we print */
-	log_stderr(false);
+	log_detach();
 	for (i = 0; i <= 2; i++)
 		dup2(devnull, i);
 	close(devnull);

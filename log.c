@@ -4,11 +4,19 @@
  *
  * The one module with state of its own: there is one log per process and every
  * module writes to it.  A line is formatted once and goes out in one system
- * call a destination.  When the log file would grow beyond its limit the oldest
- * three tenths go: FALLOC_FL_COLLAPSE_RANGE drops whole blocks where the file
- * system can, else the rest is moved.  What is left of the first line after the
- * cut is overwritten by the header, so nothing has to be shifted by less than a
- * block.
+ * call a destination; behind the formatting nothing is called that a signal
+ * handler may not.
+ *
+ * Once the daemon runs, none of the readers may hold it up.  O_NONBLOCK belongs
+ * to an open file, and that of stderr is not ours: where it can be opened again
+ * we have one of our own, a socket has a flag for each message, and of the rest
+ * a private epoll instance says whether there is room.  What a destination does
+ * not take is lost for it, and it is told how much when it takes lines again.
+ *
+ * When the log file would grow beyond its limit the oldest three tenths go:
+ * FALLOC_FL_COLLAPSE_RANGE drops whole blocks where the file system can, else
+ * the rest is moved.  What is left of the first line after the cut is
+ * overwritten by the header, so nothing has to be shifted by less than a block.
  */
 #include "log.h"
 
@@ -17,9 +25,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -38,15 +46,38 @@ enum {
 
 enum log_level log_max = LOG_INFORM;
 
+/* How to write without waiting */
+enum way {
+	WAY_PLAIN,  /* not at all, or the open file is ours and nonblocking */
+	WAY_SOCKET,
+	WAY_LOOK, /* whether there is room, first */
+};
+
+struct dest {
+	int fd; /* -1: none */
+	enum way way;
+	int look;   /* an epoll instance */
+	bool split; /* the last line is not whole */
+	uint64_t lost;
+};
+
 static struct {
 	char ident[16];
 	struct timespec start;
 	bool quiet_stderr;
-	int file, sock; /* -1: none */
+	struct dest err, file, sock;
+	struct dest running; /* what err will be: see log_start() */
+	int cut;	     /* the file again, without O_APPEND */
 	size_t limit, size;
 	off_t block;         /* of the file system: a cut is a multiple of it */
 	char header[HEADER]; /* first line of the log file */
-} lg = { .file = -1, .sock = -1 };
+} lg = {
+	.err = { .fd = STDERR_FILENO },
+	.file = { .fd = -1 },
+	.sock = { .fd = -1, .way = WAY_SOCKET },
+	.running = { .fd = -1, .look = -1 },
+	.cut = -1,
+};
 
 static const char *const level_name[] = {
 	[LOG_ERROR] = "ERROR:   ",  [LOG_WARN] = "WARNING: ",
@@ -62,10 +93,59 @@ static const int level_priority[] = {
 	[LOG_TRACE] = LOG_DAEMON | LOG_DEBUG,
 };
 
+/* --- stderr ---------------------------------------------------------------- */
+
+/* A pipe or terminal of somebody else: it cannot be opened again */
+static void watch_room(struct dest *d)
+{
+	struct epoll_event e = { .events = EPOLLOUT };
+
+	d->fd = STDERR_FILENO;
+	d->look = epoll_create1(EPOLL_CLOEXEC);
+	if (d->look >= 0 &&
+	    !epoll_ctl(d->look, EPOLL_CTL_ADD, STDERR_FILENO, &e))
+		d->way = WAY_LOOK;
+}
+
+/* Not a file: there, a second place to write at would overwrite the first */
+static void open_stderr(struct dest *d)
+{
+	int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st))
+		return;
+	d->fd = STDERR_FILENO;
+	if (S_ISSOCK(st.st_mode)) {
+		d->way = WAY_SOCKET;
+	} else if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+		d->fd = open("/proc/self/fd/2", flags);
+		if (d->fd < 0)
+			watch_room(d);
+	}
+}
+
 void log_init(const char *ident)
 {
 	snprintf(lg.ident, sizeof(lg.ident), "%s", ident);
 	clock_gettime(CLOCK_MONOTONIC, &lg.start);
+	open_stderr(&lg.running);
+}
+
+void log_start(void)
+{
+	if (lg.running.fd >= 0)
+		lg.err = lg.running;
+}
+
+void log_detach(void)
+{
+	lg.quiet_stderr = true;
+	if (lg.running.look >= 0)
+		close(lg.running.look);
+	if (lg.running.fd > STDERR_FILENO)
+		close(lg.running.fd);
+	lg.running = lg.err = (struct dest){ .fd = STDERR_FILENO, .look = -1 };
 }
 
 void log_level(enum log_level max)
@@ -80,72 +160,79 @@ void log_stderr(bool on)
 
 void log_fds(int *file, int *syslog)
 {
-	*file = lg.file;
-	*syslog = lg.sock;
+	*file = lg.file.fd;
+	*syslog = lg.sock.fd;
 }
 
 void log_sync(void)
 {
-	if (lg.file >= 0)
-		fsync(lg.file); /* #syscalls fsync */
+	if (lg.file.fd >= 0)
+		fsync(lg.file.fd); /* #syscalls fsync */
 }
 
 /* Seconds and tenths of milliseconds since the start */
-static int stamp(char *buf, size_t size)
+static char *stamp(char *to)
 {
 	struct timespec now;
-	long long sec;
-	long ns;
+	uint64_t t;
 
 	clock_gettime(CLOCK_MONOTONIC, &now); /* #syscalls clock_gettime */
-	sec = (long long)(now.tv_sec - lg.start.tv_sec);
-	ns = now.tv_nsec - lg.start.tv_nsec;
-	if (ns < 0) {
-		sec--;
-		ns += 1000000000;
-	}
-	return snprintf(buf, size, "%lld.%04ld", sec, ns / 100000);
-}
-
-static struct iovec part(const char *s, size_t len)
-{
-	return (struct iovec){ (void *)(uintptr_t)s, len };
+	t = (uint64_t)(now.tv_sec - lg.start.tv_sec) * 10000 +
+	    (uint64_t)(now.tv_nsec / 100000) -
+	    (uint64_t)(lg.start.tv_nsec / 100000);
+	to = util_decimal(to, t / 10000, 1);
+	*to++ = '.';
+	return util_decimal(to, t % 10000, 4);
 }
 
 /* --- log file ------------------------------------------------------------ */
 
+/* Also to where a reader may be slow, as in a FIFO */
+static int open_file(const char *path, int *cut)
+{
+	int fd = open(path, O_CREAT | O_TRUNC | O_APPEND | O_RDWR | O_CLOEXEC |
+				    O_NONBLOCK, 0600);
+
+	if (fd >= 0)
+		*cut = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	return fd;
+}
+
 int log_file(const char *path, size_t limit, const char *version)
 {
-	int fd = open(path, O_CREAT | O_TRUNC | O_APPEND | O_RDWR | O_CLOEXEC,
-		      0600);
+	int cut = -1, fd = open_file(path, &cut), err;
 	char exe[HEADER / 2];
 	struct stat st;
 	ssize_t n;
-	int err;
 
 	if (fd < 0)
 		return -errno;
 	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = '\0';
-	snprintf(lg.header, sizeof(lg.header) - PREFIX, "passt %.128s: %s (%d)",
-		 version, exe, (int)getpid());
+	snprintf(lg.header, sizeof(lg.header) - PREFIX, "%s %.128s: %s (%d)",
+		 lg.ident, version, exe, (int)getpid());
 	n = dprintf(fd, "%s\n", lg.header);
 	if (n < 0) {
 		err = -errno;
 		close(fd);
+		if (cut >= 0)
+			close(cut);
 		return err;
 	}
-	if (lg.file >= 0)
-		close(lg.file);
-	lg.file = fd;
+	if (lg.file.fd >= 0)
+		close(lg.file.fd);
+	if (lg.cut >= 0)
+		close(lg.cut);
+	lg.file.fd = fd;
+	lg.cut = cut;
 	lg.block = fstat(fd, &st) ? 0 : st.st_blksize;
 	lg.limit = limit;
 	lg.size = (size_t)n;
 	return 0;
 }
 
-/* Bytes from @from on become the first ones; false if reading failed */
-static bool move_down(int fd, off_t from)
+/* Bytes from @from on become the first ones; how many, or -1 */
+static off_t move_down(int fd, off_t from)
 {
 	static char buf[8 * BLOCK];
 	off_t to = 0;
@@ -153,36 +240,36 @@ static bool move_down(int fd, off_t from)
 
 	while ((n = pread(fd, buf, sizeof(buf), from + to)) > 0) {
 		if (pwrite(fd, buf, (size_t)n, to) != n)
-			return false;
+			return -1;
 		to += n;
 	}
-	return !n && !ftruncate(fd, to);
+	return n || ftruncate(fd, to) ? -1 : to;
 }
 
 /* Overwrite what is left of the first line by the header.  At least that much
  * goes as the header needs, filled up with blanks to the next end of line. */
-static bool put_header(int fd)
+static size_t put_header(int fd)
 {
-	char line[HEADER + LINE + PREFIX], was[sizeof(line)], t[PREFIX];
+	char line[HEADER + LINE + PREFIX], was[sizeof(line)];
 	size_t len, end;
 	ssize_t n;
 
-	stamp(t, sizeof(t));
-	len = (size_t)snprintf(line, HEADER, "%s - log truncated at %s",
-			       lg.header, t);
+	len = (size_t)(stamp(stpcpy(stpcpy(line, lg.header),
+				    " - log truncated at ")) - line);
 	n = pread(fd, was, sizeof(was), 0);
 	if (n < 0)
-		return false;
+		return 0;
 	for (end = len; end < (size_t)n && was[end] != '\n'; end++)
 		;
 	memset(line + len, ' ', sizeof(line) - len);
 	if (end == sizeof(line))
 		end--;
 	line[end++] = '\n';
-	return pwrite(fd, line, end, 0) == (ssize_t)end;
+	return pwrite(fd, line, end, 0) == (ssize_t)end ? end : 0;
 }
 
-static bool cut(int fd, off_t size)
+/* The new size, 0 if it did not work */
+static size_t cut(int fd, off_t size)
 {
 	off_t block = lg.block, n = size * 3 / 10;
 
@@ -190,47 +277,26 @@ static bool cut(int fd, off_t size)
 		block = BLOCK;
 	n = (n + block - 1) / block * block;
 	if (n >= size)
-		return false;
-	if (fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, n) && !move_down(fd, n))
-		return false;
-	return put_header(fd);
+		return 0;
+	if (!fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, n))
+		size -= n;
+	else
+		size = move_down(fd, n);
+	return size > 0 && put_header(fd) ? (size_t)size : 0;
 }
 
-/* Make room.  With O_APPEND, pwrite() would append: drop the flag meanwhile */
-static void rotate(int fd)
+/* Make room.  With O_APPEND, pwrite() would append: the file is open twice. */
+static void rotate(void)
 {
-	/* #syscalls fcntl lseek pread64 pwrite64 ftruncate fallocate */
-	int flags = fcntl(fd, F_GETFL);
-	off_t size;
-
-	fcntl(fd, F_SETFL, flags & ~O_APPEND);
-	if (!cut(fd, lseek(fd, 0, SEEK_END))) {
-		/* Too small to cut, or the disk fails: begin anew */
-		if (!ftruncate(fd, 0))
-			put_header(fd);
-	}
-	fcntl(fd, F_SETFL, flags);
-	size = lseek(fd, 0, SEEK_END);
-	lg.size = size > 0 ? (size_t)size : 0;
+	/* #syscalls pread64 pwrite64 ftruncate
+	 * #syscalls fallocate(.,FALLOC_FL_COLLAPSE_RANGE) */
+	lg.size = cut(lg.cut, (off_t)lg.size);
+	/* Too small to cut, or the disk fails: begin anew */
+	if (!lg.size && !ftruncate(lg.cut, 0))
+		lg.size = put_header(lg.cut);
 }
 
-static void to_file(enum log_level l, const char *msg, size_t len)
-{
-	char pre[PREFIX];
-	struct iovec iov[2];
-	size_t n;
-
-	n = (size_t)stamp(pre, sizeof(pre));
-	n += (size_t)snprintf(pre + n, sizeof(pre) - n, ": %s", level_name[l]);
-	if (lg.size + n + len > lg.limit)
-		rotate(lg.file);
-	iov[0] = part(pre, n);
-	iov[1] = part(msg, len);
-	if (writev(lg.file, iov, 2) > 0) /* #syscalls writev */
-		lg.size += n + len;
-}
-
-/* --- the other destinations ---------------------------------------------- */
+/* --- lines ----------------------------------------------------------------- */
 
 void log_open_syslog(void)
 {
@@ -243,64 +309,127 @@ void log_open_syslog(void)
 		close(fd);
 		return;
 	}
-	if (lg.sock >= 0)
-		close(lg.sock);
-	lg.sock = fd;
+	if (lg.sock.fd >= 0)
+		close(lg.sock.fd);
+	lg.sock.fd = fd;
 }
 
-static void to_syslog(enum log_level l, const char *msg, size_t len)
+static bool has_room(const struct dest *d)
 {
-	char pre[PREFIX];
-	struct iovec iov[2];
-	struct msghdr mh = { .msg_iov = iov, .msg_iovlen = 2 };
-	int n = snprintf(pre, sizeof(pre), "<%d> %s: ", level_priority[l],
-			 lg.ident);
+	struct epoll_event e;
 
-	iov[0] = part(pre, (size_t)n);
-	iov[1] = part(msg, len - 1); /* a datagram needs no end of line */
-	/* A log that does not keep up loses messages, it does not stop us */
-	/* #syscalls sendmsg */
-	(void)sendmsg(lg.sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* #syscalls epoll_pwait */
+	return epoll_pwait(d->look, &e, 1, 0, NULL) > 0;
 }
 
-static void to_stderr(const char *msg, size_t len)
+static bool put(struct dest *d, const char *text, size_t len)
 {
-	char pre[PREFIX];
-	struct iovec iov[2];
-	size_t n = 0;
+	ssize_t n;
 
-	if (log_max >= LOG_DBG) {
-		n = (size_t)stamp(pre, sizeof(pre) - 2);
-		memcpy(pre + n, ": ", 2);
-		n += 2;
+	if (d->way == WAY_SOCKET) /* #syscalls sendto */
+		n = sendto(d->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL,
+			   0);
+	else if (d->way == WAY_LOOK && !has_room(d))
+		n = -1;
+	else
+		n = write(d->fd, text, len); /* #syscalls write */
+	if (n <= 0)
+		return false;
+	d->split = (size_t)n < len;
+	return !d->split;
+}
+
+static char *prefix(const struct dest *d, enum log_level l, char *to)
+{
+	if (d == &lg.sock) {
+		*to++ = '<';
+		to = util_decimal(to, (unsigned)level_priority[l], 1);
+		return stpcpy(stpcpy(stpcpy(to, "> "), lg.ident), ": ");
 	}
-	iov[0] = part(pre, n);
-	iov[1] = part(msg, len);
-	if (writev(STDERR_FILENO, iov, 2) < 0)
-		return; /* there is nobody left to tell */
+	if (d == &lg.file)
+		return stpcpy(stpcpy(stamp(to), ": "), level_name[l]);
+	return log_max < LOG_DBG ? to : stpcpy(stamp(to), ": ");
+}
+
+/* There is room for the prefix in front of @msg, and it ends with an end of
+ * line, which a datagram does not need */
+static bool to_dest(struct dest *d, enum log_level l, char *msg, size_t len)
+{
+	char pre[PREFIX];
+	size_t n = (size_t)(prefix(d, l, pre) - pre);
+
+	if (d->split && !put(d, "\n", 1))
+		return false;
+	memcpy(msg - n, pre, n);
+	if (d == &lg.sock)
+		len--;
+	if (d == &lg.file && lg.size + n + len > lg.limit)
+		rotate();
+	if (!put(d, msg - n, n + len))
+		return false;
+	if (d == &lg.file)
+		lg.size += n + len;
+	return true;
+}
+
+static void deliver(struct dest *d, enum log_level l, char *msg, size_t len)
+{
+	char note[2 * PREFIX], *end;
+
+	if (d->lost) {
+		end = stpcpy(util_decimal(note + PREFIX, d->lost, 1),
+			     " lines were lost here\n");
+		if (to_dest(d, LOG_WARN, note + PREFIX,
+			    (size_t)(end - note) - PREFIX))
+			d->lost = 0;
+	}
+	if (d->lost || !to_dest(d, l, msg, len))
+		d->lost++;
+}
+
+static void send_line(enum log_level l, char *msg, size_t len)
+{
+	bool debugging = log_max >= LOG_DBG;
+
+	/* Exactly one end of line, whether the message brings one or not */
+	if (!len || msg[len - 1] != '\n')
+		msg[len++] = '\n';
+	if (debugging || !lg.quiet_stderr)
+		deliver(&lg.err, l, msg, len);
+	if (!debugging && lg.file.fd >= 0)
+		deliver(&lg.file, l, msg, len);
+	else if (!debugging && lg.sock.fd >= 0)
+		deliver(&lg.sock, l, msg, len);
 }
 
 PRINTF(2, 0)
 static void print(enum log_level l, const char *fmt, va_list ap)
 {
-	bool debugging = log_max >= LOG_DBG;
-	char msg[LINE + 1];
+	char line[PREFIX + LINE + 1];
 	int saved = errno, len;
 
-	len = vsnprintf(msg, LINE, fmt, ap);
-	if (len < 0)
-		return;
-	len = MIN(len, LINE - 1);
-	/* Exactly one end of line, whether the message brings one or not */
-	if (!len || msg[len - 1] != '\n')
-		msg[len++] = '\n';
-	if (debugging || !lg.quiet_stderr)
-		to_stderr(msg, (size_t)len);
-	if (!debugging && lg.file >= 0)
-		to_file(l, msg, (size_t)len);
-	else if (!debugging && lg.sock >= 0)
-		to_syslog(l, msg, (size_t)len);
+	len = vsnprintf(line + PREFIX, LINE, fmt, ap);
+	if (len >= 0)
+		send_line(l, line + PREFIX, (size_t)MIN(len, LINE - 1));
 	errno = saved;
+}
+
+void log_signal(const char *text)
+{
+	char line[PREFIX + LINE + 1];
+	size_t len = MIN(strlen(text), (size_t)LINE - 1);
+
+	memcpy(line + PREFIX, text, len);
+	send_line(LOG_ERROR, line + PREFIX, len);
+}
+
+void log_plain(const char *text)
+{
+	size_t len = strlen(text);
+
+	if ((lg.err.split && !put(&lg.err, "\n", 1)) ||
+	    !put(&lg.err, text, len))
+		lg.err.lost++;
 }
 
 void log_print(enum log_level l, const char *fmt, ...)

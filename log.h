@@ -2,9 +2,10 @@
  *
  * log - messages that cost a flag test when they are not printed
  *
- * There is one log per process.  Until log_daemon() messages go to stderr as
- * well as to the destination: a log file if there is one, else syslog; with
- * debugging, stderr only.
+ * There is one log per process.  Until log_stderr() says no, messages go to
+ * stderr as well as to the destination: a log file if there is one, else syslog;
+ * with debugging, stderr only.  Between log_start() and the end none of them is
+ * waited for.
  */
 #ifndef LOG_H
 #define LOG_H
@@ -30,6 +31,12 @@ int log_file(const char *path, size_t limit, const char *version);
 /* log_stderr - whether messages also go to stderr */
 void log_stderr(bool on);
 
+/* log_start - from now on what would have to wait is lost, and counted */
+void log_start(void);
+
+/* log_detach - no more of stderr: nothing that it was is held open */
+void log_detach(void);
+
 /* log_open_syslog - connect to /dev/log while it can be reached */
 void log_open_syslog(void);
 
@@ -41,6 +48,12 @@ void log_sync(void);
 
 /* log_print - what the macros below call after testing the level */
 void log_print(enum log_level l, const char *fmt, ...) PRINTF(2, 3);
+
+/* log_signal - an error, from a signal handler */
+void log_signal(const char *text);
+
+/* log_plain - a line with its end to stderr as it is, whatever the level */
+void log_plain(const char *text);
 
 /* die - report a failure to start and exit with status 1
  * For rank 7 only: what happens at run time is handled, not died of. */

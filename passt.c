@@ -569,6 +569,7 @@ int main(int argc, char **argv)
 	}
 	isolation_detach();
 	loop_start();
+	log_start();
 	confine(p);
 	isolation_filter(c->mode);
 	isolation_ready();

@@ -33,6 +33,18 @@ bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out)
 	return true;
 }
 
+char *util_decimal(char *to, uint64_t v, unsigned digits)
+{
+	char text[20], *at = text + sizeof(text);
+
+	do {
+		*--at = (char)('0' + v % 10);
+		v /= 10;
+	} while (v || (unsigned)(text + sizeof(text) - at) < digits);
+	memcpy(to, at, (size_t)(text + sizeof(text) - at));
+	return to + (text + sizeof(text) - at);
+}
+
 /* As glibc has them, whatever the libc: our callers look for these words */
 static const char *const error_text[] = {
 	[EPERM] = "Operation not permitted",

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -380,6 +381,149 @@ static void syslog_lines(void)
 	close(fd);
 }
 
+/* Lines to @end until one is lost; from its other end, what follows is whole
+ * lines, an account of what is missing, and the next */
+static void nobody_reads(int end, int reader)
+{
+	unsigned i, lost = 0, sent = 20000, seen = 0;
+	size_t have = 0;
+	char *line, *next;
+	ssize_t n;
+
+	CHECK(dup2(end, STDERR_FILENO) == STDERR_FILENO);
+	log_init("passt");
+	log_start();
+	alarm(20); /* instead of for ever */
+	for (i = 0; i < sent; i++)
+		log_info("line %u .......................................", i);
+	fcntl(reader, F_SETFL, O_NONBLOCK);
+	do {
+		while ((n = read(reader, out + have,
+				 sizeof(out) - 1 - have)) > 0)
+			have += (size_t)n;
+		out[have] = '\0';
+		log_info("read");
+	} while (!strstr(out, "lost here\nread\n"));
+	alarm(0);
+	for (line = out, lost = 0; *line; line = next) {
+		unsigned v, len = 0;
+
+		next = strchr(line, '\n');
+		CHECK(next);
+		next++;
+		if (sscanf(line, "line %u ..........................."
+			   "............\n%n", &v, &len) == 1 &&
+		    line + len == next)
+			seen++;
+		else if (sscanf(line, "%u lines were lost here", &v) == 1)
+			lost += v;
+	}
+	CHECK(lost && lost + seen >= sent);
+	CHECK(!(fcntl(end, F_GETFL) & O_NONBLOCK)); /* it is not only ours */
+}
+
+static void pipe_nobody_reads(void)
+{
+	int p[2];
+
+	CHECK(!pipe(p));
+	nobody_reads(p[1], p[0]);
+}
+
+static void socket_nobody_reads(void)
+{
+	int p[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, p));
+	nobody_reads(p[1], p[0]);
+}
+
+/* Of somebody else: it cannot be opened once more */
+static void foreign_pipe_nobody_reads(void)
+{
+	int p[2];
+
+	CHECK(!pipe(p));
+	if (setgid(65534) || setuid(65534))
+		_exit(SKIPPED);
+	nobody_reads(p[1], p[0]);
+}
+
+static void terminal_nobody_reads(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), end;
+	struct termios raw;
+
+	if (master < 0 || grantpt(master) || unlockpt(master))
+		_exit(SKIPPED);
+	end = open(ptsname(master), O_RDWR | O_NOCTTY);
+	CHECK(end >= 0);
+	tcgetattr(end, &raw);
+	cfmakeraw(&raw);
+	tcsetattr(end, TCSANOW, &raw);
+	nobody_reads(end, master);
+}
+
+/* Before the start a slow reader is waited for: an error must not be lost */
+static void waits_before_the_start(void)
+{
+	char drop[4096];
+	int p[2], i;
+	pid_t pid;
+
+	CHECK(!pipe(p));
+	alarm(20);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid) {
+		dup2(p[1], STDERR_FILENO);
+		close(p[0]);
+		close(p[1]);
+		log_init("passt");
+		for (i = 0; i < 20000; i++)
+			log_info("......................................");
+		log_info("last");
+		log_detach();
+		close(STDERR_FILENO);
+		CHECK(waitpid(pid, &i, 0) == pid && WIFEXITED(i));
+		CHECK(!WEXITSTATUS(i));
+	} else {
+		ssize_t n, end = 0;
+
+		close(p[1]);
+		close(STDERR_FILENO);
+		while ((n = read(p[0], drop, sizeof(drop))) > 0)
+			end = n;
+		_exit(end < 5 || memcmp(drop + end - 5, "last\n", 5));
+	}
+}
+
+/* Nothing that was stderr stays open: a caller waits for its end */
+static void detached(void)
+{
+	int p[2];
+	char b;
+
+	CHECK(!pipe(p) && dup2(p[1], STDERR_FILENO) == STDERR_FILENO);
+	close(p[1]);
+	log_init("passt");
+	log_info("x");
+	CHECK(read(p[0], &b, 1) == 1 && read(p[0], &b, 1) == 1);
+	log_detach();
+	close(STDERR_FILENO);
+	log_start();
+	log_info("y");
+	CHECK(read(p[0], &b, 1) == 0);
+}
+
+static void from_a_signal(void)
+{
+	open_log();
+	log_signal("got it");
+	CHECK(!strcmp(on_stderr(), "got it\n"));
+	CHECK(strstr(in_file(), "ERROR:   got it\n"));
+}
+
 static void dying(void)
 {
 	int status;
@@ -458,6 +602,13 @@ T(rotation_of_long_lines)
 T(tiny_limit)
 T(syslog_lines)
 T(dying)
+T(pipe_nobody_reads)
+T(socket_nobody_reads)
+T(foreign_pipe_nobody_reads)
+T(terminal_nobody_reads)
+T(waits_before_the_start)
+T(detached)
+T(from_a_signal)
 T(rate)
 T(rate_macro)
 
@@ -477,6 +628,13 @@ int main(void)
 		cmocka_unit_test(t_tiny_limit),
 		cmocka_unit_test(t_syslog_lines),
 		cmocka_unit_test(t_dying),
+		cmocka_unit_test(t_pipe_nobody_reads),
+		cmocka_unit_test(t_socket_nobody_reads),
+		cmocka_unit_test(t_foreign_pipe_nobody_reads),
+		cmocka_unit_test(t_terminal_nobody_reads),
+		cmocka_unit_test(t_waits_before_the_start),
+		cmocka_unit_test(t_detached),
+		cmocka_unit_test(t_from_a_signal),
 		cmocka_unit_test(t_rate),
 		cmocka_unit_test(t_rate_macro),
 	};
