@@ -12,10 +12,14 @@
 
 struct pcap {
 	int fd; /* -1: off */
+	/* Of a record that a pipe did not take as a whole: it goes first */
+	const uint8_t *rest;
+	size_t rest_len;
+	uint64_t lost; /* frames, since a reader may be slow */
 };
 
 /* pcap_open - create @path (0600, truncated) and write the file header
- * 0 or -errno; on failure @p is off. */
+ * That of a FIFO is waited for, later nothing is.  0 or -errno; on failure @p is off. */
 int pcap_open(struct pcap *p, const char *path);
 
 /* pcap_frame - one frame of @len bytes, Ethernet first
@@ -24,7 +28,7 @@ int pcap_open(struct pcap *p, const char *path);
 void pcap_frame(struct pcap *p, const struct iovec *iov, unsigned cnt,
 		size_t len, const struct note *n);
 
-/* pcap_sync - fsync, before exit */
+/* pcap_sync - fsync and say what is missing, before exit */
 void pcap_sync(struct pcap *p);
 
 #endif /* PCAP_H */

@@ -269,6 +269,52 @@ static void full_disk(void **state)
 	pcap_sync(&p);
 }
 
+/* A reader that does not read: whole records, and the count of the others */
+static void slow_reader(void **state)
+{
+	enum { FRAMES = 400, LEN = 30000, ALL = RECORD + LEN };
+	static uint8_t b[LEN], got[FRAMES * ALL + HEAD];
+	struct iovec iov = all(b, LEN);
+	int reader;
+	size_t have = 0, at;
+	unsigned i, seen = 0;
+	struct pcap q;
+	ssize_t n;
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK);
+	assert_int_equal(pcap_open(&q, path), 0);
+	log_stderr(false);
+	alarm(30); /* instead of for ever */
+	for (i = 0; i < FRAMES; i++) {
+		b[0] = (uint8_t)i;
+		pcap_frame(&q, &iov, 1, LEN, NULL);
+		/* once in the middle it catches up */
+		while (i == FRAMES / 2 &&
+		       (n = read(reader, got + have, 4096)) > 0)
+			have += (size_t)n;
+	}
+	pcap_sync(&q);
+	assert_true(q.fd >= 0 && q.lost);
+	while ((n = read(reader, got + have, 4096)) > 0) {
+		have += (size_t)n;
+		pcap_sync(&q);
+	}
+	alarm(0);
+	for (at = HEAD; at < have; at += ALL, seen++) {
+		assert_true(at + ALL <= have);
+		memcpy(file, got + at, RECORD);
+		assert_int_equal(word(8), LEN);
+	}
+	assert_int_equal(seen + q.lost, FRAMES);
+	close(reader);
+	pcap_frame(&q, &iov, 1, LEN, NULL); /* EPIPE */
+	assert_int_equal(q.fd, -1);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest t[] = {
@@ -283,6 +329,7 @@ int main(void)
 		T(zero_sum),
 		T(absurd_notes),
 		T(full_disk),
+		T(slow_reader),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
