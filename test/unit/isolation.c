@@ -290,11 +290,35 @@ static void filters_and_runs(void)
 	close(fds[0]);
 }
 
+static int said; /* what stderr is */
+
+static void makes_a_call(void)
+{
+	dup2(said, 2);
+	log_stderr(true);
+	isolation_filter(MODE_PASST);
+	syscall(SYS_getppid);
+}
+
 static bool dies_of(void (*fn)(void))
 {
 	int status = raw_status(fn);
 
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+static void assert_last_words(void (*fn)(void), int number, const char *name)
+{
+	char want[128], got[256] = "";
+
+	said = memfd_create("stderr", 0);
+	assert_true(dies_of(fn));
+	assert_true(pread(said, got, sizeof(got) - 1, 0) > 0);
+	close(said);
+	snprintf(want, sizeof(want),
+		 "Killed by our own filter: system call %d, %s\n", number,
+		 name);
+	assert_string_equal(got, want);
 }
 
 static char top[32], file[48];
@@ -356,6 +380,7 @@ static void filter(void **state)
 #endif
 	/* prctl() is not among those that are needed later */
 	assert_true(dies_of(filters));
+	assert_last_words(makes_a_call, SYS_getppid, "getppid");
 	assert_int_equal(isolated(filters_and_runs), 0);
 }
 
