@@ -112,7 +112,8 @@ unsigned chunk_iov(const struct chunks *c, const struct chunk_queue *q,
 
 static void forget(uint8_t *mem, size_t len)
 {
-	(void)madvise(mem, len, MADV_DONTNEED); /* #syscalls madvise */
+	/* #syscalls madvise(.,.,MADV_DONTNEED) */
+	(void)madvise(mem, len, MADV_DONTNEED);
 }
 
 static void give_back(struct chunks *c)

@@ -42,17 +42,15 @@
 
 /* Notes for libc, whatever the module:
  *
- * #syscalls exit_group restart_syscall rt_sigreturn sigreturn
- * #syscalls arm:cacheflush
+ * #syscalls exit_group arm:cacheflush
  *
- * Variants that libc takes for what is noted elsewhere: 64-bit offsets and
- * time on 32-bit machines, calls that newer architectures do not have, and the
- * one that old i386 and s390 have for all of sockets.
+ * Variants that libc takes for what is noted elsewhere: 64-bit offsets and time
+ * on 32-bit machines, and the one that old i386 and s390x have for all of
+ * sockets.  None of them exists where there is nothing of the kind.
  *
- * #syscalls _llseek fcntl64 ftruncate64 epoll_pwait2 clock_gettime64
- * #syscalls recvmmsg_time64 socketcall
- * #syscalls:pasta rt_sigprocmask sigprocmask open
- * #syscalls:vu mmap2
+ * #syscalls ftruncate64 clock_gettime64 recvmmsg_time64 i686:socketcall
+ * #syscalls s390x:socketcall
+ * #syscalls:pasta sigprocmask
  */
 
 #define CAP(x) ((uint64_t)1 << (x))

@@ -125,7 +125,8 @@ static uint32_t inode_of(int fd)
 {
 	struct stat st;
 
-	/* #syscalls:pasta fstat fstat64 newfstatat fstatat64 statx */
+	/* #syscalls:pasta fstat fstat64 newfstatat fstatat64
+	 * #syscalls:pasta arm:statx i686:statx loongarch64:statx */
 	return fstat(fd, &st) ? 0 : (uint32_t)st.st_ino;
 }
 
@@ -339,7 +340,7 @@ static void close_all(struct listen_table *t)
 		     port++)
 			if (is_open(t, i, port))
 				close_port(t, i, port);
-	/* #syscalls madvise */
+	/* #syscalls madvise(.,.,MADV_DONTNEED) */
 	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
 }
 

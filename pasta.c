@@ -73,12 +73,13 @@ static int enter_and_call(void *arg)
 {
 	struct call *call = arg;
 
-	/* #syscalls:pasta setns exit exit_group */
+	/* #syscalls:pasta setns(.,CLONE_NEWNET) */
 	if (setns(call->ns, CLONE_NEWNET))
 		call->ret = -errno;
 	else
 		call->ret = call->fn(call->arg);
-	return 0;
+	/* Returning would be another call, for threads */
+	_exit(0);
 }
 
 int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg)
@@ -90,13 +91,16 @@ int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg)
 	/* A handler must not run twice, nor between two namespaces */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	/* #syscalls:pasta clone wait4 waitpid rt_sigprocmask */
+	/* On s390x the stack comes first.
+	 * #syscalls:pasta clone(CLONE_VM+CLONE_VFORK+CLONE_FILES)
+	 * #syscalls:pasta s390x:clone(.,CLONE_VM+CLONE_VFORK+CLONE_FILES)
+	 * #syscalls:pasta waitid rt_sigprocmask */
 	pid = clone(enter_and_call, stack + STACK,
 		    CLONE_VM | CLONE_VFORK | CLONE_FILES, &call);
 	if (pid < 0)
 		call.ret = -errno;
 	else
-		(void)waitpid(pid, NULL, __WALL);
+		(void)waitid(P_PID, (id_t)pid, NULL, WEXITED | __WALL);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return call.ret;
 }
@@ -765,7 +769,7 @@ static void on_process_end(void *owner, uint64_t ref, uint32_t events)
 /* Not to be allowed to look does not mean that it is gone */
 static bool is_gone(struct pasta *p)
 {
-	/* #syscalls:pasta openat */
+	/* #syscalls:pasta openat(.,.,!O_WRONLY+O_RDWR+O_CREAT+O_TRUNC) */
 	int fd = openat(p->dir_fd, p->name, O_PATH | O_CLOEXEC);
 
 	if (fd < 0)

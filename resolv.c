@@ -109,12 +109,12 @@ static int open_file(struct resolv *r, bool add, unsigned *at)
 			return -EXDEV;
 		strcpy(r->dir[i].name, name);
 		*at = (unsigned)i;
-		/* #syscalls openat open */
+		/* #syscalls openat(.,.,!O_WRONLY+O_RDWR+O_CREAT+O_TRUNC) */
 		fd = openat(r->dir[i].fd, name, O_RDONLY | O_NOFOLLOW |
 			    O_NONBLOCK | O_CLOEXEC);
 		if (fd >= 0 || errno != ELOOP)
 			return fd < 0 ? -errno : fd;
-		/* #syscalls readlinkat readlink */
+		/* #syscalls readlinkat */
 		n = readlinkat(r->dir[i].fd, name, link, sizeof(link) - 1);
 		if (n < 0)
 			return -errno;

@@ -207,12 +207,12 @@ static int read_file(struct scan *s, unsigned side, unsigned p, int fd)
 {
 	char *buf = (char *)s->buf, *line, *end;
 	size_t have = 0;
+	off_t at = 0;
 	ssize_t n;
 
-	/* #syscalls:pasta lseek read */
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return -errno;
-	while ((n = read(fd, buf + have, sizeof(s->buf) - 1 - have)) > 0) {
+	/* #syscalls:pasta pread64 */
+	while ((n = pread(fd, buf + have, sizeof(s->buf) - 1 - have, at)) > 0) {
+		at += n;
 		have += (size_t)n;
 		buf[have] = '\0';
 		for (line = buf; (end = strchr(line, '\n')); line = end + 1) {

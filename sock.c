@@ -64,9 +64,22 @@ static int result(int r)
 	return r < 0 ? -errno : r;
 }
 
+/* An option that is not listed here may load a program into the kernel, or
+ * replace the rules of its firewall.
+ *
+ * #syscalls setsockopt(.,SOL_SOCKET,SO_REUSEADDR|SO_BROADCAST|SO_KEEPALIVE)
+ * #syscalls setsockopt(.,SOL_SOCKET,SO_PEEK_OFF|SO_RCVBUF|SO_LINGER)
+ * #syscalls setsockopt(.,SOL_SOCKET,SO_BINDTODEVICE|SO_OOBINLINE)
+ * #syscalls setsockopt(.,SOL_TCP,TCP_NODELAY)
+ * #syscalls setsockopt(.,SOL_UDP,UDP_GRO)
+ * #syscalls setsockopt(.,SOL_IP,IP_FREEBIND|IP_PKTINFO|IP_RECVERR)
+ * #syscalls setsockopt(.,SOL_IP,IP_TTL|IP_MULTICAST_TTL)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_V6ONLY|IPV6_RECVPKTINFO|IPV6_RECVERR)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_UNICAST_HOPS|IPV6_MULTICAST_HOPS)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_MULTICAST_IF)
+ * #syscalls getsockopt */
 static int set(int fd, int level, int opt, int v)
 {
-	/* #syscalls setsockopt getsockopt */
 	return result(setsockopt(fd, level, opt, &v, sizeof(v)));
 }
 
@@ -112,7 +125,7 @@ static void get(const union sa *s, struct addr *a, uint16_t *port)
 
 static int make(bool v4, int type, int proto)
 {
-	/* #syscalls socket */
+	/* #syscalls socket(AF_INET|AF_INET6,.,0|IPPROTO_ICMP|IPPROTO_ICMPV6) */
 	return result(socket(v4 ? AF_INET : AF_INET6,
 			     type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto));
 }
@@ -389,7 +402,7 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 	int fd, err;
 
 	do { /* those that were reset while they waited are nobody's loss
-	      * #syscalls accept4 accept */
+	      * #syscalls accept4 */
 		len = sizeof(s);
 		fd = accept4(listener, &s.sa, &len,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);

@@ -59,7 +59,9 @@ static bool make_pipe(struct splice *s)
 	struct splice_pipe *p = s->unmade;
 	int size;
 
-	/* #syscalls:pasta pipe2 fcntl */
+	/* #syscalls:pasta pipe2
+	 * #syscalls:pasta fcntl(.,F_SETPIPE_SZ|F_GETPIPE_SZ)
+	 * #syscalls:pasta fcntl64(.,F_SETPIPE_SZ|F_GETPIPE_SZ) */
 	if (!p || pipe2(p->fd, O_NONBLOCK | O_CLOEXEC))
 		return false;
 	/* Refused beyond a user's quota: the default is 16 pages */

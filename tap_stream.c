@@ -411,7 +411,8 @@ static int greet(struct tap_stream *t, int fd)
 	err = loop_add(t->tap.loop, fd, t->tap.watch, 0, events(false));
 	if (err)
 		return err;
-	/* As much as the kernel grants.  #syscalls setsockopt */
+	/* As much as the kernel grants.
+	 * #syscalls setsockopt(.,SOL_SOCKET,SO_SNDBUF|SO_RCVBUF) */
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &big, sizeof(big));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &big, sizeof(big));
 	t->fd = fd;
@@ -439,7 +440,7 @@ static void log_peer(const char *what, int fd)
 int tap_stream_accept(int listen_fd, bool busy)
 {
 	static struct log_rate rate; /* one that comes back and back */
-	/* #syscalls accept4 accept */
+	/* #syscalls accept4 */
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (fd < 0)

@@ -186,7 +186,7 @@ static bool shed(struct tcp *t, int listener)
 	fd = sock_accept(t->fwd->env, listener, &from, &fp, &to, &tp);
 	if (fd >= 0)
 		sock_abort(fd);
-	/* #syscalls fcntl */
+	/* #syscalls fcntl(.,F_DUPFD_CLOEXEC) fcntl64(.,F_DUPFD_CLOEXEC) */
 	t->reserve = fcntl(t->flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
 	return fd >= 0;
 }

@@ -233,14 +233,17 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 	    from->uva + from->size < from->size)
 		return -EINVAL;
 	/* What is not there would be a fault later */
-	if (fstat(fd, &st)) /* #syscalls:vu fstat fstat64 newfstatat statx */
+	/* #syscalls:vu fstat fstat64 newfstatat fstatat64
+	 * #syscalls:vu arm:statx i686:statx loongarch64:statx */
+	if (fstat(fd, &st))
 		return -errno;
 	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < end)
 		return -EINVAL;
 	/* munmap() of huge pages wants all of the last one */
 	page = (uint64_t)MAX(st.st_blksize, 1);
 	end = (end + page - 1) / page * page;
-	/* #syscalls:vu mmap */
+	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE,MAP_SHARED+MAP_NORESERVE)
+	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE,MAP_SHARED+MAP_NORESERVE) */
 	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (r->map == MAP_FAILED)

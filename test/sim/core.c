@@ -3,7 +3,7 @@
  * The toy kernel's clock, epoll and descriptors.
  *
  * loop.c runs unchanged: the linker sends its epoll and clock calls here.
- * epoll_wait() runs the simulation's events until a descriptor is ready or the
+ * epoll_pwait() runs the simulation's events until a descriptor is ready or the
  * timeout is over, and moves the clock.  Readiness follows Linux: a wake-up
  * puts a descriptor on the ready list if its key matches the mask, and what is
  * reported is what poll() says when the list is read.
@@ -294,12 +294,14 @@ static void watch_turns(int timeout)
 	sim.last_progress = sim.progress;
 }
 
-int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
+int __wrap_epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout,
+		       const sigset_t *set)
 {
 	uint64_t until = sim.horizon;
 	int n;
 
 	(void)epfd;
+	(void)set;
 	watch_turns(timeout);
 	sim.now += 2 * US; /* a turn takes time */
 	if (timeout >= 0)
@@ -319,11 +321,14 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 	return 0;
 }
 
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *left)
+/* Until a time, that is: TIMER_ABSTIME */
+int __wrap_clock_nanosleep(int clock, int flags, const struct timespec *ts,
+			   struct timespec *left)
 {
-	uint64_t until = sim.now + (uint64_t)ts->tv_sec * SEC +
-			 (uint64_t)ts->tv_nsec;
+	uint64_t until = (uint64_t)ts->tv_sec * SEC + (uint64_t)ts->tv_nsec;
 
+	(void)clock;
+	(void)flags;
 	(void)left;
 	while (events && heap[0].at <= until) {
 		sim.now = MAX(sim.now, heap[0].at);

@@ -24,13 +24,13 @@ enum { US = 1000, MS = 1000 * US };
 /* Whatever happened by the book bumps this: a turn without is no progress */
 extern struct sim {
 	uint64_t now;	  /* ns */
-	uint64_t horizon; /* epoll_wait() does not sleep beyond */
+	uint64_t horizon; /* epoll_pwait() does not sleep beyond */
 	uint64_t seed, state;
 	uint64_t progress, last_progress;
 	unsigned idle, turns, max_turns;
 	unsigned naps; /* of loop.c, see loop_stream() */
 	unsigned slots_out; /* reserved, neither committed nor cancelled */
-	bool interrupt; /* epoll_wait() returns early */
+	bool interrupt; /* epoll_pwait() returns early */
 	bool verbose;
 	bool dump;	 /* -x: packets in hexadecimal as well */
 	const char *name; /* "seed 7" or the script's file */
@@ -349,8 +349,10 @@ struct epoll_event;
 struct timespec;
 int __wrap_epoll_create1(int flags);
 int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev);
-int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout);
-int __wrap_nanosleep(const struct timespec *ts, struct timespec *left);
+int __wrap_epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout,
+		       const sigset_t *set);
+int __wrap_clock_nanosleep(int clock, int flags, const struct timespec *ts,
+			   struct timespec *left);
 int __wrap_clock_gettime(int clock, struct timespec *ts);
 bool __wrap_util_random(void *buf, size_t n);
 

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -292,12 +293,23 @@ static void filters_and_runs(void)
 
 static int said; /* what stderr is */
 
+/* Two that are denied, one with other arguments than those in the note */
 static void makes_a_call(void)
 {
 	dup2(said, 2);
 	log_stderr(true);
 	isolation_filter(MODE_PASST);
 	syscall(SYS_getppid);
+}
+
+static void makes_a_socket(void)
+{
+	dup2(said, 2);
+	log_stderr(true);
+	isolation_filter(MODE_PASST);
+	if (socket(AF_INET, SOCK_DGRAM, 0) < 0)
+		return;
+	socket(AF_UNIX, SOCK_DGRAM, 0);
 }
 
 static bool dies_of(void (*fn)(void))
@@ -381,6 +393,7 @@ static void filter(void **state)
 	/* prctl() is not among those that are needed later */
 	assert_true(dies_of(filters));
 	assert_last_words(makes_a_call, SYS_getppid, "getppid");
+	assert_last_words(makes_a_socket, SYS_socket, "socket");
 	assert_int_equal(isolated(filters_and_runs), 0);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: util timer */
-/* The real loop on a clock and an epoll_wait() of our own: time moves when the
+/* The real loop on a clock and an epoll_pwait() of our own: time moves when the
  * test says so or the loop waits, so nothing here takes any. */
 #include "loop.h"
 
@@ -32,21 +32,27 @@ int clock_gettime(clockid_t id, struct timespec *ts)
 }
 
 /* Without an event the time passes */
-int epoll_wait(int fd, struct epoll_event *ev, int max, int timeout)
+int epoll_pwait(int fd, struct epoll_event *ev, int max, int timeout,
+		const sigset_t *set)
 {
-	int n = epoll_pwait(fd, ev, max, 0, NULL);
+	int n = epoll_wait(fd, ev, max, 0);
 
+	assert_null(set);
 	waited = timeout;
 	if (!n && timeout > 0)
 		clock_ns += (uint64_t)timeout * 1000000;
 	return n;
 }
 
-int nanosleep(const struct timespec *ts, struct timespec *left)
+int clock_nanosleep(clockid_t id, int flags, const struct timespec *ts,
+		    struct timespec *left)
 {
-	(void)left;
-	assert_true(ts->tv_sec == 0 && ts->tv_nsec <= 1000000);
-	clock_ns += (uint64_t)ts->tv_nsec;
+	uint64_t until = (uint64_t)ts->tv_sec * 1000000000 +
+			 (uint64_t)ts->tv_nsec;
+
+	assert_true(id == CLOCK_MONOTONIC && flags == TIMER_ABSTIME && !left);
+	assert_true(until > clock_ns && until - clock_ns <= 1000000);
+	clock_ns = until;
 	naps++;
 	return 0;
 }
