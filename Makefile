@@ -6,7 +6,8 @@
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make chart      draw what bench measured, doc/performance.svg
 # make ceilings   count system calls and instructions
-# make lint       module ladder, options against the manual, report
+# make lint       module ladder, calls against the filters, options against the
+#                 manual, report
 
 # A tarball has it in a file, a clone of ours in the history; root, who installs
 # what a user built, may not look into that
@@ -77,8 +78,17 @@ $(B)/isolation.o: $(B)/seccomp.h
 $(B):
 	mkdir -p $@
 
-lint: $(OBJ)
+# Each function by itself, for who calls whom
+$(B)/calls/%.o: %.c | $(B)/calls
+	$(CC) -std=c11 -D_GNU_SOURCE -DVERSION='"lint"' -I$(B) -O0 \
+		-ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+$(B)/calls/isolation.o: $(B)/seccomp.h
+$(B)/calls:
+	mkdir -p $@
+
+lint: $(OBJ) $(SRC:%.c=$(B)/calls/%.o)
 	NM="$(NM)" test/lint $(B)
+	test/calls $(B)/calls $(B)/seccomp.h
 
 # --- run ----------------------------------------------------------------------
 
@@ -266,7 +276,7 @@ uninstall:
 	rm -f $(call to,$(ZSHDIR)/_passt)
 	rm -rf $(call to,$(docdir))
 
--include $(wildcard $(B)/*.d)
+-include $(wildcard $(B)/*.d $(B)/calls/*.d)
 
 clean:
 	rm -rf build passt $(LINKS)

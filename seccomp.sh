@@ -64,17 +64,18 @@ notes() {
 	}' "$@" | sort -u
 }
 
-# numbers and arguments of the calls of mode $1, from lines of notes, in order
+# numbers, names and arguments of the calls of mode $1, from notes, in order
 numbers() {
 	{
 		echo '#include <sys/syscall.h>'
 		awk -v mode="$1" '$1 == "all" || $1 == mode {
-			print "call: __NR_" $2 "\"" $3 "\"" }' | sort -u
+			print "call: __NR_" $2 "\"" $2 " " $3 "\"" }' |
+			sort -u
 	} | $CC -E -P -xc - | sed -n 's/^call: *//p' |
-	while IFS='"' read -r number spec _; do
+	while IFS='"' read -r number call _; do
 		case $number in
 		*__NR_*) ;; # not on this target
-		*) echo "$((number)) $spec" ;;
+		*) echo "$((number)) $call" ;;
 		esac
 	done | sort -k1n -k2
 }
@@ -84,12 +85,13 @@ program() {
 	awk -v name="$1" '
 	NR == 1 || $1 != last {
 		number[++calls] = last = $1
+		names = names " " $2
 	}
 	{
-		if (NF < 2)
+		if (NF < 3)
 			any[$1] = 1
 		else
-			specs[$1] = specs[$1] " " $2
+			specs[$1] = specs[$1] " " $3
 	}
 
 	# Runs of numbers with the same answer: A allows, D denies, the number
@@ -188,7 +190,7 @@ program() {
 			print "seccomp.sh: too many calls" >"/dev/stderr"
 			exit 1
 		}
-		print "\n/* " name ": " calls " calls */"
+		print "\n/* " name ": " calls " calls:" names " */"
 		print "static const struct sock_filter filter_" name "[] = {"
 		print "\tSECCOMP_HEAD,"
 		emit(1, runs)
