@@ -189,7 +189,8 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		if (at < map || (size_t)(at - map) >= r->map_len)
 			continue;
 		guarded->torn = 1;
-		/* #syscalls:vu mmap rt_sigreturn sigreturn */
+		/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
+		 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn */
 		if (mmap(map, r->map_len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
 				 MAP_NORESERVE,
@@ -242,8 +243,8 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 	/* munmap() of huge pages wants all of the last one */
 	page = (uint64_t)MAX(st.st_blksize, 1);
 	end = (end + page - 1) / page * page;
-	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE,MAP_SHARED+MAP_NORESERVE)
-	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE,MAP_SHARED+MAP_NORESERVE) */
+	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE)
+	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) */
 	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (r->map == MAP_FAILED)
@@ -472,10 +473,12 @@ static int set_vring_kick(struct vhost_user *v)
 static void tell(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	const struct timespec now = { 0 };
 	uint64_t one = 1;
 
-	/* #syscalls:vu poll ppoll ppoll_time64 write */
-	if (fd >= 0 && poll(&p, 1, 0) == 1 && p.revents == POLLOUT)
+	/* #syscalls:vu ppoll ppoll_time64 write */
+	if (fd >= 0 && ppoll(&p, 1, &now, NULL) == 1 &&
+	    p.revents == POLLOUT)
 		(void)!write(fd, &one, sizeof(one));
 }
 
