@@ -26,7 +26,7 @@ bool log_allowed(struct log_rate *r)
 
 static struct tap_stream t;
 static struct loop loop;
-static struct pcap pcap = { -1 };
+static struct pcap pcap = { .fd = -1 };
 
 /* The plain twin: what the frames of the whole stream are, one at a time */
 struct twin {

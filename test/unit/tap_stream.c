@@ -55,7 +55,7 @@ static bool heard(const char *s)
 /* --- a loop with a stream transport, and what came over it ---------------- */
 
 static struct loop loop;
-static struct pcap pcap = { -1 };
+static struct pcap pcap = { .fd = -1 };
 static struct tap_stream t;
 static struct runq busy; /* never empty: the loop does not sleep */
 static struct run spin;

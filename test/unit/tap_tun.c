@@ -57,7 +57,7 @@ static const struct mac our_mac = { { 2, 0, 0, 0, 0, 1 } };
 static struct mac guest_mac;
 static struct tap_tun t;
 static struct loop loop;
-static struct pcap pcap = { -1 };
+static struct pcap pcap = { .fd = -1 };
 static unsigned ifindex, events_seen;
 static uint16_t our_port = OUR_PORT;
 static bool have_v6;

@@ -94,7 +94,7 @@ enum {
 #define PROTO  BIT(30) /* VHOST_USER_F_PROTOCOL_FEATURES */
 
 static struct loop loop;
-static struct pcap pcap = { -1 };
+static struct pcap pcap = { .fd = -1 };
 static struct tap_vhost t;
 static int them, memfd, ev[3][RINGS];
 static uint8_t *guest;      /* as the driver sees it */
