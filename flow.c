@@ -319,7 +319,7 @@ static void give_back(void *table, size_t from, size_t end)
 	uint8_t *mem = table;
 
 	from = (from + PAGE - 1) / PAGE * PAGE;
-	if (from < end) /* #syscalls madvise */
+	if (from < end) /* #syscalls madvise(.,.,MADV_DONTNEED) */
 		(void)madvise(mem + from, end - from, MADV_DONTNEED);
 }
 
