@@ -5,6 +5,7 @@
 # make check      build and pass all tests
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make chart      draw what bench measured, doc/performance.svg
+# make check-late what happens after minutes, in seconds; other libcs
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -44,7 +45,7 @@ SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-fast check-net check-san unit sim fuzz lint clean install \
+.PHONY: all run check check-fast check-net check-san check-late unit sim fuzz lint clean install \
 	uninstall dist deb deps bench chart ceilings
 all: passt pasta pesto qrap $(B)/completions/_passt
 
@@ -174,6 +175,11 @@ check-san: $(BRIDGE)
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
 		$(PYTEST) $(MANY) -m 'not alone and not machine' test/net
 
+# What happens late, under the real filter, by a clock that runs 100 times as
+# fast; also with musl, and with a newer glibc where there is a root that has it
+check-late: $(BRIDGE)
+	test/late
+
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
 ceilings: all $(B)/sim $(BRIDGE)
@@ -184,6 +190,7 @@ check: deps
 	$(MAKE) -j$(JOBS) -Otarget check-fast fuzz
 	$(MAKE) -j$(JOBS) -Otarget check-san
 	$(MAKE) -j$(JOBS) check-net
+	$(MAKE) check-late
 	$(MAKE) ceilings
 
 # --- measurements -------------------------------------------------------------

@@ -16,12 +16,13 @@
 #include "iov.h"
 #include "log.h"
 
+#include <netinet/in.h> /* before linux: musl has the same structs */
+
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
 
 enum {
 	TAP_SIDE,

@@ -33,6 +33,7 @@ static void read_clock(struct loop *l)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts); /* #syscalls clock_gettime */
 	l->now_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	l->now_ns *= CLOCK_SPEED;
 	l->now_ms = l->now_ns / 1000000;
 }
 
@@ -222,7 +223,10 @@ static int wait_ms(struct loop *l)
 	next = timers_next(&l->timers);
 	if (next == UINT64_MAX)
 		return -1;
-	return next <= l->now_ms ? 0 : (int)MIN(next - l->now_ms, INT_MAX);
+	if (next <= l->now_ms)
+		return 0;
+	next = (next - l->now_ms + CLOCK_SPEED - 1) / CLOCK_SPEED;
+	return (int)MIN(next, INT_MAX);
 }
 
 void loop_late(struct loop *l, void (*fn)(int fd), int fd)

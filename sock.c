@@ -15,6 +15,8 @@
 
 #include "util.h"
 
+#include <time.h> /* errqueue.h wants it without saying so */
+
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
 

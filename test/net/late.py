@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What happens only after minutes, in seconds, under the real filter.
+
+Not for the build that everybody has, but for one whose clock runs 100 times as
+fast (make check-late): all daemons run at once, with traffic at both ends of a
+time in which each timer has to fire.  The traces say which did.  Whoever makes
+a call late that the filter lacks is dead by then.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lab import (BRIDGE, BUILT, DGRAM, FRONT, GATEWAY, HOST, PASST, PEER,
+                 UPLINK, USER, V4, V6, Lab, alive, until)
+
+# The same with a build as others have it, for so many seconds of patience
+SOAK_S = int(os.environ.get("LATE_SOAK_S", 0))
+# At an interval of 200 to 600 s: with the fast clock 2 to 6 s each
+ADVERTISED = 1 if SOAK_S else 2
+PORTS = iter(range(7100, 7200))
+FAMILIES = (V4, V6)
+
+
+# Where functions are; traces tell how far from timers_run
+NM = subprocess.run(["nm", BUILT], check=True, capture_output=True,
+                    text=True).stdout
+BASE = int(re.search(r"^(\w+) \w timers_run$", NM, re.M)[1], 16)
+
+
+class Daemon:
+    """One that was started with or without a trace, and its guest"""
+
+    def __init__(self, lab, kind, trace):
+        self.lab, self.kind, self.trace = lab, kind, trace
+        self.advertises = kind != "pasta-config"
+        self.port = next(PORTS)
+        self.path = lab.path(f"socket-{kind}-{trace}")
+        self.log = lab.path(f"log-{kind}-{trace}")
+        options = ["-f", "-t", self.port, "-u", self.port]
+        options += ["--trace"] if trace else ["--log-file", self.log]
+        if kind.startswith("pasta"):
+            self.start_pasta(options)
+        else:
+            self.start_passt(options)
+
+    def start_passt(self, options):
+        if self.kind == "vhost":
+            options += ["--vhost-user"]
+        self.process = self.lab.host.spawn(
+            *USER, PASST, "-s", self.path, "--mtu", 1500, *options)
+        until(self.path.exists, "the socket")
+        program = FRONT if self.kind == "vhost" else BRIDGE
+        features = ["ffffffffffffffff"] if self.kind == "vhost" else []
+        self.guest = self.lab.join(self.process.pid, 1500, program, self.path,
+                                   *features)
+
+    def start_pasta(self, options):
+        config = ["--config-net"] if self.kind == "pasta-config" else []
+        self.guest = self.lab.pasta(*config, *options, "-T", "auto",
+                                    "-U", "auto")
+        self.process = self.guest.process
+        if config:
+            until(lambda: self.guest.addresses(V6), "the addresses")
+            return
+        self.guest.sh(f"""
+            sysctl -qw net.ipv6.conf.{UPLINK}.accept_dad=0
+            ip link set {UPLINK} up
+            ip addr add {HOST[V4]}/24 dev {UPLINK}
+            ip addr add {HOST[V6]}/64 dev {UPLINK} nodad
+            ip route add default via {GATEWAY[V4]}
+            ip -6 route replace default via {GATEWAY[V6]}""")
+
+    def output(self):
+        return self.process.log.read_text(errors="replace")
+
+    def advertisements(self):
+        text = self.guest.run("cat", "/proc/net/snmp6")
+        return int(re.search(r"^Icmp6InRouterAdvertisements\s+(\d+)", text,
+                             re.M)[1])
+
+    def fired(self):
+        """Which timers did: "module function" """
+        offsets = set(re.findall(r"Timer at (-?\d+)$", self.output(), re.M))
+        places = [hex(BASE + int(o)) for o in offsets]
+        out = subprocess.run(["addr2line", "-f", "-s", "-e", BUILT, *places],
+                             check=True, capture_output=True, text=True)
+        lines = out.stdout.split()
+        return {f"{at.split('.')[0]} {name}"
+                for name, at in zip(lines[::2], lines[1::2])}
+
+    def is_well(self):
+        log = self.log.read_text() if self.log.exists() else ""
+        assert alive(self.process.pid), self.output()[-4000:] + log[-4000:]
+
+
+def exchange(client, server):
+    client.sendall(b"question")
+    assert server.recv(100) == b"question"
+    server.sendall(b"answer")
+    assert client.recv(100) == b"answer"
+
+
+def out_tcp(d, family):
+    with d.lab.peer.listen(family) as listener:
+        port = listener.getsockname()[1]
+        with d.guest.connect(family, PEER[family], port) as s:
+            with d.lab.peer.accept(listener) as c:
+                exchange(s, c)
+
+
+def in_tcp(d, family):
+    with d.guest.listen(family, d.port) as listener:
+        with d.lab.peer.connect(family, HOST[family], d.port) as s:
+            with d.guest.accept(listener) as c:
+                exchange(s, c)
+
+
+def talk_udp(client, server):
+    client.send(b"question")
+    data, where = server.recvfrom(100)
+    assert data == b"question"
+    server.sendto(b"answer", where)
+    assert client.recv(100) == b"answer"
+
+
+def out_udp(d, family):
+    with d.lab.peer.bind(family) as server:
+        port = server.getsockname()[1]
+        with d.guest.connect(family, PEER[family], port, DGRAM) as s:
+            talk_udp(s, server)
+
+
+def in_udp(d, family):
+    with d.guest.bind(family, DGRAM, d.port) as server:
+        with d.lab.peer.connect(family, HOST[family], d.port, DGRAM) as s:
+            talk_udp(s, server)
+
+
+def talk(d):
+    d.is_well()
+    for family in FAMILIES:
+        for kind in out_tcp, in_tcp, out_udp, in_udp:
+            kind(d, family)
+            d.is_well()
+        # Of a raw socket's or of an ICMP socket's make, as ping has it
+        d.guest.run("ping", "-c", 1, "-W", 5, PEER[family])
+
+
+KINDS = ["stream", "vhost", "pasta-config", "pasta"]
+
+
+@pytest.fixture(scope="module")
+def daemons(wires):
+    lab = Lab(wires)
+    yield [Daemon(lab, kind, trace) for kind in KINDS
+           for trace in (False, True)]
+    lab.close()
+
+
+def expected(d):
+    """The timers that fire whatever else happens"""
+    want = {"flow expire"}
+    if d.advertises:
+        want |= {"guest advertise"}
+    if d.kind.startswith("pasta"):
+        want |= {"scan tick"}
+    return want
+
+
+def test_lives(daemons):
+    """Traffic, what comes in time, and traffic again."""
+    began = time.monotonic()
+    before = {d: d.advertisements() for d in daemons}
+    for d in daemons:
+        talk(d)
+    for d in daemons:
+        until(lambda: not d.advertises or not alive(d.process.pid) or
+              d.advertisements() >= before[d] + ADVERTISED,
+              f"advertisements of {d.kind}", 30 + SOAK_S)
+        d.is_well()
+    until(lambda: time.monotonic() >= began + SOAK_S, "the end", SOAK_S + 30)
+    for d in daemons:
+        talk(d)
+
+
+@pytest.mark.skipif(SOAK_S, reason="a clock like others tells nothing")
+def test_timers(daemons):
+    for d in daemons:
+        d.is_well()
+        if d.trace:
+            want = expected(d)
+            until(lambda: want <= d.fired(), f"{want} of {d.kind}")
+
+
+@pytest.mark.skipif(SOAK_S, reason="a clock like others tells nothing")
+def test_resolvers_change(daemons):
+    """A timer settles what happens to resolv.conf."""
+    daemons[0].lab.resolver("192.0.2.99")
+    for d in daemons:
+        # pasta tells nobody about resolvers unless asked to
+        if d.trace and not d.kind.startswith("pasta"):
+            until(lambda: "resolv look" in d.fired(), "resolv look")
+        d.is_well()
+
+
+def test_ends(daemons):
+    for d in daemons:
+        d.is_well()
+        os.kill(d.process.pid, signal.SIGTERM)
+        assert d.process.exit() == 0, d.output()[-2000:]
