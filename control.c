@@ -18,23 +18,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LISTENER, CLIENT };
-
 static const char *const name[] = { "HOST", "SPLICE" };
 static const enum pif pif[] = { PIF_HOST, PIF_SPLICE };
-
-static void watch_listener(struct control *c, bool on)
-{
-	(void)loop_mod(c->loop, c->listen_fd, c->watch, LISTENER,
-		       on ? EPOLLIN : 0);
-}
 
 static void hang_up(struct control *c)
 {
 	close(c->fd); /* #syscalls close */
 	c->fd = -1;
 	timer_off(&c->timer);
-	watch_listener(c, true);
+	acceptor_hold(&c->acceptor, false);
 }
 
 /* --- what is sent --------------------------------------------------------- */
@@ -205,10 +197,6 @@ static void expire(void *owner, struct timer *t)
 	struct control *c = owner;
 
 	(void)t;
-	if (c->fd < 0) {
-		watch_listener(c, true);
-		return;
-	}
 	log_warn("Configuration client took longer than %d s, hung up",
 		 CONTROL_MS / 1000);
 	hang_up(c);
@@ -226,42 +214,36 @@ static void tell_client(int fd)
 		log_info("Accepted configuration client, PID %d", u.pid);
 }
 
-static void accept_client(struct control *c)
+static void event(void *owner, uint64_t ref, uint32_t events)
 {
-	/* #syscalls accept4 */
-	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	struct control *c = owner;
 
-	if (fd < 0 && (errno == EAGAIN || errno == EINTR ||
-		       errno == ECONNABORTED))
+	(void)ref;
+	(void)events;
+	if (c->fd >= 0)
+		serve(c);
+}
+
+static void accept_client(void *owner, uint64_t ref, uint32_t events)
+{
+	struct control *c = owner;
+	int fd = acceptor_take(&c->acceptor);
+
+	(void)ref;
+	(void)events;
+	if (fd < 0)
 		return;
-	/* Descriptors may come back */
-	watch_listener(c, false);
-	timer_set(&c->loop->timers, &c->timer, c->loop->now_ms + CONTROL_MS);
-	if (fd < 0) {
-		log_warn("Can't accept configuration client: %s",
-			 util_error(errno));
-		return;
-	}
+	acceptor_hold(&c->acceptor, true);
 	tell_client(fd);
 	c->fd = fd;
-	if (loop_add(c->loop, fd, c->watch, CLIENT,
+	timer_set(&c->loop->timers, &c->timer, c->loop->now_ms + CONTROL_MS);
+	if (loop_add(c->loop, fd, c->watch, 0,
 		     EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)) {
 		hang_up(c);
 		return;
 	}
 	greet(c);
 	serve(c);
-}
-
-static void event(void *owner, uint64_t ref, uint32_t events)
-{
-	struct control *c = owner;
-
-	(void)events;
-	if (ref == LISTENER && c->fd < 0)
-		accept_client(c);
-	else if (ref == CLIENT && c->fd >= 0)
-		serve(c);
 }
 
 int control_start(struct control *c, struct loop *l, struct listen *listen,
@@ -272,7 +254,6 @@ int control_start(struct control *c, struct loop *l, struct listen *listen,
 	c->loop = l;
 	c->listen = listen;
 	c->env = *env;
-	c->listen_fd = fd;
 	c->fd = -1;
 	c->n = listen->ns ? 2 : 1;
 	for (i = 0; i < c->n; i++) {
@@ -283,5 +264,5 @@ int control_start(struct control *c, struct loop *l, struct listen *listen,
 	}
 	timer_init(&c->timer, expire, c);
 	c->watch = loop_watch(l, event, c);
-	return loop_add(l, fd, c->watch, LISTENER, EPOLLIN);
+	return acceptor_start(&c->acceptor, l, fd, accept_client, c);
 }

@@ -9,6 +9,7 @@
 #ifndef CONTROL_H
 #define CONTROL_H
 
+#include "acceptor.h"
 #include "listen.h"
 #include "rulewire.h"
 
@@ -21,7 +22,8 @@ struct control {
 	void (*changed)(void *owner); /* planted by passt.c: other rules now */
 	void *owner;
 	unsigned watch;
-	int listen_fd, fd; /* of the client, -1: none */
+	struct acceptor acceptor;
+	int fd; /* of the client, -1: none */
 	enum { CONTROL_GREETS, CONTROL_READS, CONTROL_ANSWERS } phase;
 	struct timer timer;
 	unsigned n; /* tables: HOST, with a namespace SPLICE */

@@ -215,6 +215,7 @@ int flows_init(struct flows *t, struct loop *l)
 	if (!util_random(&t->key, sizeof(t->key)))
 		return -EIO;
 	t->watch = loop_watch(l, event, t);
+	t->lone_end = &t->lone;
 	runq_init(l, &t->guest_q, FLOW_SPARSE, FLOW_BUDGET, serve, t);
 	runq_init(l, &t->free_q, FLOW_SPARSE, FLOW_FREE_BUDGET, serve, t);
 	return 0;
@@ -258,6 +259,58 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	return f;
 }
 
+void flow_lone(struct flows *t, struct flow *f)
+{
+	f->lone_next = NULL;
+	f->lone_prev = t->lone_end;
+	*t->lone_end = f;
+	t->lone_end = &f->lone_next;
+}
+
+void flow_answered(struct flows *t, struct flow *f)
+{
+	if (!f->lone_prev)
+		return;
+	*f->lone_prev = f->lone_next;
+	if (f->lone_next)
+		f->lone_next->lone_prev = f->lone_prev;
+	else
+		t->lone_end = f->lone_prev;
+	f->lone_prev = NULL;
+}
+
+/* What is in a burst's hands is not ours to end */
+static bool make_room(struct flows *t)
+{
+	struct flow *f = t->lone;
+
+	while (f && f->inbox)
+		f = f->lone_next;
+	if (!f)
+		return false;
+	t->type[f->kind]->drop(t->owner[f->kind], f);
+	return true;
+}
+
+struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
+{
+	struct flow *f;
+
+	while (t->share && t->begun + fds > t->share)
+		if (!make_room(t)) {
+			log_limited(LOG_WARN, "The guest uses all %u "
+				    "descriptors that it may, refusing more "
+				    "connections", t->share);
+			return NULL;
+		}
+	f = flow_new(t, kind);
+	if (f) {
+		f->begun = (uint8_t)fds;
+		t->begun += fds;
+	}
+	return f;
+}
+
 int flow_watch(struct flows *t, struct flow *f, unsigned i)
 {
 	uint64_t ref = flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
@@ -287,6 +340,8 @@ void flow_free(struct flows *t, struct flow *f)
 {
 	flow_leave(t, f, 0);
 	flow_leave(t, f, 1);
+	flow_answered(t, f);
+	t->begun -= f->begun;
 	timer_drop(&t->loop->timers, &f->timer);
 	runq_del(flow_queue(t, f), &f->run);
 	f->kind = FLOW_FREE;

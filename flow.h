@@ -64,6 +64,8 @@ struct flow {
 	struct run run;
 	struct timer timer; /* type->expire() */
 	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
+	struct flow *lone_next, **lone_prev; /* flow_lone(); NULL: not */
+	uint8_t begun; /* descriptors of the guest's share */
 	struct flow *touched; /* guest.c's list of flows with an inbox; free
 				 list while FLOW_FREE */
 	union {
@@ -81,6 +83,9 @@ struct flow_type {
 				struct packet *list);
 	enum run_verdict (*ready)(void *owner, struct flow *f);
 	void (*expire)(void *owner, struct flow *f);
+	/* End it: another one gets its place.  Kinds that are never flow_lone()
+	 * have none. */
+	void (*drop)(void *owner, struct flow *f);
 	bool free_queue; /* served while the guest is full: no tap involved */
 };
 
@@ -100,6 +105,9 @@ struct flows {
 	unsigned count, peak;
 	unsigned tidy; /* with fewer than that memory may be given back */
 	uint32_t gen;  /* of the last one */
+	unsigned share, begun; /* descriptors that the guest may take, 0: any;
+				  and has taken */
+	struct flow *lone, **lone_end;
 };
 
 /* flows_init - 0 or -errno */
@@ -113,6 +121,17 @@ void flows_type(struct flows *t, enum flow_kind kind,
  * It is in no hash and no queue.  Nothing returns to the loop before it is
  * either complete or freed. */
 struct flow *flow_new(struct flows *t, enum flow_kind kind);
+
+/* flow_begin - the same for what the guest begins, which takes @fds descriptors
+ * of its share; connections from outside have the rest.  When it is used up the
+ * oldest flow that is flow_lone() gives way; NULL if there is none. */
+struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
+
+/* flow_lone - @f has not been answered: it may be ended for another one's sake,
+ * but not while it has an inbox
+ * flow_answered - it has been; harmless to say again */
+void flow_lone(struct flows *t, struct flow *f);
+void flow_answered(struct flows *t, struct flow *f);
 
 /* flow_enter - make side @i findable; false if its tuple is taken
  * The tuple of a side that was entered must not change. */

@@ -372,6 +372,7 @@ static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 	st_be16(m + 4, guest->their_port);
 	packet_answer_head(s->head, &a);
 	tap_commit(i->tap, s, d->len, &finished);
+	flow_answered(i->flows, f);
 	return true;
 }
 
@@ -439,6 +440,7 @@ static const struct flow_type echo_type = {
 	.input = input,
 	.ready = ready,
 	.expire = expire,
+	.drop = expire,
 };
 
 void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,
@@ -492,7 +494,7 @@ struct flow *icmp_open(struct icmp *i, const struct packet *p,
 	if (*v != PASS)
 		return NULL;
 	*v = DROP_NO_FLOW;
-	f = flow_new(i->flows, FLOW_ICMP);
+	f = flow_begin(i->flows, FLOW_ICMP, 1);
 	if (!f)
 		return NULL;
 	memcpy(f->side, side, sizeof(f->side));
@@ -507,6 +509,7 @@ struct flow *icmp_open(struct icmp *i, const struct packet *p,
 	echo_of(f)->ttl = addr_is_multicast(&p->t.dst) ? 0 :
 			  v4 ? i->fwd->env->ttl4 : i->fwd->env->ttl6;
 	flow_timer(i->flows, f, i->flows->loop->now_ms + ICMP_TIMEOUT_MS);
+	flow_lone(i->flows, f);
 	*v = PASS;
 	return f;
 

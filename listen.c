@@ -385,6 +385,14 @@ int listen_limit(const struct rules *host, const struct rules *splice)
 			   descriptor_limit());
 }
 
+unsigned listen_left(const struct listen *l)
+{
+	uint64_t used = descriptors(&l->table[0].rules) +
+			descriptors(&l->table[1].rules) + SPARE_DESCRIPTORS;
+
+	return l->limit <= used ? 0 : (unsigned)MIN(l->limit - used, UINT32_MAX);
+}
+
 static int set(struct listen *l, enum pif pif, const struct rules *rules,
 	       bool patient)
 {

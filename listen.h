@@ -62,6 +62,9 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
  * 0, or -EMFILE after an error message. */
 int listen_limit(const struct rules *host, const struct rules *splice);
 
+/* listen_left - how many descriptors there are for connections */
+unsigned listen_left(const struct listen *l);
+
 /* listen_set - @rules, of which a copy is kept, become the table of @pif
  * What is common to the old table and the new stays open; new sockets open
  * before old ones close, unless an old one is in their way.  Returns the error

@@ -10,6 +10,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -39,7 +40,8 @@ static void read_clock(struct loop *l)
 
 int loop_init(struct loop *l)
 {
-	*l = (struct loop){ .epfd = epoll_create1(EPOLL_CLOEXEC) };
+	*l = (struct loop){ .epfd = epoll_create1(EPOLL_CLOEXEC),
+			    .spare = -1 };
 
 	if (l->epfd < 0)
 		return -errno;
@@ -48,8 +50,23 @@ int loop_init(struct loop *l)
 	return 0;
 }
 
-void loop_start(void)
+bool loop_lend(struct loop *l)
 {
+	if (l->spare < 0)
+		return false;
+	close(l->spare);
+	return true;
+}
+
+void loop_regain(struct loop *l)
+{
+	/* #syscalls fcntl(.,F_DUPFD_CLOEXEC) fcntl64(.,F_DUPFD_CLOEXEC) */
+	l->spare = fcntl(l->epfd, F_DUPFD_CLOEXEC, 0);
+}
+
+void loop_start(struct loop *l)
+{
+	loop_regain(l);
 	prctl(PR_SET_TIMERSLACK, SLACK_NS);
 }
 

@@ -64,6 +64,7 @@ enum {
 
 struct loop {
 	int epfd;
+	int spare; /* see loop_lend(); -1: none */
 	bool quit;
 	bool soon;  /* the next turn does not wait */
 	int status; /* exit status once @quit */
@@ -97,12 +98,19 @@ struct loop {
 /* loop_init - 0 or -errno.  Reads the clock once. */
 int loop_init(struct loop *l);
 
-/* loop_start - before the first turn and the filter: short sleeps are to be short,
- * whatever slack the process inherited */
-void loop_start(void);
+/* loop_start - before the first turn and the filter: a descriptor is kept for
+ * loop_lend(), and short sleeps are to be short, whatever slack the process
+ * inherited */
+void loop_start(struct loop *l);
 
 /* loop_watch - plant @fn; returns the watch number for loop_add() */
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner);
+
+/* loop_lend - give back the descriptor that is kept for when there is none left,
+ * so that one more accept() can tell a client so; false: it is gone
+ * loop_regain - and then keep one again */
+bool loop_lend(struct loop *l);
+void loop_regain(struct loop *l);
 
 /* loop_add - register @fd with @events (EPOLLET among them if wanted)
  * @ref is below 2^56.  close() takes it out again.  0 or -errno. */

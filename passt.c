@@ -375,6 +375,15 @@ static void start_modules(struct passt *p)
 	stats_init(&p->stats, c->stats_s);
 }
 
+/* An eighth of what the listeners leave is for connections from outside: the
+ * guest could take all, and forwarded ports would be dead */
+static void share_descriptors(struct passt *p)
+{
+	unsigned left = listen_left(&p->listen);
+
+	p->flows.share = MAX(left - left / 8, 1U);
+}
+
 /* Between loopback addresses, and what else is for the namespace only */
 static void start_splicing(struct passt *p)
 {
@@ -552,6 +561,7 @@ int main(int argc, char **argv)
 	open_namespace(p);
 	set_up_namespace(p);
 	start_splicing(p);
+	share_descriptors(p);
 	watch_neighbours(p);
 	resolv_open(&p->resolv, &p->loop, c, &p->fwd, &p->guest,
 		    "/etc/resolv.conf");
@@ -568,7 +578,7 @@ int main(int argc, char **argv)
 		pasta_go(&p->pasta);
 	}
 	isolation_detach();
-	loop_start();
+	loop_start(&p->loop);
 	log_start();
 	confine(p);
 	isolation_filter(c->mode);

@@ -422,7 +422,9 @@ void splice_accepted(struct splice *s, const struct rule *r,
 	/* With a rule each way on one port we would be our own client */
 	if (!flow_sent(s->flows, FLOW_SPLICE, from) &&
 	    fwd_splice(s->fwd, r, from, &to) == PASS)
-		f = flow_new(s->flows, FLOW_SPLICE);
+		f = from->pif == PIF_SPLICE ?
+			    flow_begin(s->flows, FLOW_SPLICE, 2) :
+			    flow_new(s->flows, FLOW_SPLICE);
 	if (!f) {
 		sock_abort(from->fd);
 		return;

@@ -437,14 +437,13 @@ static void log_peer(const char *what, int fd)
 		log_info("%s connection", what);
 }
 
-int tap_stream_accept(int listen_fd, bool busy)
+int tap_stream_accept(struct acceptor *a, bool busy)
 {
 	static struct log_rate rate; /* one that comes back and back */
-	/* #syscalls accept4 */
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = acceptor_take(a);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (log_max >= LOG_INFORM && log_allowed(&rate))
 		log_peer(busy ? "discarding" : "accepted", fd);
 	if (!busy)
@@ -474,7 +473,7 @@ static void accept_guest(void *owner, uint64_t ref, uint32_t events)
 	struct tap_stream *t = owner;
 	bool busy = t->fd >= 0, wait = busy && !t->one_off &&
 				       t->next < 0 && is_leaving(t);
-	int fd = tap_stream_accept(t->listen_fd, busy && !wait);
+	int fd = tap_stream_accept(&t->acceptor, busy && !wait);
 
 	(void)ref;
 	(void)events;
@@ -496,7 +495,7 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 		.caps = { .frame_max = FRAME_MAX },
 		.watch = watch,
 	};
-	t->listen_fd = t->fd = t->next = -1;
+	t->acceptor.fd = t->fd = t->next = -1;
 	t->one_off = one_off;
 	t->rx_at = t->rx_end = 0;
 	t->tx_used = t->tx_top = 0;
@@ -512,9 +511,7 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 
 int tap_stream_listen(struct tap_stream *t, int fd)
 {
-	t->listen_fd = fd;
-	t->listen_watch = loop_watch(t->tap.loop, accept_guest, t);
-	return loop_add(t->tap.loop, fd, t->listen_watch, 0, EPOLLIN);
+	return acceptor_start(&t->acceptor, t->tap.loop, fd, accept_guest, t);
 }
 
 int tap_stream_check(int fd)

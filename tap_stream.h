@@ -9,6 +9,7 @@
 #ifndef TAP_STREAM_H
 #define TAP_STREAM_H
 
+#include "acceptor.h"
 #include "tap.h"
 
 enum {
@@ -21,11 +22,10 @@ enum {
 
 struct tap_stream {
 	struct tap tap; /* first: ops get a pointer to this */
-	int listen_fd;  /* -1 with --fd */
+	struct acceptor acceptor; /* its descriptor is -1 with --fd */
 	int fd;         /* the guest, -1 */
 	int next;	/* came when that one had left, -1 */
 	bool one_off;   /* leave with status 0 when the guest does */
-	unsigned listen_watch;
 	uint8_t *rx; /* received: [rx_at, rx_end) not yet given out */
 	size_t rx_at, rx_end;
 	bool empty;  /* the socket has no more until the next event */
@@ -53,7 +53,7 @@ int tap_stream_bind(char *path);
 
 /* tap_stream_accept - the next client of a listening socket
  * Its descriptor or -errno; with @busy it is turned away: -EBUSY. */
-int tap_stream_accept(int listen_fd, bool busy);
+int tap_stream_accept(struct acceptor *a, bool busy);
 
 /* tap_stream_closed - say that the client's connection has ended, and why
  * @why is NULL if it has left, or if that was said already. */

@@ -657,7 +657,7 @@ static void accept_user(void *owner, uint64_t ref, uint32_t events)
 	/* Perhaps the last one has just gone */
 	if (t->user.fd >= 0)
 		user_event(t, 0, 0);
-	fd = tap_stream_accept(t->listen_fd, t->user.fd >= 0);
+	fd = tap_stream_accept(&t->acceptor, t->user.fd >= 0);
 	err = fd >= 0 ? greet(t, fd) : 0;
 	if (err) {
 		tap_stream_closed(util_error(-err), false);
@@ -678,7 +678,7 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 		.caps = { .frame_max = FRAME_LONG },
 		.watch = watch,
 	};
-	t->listen_fd = -1;
+	t->acceptor.fd = -1;
 	t->pairs = 1;
 	t->one_off = one_off;
 	t->user_watch = loop_watch(l, user_event, t);
@@ -695,9 +695,7 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 
 int tap_vhost_listen(struct tap_vhost *t, int fd)
 {
-	t->listen_fd = fd;
-	t->listen_watch = loop_watch(t->tap.loop, accept_user, t);
-	return loop_add(t->tap.loop, fd, t->listen_watch, 0, EPOLLIN);
+	return acceptor_start(&t->acceptor, t->tap.loop, fd, accept_user, t);
 }
 
 int tap_vhost_adopt(struct tap_vhost *t, int fd)

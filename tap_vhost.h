@@ -10,6 +10,7 @@
 #ifndef TAP_VHOST_H
 #define TAP_VHOST_H
 
+#include "acceptor.h"
 #include "tap.h"
 #include "vhost_user.h"
 
@@ -33,9 +34,9 @@ struct vhost_room {
 struct tap_vhost {
 	struct tap tap; /* first: ops get a pointer to this */
 	struct vhost_user user;
-	int listen_fd; /* -1 with --fd */
+	struct acceptor acceptor; /* its descriptor is -1 with --fd */
 	bool one_off;  /* leave with status 0 when the front-end does */
-	unsigned listen_watch, user_watch;
+	unsigned user_watch;
 	size_t vnet; /* bytes of virtio-net header */
 	bool merge;  /* a frame may take several buffers */
 	bool csum;   /* the guest takes unfinished checksums */

@@ -14,7 +14,6 @@
 #include "tcp_in.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <unistd.h>
 
@@ -118,9 +117,10 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 				   DROP_ENDPOINT;
 	if (*v != PASS)
 		return NULL;
-	f = flow_new(t->flows, FLOW_TCP);
+	f = flow_begin(t->flows, FLOW_TCP, 1);
 	if (!f) {
 		*v = DROP_NO_FLOW;
+		tcp_out_refuse(t, p);
 		return NULL;
 	}
 	f->side[0] = (struct side){ .ours = p->t.dst, .theirs = p->t.src,
@@ -180,14 +180,12 @@ static bool shed(struct tcp *t, int listener)
 	uint16_t fp, tp;
 	int fd;
 
-	if (t->reserve < 0)
+	if (!loop_lend(t->flows->loop))
 		return false;
-	close(t->reserve);
 	fd = sock_accept(t->fwd->env, listener, &from, &fp, &to, &tp);
 	if (fd >= 0)
 		sock_abort(fd);
-	/* #syscalls fcntl(.,F_DUPFD_CLOEXEC) fcntl64(.,F_DUPFD_CLOEXEC) */
-	t->reserve = fcntl(t->flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
+	loop_regain(t->flows->loop);
 	return fd >= 0;
 }
 
@@ -418,8 +416,7 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	int err;
 
 	*t = (struct tcp){ .flows = flows, .tap = tap, .fwd = fwd,
-			   .listen = listen, .neigh = neigh, .chunks = chunks,
-			   .reserve = -1 };
+			   .listen = listen, .neigh = neigh, .chunks = chunks };
 	err = chunks_init(chunks);
 	if (err)
 		return err;
@@ -431,7 +428,6 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	t->watch = loop_watch(flows->loop, listener_event, t);
 	listen->tcp_watch = t->watch;
 	timer_init(&t->resume, resume, t);
-	t->reserve = fcntl(flows->loop->epfd, F_DUPFD_CLOEXEC, 0);
 	flows_type(flows, FLOW_TCP, &type, t);
 	return 0;
 }

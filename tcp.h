@@ -47,7 +47,6 @@ struct tcp {
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
-	int reserve; /* descriptor given back for a moment on EMFILE */
 	struct timer resume;
 	unsigned paused_n;
 	uint64_t paused[16]; /* listeners that wait for @resume */

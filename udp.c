@@ -86,6 +86,8 @@ static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 	struct dgrams *x = dgrams_of(f);
 
 	udp_keep_alive(u->flows, &u->patience, f, x->count, i, n);
+	if (n && i == x->host)
+		flow_answered(u->flows, f);
 	if (!x->dns || !n)
 		return;
 	if (i == x->host) {
@@ -782,11 +784,17 @@ static void expire(void *owner, struct flow *f)
 	keep_alive(u, f, !x->host, 0);
 }
 
+static void give_way(void *owner, struct flow *f)
+{
+	finish(owner, f);
+}
+
 static const struct flow_type udp_type = {
 	.name = "UDP",
 	.input = input,
 	.ready = ready,
 	.expire = expire,
+	.drop = give_way,
 };
 
 static void expire_spliced(void *owner, struct flow *f)
@@ -902,7 +910,8 @@ static void set_mac(struct udp *u, struct flow *f)
 static struct flow *new_flow(struct udp *u, const struct side *host,
 			     const struct side *guest, unsigned host_side)
 {
-	struct flow *f = flow_new(u->flows, FLOW_UDP);
+	struct flow *f = host_side ? flow_begin(u->flows, FLOW_UDP, 1) :
+				     flow_new(u->flows, FLOW_UDP);
 
 	if (!f)
 		return NULL;
@@ -937,6 +946,8 @@ static struct flow *start(struct udp *u, struct flow *f, enum verdict *v)
 	if (err)
 		return fail(u, f, err, v);
 	keep_alive(u, f, 0, 0);
+	if (dgrams_of(f)->host) /* the guest asked */
+		flow_lone(u->flows, f);
 	*v = PASS;
 	return f;
 }

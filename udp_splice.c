@@ -237,7 +237,9 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	if (*v != PASS)
 		return NULL;
 	*v = DROP_NO_FLOW;
-	f = flow_new(s->flows, FLOW_UDP_SPLICE);
+	f = from->pif == PIF_SPLICE ?
+		    flow_begin(s->flows, FLOW_UDP_SPLICE, 2) :
+		    flow_new(s->flows, FLOW_UDP_SPLICE);
 	if (!f)
 		return NULL;
 	f->side[0] = *from;

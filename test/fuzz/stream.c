@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: tap_stream tap loop timer pcap segment packet checksum iov addr util */
+/* unit: tap_stream acceptor tap loop timer pcap segment packet checksum iov addr util */
 #include "tap_stream.h"
 #include "log.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: util log addr timer loop */
 #include "flow.h"
+#include "log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -310,6 +311,60 @@ static int start(void **state)
 	return 0;
 }
 
+/* --- the guest's share ---------------------------------------------------- */
+
+static void on_drop(void *owner, struct flow *f)
+{
+	(void)owner;
+	last = f;
+	flow_free(&flows, f);
+}
+
+static const struct flow_type droppable = { .name = "test", .drop = on_drop };
+
+static struct flow *lone(void)
+{
+	struct flow *f = flow_begin(&flows, FLOW_UDP, 1);
+
+	if (f)
+		flow_lone(&flows, f);
+	return f;
+}
+
+/* The oldest that nobody has answered gives way, and nobody else */
+static void gives_way(void **state)
+{
+	struct flow *f[4], *stays;
+	struct packet p;
+	unsigned i;
+
+	(void)state;
+	flows_type(&flows, FLOW_UDP, &droppable, NULL);
+	flows.share = flows.begun + 5;
+	log_stderr(false);
+	stays = flow_begin(&flows, FLOW_TCP, 1);
+	for (i = 0; i < 4; i++)
+		assert_non_null(f[i] = lone());
+	flow_answered(&flows, f[0]);
+	flow_answered(&flows, f[0]); /* says nothing new */
+	f[1]->inbox = &p;
+	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_ptr_equal(last, f[2]);
+	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_ptr_equal(last, f[3]);
+	assert_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_non_null(flow_new(&flows, FLOW_TCP)); /* from outside */
+	f[1]->inbox = NULL;
+	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_ptr_equal(last, f[1]);
+	assert_null(flow_begin(&flows, FLOW_TCP, 1));
+	flow_free(&flows, stays);
+	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_null(flows.lone);
+	assert_ptr_equal(flows.lone_end, &flows.lone);
+	log_stderr(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +375,7 @@ int main(void)
 		cmocka_unit_test(event_reaches_its_flow_only),
 		cmocka_unit_test(timer_reaches_its_flow),
 		cmocka_unit_test(held_queue_keeps_its_order),
+		cmocka_unit_test(gives_way),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);

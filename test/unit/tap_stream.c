@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: tap loop timer pcap segment packet checksum iov addr util */
+/* unit: acceptor tap loop timer pcap segment packet checksum iov addr util */
 #include "tap_stream.h"
 #include "log.h"
 #include "segment.h"
@@ -137,8 +137,8 @@ static int tear_down(void **st)
 	close(loop.epfd);
 	if (t.fd >= 0)
 		close(t.fd);
-	if (t.listen_fd >= 0)
-		close(t.listen_fd);
+	if (t.acceptor.fd >= 0)
+		close(t.acceptor.fd);
 	(void)unlink(path);
 	return rmdir(dir);
 }

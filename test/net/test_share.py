@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Descriptors are few: who gets them, and who is told that there are none."""
+
+import contextlib
+import os
+import socket
+
+import pytest
+
+from lab import (DEADLINE, DGRAM, HOST, PASST, PEER, USER, V4, V6, run, until)
+
+LIMIT = 256
+IN, SERVED = 7001, 7002
+FEW = (*USER, "prlimit", f"--nofile={LIMIT}:{LIMIT}")
+OPTIONS = ("--config-net", "-t", IN, "-u", "none", "-T", "none", "-U", "none")
+
+
+@pytest.fixture
+def guest(lab):
+    return lab.pasta(*OPTIONS, user=FEW)
+
+
+def answers(client, server):
+    """A datagram there and back; who asked, as the server sees it."""
+    client.send(b"question")
+    data, who = server.recvfrom(100)
+    assert data == b"question"
+    server.sendto(b"answer", who)
+    assert client.recv(100) == b"answer"
+    return who
+
+
+def reached(lab, guest, family):
+    """Does a connection from outside come to the guest?"""
+    with guest.listen(family, IN) as listener:
+        with lab.peer.connect(family, HOST[family], IN) as client:
+            client.sendall(b"x")
+            end, _ = listener.accept()
+            with end:
+                return end.recv(1) == b"x"
+
+
+def test_unanswered_datagrams_give_way(lab, guest, family):
+    """To whatever is newer, but who was answered keeps its flow."""
+    server = lab.peer.bind(family, DGRAM, SERVED)
+    friend = guest.connect(family, PEER[family], SERVED, DGRAM)
+    known = answers(friend, server)
+    shouting = guest.socket(family, DGRAM)
+    for port in range(10000, 10000 + 2 * LIMIT):
+        with contextlib.suppress(ConnectionRefusedError):
+            shouting.sendto(b"x", (PEER[family], port))
+    assert answers(friend, server)[:2] == known[:2]
+    newer = guest.connect(family, PEER[family], SERVED, DGRAM)
+    answers(newer, server)
+    assert guest.reachable(family)
+    assert reached(lab, guest, family)
+
+
+def test_outside_has_a_share(lab, guest, family):
+    """Connections do not give way: the next one is refused, and forwarded
+    ports are alive all the same."""
+    lab.peer.spawn("socat", f"TCP{'46'[family == V6]}-LISTEN:{SERVED},fork,"
+                   f"reuseaddr,backlog=1000", "EXEC:sleep 100")
+    until(lambda: lab.peer.socket(family).connect_ex(
+        (PEER[family], SERVED)) == 0, "the server")
+    held = []
+    with pytest.raises(ConnectionRefusedError):
+        for _ in range(LIMIT):
+            held.append(guest.connect(family, PEER[family], SERVED))
+    assert len(held) > LIMIT // 2
+    assert reached(lab, guest, family)
+    for s in held:
+        s.close()
+
+    def again():
+        return not guest.socket(family).connect_ex((PEER[family], SERVED))
+    until(again, "a connection after the others have ended")
+
+
+def descriptors(pid):
+    return set(map(int, os.listdir(f"/proc/{pid}/fd")))
+
+
+def limit(pid, most):
+    """No number from @most on for what @pid opens."""
+    run(*USER, "prlimit", "--pid", str(pid), f"--nofile={most}:")
+
+
+def unix(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(DEADLINE)
+    s.connect(str(path))
+    return s
+
+
+@pytest.mark.parametrize("options", [(), ("--vhost-user",)])
+def test_client_without_descriptor(lab, options):
+    """It is told at once, and so is the log; the next one may be luckier."""
+    log, path, control = (lab.path(n) for n in ("log", "socket", "control"))
+    pid = lab.daemon(PASST, *options, "-s", path, "-l", log, "-c", control,
+                     "-t", "none", "-u", "none")
+    most = max(descriptors(pid)) + 1
+    with contextlib.ExitStack() as scope:
+        if len(descriptors(pid)) < most: # one is free below: that is taken
+            scope.enter_context(unix(control))
+            until(lambda: len(descriptors(pid)) == most, "its descriptor")
+        limit(pid, most)
+        for _ in range(3):
+            assert scope.enter_context(unix(path)).recv(1) == b""
+        assert "Can't accept client: Too many" in log.read_text()
+        limit(pid, most + 1)
+        guest = scope.enter_context(unix(path))
+        until(lambda: "accepted connection" in log.read_text(), "a guest")
+        guest.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            assert guest.recv(1) != b""
