@@ -182,6 +182,15 @@ static enum run_verdict serve(void *owner, struct run *r)
 	return t->type[f->kind]->ready(t->owner[f->kind], f);
 }
 
+static enum run_verdict serve_drain(void *owner, struct run *r)
+{
+	struct flow *f = container_of(r, struct flow, drain);
+	struct flows *t = owner;
+
+	t->type[f->kind]->drain(t->owner[f->kind], f);
+	return RUN_DONE;
+}
+
 static void event(void *owner, uint64_t ref, uint32_t events)
 {
 	uint32_t index = ref & ((1U << SIDE_SHIFT) - 1);
@@ -193,7 +202,10 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 	if (f->kind == FLOW_FREE || (f->gen & GEN_MASK) != ref >> GEN_SHIFT)
 		return;
 	f->ready[i] |= (uint16_t)events;
-	runq_add(flow_queue(t, f), &f->run);
+	if (UNLIKELY(f->drains) && events & (READY_OUT | READY_ERR | READY_HUP))
+		runq_add(&t->drain_q, &f->drain);
+	else
+		runq_add(flow_queue(t, f), &f->run);
 }
 
 static void expire(void *owner, struct timer *timer)
@@ -218,6 +230,7 @@ int flows_init(struct flows *t, struct loop *l)
 	t->lone_end = &t->lone;
 	runq_init(l, &t->guest_q, FLOW_SPARSE, FLOW_BUDGET, serve, t);
 	runq_init(l, &t->free_q, FLOW_SPARSE, FLOW_FREE_BUDGET, serve, t);
+	runq_init(l, &t->drain_q, FLOW_SPARSE, FLOW_BUDGET, serve_drain, t);
 	return 0;
 }
 
@@ -328,6 +341,11 @@ void flow_wake(struct flows *t, struct flow *f)
 	runq_add(flow_queue(t, f), &f->run);
 }
 
+void flow_drain(struct flows *t, struct flow *f)
+{
+	runq_add(&t->drain_q, &f->drain);
+}
+
 void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms)
 {
 	if (due_ms)
@@ -344,6 +362,7 @@ void flow_free(struct flows *t, struct flow *f)
 	t->begun -= f->begun;
 	timer_drop(&t->loop->timers, &f->timer);
 	runq_del(flow_queue(t, f), &f->run);
+	runq_del(&t->drain_q, &f->drain);
 	f->kind = FLOW_FREE;
 	f->touched = t->free;
 	t->free = f;

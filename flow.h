@@ -61,7 +61,8 @@ struct flow {
 	uint8_t kind;	/* enum flow_kind */
 	uint8_t hashed; /* bit i: side i is in the hash */
 	uint32_t gen;
-	struct run run;
+	bool drains;	/* events of room or failure go to type->drain() first */
+	struct run run, drain;
 	struct timer timer; /* type->expire() */
 	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
 	struct flow *lone_next, **lone_prev; /* flow_lone(); NULL: not */
@@ -82,6 +83,9 @@ struct flow_type {
 	struct packet *(*input)(void *owner, struct flow *f,
 				struct packet *list);
 	enum run_verdict (*ready)(void *owner, struct flow *f);
+	/* With @drains: what only goes to the host.  It is not held when the guest
+	 * is full, so what concerns the guest, too, is left to ready(). */
+	void (*drain)(void *owner, struct flow *f);
 	void (*expire)(void *owner, struct flow *f);
 	/* End it: another one gets its place.  Kinds that are never flow_lone()
 	 * have none. */
@@ -92,7 +96,7 @@ struct flow_type {
 struct flows {
 	struct loop *loop;
 	unsigned watch;
-	struct runq guest_q, free_q;
+	struct runq guest_q, free_q, drain_q;
 	const struct flow_type *type[FLOW_KINDS];
 	void *owner[FLOW_KINDS];
 	struct siphash_key key;
@@ -179,6 +183,9 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i);
 
 /* flow_wake - have type->ready() called in this turn or the next */
 void flow_wake(struct flows *t, struct flow *f);
+
+/* flow_drain - have type->drain() called in this turn or the next */
+void flow_drain(struct flows *t, struct flow *f);
 
 /* flow_timer - call type->expire() at @due_ms; 0: never */
 void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms);

@@ -80,6 +80,7 @@ static void connected(struct tcp *t, struct flow *f)
 	/* Who answers the SYN so soon may answer the first request as soon */
 	if ((uint32_t)t->flows->loop->now_ms - c->active_ms <= NEAR_MS)
 		c->flags |= CONN_PINGPONG;
+	f->drains = false;
 	c->state = TCP_SYN_RCVD;
 	tcp_out_syn(t, f);
 }
@@ -100,6 +101,7 @@ static int begin(struct tcp *t, struct flow *f)
 	if (err && err != -EINPROGRESS)
 		return err;
 	/* Adding tells what happened before, so nothing is lost in between */
+	f->drains = true;
 	return flow_watch(t->flows, f, 1) ? -EIO : err;
 }
 
@@ -303,6 +305,26 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	return RUN_DONE;
 }
 
+/* A guest that is full must not keep the host waiting, nor what it sends itself.
+ * What ends in a reset waits until the guest has room for that. */
+static void drain(void *owner, struct flow *f)
+{
+	uint16_t *bits = &f->ready[!conn_tap(f)];
+	struct tcp_conn *c = conn_of(f);
+	struct tcp *t = owner;
+
+	if (c->state == TCP_CONNECTING) {
+		if (*bits & (READY_ERR | READY_HUP))
+			flow_wake(t->flows, f);
+		else if (*bits & READY_OUT)
+			connected(t, f);
+		return;
+	}
+	if (*bits & READY_OUT && c->out.len && !conn_flush(t, f))
+		*bits &= (uint16_t)~READY_OUT;
+	flow_wake(t->flows, f);
+}
+
 static bool given_up(const struct tcp *t, const struct tcp_conn *c)
 {
 	if (c->state != TCP_OPEN)
@@ -351,7 +373,7 @@ static void expire(void *owner, struct flow *f)
 	conn_stale(t, f);
 	if (c->out.len && c->asks) {
 		f->ready[!conn_tap(f)] |= READY_OUT;
-		flow_wake(t->flows, f);
+		flow_drain(t->flows, f);
 	}
 	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
 		time_out(t, f);
@@ -411,7 +433,8 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {
-		.name = "TCP", .input = input, .ready = ready, .expire = expire,
+		.name = "TCP", .input = input, .ready = ready, .drain = drain,
+		.expire = expire,
 	};
 	int err;
 

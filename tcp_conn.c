@@ -385,6 +385,7 @@ static int drain(struct tcp *t, struct flow *f)
 			return 0;
 		}
 	}
+	f->drains = false;
 	conn_ack_soon(t, f); /* the window is open again */
 	return 0;
 }

@@ -422,6 +422,7 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 				c->rcv_nxt--;
 			}
 		}
+		f->drains = true;
 		if (first)
 			conn_refused(t, f, true);
 	}

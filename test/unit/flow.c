@@ -26,6 +26,15 @@ static enum run_verdict on_ready(void *owner, struct flow *f)
 	return RUN_DONE;
 }
 
+static unsigned drained;
+
+static void on_drain(void *owner, struct flow *f)
+{
+	assert_ptr_equal(owner, &loop);
+	drained++;
+	last = f;
+}
+
 static void on_expire(void *owner, struct flow *f)
 {
 	(void)owner;
@@ -34,6 +43,7 @@ static void on_expire(void *owner, struct flow *f)
 }
 
 static const struct flow_type type = { .name = "test", .ready = on_ready,
+				       .drain = on_drain,
 				       .expire = on_expire };
 
 static struct side random_side(uint8_t pif)
@@ -301,6 +311,33 @@ static void held_queue_keeps_its_order(void **state)
 	flow_free(&flows, b);
 }
 
+/* Work that only goes to the host does not wait for the guest */
+static void held_queue_lets_drain(void **state)
+{
+	struct flow *f = flow_new(&flows, FLOW_TCP);
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	f->side[1].fd = fd[0];
+	f->drains = true;
+	flows.guest_q.held = true;
+	readied = drained = 0;
+	assert_int_equal(flow_watch(&flows, f, 1), 0);
+	loop_turn(&loop);
+	assert_int_equal(drained, 1);
+	assert_int_equal(readied, 0);
+	assert_ptr_equal(last, f);
+	flow_drain(&flows, f);
+	flow_wake(&flows, f);
+	flow_free(&flows, f); /* out of both */
+	assert_true(runq_empty(&flows.drain_q));
+	assert_true(runq_empty(&flows.guest_q));
+	runq_release(&flows.guest_q);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -376,6 +413,7 @@ int main(void)
 		cmocka_unit_test(timer_reaches_its_flow),
 		cmocka_unit_test(held_queue_keeps_its_order),
 		cmocka_unit_test(gives_way),
+		cmocka_unit_test(held_queue_lets_drain),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
