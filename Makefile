@@ -35,7 +35,7 @@ RANK1 := iov checksum packet segment
 RANK2 := timer loop acceptor
 RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost
 RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname
-RANK5 := arp ndp dhcp dhcpv6 icmp udp_splice udp chunk splice tcp_conn \
+RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
 RANK7 := stats options conf resolv netlink scan control pesto qrap pasta isolation passt

@@ -62,6 +62,7 @@ struct conf {
 	bool spawn;
 	/* the guest's network */
 	struct lan lan;
+	char tftp[4096]; /* what is served; empty: nothing */
 	struct fwd_map map;
 	struct sock_env sock; /* fields that the caller of sock_init() sets */
 	struct rules host, ns; /* -t -u; -T -U */

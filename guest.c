@@ -115,6 +115,15 @@ static bool is_request(const struct guest *g, const struct packet *p)
 	return lan->dhcpv6 && p->t.dport == DHCPV6_SERVER;
 }
 
+/* A server of a guest's own requests, not pure: it has files and timers */
+static void serve(struct guest *g, const struct packet *p)
+{
+	uint8_t in[MESSAGE_MAX];
+
+	tftp_input(&g->tftp, p,
+		   rd_init(in, packet_copy(p, 0, in, sizeof(in))));
+}
+
 /* --- flows ----------------------------------------------------------------- */
 
 static bool carried(const struct lan *lan, const struct packet *p)
@@ -254,6 +263,8 @@ static void sort(struct guest *g, unsigned n)
 			learn_addr(g, &p->t.src);
 		if (is_request(g, p)) {
 			answer(g, p);
+		} else if (tftp_is(&g->tftp, p)) {
+			serve(g, p);
 		} else if (!carried(g->lan, p)) {
 			drop(g, DROP_PROTOCOL);
 		} else if (last_flow && same_tuple(&p->t, &last->t)) {
@@ -391,6 +402,7 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* once a turn */
 	timer_init(&g->ra, advertise, g);
 	timer_init(&g->call, call, g);
+	tftp_init(&g->tftp, l, tap, lan);
 	if (lan->v6 && lan->ndp && lan->ra)
 		plan_ra(g);
 }

@@ -10,6 +10,7 @@
 #include "neigh.h"
 #include "tap.h"
 #include "tcp.h"
+#include "tftp.h"
 #include "udp.h"
 
 struct guest {
@@ -22,6 +23,7 @@ struct guest {
 	struct tcp *tcp;
 	struct udp *udp;
 	struct icmp *icmp;
+	struct tftp tftp;
 	unsigned watch;	  /* the transport's events come here */
 	struct runq queue; /* of @run alone: frames are waiting */
 	struct run run;

@@ -854,6 +854,12 @@ const struct option_row option_table[] = {
 	  .off = offsetof(struct conf, lan.ra), .value = false,
 	  .help = "No router advertisements" },
 
+	{ .name = "tftp", .arg = "DIR", .modes = IN_ALL, .set = set_path,
+	  .off = offsetof(struct conf, tftp),
+	  .value = sizeof(((struct conf *)0)->tftp),
+	  .refusal = "Invalid TFTP directory: ",
+	  .help = "Files for the guest's TFTP clients, at\nour addresses" },
+
 	{ .name = "dns", .letter = 'D', .arg = "ADDR", .modes = IN_ALL,
 	  .set = set_dns, .refusal = "Cannot use DNS address ",
 	  .head = "Name resolution", .value = UNSPECIFIED | BROADCAST,

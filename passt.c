@@ -126,6 +126,18 @@ static void bind_sockets(struct passt *p)
 		p->control_fd = bind_socket(c->control);
 }
 
+/* With the rights that are left when the guest asks, where paths still lead
+ * somewhere */
+static void open_tftp(struct passt *p)
+{
+	const char *path = p->conf.tftp;
+	int err = *path ? tftp_open(&p->guest.tftp, path) : 0;
+
+	if (err)
+		die("Can't serve files of %s: %s%s", path, util_error(-err),
+		    err == -ENOSYS ? " (--tftp needs Linux 5.6)" : "");
+}
+
 /* --- the host and the namespace ------------------------------------------- */
 
 static void find_templates(struct passt *p)
@@ -475,12 +487,14 @@ static void start_control(struct passt *p)
 
 static void confine(const struct passt *p)
 {
-	int dir[RESOLV_DIRS];
-	unsigned i;
+	int dir[RESOLV_DIRS + 1];
+	unsigned n = 0;
 
-	for (i = 0; i < p->resolv.dirs; i++)
-		dir[i] = p->resolv.dir[i].fd;
-	isolation_files(dir, p->resolv.dirs);
+	for (; n < p->resolv.dirs; n++)
+		dir[n] = p->resolv.dir[n].fd;
+	if (p->guest.tftp.dir >= 0)
+		dir[n++] = p->guest.tftp.dir;
+	isolation_files(dir, n);
 }
 
 /* One file has them all, and a link for each */
@@ -554,6 +568,7 @@ int main(int argc, char **argv)
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);
 	start_modules(p);
+	open_tftp(p);
 	/* The right to low ports may end here: it is not for namespaces */
 	if (listen_start(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
