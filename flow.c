@@ -222,7 +222,8 @@ int flows_init(struct flows *t, struct loop *l)
 			     .hash_mask = HASH_LEAST };
 	t->flow = util_map(sizeof(struct flow) * FLOW_MAX);
 	t->hash = util_map(sizeof(uint32_t) * FLOW_HASH);
-	if (!t->flow || !t->hash)
+	t->port = util_map(sizeof(*t->port) * 2);
+	if (!t->flow || !t->hash || !t->port)
 		return -ENOMEM;
 	if (!util_random(&t->key, sizeof(t->key)))
 		return -EIO;
@@ -329,11 +330,17 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 	uint64_t ref = flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
 		       (uint64_t)(f->gen & GEN_MASK) << GEN_SHIFT;
 	uint32_t events = EPOLLIN | EPOLLET;
+	int err;
 
 	/* Each datagram that leaves would report room again */
 	if (flow_proto(f) == IPPROTO_TCP)
 		events |= EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
-	return loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
+	err = loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
+	if (!err && flow_proto(f) == IPPROTO_UDP) {
+		f->bound |= 1U << i;
+		flow_port(t, f->side[i].pif, f->side[i].our_port)->bound++;
+	}
+	return err;
 }
 
 void flow_wake(struct flows *t, struct flow *f)
@@ -354,12 +361,32 @@ void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms)
 		timer_off(&f->timer);
 }
 
+void flow_open(struct flows *t, struct flow *f, unsigned i, bool open)
+{
+	struct flow_port *p = flow_port(t, f->side[i].pif, f->side[i].our_port);
+
+	if (open == !!(f->open & 1U << i))
+		return;
+	f->open ^= 1U << i;
+	p->open += open ? 1 : -1U;
+}
+
+static void unbind(struct flows *t, struct flow *f, unsigned i)
+{
+	if (!(f->bound & 1U << i))
+		return;
+	flow_open(t, f, i, false);
+	flow_port(t, f->side[i].pif, f->side[i].our_port)->bound--;
+}
+
 void flow_free(struct flows *t, struct flow *f)
 {
 	flow_leave(t, f, 0);
 	flow_leave(t, f, 1);
 	flow_answered(t, f);
 	t->begun -= f->begun;
+	unbind(t, f, 0);
+	unbind(t, f, 1);
 	timer_drop(&t->loop->timers, &f->timer);
 	runq_del(flow_queue(t, f), &f->run);
 	runq_del(&t->drain_q, &f->drain);
@@ -367,24 +394,6 @@ void flow_free(struct flows *t, struct flow *f)
 	f->touched = t->free;
 	t->free = f;
 	t->count--;
-}
-
-bool flow_has_port(const struct flows *t, uint8_t proto, uint8_t pif,
-		   uint16_t port)
-{
-	unsigned n, i;
-
-	for (n = 0; n < t->fresh; n++) {
-		const struct flow *f = &t->flow[n];
-
-		if (f->kind == FLOW_FREE || flow_proto(f) != proto)
-			continue;
-		for (i = 0; i < 2; i++)
-			if (f->side[i].fd >= 0 && f->side[i].pif == pif &&
-			    f->side[i].our_port == port)
-				return true;
-	}
-	return false;
 }
 
 /* From entry @from on, in whole pages */

@@ -60,6 +60,7 @@ struct flow {
 	uint16_t ready[2];
 	uint8_t kind;	/* enum flow_kind */
 	uint8_t hashed; /* bit i: side i is in the hash */
+	uint8_t bound, open; /* bit i: see struct flow_port */
 	uint32_t gen;
 	bool drains;	/* events of room or failure go to type->drain() first */
 	struct run run, drain;
@@ -93,6 +94,12 @@ struct flow_type {
 	bool free_queue; /* served while the guest is full: no tap involved */
 };
 
+/* Datagram sockets of flows that have this port, and those among them that take
+ * what anybody sends, as a server's does */
+struct flow_port {
+	uint32_t bound, open;
+};
+
 struct flows {
 	struct loop *loop;
 	unsigned watch;
@@ -104,6 +111,7 @@ struct flows {
 	uint32_t *hash;	   /* FLOW_HASH of (index << 1 | side) + 1, mapped */
 	uint32_t hash_mask; /* how many of them are in use, less one */
 	unsigned entered;   /* sides that are in the hash */
+	struct flow_port (*port)[65536]; /* PIF_HOST, PIF_SPLICE; mapped */
 	struct flow *free;
 	unsigned fresh; /* entries from here on are not in use */
 	unsigned count, peak;
@@ -154,10 +162,16 @@ struct flow *flow_find(const struct flows *t, uint8_t proto,
 bool flow_sent(const struct flows *t, enum flow_kind kind,
 	       const struct side *s);
 
-/* flow_has_port - whether a flow of @proto has a socket bound to @port at @pif:
- * looks at all flows */
-bool flow_has_port(const struct flows *t, uint8_t proto, uint8_t pif,
-		   uint16_t port);
+/* flow_port - datagram sockets of flows with @port at @pif, HOST or SPLICE
+ * Those count that were given to flow_watch(). */
+static inline struct flow_port *flow_port(const struct flows *t, uint8_t pif,
+					  uint16_t port)
+{
+	return &t->port[pif == PIF_SPLICE][port];
+}
+
+/* flow_open - whether the datagram socket of side @i takes what anybody sends */
+void flow_open(struct flows *t, struct flow *f, unsigned i, bool open);
 
 /* flow_charge - in its ready(): so many bytes of payload were moved
  * flow_spent - and then: it is the turn of others, return RUN_AGAIN */

@@ -144,8 +144,8 @@ static bool is_shared(const struct listen *l, unsigned side,
 {
 	if (is_group_port(port) && !(r->flags & (RULE_WEAK | RULE_SCAN)))
 		return true;
-	return l->flows && flow_has_port(l->flows, r->proto, pif_of(side),
-					 (uint16_t)port);
+	return l->flows && flow_port(l->flows, pif_of(side),
+				     (uint16_t)port)->bound;
 }
 
 static int open_socket(const struct listen *l, unsigned side,
@@ -493,6 +493,22 @@ const struct rule *listen_rule(const struct listen *l, enum pif pif,
 		    is_open(t, i, port))
 			return &t->rules.r[i];
 	return NULL;
+}
+
+bool listen_has_port(const struct listen *l, enum pif pif, uint8_t proto,
+		     uint16_t port)
+{
+	const struct listen_table *t = &l->table[side_of(pif)];
+	unsigned i;
+
+	for (i = 0; i < t->rules.n; i++) {
+		const struct rule *r = &t->rules.r[i];
+
+		if (r->proto == proto && port >= r->first && port <= r->last &&
+		    is_open(t, i, port))
+			return true;
+	}
+	return false;
 }
 
 bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto)

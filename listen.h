@@ -94,6 +94,10 @@ const struct rule *listen_rule(const struct listen *l, enum pif pif,
 			       uint8_t proto, const struct addr *to,
 			       uint16_t port);
 
+/* listen_has_port - whether a listener is bound to @port at @pif, at any address */
+bool listen_has_port(const struct listen *l, enum pif pif, uint8_t proto,
+		     uint16_t port);
+
 /* listen_scans - whether a rule of @proto at @pif has to be told what is bound */
 bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto);
 

@@ -27,7 +27,6 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -56,27 +55,19 @@ static enum pif pif_of(unsigned side)
 
 /* --- what is ours ------------------------------------------------------- */
 
-/* A datagram flow's socket that sends to a group is not connected.  There are
- * few, and only ports that seem to be new are asked about. */
-static bool is_flow(const struct scan *s, unsigned side, uint16_t port,
-		    uint32_t inode)
+/* A datagram flow's socket that is not connected looks like a server's.  Of those
+ * with one port as many are not counted as are flows'. */
+static bool is_flow(struct scan *s, unsigned side, uint16_t port)
 {
-	unsigned n, i;
+	uint32_t ours = flow_port(s->flows, pif_of(side), port)->open;
+	struct scan_seen *seen;
 
-	for (n = 0; n < s->flows->fresh; n++) {
-		const struct flow *f = &s->flows->flow[n];
-		struct stat st;
-
-		if (f->kind != FLOW_UDP && f->kind != FLOW_UDP_SPLICE)
-			continue;
-		for (i = 0; i < 2; i++)
-			if (f->side[i].pif == pif_of(side) &&
-			    f->side[i].our_port == port &&
-			    !fstat(f->side[i].fd, &st) &&
-			    (uint32_t)st.st_ino == inode)
-				return true;
-	}
-	return false;
+	if (!ours)
+		return false;
+	seen = &s->seen[port];
+	if (seen->look != s->looks)
+		*seen = (struct scan_seen){ .look = s->looks };
+	return seen->n++ < ours;
 }
 
 static void found(struct scan *s, unsigned side, unsigned p, uint16_t port,
@@ -86,8 +77,7 @@ static void found(struct scan *s, unsigned side, unsigned p, uint16_t port,
 		return;
 	if (listen_owns(s->listen, pif_of(side), proto[p].number, port, inode))
 		return;
-	if (p == SCAN_UDP && !portmap_has(&s->before[side][p], port) &&
-	    is_flow(s, side, port, inode))
+	if (p == SCAN_UDP && is_flow(s, side, port))
 		return;
 	portmap_put(&s->now[side][p], port);
 }
@@ -265,6 +255,7 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 {
 	int err;
 
+	s->looks++;
 	memset(&s->now[side][p], 0, sizeof(s->now[side][p]));
 	err = s->diag[side] >= 0 ? dump(s, side, p) : read_files(s, side, p);
 	/* Rather what was true a second ago than nothing */

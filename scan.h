@@ -31,6 +31,10 @@ struct scan {
 	/* Bound there, by others than us; as of now and as of the last time */
 	struct portmap now[2][SCAN_PROTOS], before[2][SCAN_PROTOS];
 	uint8_t buf[16 << 10];
+	uint32_t looks;
+	struct scan_seen { /* in look @look, that may be a flow's; by port */
+		uint32_t look, n;
+	} seen[65536]; /* zero before scan_init() */
 };
 
 /* scan_init - open what it takes to look, 0 or -errno */

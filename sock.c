@@ -360,7 +360,8 @@ static int make_bound(const struct sock_env *e, const struct sock_bind *b,
 
 	if (fd < 0)
 		return fd;
-	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (type == SOCK_STREAM || b->shared)
+		set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!v4)
 		set(fd, SOL_IPV6, IPV6_V6ONLY, !b->dual);
 	if (e->freebind)
@@ -548,8 +549,7 @@ static void set_datagram(int fd, bool v4, bool errors)
 	set(fd, SOL_SOCKET, SO_RCVBUF, UDP_QUEUE);
 }
 
-/* For a socket whose peers are many: a group, or a subnet's broadcast */
-static void set_group(const struct sock_env *e, int fd, bool v4)
+void sock_group(const struct sock_env *e, int fd, bool v4)
 {
 	set(fd, SOL_SOCKET, SO_BROADCAST, 1);
 	if (!v4 && e->scope)
@@ -584,11 +584,11 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	if (fd < 0)
 		return fd;
 	set_datagram(fd, v4, true);
-	if (!to || !to_port)
-		set_group(e, fd, v4);
 	err = bind_datagram(e, fd, &as, to, as.port);
 	if ((err == -EADDRINUSE || err == -EACCES) && any_port)
 		err = bind_datagram(e, fd, &as, to, 0);
+	if (!err && !as.shared)
+		set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (!err && to && to_port)
 		err = connect_to(fd, to, to_port, scope_of(e, &as));
 	return err ? fail(fd, err) : fd;
@@ -607,11 +607,11 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 		return fd;
 	/* It never sends: errors that match its port are about flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
-	set(fd, SOL_SOCKET, SO_REUSEADDR, b->shared);
 	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (err)
 		return fail(fd, err);
-	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (!b->shared)
+		set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	return fd;
 }
 

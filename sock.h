@@ -67,7 +67,7 @@ struct sock_bind {
 	bool dual;	  /* one IPv6 socket for both families */
 	uint16_t port;
 	const char *ifname; /* SO_BINDTODEVICE, NULL or "": any */
-	bool shared;	  /* sock_udp_listen(): also with those who share it */
+	bool shared;	  /* datagrams: also with those who share it */
 	int fresh;	  /* use sock_udp_fresh()'s descriptor, + 1; 0: none */
 };
 
@@ -123,15 +123,17 @@ void sock_abort(int fd);
 /* sock_udp - a datagram socket bound to @b (with NULL @b->addr: the outbound
  * address or any) with RECVERR and PKTINFO
  * @to, if not NULL, is what it is connected to, which decides the family.  With
- * @to_port 0 it decides the family only: the socket may send to groups and
- * broadcast addresses, each datagram naming its @to.  If binding to the port is
- * refused another port is taken when @any_port.  -EACCES from a connected one:
- * @to is a subnet's broadcast address. */
+ * @to_port 0 it decides the family only, and each datagram names its @to.  If
+ * binding to the port is refused another port is taken when @any_port.  Afterwards
+ * others of ours can have the port, too, if they are to be @b->shared. */
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	     const struct addr *to, uint16_t to_port, bool any_port);
 /* sock_udp_fresh - a datagram socket for sock_udp() to do the rest with, even
  * if that fails */
 int sock_udp_fresh(bool v4);
+/* sock_group - from now on it may send to groups and broadcast addresses
+ * Without that a datagram to a subnet's broadcast address is refused: -EACCES. */
+void sock_group(const struct sock_env *e, int fd, bool v4);
 /* sock_udp_listen - a datagram socket for many senders, with PKTINFO
  * -EADDRINUSE if anybody has the port, even with SO_REUSEADDR, unless it is to
  * be @b->shared.  Afterwards sock_udp() can have it, too. */

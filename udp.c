@@ -3,7 +3,12 @@
  * udp - datagrams between a flow's two sides, coalesced and split as offload
  * allows
  *
- * Every flow has a connected socket of its own.  From the guest, a burst is one
+ * Every flow has a socket of its own.  That of a listener's flow is connected.
+ * That of the guest's own question is not until many datagrams a second come or
+ * go, when the kernel is to look where each comes from: who was asked may answer
+ * from another port (TFTP), and others may call (SIP, games), as they could a
+ * program of the host (RFC 4787: endpoint-independent filtering).  What comes
+ * from such a stranger has no flow before the guest answers.  From the guest, a burst is one
  * sendmmsg() from where the bytes lie; neighbours of one size become one
  * UDP_SEGMENT message until the kernel refuses.  To the guest, datagrams are
  * received straight into slots whose size follows what the flow has shown so
@@ -13,7 +18,7 @@
  *
  * A listener sees only the first datagrams of a flow: they are copied.  So are
  * those that a new socket caught between bind() and connect(), which may belong
- * to others, and what comes back to a socket that sends to a group.
+ * to others, what comes back to a socket that sends to a group, and strangers'.
  */
 #include "udp.h"
 
@@ -33,6 +38,8 @@ enum {
 	ROUNDS = 4,	     /* batches of a listener, then others have theirs */
 	DGRAM_COST = 256,    /* bytes of a turn besides those of the payload */
 	SUMMED_MAX = 576,    /* longer ones are the guest's kernel's to sum */
+	MANY = 256,	     /* datagrams in this time: no more strangers */
+	MANY_MS = 1000,
 	DNS_WAIT_MS = 2000,  /* stub resolvers wait for 5 s */
 	BURST_IOV = 256,
 	DGRAM_IOV = 64,	     /* most pieces of one datagram */
@@ -44,8 +51,12 @@ struct dgrams {
 	uint8_t host;	  /* which side is the host's */
 	uint8_t count[2]; /* datagrams that each side sent, up to 2 */
 	uint8_t last;	  /* how many the last read gave */
-	bool group;	  /* socket is not connected */
+	bool connected;	  /* the socket */
+	bool group;	  /* it sends to many */
+	bool asked;	  /* whether it may, and it did not help */
 	bool gro, no_gso;
+	uint16_t recent;  /* datagrams since @recent_ms, if not connected */
+	uint32_t recent_ms;
 	unsigned fresh;	  /* so many may have come before connect() */
 	uint16_t want;	  /* room for one datagram, or run */
 	uint16_t size;	  /* of each in the last batch, 0: they differed */
@@ -81,10 +92,42 @@ static void finish(struct udp *u, struct flow *f)
 	flow_free(u->flows, f);
 }
 
+/* The socket was connected a moment ago */
+static void now_connected(struct flow *f)
+{
+	struct dgrams *x = dgrams_of(f);
+
+	x->connected = true;
+	x->fresh = sock_waiting(host_of(f)->fd);
+}
+
+/* @n more: if they are many the kernel looks where each comes from */
+static void count_recent(struct udp *u, struct flow *f, unsigned n)
+{
+	uint32_t now = (uint32_t)u->flows->loop->now_ms;
+	const struct side *h = host_of(f);
+	struct dgrams *x = dgrams_of(f);
+
+	if (now - x->recent_ms >= MANY_MS) {
+		x->recent_ms = now;
+		x->recent = 0;
+	}
+	x->recent = (uint16_t)(x->recent + n);
+	if (x->recent < MANY)
+		return;
+	x->recent = 0;
+	if (sock_connect(u->fwd->env, h->fd, &h->theirs, h->their_port))
+		return;
+	flow_open(u->flows, f, x->host, false);
+	now_connected(f);
+}
+
 static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
 	struct dgrams *x = dgrams_of(f);
 
+	if (!x->connected && !x->group)
+		count_recent(u, f, n);
 	udp_keep_alive(u->flows, &u->patience, f, x->count, i, n);
 	if (n && i == x->host)
 		flow_answered(u->flows, f);
@@ -110,17 +153,49 @@ static void dns_failed(struct udp *u, struct flow *f)
 				      host_of(f));
 }
 
+/* The flow of what is between @port of ours and @theirs, NULL.  Ours is an address
+ * of the host, or any: so are the sockets bound. */
+static struct flow *find(const struct udp *u, struct side *key, unsigned *i)
+{
+	struct flow *f = flow_find(u->flows, IPPROTO_UDP, key, i);
+
+	if (f)
+		return f;
+	key->ours = addr_any(addr_is_v4(&key->theirs));
+	return flow_find(u->flows, IPPROTO_UDP, key, i);
+}
+
+/* Whom an error of @f's socket is about.  Of several that are not connected and
+ * have one port, the kernel tells the last one. */
+static struct flow *concerned(const struct udp *u, struct flow *f,
+			      const struct sock_error *e)
+{
+	struct side key = { .ours = host_of(f)->ours, .theirs = e->to,
+			    .our_port = host_of(f)->our_port,
+			    .their_port = e->to_port, .pif = PIF_HOST };
+	unsigned i;
+
+	if (dgrams_of(f)->connected || dgrams_of(f)->group || !e->icmp)
+		return f;
+	f = find(u, &key, &i);
+	return f && f->kind == FLOW_UDP ? f : NULL;
+}
+
 static void drain_errors(struct udp *u, struct flow *f)
 {
 	struct sock_error e;
+	struct flow *of;
 
 	f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_ERR;
 	while (sock_error_next(host_of(f)->fd, &e)) {
-		if (dgrams_of(f)->dns && e.err != EMSGSIZE)
-			dns_failed(u, f);
+		of = concerned(u, f, &e);
+		if (!of)
+			continue;
+		if (dgrams_of(of)->dns && e.err != EMSGSIZE)
+			dns_failed(u, of);
 		/* Nobody answers for a group (RFC 1122, 3.2.2) */
-		if (!dgrams_of(f)->group)
-			icmp_report(u->tap, u->fwd, guest_of(f), host_of(f),
+		if (!dgrams_of(of)->group)
+			icmp_report(u->tap, u->fwd, guest_of(of), host_of(of),
 				    IPPROTO_UDP, 0, &e);
 	}
 }
@@ -164,16 +239,34 @@ static bool refused_run(int err, const struct sock_dgram *d)
 	       (err == -EMSGSIZE || err == -EINVAL || err == -EIO);
 }
 
+/* Whether it may be a subnet's broadcast address, now that we ask to send there */
+static bool asks_broadcast(struct udp *u, struct flow *f, int err)
+{
+	struct dgrams *x = dgrams_of(f);
+
+	if (err != -EACCES || x->connected || x->group || x->asked)
+		return false;
+	x->asked = true;
+	sock_group(u->fwd->env, host_of(f)->fd,
+		   addr_is_v4(&host_of(f)->theirs));
+	return true;
+}
+
 /* An error may be about an earlier datagram: the guest is told, then this one
  * has a second chance */
 static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 {
 	int fd = host_of(f)->fd, ret;
-	bool again = true;
+	bool again = true, asked = false;
 	unsigned i = 0;
 
 	while (i < b->n) {
 		ret = sock_send_dgrams(fd, &b->d[i], b->n - i);
+		if (asked && ret > 0) /* its members will answer */
+			dgrams_of(f)->group = true;
+		asked = asks_broadcast(u, f, ret);
+		if (asked)
+			continue;
 		if (ret == -EAGAIN || ret == -ENOBUFS)
 			break;
 		if (ret < 0 && refused_run(ret, &b->d[i])) {
@@ -242,7 +335,7 @@ static void add(struct udp *u, struct flow *f, struct burst *b,
 	d = &b->d[b->n++];
 	*d = (struct sock_dgram){ .iov = b->iov + b->iovs, .iov_cnt = cnt,
 				  .len = len, .gso_size = size };
-	if (dgrams_of(f)->group) {
+	if (!dgrams_of(f)->connected) {
 		d->to = host_of(f)->theirs;
 		d->to_port = host_of(f)->their_port;
 	}
@@ -376,7 +469,18 @@ static void copy_out(struct udp *u, const struct head *h, const uint8_t *p,
 	} while (len);
 }
 
-/* The first of these did not fit its slot: all move to where the spill is */
+static bool has_peer(const struct side *host, const struct sock_dgram *d)
+{
+	return d->from_port == host->their_port &&
+	       addr_equal(&d->from, &host->theirs);
+}
+
+/* What came to the socket of @f from somebody else */
+static void from_other(struct udp *u, struct flow *f,
+		       const struct sock_dgram *d, uint8_t *p);
+
+/* The first of these did not fit its slot, or is not of this flow: all move to
+ * where the spill is */
 static void spilled(struct udp *u, struct flow *f, struct slot *s,
 		    const struct sock_dgram *d, unsigned from, unsigned n)
 {
@@ -391,7 +495,10 @@ static void spilled(struct udp *u, struct flow *f, struct slot *s,
 		most = MAX(most, d[k].len);
 	}
 	for (k = from; k < n; k++)
-		copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
+		if (dgrams_of(f)->connected || has_peer(host_of(f), &d[k]))
+			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
+		else
+			from_other(u, f, &d[k], u->rx[k]);
 	while (dgrams_of(f)->want < MIN(most, (size_t)WANT_MAX))
 		dgrams_of(f)->want = (uint16_t)MIN(dgrams_of(f)->want * 2,
 						   WANT_MAX);
@@ -522,17 +629,19 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 	struct slot s[UDP_BATCH];
 	struct iovec iov[UDP_BATCH][2];
 	unsigned n = prepare(u, f, s, d, iov), k, end;
+	bool mixed = !dgrams_of(f)->connected;
 	int got;
 
 	if (!n)
 		return -ENOSPC;
-	got = sock_recv_dgrams(host_of(f)->fd, d, n, false);
+	got = sock_recv_dgrams(host_of(f)->fd, d, n, mixed);
 	end = got > 0 ? (unsigned)got : 0;
 	for (k = end; k < n; k++)
 		tap_cancel(u->tap, &s[k]);
 	for (k = 0; k < end; k++) {
 		*bytes += d[k].len;
-		if (d[k].len > iov[k][0].iov_len) {
+		if (d[k].len > iov[k][0].iov_len ||
+		    (mixed && !has_peer(host_of(f), &d[k]))) {
 			spilled(u, f, s, d, k, end);
 			break;
 		}
@@ -543,7 +652,7 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 			drop(u, DROP_TOO_BIG, 1);
 		}
 	}
-	if (dgrams_of(f)->gro && end && fits(u, &h, d[0].len, 0))
+	if (dgrams_of(f)->gro && !mixed && end && fits(u, &h, d[0].len, 0))
 		dgrams_of(f)->size = one_size(d, end);
 	return received(f, got, n);
 }
@@ -568,65 +677,79 @@ static unsigned receive_aside(struct udp *u, int fd, struct sock_dgram *d,
 	return got < 0 ? 0 : (unsigned)got;
 }
 
-static bool has_peer(const struct side *host, const struct sock_dgram *d)
-{
-	return d->from_port == host->their_port &&
-	       addr_equal(&d->from, &host->theirs);
-}
-
 /* Where a datagram without a flow belongs */
 static struct flow *open_in(struct udp *u, const struct rule *r,
 			    const struct side *from, enum verdict *v);
 
-/* What came to @port of ours at @pif, for whatever flow */
-static void dispatch(struct udp *u, enum pif pif, const struct rule *r,
+/* What came to @port of ours at @pif, for whatever flow; false: there is none, and
+ * no listener */
+static bool dispatch(struct udp *u, enum pif pif, const struct rule *r,
 		     uint16_t port, const struct sock_dgram *d, uint8_t *p)
 {
 	struct side from = { .ours = d->to, .theirs = d->from,
 			     .our_port = port, .their_port = d->from_port,
 			     .pif = (uint8_t)pif, .fd = -1 };
-	enum verdict v = DROP_UNWANTED;
+	struct side key = from;
+	enum verdict v;
 	struct flow *f;
 	struct head h;
 	unsigned i = 0;
 
-	f = flow_find(u->flows, IPPROTO_UDP, &from, &i);
-	if (!f && r)
+	f = find(u, &key, &i);
+	if (!f && !r)
+		return false;
+	if (!f)
 		f = open_in(u, r, &from, &v);
 	if (!f) {
 		drop(u, v, 1);
-		return;
-	}
-	if (f->kind == FLOW_UDP_SPLICE) {
+	} else if (f->kind == FLOW_UDP_SPLICE) {
 		udp_splice_pass(&u->splice, f, i, p, d->len);
-		return;
+	} else {
+		h = head_for(u, f);
+		copy_out(u, &h, p, d->len, d->gso_size);
+		keep_alive(u, f, dgrams_of(f)->host, 1);
 	}
-	h = head_for(u, f);
-	copy_out(u, &h, p, d->len, d->gso_size);
-	keep_alive(u, f, dgrams_of(f)->host, 1);
+	return true;
 }
 
-/* A group's member answers in its own name */
-static void group_answer(struct udp *u, struct flow *f,
-			 const struct sock_dgram *d, const uint8_t *p)
+/* A group's member, another port of whom the guest has asked, or a stranger: each
+ * in its own name.  The last one does not keep the flow alive. */
+static void others_answer(struct udp *u, struct flow *f,
+			  const struct sock_dgram *d, const uint8_t *p)
 {
+	bool asked = addr_equal(&d->from, &host_of(f)->theirs);
 	struct head h = head_for(u, f);
 
 	if (!addr_is_unicast(&d->from) || !d->from_port ||
-	    !fwd_guest_view(u->fwd, &d->from, &h.t.src)) {
+	    (!asked && !fwd_guest_view(u->fwd, &d->from, &h.t.src))) {
 		drop(u, DROP_ENDPOINT, 1);
 		return;
 	}
 	h.t.sport = d->from_port;
 	copy_out(u, &h, p, d->len, d->gso_size);
-	keep_alive(u, f, dgrams_of(f)->host, 1);
+	if (asked || dgrams_of(f)->group)
+		keep_alive(u, f, dgrams_of(f)->host, 1);
+}
+
+static void from_other(struct udp *u, struct flow *f,
+		       const struct sock_dgram *d, uint8_t *p)
+{
+	uint16_t port = host_of(f)->our_port;
+	const struct rule *r = listen_rule(u->listen, PIF_HOST, IPPROTO_UDP,
+					   &d->to, port);
+
+	if (dispatch(u, PIF_HOST, r, port, d, p))
+		return;
+	if (dgrams_of(f)->connected)
+		drop(u, DROP_UNWANTED, 1);
+	else
+		others_answer(u, f, d, p);
 }
 
 /* From a socket whose datagrams are not all its flow's */
 static int receive_mixed(struct udp *u, struct flow *f)
 {
 	struct dgrams *x = dgrams_of(f);
-	uint16_t port = host_of(f)->our_port;
 	struct sock_dgram d[UDP_BATCH];
 	unsigned n, k;
 	int err;
@@ -637,18 +760,11 @@ static int receive_mixed(struct udp *u, struct flow *f)
 	n = receive_aside(u, host_of(f)->fd, d, &err);
 	for (k = 0; k < n; k++) {
 		const struct head h = head_for(u, f);
-		const struct rule *r;
 
-		if (!x->group && has_peer(host_of(f), &d[k])) {
+		if (!x->group && has_peer(host_of(f), &d[k]))
 			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
-			continue;
-		}
-		r = listen_rule(u->listen, PIF_HOST, IPPROTO_UDP, &d[k].to,
-				port);
-		if (x->group && !r)
-			group_answer(u, f, &d[k], u->rx[k]);
 		else
-			dispatch(u, PIF_HOST, r, port, &d[k], u->rx[k]);
+			from_other(u, f, &d[k], u->rx[k]);
 	}
 	if (err && err != -EAGAIN)
 		return err;
@@ -715,7 +831,8 @@ static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
 		}
 		r = listen_rule(u->listen, s->pif, IPPROTO_UDP, &d[k].to,
 				s->our_port);
-		dispatch(u, s->pif, r, s->our_port, &d[k], u->rx[k]);
+		if (!dispatch(u, s->pif, r, s->our_port, &d[k], u->rx[k]))
+			drop(u, DROP_UNWANTED, 1);
 	}
 	if (err && err != -EAGAIN)
 		return;
@@ -869,30 +986,37 @@ static bool is_group(const struct addr *a)
 	return addr_is_multicast(a) || addr_is_broadcast(a);
 }
 
-/* A socket for the host's side, connected unless it sends to a group */
-static int open_socket(struct udp *u, struct flow *f, const char *ifname,
-		       bool any_port)
+/* Whether the host's @port is that of sockets of ours: then of one more, too */
+static bool has_port(const struct udp *u, uint16_t port)
+{
+	return flow_port(u->flows, PIF_HOST, port)->bound ||
+	       listen_has_port(u->listen, PIF_HOST, IPPROTO_UDP, port);
+}
+
+/* A socket for the host's side.  Without @r the guest began: then any port will
+ * do, and it is connected only where an address without interface is none. */
+static int open_socket(struct udp *u, struct flow *f, const struct rule *r)
 {
 	const struct sock_env *env = u->fwd->env;
 	struct side *h = host_of(f);
 	struct dgrams *x = dgrams_of(f);
+	bool v4 = addr_is_v4(&h->theirs), group = is_group(&h->theirs);
+	bool connect = r || (!group && !v4 && addr_is_link_local(&h->theirs));
 	struct sock_bind b = { .addr = h->ours, .port = h->our_port,
-			       .ifname = ifname };
+			       .ifname = r ? r->ifname : NULL,
+			       .shared = r || group || has_port(u, h->our_port) };
 
-	x->group = is_group(&h->theirs);
-	h->fd = sock_udp(env, &b, &h->theirs, x->group ? 0 : h->their_port,
-			 any_port);
-	if (h->fd == -EACCES && !x->group) {
-		/* A subnet's broadcast address: its members will answer */
-		x->group = true;
-		h->fd = sock_udp(env, &b, &h->theirs, 0, any_port);
-	}
+	h->fd = sock_udp(env, &b, &h->theirs, connect ? h->their_port : 0, !r);
 	if (h->fd < 0)
 		return h->fd;
-	x->fresh = sock_waiting(h->fd);
-	x->ttl = x->group ? 0 : addr_is_v4(&h->theirs) ? env->ttl4 : env->ttl6;
-	x->gro = !x->group && u->tap->caps.uso && env->gro && sock_gro(h->fd);
+	x->group = group;
+	x->ttl = group ? 0 : v4 ? env->ttl4 : env->ttl6;
+	x->gro = !group && u->tap->caps.uso && env->gro && sock_gro(h->fd);
 	x->want = x->gro ? WANT_MAX : WANT;
+	if (connect)
+		now_connected(f);
+	else if (group)
+		sock_group(env, h->fd, v4);
 	return 0;
 }
 
@@ -945,6 +1069,7 @@ static struct flow *start(struct udp *u, struct flow *f, enum verdict *v)
 
 	if (err)
 		return fail(u, f, err, v);
+	flow_open(u->flows, f, dgrams_of(f)->host, !dgrams_of(f)->connected);
 	keep_alive(u, f, 0, 0);
 	if (dgrams_of(f)->host) /* the guest asked */
 		flow_lone(u->flows, f);
@@ -962,7 +1087,7 @@ static int read_back(struct side *h)
 static int open_out(struct udp *u, struct flow *f)
 {
 	struct side was = *host_of(f);
-	int err = open_socket(u, f, NULL, true);
+	int err = open_socket(u, f, NULL);
 
 	if (!err)
 		err = read_back(host_of(f));
@@ -972,7 +1097,7 @@ static int open_out(struct udp *u, struct flow *f)
 	sock_close(host_of(f)->fd);
 	*host_of(f) = was;
 	host_of(f)->our_port = 0;
-	err = open_socket(u, f, NULL, true);
+	err = open_socket(u, f, NULL);
 	if (!err)
 		err = read_back(host_of(f));
 	if (!err)
@@ -1032,7 +1157,7 @@ static struct flow *open_to_guest(struct udp *u, const struct rule *r,
 		return NULL;
 	if (!flow_enter(u->flows, f, 0) || !flow_enter(u->flows, f, 1))
 		return fail(u, f, 0, v);
-	err = open_socket(u, f, r->ifname, false);
+	err = open_socket(u, f, r);
 	return err ? fail(u, f, err, v) : start(u, f, v);
 }
 

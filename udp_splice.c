@@ -166,7 +166,7 @@ static int open_side(struct udp_splice *s, struct flow *f, unsigned i,
 	struct side *side = &f->side[i];
 	bool inside = side->pif == PIF_SPLICE, v4 = addr_is_v4(&side->ours);
 	struct sock_bind b = { .addr = side->ours, .port = side->our_port,
-			       .ifname = ifname };
+			       .ifname = ifname, .shared = true };
 	int fd;
 
 	if (inside) {

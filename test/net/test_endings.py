@@ -208,6 +208,24 @@ def test_udp_host_unreachable(guest, family):
     assert refused(s.recv, 1) == "EHOSTUNREACH"
 
 
+def test_udp_error_of_another(lab, guest, family):
+    """Of two that one socket talks to, the one that is not there is told of."""
+    there = lab.peer.bind(family)
+    gone = closed_port(lab, family)
+    s = guest.bind(family)
+    s.setsockopt(*RECVERR[family], 1)
+    for port in gone, there.getsockname()[1], gone:
+        s.sendto(b"anybody there?", (PEER[family], port))
+        if port == gone:
+            until(lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) ==
+                  errno.ECONNREFUSED, "the error")
+            to = s.recvmsg(100, 100, socket.MSG_ERRQUEUE)[3]
+            assert to[:2] == (PEER[family], gone)
+    data, client = there.recvfrom(100)
+    there.sendto(data, client)
+    assert s.recv(100) == b"anybody there?"
+
+
 # Debian's 2023 release keeps ICMP errors to itself
 def test_udp_goes_on_after_an_error(lab, guest, family):
     """A flow whose first datagram was refused works once a server is there."""

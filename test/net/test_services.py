@@ -9,7 +9,7 @@ import pytest
 
 from clients import A, TXT, Background, ask_tcp, ask_udp
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PEER, SEARCH, STREAM, V4, V6,
-                 until)
+                 literal, until)
 
 NAME, RECORDS = f"www.{SEARCH[0]}", f"big.{SEARCH[0]}"
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
@@ -177,6 +177,49 @@ def test_udp_clients_are_kept_apart(lab, guest, family):
         got = {s.recvfrom(100) for _ in range(2)}
         assert {(data.decode(), *source[:2]) for data, source in got} == \
             {(PEER[family], PEER[family], one), (FAR[family], FAR[family], two)}
+
+
+@pytest.mark.parametrize("at", ["peer", "host loopback"])
+def test_tftp(lab, family, at):
+    """The server answers from a port of its own for each file: RFC 1350."""
+    ns, address = ((lab.peer, PEER[family]) if at == "peer"
+                   else (lab.host, LOOPBACK[family]))
+    name = {V4: "192.0.2.101", V6: "2001:db8:5::101"}[family]
+    guest = lab.pasta("--config-net", "--map-host-loopback", name)
+    path, _ = lab.payload(200_000)
+    server = ns.spawn(
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0",
+        "--user=root", "--pid-file=", "--log-facility=-", "--enable-tftp",
+        f"--tftp-root={path.parent}", "--bind-interfaces",
+        f"--listen-address={address}")
+    server.says("started, version|TFTP root")
+    got = lab.path("got")
+    url = literal(name if at == "host loopback" else address)
+    guest.run("curl", "-sS", "--max-time", 15, "-o", got,
+              f"tftp://{url}/{path.name}")
+    assert got.read_bytes() == path.read_bytes()
+
+
+def test_strangers(lab, guest, family):
+    """Who has heard of the guest's port may send there, as to the host's own;
+    what the guest answers arrives, from that port."""
+    s = guest.bind(family)
+    server = lab.peer.bind(family)
+    s.sendto(b"me", (PEER[family], server.getsockname()[1]))
+    known = server.recvfrom(100)[1]
+    for ns, address in (lab.peer, PEER[family]), (lab.far, FAR[family]):
+        stranger = ns.bind(family)
+        stranger.sendto(b"hello", known)
+        data, source = s.recvfrom(100)
+        assert (data, source[:2]) == \
+            (b"hello", (address, stranger.getsockname()[1]))
+        s.sendto(b"back", source)
+        data, back = stranger.recvfrom(100)
+        assert (data, back[:2]) == (b"back", known[:2])
+        stranger.sendto(b"again", back)
+        assert s.recvfrom(100)[0] == b"again"
+    server.sendto(b"still there", known)
+    assert s.recvfrom(100)[0] == b"still there"
 
 
 @pytest.mark.parametrize("port,inner", [(7001, 7001), (7002, 7003)],

@@ -712,8 +712,8 @@ static void far_error_cmd(void)
 	e.err = errors[i].err;
 	e.type = errors[i].type[!s->v4];
 	e.code = errors[i].code[!s->v4];
-	e.offender = e.to = s->peer;
-	e.to_port = s->peer_port;
+	e.offender = e.to = s->kind == S_PING ? s->peer : s->last;
+	e.to_port = s->last_port;
 	while ((w = word())) {
 		if (is(w, "mtu"))
 			e.mtu = (uint32_t)number(need("MTU"));

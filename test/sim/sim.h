@@ -129,6 +129,8 @@ struct sock {
 	int err;
 	struct addr local, peer;
 	uint16_t local_port, peer_port;
+	struct addr last; /* whom a datagram went to */
+	uint16_t last_port;
 	void *app; /* the far application's */
 	struct sock *all; /* list of all, for look-up */
 	/* stream: towards the far end */

@@ -278,7 +278,10 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 			best = s;
 			break;
 		}
-		if (s->kind == S_UDP_LISTEN && hears(s, to, port))
+		/* Of those that are not connected the last one */
+		if ((s->kind == S_UDP_LISTEN ||
+		     (s->kind == S_UDP && !s->peer_port)) &&
+		    !best && hears(s, to, port))
 			best = s;
 	}
 	trace("  datagram of %zu to port %u: fd %d", len, port,
@@ -329,6 +332,12 @@ int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 	int err;
 
 	(void)e;
+	if (s->kind == S_UDP) {
+		s->peer = *to;
+		s->peer_port = port;
+		trace("  connect fd %d port %u", fd, port);
+		return 0;
+	}
 	if (s->state != S_NEW)
 		sim_fail("connect: fd %d in state %d", fd, s->state);
 	s->peer = *to;
@@ -570,6 +579,8 @@ static void to_far(struct sock *s, const uint8_t *p, size_t len,
 		   const struct addr *to, uint16_t port)
 {
 	sim.progress++;
+	s->last = *to;
+	s->last_port = port;
 	trace("  fd %d sends datagram of %zu", s->toy.fd, len);
 	if (far_ops->datagram)
 		far_ops->datagram(s, p, len, to, port);
@@ -684,6 +695,13 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 		s->local = b->addr;
 	s->local_port = b && b->port ? b->port : ++ephemeral;
 	return fd;
+}
+
+void sock_group(const struct sock_env *e, int fd, bool v4)
+{
+	(void)e;
+	(void)fd;
+	(void)v4;
 }
 
 int sock_udp_fresh(bool v4)

@@ -358,6 +358,8 @@ static void own_flow_is_no_server(void **state)
 	f->side[1].pif = PIF_HOST;
 	f->side[1].our_port = 5353;
 	f->side[1].fd = serve(PIF_HOST, UDP, "0.0.0.0", 5353);
+	assert_int_equal(flow_watch(&flows, f, 1), 0);
+	flow_open(&flows, f, 1, true);
 	scan_look(&s);
 	check_counts(0, 0, 0, 0);
 	/* But who shares the port with it is one */

@@ -727,6 +727,8 @@ static void listener_and_flow_share_a_port(void **state)
 	udp_pair(&b, &to, &l, &c, &port);
 	assert_int_equal(sock_local(c, &a, &from), 0);
 	b.port = port;
+	assert_int_equal(sock_udp(&env, &b, &to, from, false), -EADDRINUSE);
+	b.shared = true;
 	s = sock_udp(&env, &b, &to, from, false);
 	assert_true(s >= 0);
 	send_one(c, "x", 1);
@@ -760,6 +762,8 @@ static void broadcast_needs_an_address(void **state)
 	assert_true(c >= 0);
 	d.to = to;
 	d.to_port = port;
+	assert_int_equal(sock_send_dgrams(c, &d, 1), -EACCES);
+	sock_group(&env, c, true);
 	assert_int_equal(sock_send_dgrams(c, &d, 1), 1);
 	wait_in(l);
 	d.to_port = 0;

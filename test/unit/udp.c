@@ -750,8 +750,8 @@ static void equal_ones_are_joined(void **state)
 	f = say(GUEST4, 40005, LO4, port, "?", 1);
 	for (i = 0; i < N; i++)
 		len[i] = 1000;
-	joined(p, f, len, N); /* looks at addresses, then at sizes */
-	joined(p, f, len, N);
+	for (i = 0; i < 6; i++) /* looks at addresses, then at sizes */
+		joined(p, f, len, N);
 	assert_true(joined(p, f, len, N) <= 2);
 	/* One that is short, long, empty or alone; then the same again */
 	for (k = 0; k < 4; k++) {
@@ -968,11 +968,47 @@ static void strays_find_their_flow(void **state)
 	close(s);
 }
 
-static void strays_of_nobody_are_dropped(void **state)
+/* TFTP: who was asked answers from another port, and that is another flow once the
+ * guest has answered there */
+static void another_port_answers(void **state)
+{
+	uint16_t port, other, from;
+	struct flow *f, *g;
+	char text[16];
+	int p, s;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	s = peer_at("127.0.0.1", 0, &other);
+	f = say(GUEST4, 40008, LO4, port, "?", 1);
+	send_to(s, "127.0.0.1", 40008, "data", 4);
+	until(f, 1);
+	check_got(0, LO4, other, GUEST4, 40008, "data", 4);
+	assert_int_equal(flows.count, 1);
+	g = say(GUEST4, 40008, LO4, other, "ack", 3);
+	assert_ptr_not_equal(f, g);
+	toy_wait(s, POLLIN);
+	assert_int_equal(take(s, text, sizeof(text), &from, NULL), 3);
+	assert_int_equal(from, 40008);
+	/* Whoever's socket gets them */
+	send_to(s, "127.0.0.1", 40008, "more", 4);
+	send_to(p, "127.0.0.1", 40008, "answer", 6);
+	until(NULL, 3);
+	check_got(1, LO4, other, GUEST4, 40008, "more", 4);
+	check_got(2, LO4, port, GUEST4, 40008, "answer", 6);
+	assert_int_equal(flows.count, 2);
+	close(p);
+	close(s);
+}
+
+/* Where much is going on, the kernel looks where it comes from */
+static void no_strangers_among_many(void **state)
 {
 	uint16_t port, other;
-	char text[16];
 	struct flow *f;
+	char text[16];
+	unsigned i;
 	int p, s;
 
 	(void)state;
@@ -983,14 +1019,36 @@ static void strays_of_nobody_are_dropped(void **state)
 	stray.port = 40008;
 	stray.to = "127.0.0.1";
 	stray.on = 1;
-	f = say(GUEST4, 40008, LO4, port, "?", 1);
+	for (i = 0; i < 300; i++) {
+		f = say(GUEST4, 40008, LO4, port, "?", 1);
+		toy_wait(p, POLLIN);
+		assert_int_equal(take(p, text, sizeof(text), NULL, NULL), 1);
+	}
 	assert_int_equal(stray.on, 0);
-	toy_wait(p, POLLIN);
-	assert_int_equal(take(p, text, sizeof(text), NULL, NULL), 1);
 	send_to(p, "127.0.0.1", 40008, "answer", 6);
 	until(f, 1);
 	check_got(0, LO4, port, GUEST4, 40008, "answer", 6);
 	assert_int_equal(udp.drops[DROP_UNWANTED], 1);
+	assert_int_equal(flows.count, 1);
+	close(p);
+	close(s);
+}
+
+/* A port that somebody else would share is not ours to take */
+static void ports_of_others_are_left(void **state)
+{
+	uint16_t port, from;
+	char text[16];
+	int p, s;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	s = peer_at("0.0.0.0", 40009, &from);
+	say(GUEST4, 40009, LO4, port, "?", 1);
+	toy_wait(p, POLLIN);
+	assert_int_equal(take(p, text, sizeof(text), &from, NULL), 1);
+	assert_int_not_equal(from, 40009);
 	close(p);
 	close(s);
 }
@@ -1390,7 +1448,9 @@ int main(void)
 		T(clients_do_not_mix),
 		T(unwanted_is_consumed),
 		T(strays_find_their_flow),
-		T(strays_of_nobody_are_dropped),
+		T(another_port_answers),
+		T(no_strangers_among_many),
+		T(ports_of_others_are_left),
 		T(broadcast_is_answered_by_members),
 		T(patience_grows_with_conversation),
 		T(expiry_ends_it),
