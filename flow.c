@@ -150,6 +150,20 @@ static bool may_move(const struct flows *t, uint32_t from, uint32_t hole,
 	return ((at - from) & t->hash_mask) >= ((at - hole) & t->hash_mask);
 }
 
+bool flow_enter_free(struct flows *t, struct flow *f, unsigned i)
+{
+	enum { TRIES = 64, FIRST = 1024, STEP = 7919 }; /* a prime */
+	uint16_t *port = &f->side[i].our_port;
+	unsigned n, was = *port;
+
+	for (n = 0; n < TRIES; n++) {
+		if (flow_enter(t, f, i))
+			return true;
+		*port = (uint16_t)(FIRST + (was + n * STEP) % (65536 - FIRST));
+	}
+	return false;
+}
+
 void flow_leave(struct flows *t, struct flow *f, unsigned i)
 {
 	uint32_t at, hole, e;

@@ -149,6 +149,10 @@ void flow_answered(struct flows *t, struct flow *f);
  * The tuple of a side that was entered must not change. */
 bool flow_enter(struct flows *t, struct flow *f, unsigned i);
 
+/* flow_enter_free - the same, with another @our_port if the tuple is taken, as a
+ * NAT would have it: two listeners may lead to one port of the guest */
+bool flow_enter_free(struct flows *t, struct flow *f, unsigned i);
+
 /* flow_leave - the opposite; harmless if it was not entered */
 void flow_leave(struct flows *t, struct flow *f, unsigned i);
 

@@ -40,6 +40,7 @@ enum {
 struct echo {
 	struct mac mac; /* whom the guest takes the destination for */
 	uint8_t ttl;	/* of the socket now, 0: unknown */
+	bool open;	/* the socket is not connected */
 };
 static_assert(sizeof(struct echo) <= FLOW_PRIV, "private data of a flow");
 
@@ -333,6 +334,10 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 			sock_ttl(f->side[HOST_SIDE].fd, v4, list->ttl);
 		}
 		d[n] = (struct sock_dgram){ .iov = iov[n] };
+		if (echo_of(f)->open) {
+			d[n].to = f->side[HOST_SIDE].theirs;
+			d[n].to_port = 1; /* is not looked at */
+		}
 		d[n].iov_cnt = packet_iov(list, 0, list->payload_len, iov[n],
 					  PIECES, &got);
 		d[n].len = got;
@@ -364,6 +369,8 @@ static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 
 	if (d->truncated || d->len < ICMP_HEAD ||
 	    m[0] != (v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY))
+		return false;
+	if (echo_of(f)->open && !addr_equal(&d->from, &f->side[HOST_SIDE].theirs))
 		return false;
 	/* A group was asked: its members answer in their own names */
 	if (!addr_equal(&d->from, &f->side[HOST_SIDE].theirs) &&
@@ -451,9 +458,9 @@ void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,
 	flows_type(flows, FLOW_ICMP, &echo_type, i);
 }
 
-static int open_socket(struct icmp *i, const struct side *host)
+static int open_socket(struct icmp *i, const struct side *host, bool *open)
 {
-	int fd = sock_ping(i->fwd->env, &host->theirs, host->our_port);
+	int fd = sock_ping(i->fwd->env, &host->theirs, host->our_port, open);
 
 	if (fd == -EACCES || fd == -EPERM)
 		log_limited(LOG_WARN, "Cannot open \"ping\" socket: is "
@@ -498,7 +505,8 @@ struct flow *icmp_open(struct icmp *i, const struct packet *p,
 	if (!f)
 		return NULL;
 	memcpy(f->side, side, sizeof(f->side));
-	f->side[HOST_SIDE].fd = open_socket(i, &f->side[HOST_SIDE]);
+	f->side[HOST_SIDE].fd = open_socket(i, &f->side[HOST_SIDE],
+					      &echo_of(f)->open);
 	if (f->side[HOST_SIDE].fd < 0)
 		goto free;
 	if (flow_watch(i->flows, f, HOST_SIDE) ||

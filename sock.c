@@ -823,7 +823,8 @@ bool sock_error_next(int fd, struct sock_error *e)
 
 /* --- echo --------------------------------------------------------------- */
 
-int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
+int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id,
+	      bool *open)
 {
 	bool v4 = addr_is_v4(to);
 	int fd = make(v4, SOCK_DGRAM, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
@@ -841,5 +842,8 @@ int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
 			return fail(fd, err);
 	}
 	err = connect_to(fd, to, 0, e->scope);
-	return err ? fail(fd, err) : fd;
+	/* SELinux's usual policy has no connect for this class of sockets; if it
+	 * is the network that forbids, sending will say so, too */
+	*open = err == -EACCES || err == -EPERM;
+	return err && !*open ? fail(fd, err) : fd;
 }

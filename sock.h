@@ -190,7 +190,10 @@ bool sock_error_next(int fd, struct sock_error *e);
 /* --- echo --------------------------------------------------------------- */
 
 /* sock_ping - an ICMP or ICMPv6 datagram socket connected to @to
+ * *@open: it is not, as a security module forbids that.  Then each datagram has to
+ * name its @to, with a port of 1, and replies may come from others.
  * Bound to identifier @id if the kernel lets us, else to one of its choice. */
-int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id);
+int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id,
+	      bool *open);
 
 #endif /* SOCK_H */

@@ -167,7 +167,7 @@ static void accepted(struct tcp *t, const struct rule *r, struct side *host)
 	f->side[0] = *host;
 	f->side[1] = tap;
 	conn_init(t, f, TCP_SYN_SENT);
-	if (!flow_enter(t->flows, f, 1) || flow_watch(t->flows, f, 0)) {
+	if (!flow_enter_free(t->flows, f, 1) || flow_watch(t->flows, f, 0)) {
 		conn_abort(t, f);
 		return;
 	}

@@ -1155,7 +1155,7 @@ static struct flow *open_to_guest(struct udp *u, const struct rule *r,
 	f = new_flow(u, host, &guest, 0);
 	if (!f)
 		return NULL;
-	if (!flow_enter(u->flows, f, 0) || !flow_enter(u->flows, f, 1))
+	if (!flow_enter(u->flows, f, 0) || !flow_enter_free(u->flows, f, 1))
 		return fail(u, f, 0, v);
 	err = open_socket(u, f, r);
 	return err ? fail(u, f, err, v) : start(u, f, v);

@@ -7,12 +7,14 @@ import socket
 
 import pytest
 
-from lab import (DEADLINE, DGRAM, HOST, PASST, PEER, USER, V4, V6, run, until)
+from lab import (DEADLINE, DGRAM, HOST, PASST, PEER, PESTO, STREAM, USER, V4, V6, run,
+                 until)
 
 LIMIT = 256
 IN, SERVED = 7001, 7002
 FEW = (*USER, "prlimit", f"--nofile={LIMIT}:{LIMIT}")
-OPTIONS = ("--config-net", "-t", IN, "-u", "none", "-T", "none", "-U", "none")
+NONE = ("-T", "none", "-U", "none")
+OPTIONS = ("--config-net", "-t", IN, "-u", "none", *NONE)
 
 
 @pytest.fixture
@@ -99,11 +101,13 @@ def test_client_without_descriptor(lab, options):
     log, path, control = (lab.path(n) for n in ("log", "socket", "control"))
     pid = lab.daemon(PASST, *options, "-s", path, "-l", log, "-c", control,
                      "-t", "none", "-u", "none")
+    # Take the numbers that are free below: by ports, and that of the client
+    # that asks for them by another one
+    lab.host.run(*USER, PESTO, "-A", "-t", "7001-7010", control)
     most = max(descriptors(pid)) + 1
     with contextlib.ExitStack() as scope:
-        if len(descriptors(pid)) < most: # one is free below: that is taken
-            scope.enter_context(unix(control))
-            until(lambda: len(descriptors(pid)) == most, "its descriptor")
+        scope.enter_context(unix(control))
+        until(lambda: len(descriptors(pid)) == most, "its descriptor")
         limit(pid, most)
         for _ in range(3):
             assert scope.enter_context(unix(path)).recv(1) == b""
@@ -114,3 +118,31 @@ def test_client_without_descriptor(lab, options):
         guest.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             assert guest.recv(1) != b""
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM])
+def test_two_ports_lead_to_one(lab, family, kind):
+    """A client that uses one source port for both is two to the guest."""
+    guest = lab.pasta("--config-net", *NONE, "-t", "8080:8000,8081:8000",
+                      "-u", "8080:8000,8081:8000")
+    server = guest.bind(family, kind, 8000)
+    if kind == STREAM:
+        server.listen()
+    clients = []
+    for port in 8080, 8081:
+        client = lab.peer.bind(family, kind, 7777)
+        client.connect((HOST[family], port))
+        client.send(b"%d" % port)
+        clients.append(client)
+    seen = set()
+    for _ in clients:
+        if kind == STREAM:
+            end = guest.accept(server)
+            data, who = end.recv(4), end.getpeername()
+            end.send(data)
+        else:
+            data, who = server.recvfrom(4)
+            server.sendto(data, who)
+        seen.add(who[1])
+    assert [c.recv(4) for c in clients] == [b"8080", b"8081"]
+    assert len(seen) == 2 and 7777 in seen

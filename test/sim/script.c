@@ -916,7 +916,7 @@ static void next_cmd(void)
 	else if (is(w, "bindfails"))
 		toy_net.bound_fails = (unsigned)number(need("how often"));
 	else if (is(w, "acceptfails"))
-		sock_last(S_LISTEN)->accept_err = -(int)number(need("errno"));
+		sock_accept_fails(-(int)number(need("errno")));
 	else
 		sim_fail("no \"next %s\"", w);
 }

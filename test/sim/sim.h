@@ -195,6 +195,7 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 		  size_t len);
 void far_error(struct sock *s, const struct sock_error *e);
 struct sock *sock_last(enum sock_kind k); /* newest open one */
+void sock_accept_fails(int err); /* the next accept() of each listener */
 static inline bool far_eof(const struct sock *s)
 {
 	return s->fin_tx && s->tx_seen == s->tx;

@@ -124,6 +124,15 @@ struct sock *sock_last(enum sock_kind k)
 	return NULL;
 }
 
+void sock_accept_fails(int err)
+{
+	struct sock *s;
+
+	for (s = all; s; s = s->all)
+		if (s->kind == S_LISTEN && s->toy.fd >= 0)
+			s->accept_err = err;
+}
+
 static void kick(struct sock *s)
 {
 	sim.progress++;
@@ -863,8 +872,10 @@ bool sock_error_next(int fd, struct sock_error *e)
 	return true;
 }
 
-int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id)
+int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id,
+	      bool *open)
 {
+	*open = false;
 	struct sock *s = NULL;
 	int fd = make_fd(S_PING, addr_is_v4(to), &s);
 

@@ -4,6 +4,8 @@
  */
 #include "sim.h"
 
+#include <unistd.h>
+
 #include <netinet/in.h>
 
 struct world world;
@@ -79,6 +81,7 @@ void world_start(void)
 	struct world *w = &world;
 
 	must(loop_init(&w->loop), "loop_init");
+	w->loop.spare = dup(STDERR_FILENO); /* as loop_start() does */
 	must(flows_init(&w->flows, &w->loop), "flows_init");
 	fwd_init(&w->fwd, &w->lan, &w->seen, &w->map, &w->env);
 	must(listen_init(&listeners, &w->loop, &w->env, NULL), "listen_init");

@@ -829,7 +829,8 @@ static void ping(bool v4, uint16_t want, uint16_t *id)
 	struct iovec v = { in, sizeof(in) };
 	struct sock_dgram d = { .iov = &v, .iov_cnt = 1 };
 	struct addr to = lo(v4), a;
-	int fd = sock_ping(&env, &to, want), same;
+	bool open;
+	int fd = sock_ping(&env, &to, want, &open), same;
 
 	assert_true(fd >= 0);
 	assert_int_equal(sock_local(fd, &a, id), 0);
@@ -845,7 +846,7 @@ static void ping(bool v4, uint16_t want, uint16_t *id)
 	/* Once, and no more than once */
 	assert_int_equal(sock_recv_dgrams(fd, &d, 1, true), -EAGAIN);
 	/* A second socket must live with another identifier */
-	same = sock_ping(&env, &to, *id);
+	same = sock_ping(&env, &to, *id, &open);
 	assert_true(same >= 0);
 	assert_int_equal(sock_local(same, &a, id), 0);
 	sock_close(same);
@@ -856,7 +857,8 @@ static void echo_comes_back(void **state)
 {
 	struct addr to = lo(true);
 	uint16_t other;
-	int fd = sock_ping(&env, &to, 1);
+	bool open;
+	int fd = sock_ping(&env, &to, 1, &open);
 
 	(void)state;
 	NEED_NETNS();
