@@ -6,6 +6,7 @@
  *   sim --seed N [-v] [-x]     one, with a trace
  *   sim [-v] --script FILE...  scripts
  *   sim --lossy                what losses cost: a table
+ *   sim --beside               answers beside bulk: what goes before them
  *   sim --work NAME N IDLE     the same each time, to count instructions
  */
 #include "log.h"
@@ -29,7 +30,8 @@ const char *__asan_default_options(void)
 static int usage(void)
 {
 	fputs("usage: sim --seeds N [--from M] | --seed N [-v] [-x] | "
-	      "[-v] --script FILE... | --lossy | --work NAME N IDLE\n", stderr);
+	      "[-v] --script FILE... | --lossy | --beside | "
+	      "--work NAME N IDLE\n", stderr);
 	return 2;
 }
 
@@ -114,6 +116,23 @@ static int many_scripts(int n, char **path)
 	return bad ? 1 : 0;
 }
 
+static void beside_in_child(const void *arg)
+{
+	if (!run_beside(*(const unsigned *)arg))
+		sim_fail("too much");
+}
+
+static int beside_all(void)
+{
+	static const unsigned bulk[] = { 1, 30, 300 };
+	unsigned i, bad = 0;
+
+	sim.name = "beside";
+	for (i = 0; i < ARRAY_SIZE(bulk); i++)
+		bad += !alone(beside_in_child, &bulk[i], "beside");
+	return bad ? 1 : 0;
+}
+
 static bool is(const char *a, const char *b)
 {
 	return !strcmp(a, b);
@@ -145,6 +164,8 @@ int main(int argc, char **argv)
 			return many_scripts(argc - i - 1, argv + i + 1);
 		} else if (is(arg, "--lossy")) {
 			return table_of_losses();
+		} else if (is(arg, "--beside")) {
+			return beside_all();
 		} else if (is(arg, "--work") && i + 3 < argc) {
 			n = strtoull(argv[i + 2], NULL, 0);
 			from = strtoull(argv[i + 3], NULL, 0);

@@ -342,6 +342,9 @@ void run_seed(uint64_t seed);
 void run_script(const char *path);
 /* run_lossy - the @i-th row of the table of losses; false: no such row */
 bool run_lossy(unsigned i, bool dry);
+/* run_beside - how much goes before an answer, beside @bulk transfers; false: too
+ * much */
+bool run_beside(unsigned bulk);
 /* run_work - @n times what @name says, beside @idle connections; false: there
  * is no such work */
 bool run_work(const char *name, unsigned n, unsigned idle);

@@ -22,4 +22,5 @@ $(B)/sim-%.o: test/sim/%.c | $(B)
 sim: $(B)/sim
 	$(B)/sim --script $(wildcard test/sim/*.sim)
 	$(B)/sim --lossy
+	$(B)/sim --beside
 	$(B)/sim --seeds $(SIM_SEEDS)

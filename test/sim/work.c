@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 
 enum {
 	FIRST_PORT = 20000, /* guest's ports, one for each connection */
@@ -342,6 +343,66 @@ static void udp_out(struct end *unused, unsigned n)
 			guest_send(&s);
 		until_there(BURST, 0);
 	}
+}
+
+/* --- a question beside bulk ------------------------------------------------ */
+
+enum {
+	/* What may go first: what the link holds, the turn in which the answer
+	 * comes */
+	BESIDE_MOST = 512 << 10,
+	QUESTIONS = 20,
+	QUESTION = 100,
+};
+
+static struct end *asker;
+static uint32_t asked;
+
+static bool is_answered(void)
+{
+	return asker->ack - asked == QUESTION;
+}
+
+/* Bytes that came to the guest between an answer's arrival at our socket and at
+ * the guest: the most of several answers */
+static uint64_t worst_wait(void)
+{
+	uint64_t worst = 0, before;
+	unsigned i;
+
+	for (i = 0; i < QUESTIONS; i++) {
+		asked = asker->ack;
+		before = got[1];
+		far_writes(asker, QUESTION);
+		until(is_answered);
+		worst = MAX(worst, got[1] - before);
+		say(asker, TCP_ACK, 0);
+	}
+	return worst;
+}
+
+/* However many transfers there are to the guest, whose link is full all the time,
+ * an answer waits for so many bytes of theirs */
+bool run_beside(unsigned bulk)
+{
+	uint64_t worst;
+	unsigned i;
+
+	sim_reset(1);
+	world_config();
+	guest_reset();
+	world.tap.guest = arrived;
+	world.tap.drain = US / 2;
+	far_ops = &work_far;
+	world_start();
+	asker = dial(1);
+	for (i = 0; i < bulk; i++)
+		far_writes(dial(1), 1ULL << 40);
+	until_there(0, 4 * MIB);
+	worst = worst_wait();
+	printf("beside %u transfers: at most %llu KiB before an answer\n",
+	       bulk, (unsigned long long)worst >> 10);
+	return world.tap.refusals && worst <= BESIDE_MOST;
 }
 
 static const struct {
