@@ -34,7 +34,7 @@ RANK0 := util log addr addrset resolvconf cursor siphash
 RANK1 := iov checksum packet segment
 RANK2 := timer loop acceptor
 RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost
-RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname
+RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot
 RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest

@@ -8,6 +8,7 @@
  * an MTU that was not asked for has done harm, and so do most other servers.
  */
 #include "dhcp.h"
+#include "boot.h"
 #include "dnsname.h"
 #include "log.h"
 
@@ -27,11 +28,14 @@ enum {
 	FLAGS = 10,
 	CIADDR = 12,
 	YIADDR = 16,
+	SIADDR = 20,
 	GIADDR = 24,
 	CHADDR = 28,
+	FILE_NAME = 108,
 	COOKIE = 236,
 	OPTIONS = 240,
 	CHADDR_LEN = 16,
+	FILE_LEN = 128,
 	FLAG_BROADCAST = 0x8000,
 };
 
@@ -53,9 +57,14 @@ enum {
 	OPT_TYPE = 53,
 	OPT_SERVER = 54,
 	OPT_LIST = 55,
+	OPT_CLASS = 60,
 	OPT_CLIENT = 61,
+	OPT_TFTP = 66,
+	OPT_FILE = 67,
+	OPT_USER_CLASS = 77, /* RFC 3004 */
 	OPT_RAPID = 80,   /* RFC 4039 */
 	OPT_FQDN = 81,    /* RFC 4702 */
+	OPT_ARCH = 93,    /* RFC 4578 */
 	OPT_SEARCH = 119, /* RFC 3397 */
 	OPT_ROUTES = 121, /* RFC 3442 */
 	OPT_END = 255,
@@ -72,6 +81,8 @@ struct request {
 	size_t list_len;
 	const uint8_t *client; /* NULL: no client identifier */
 	size_t client_len;
+	struct boot_client boot;
+	const struct lan_boot *file; /* that it is to boot, or NULL */
 };
 
 /* Options that could be sent; at[]: where each begins in buf, 0 if nowhere */
@@ -79,7 +90,7 @@ struct stock {
 	struct wr w;
 	size_t due; /* bytes of those that no message may lack */
 	uint16_t at[256];
-	uint8_t buf[1536]; /* all at once take less */
+	uint8_t buf[2048]; /* all at once take less */
 };
 
 static struct addr get_addr(struct rd *in)
@@ -109,6 +120,16 @@ static bool parse_option(struct request *r, uint8_t code, struct rd v)
 	case OPT_CLIENT:
 		r->client_len = rd_left(&v);
 		r->client = rd_view(&v, r->client_len);
+		break;
+	case OPT_CLASS:
+		boot_class(&r->boot, v.p, rd_left(&v));
+		break;
+	case OPT_USER_CLASS:
+		boot_user_class(&r->boot, v.p, rd_left(&v));
+		break;
+	case OPT_ARCH:
+		r->boot.arch_len = rd_left(&v);
+		r->boot.arch = rd_view(&v, r->boot.arch_len);
 		break;
 	case OPT_RAPID:
 		r->rapid = true;
@@ -189,7 +210,7 @@ static bool is_due(uint8_t code)
 static bool is_unasked(const struct request *r, uint8_t code)
 {
 	return is_due(code) || code == OPT_MASK || code == OPT_ROUTER ||
-	       code == OPT_RAPID || (code == OPT_FQDN && r->fqdn);
+	       code == OPT_RAPID || code == OPT_CLASS || (code == OPT_FQDN && r->fqdn);
 }
 
 static void stock_put(struct stock *s, uint8_t code, const void *value,
@@ -281,6 +302,31 @@ static void stock_routes(struct stock *s, const struct lan *lan)
 	stock_put(s, OPT_ROUTES, v, sizeof(v));
 }
 
+static struct addr boot_server(const struct lan *lan,
+			       const struct lan_boot *b)
+{
+	return addr_is_none(&b->server) ? lan->our4 : b->server;
+}
+
+/* EDK2's HTTP boot takes only an offer that says that it is one.  PXE is not told
+ * the same: it would look for boot servers of Intel's kind. */
+static void stock_boot(struct stock *s, const struct lan *lan,
+		       const struct request *r)
+{
+	static const char http[] = "HTTPClient";
+	char text[ADDR_TEXT_LEN];
+	struct addr server;
+
+	if (!r->file)
+		return;
+	server = boot_server(lan, r->file);
+	addr_text(&server, text);
+	stock_put(s, OPT_TFTP, text, strlen(text));
+	stock_put(s, OPT_FILE, r->file->file, strlen(r->file->file));
+	if (r->boot.http)
+		stock_put(s, OPT_CLASS, http, sizeof(http) - 1);
+}
+
 static uint32_t netmask(unsigned prefix)
 {
 	return prefix ? UINT32_MAX << (32 - prefix) : 0;
@@ -305,6 +351,7 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 	stock_routes(s, lan);
 	stock_resolvers(s, lan);
 	stock_names(s, lan);
+	stock_boot(s, lan, r);
 	if (lan->mtu)
 		stock_put(s, OPT_MTU, &(uint16_t){ htobe16(lan->mtu) }, 2);
 	if (r->type != INFORM)
@@ -347,6 +394,22 @@ static void put_options(struct wr *w, struct stock *s, const struct request *r)
 		wr_fill(w, 0, MESSAGE_MIN - w->len);
 }
 
+/* Where BOOTP had it, and most that boot still look */
+static void put_boot(uint8_t *to, const struct lan *lan,
+		     const struct request *r)
+{
+	struct addr server;
+	size_t n;
+
+	if (!r->file)
+		return;
+	server = boot_server(lan, r->file);
+	memcpy(to + SIADDR, &server.b[12], 4);
+	n = strlen(r->file->file);
+	if (n < FILE_LEN)
+		memcpy(to + FILE_NAME, r->file->file, n);
+}
+
 static void put_fixed(struct wr *w, const struct lan *lan,
 		      const struct request *r, uint8_t type)
 {
@@ -367,6 +430,8 @@ static void put_fixed(struct wr *w, const struct lan *lan,
 	memcpy(to + GIADDR, from + GIADDR, 4);
 	memcpy(to + CHADDR, from + CHADDR, CHADDR_LEN);
 	memcpy(to + COOKIE, from + COOKIE, 4);
+	if (type != NAK)
+		put_boot(to, lan, r);
 }
 
 /* An address that the client does not have yet still reaches it: its MAC
@@ -421,6 +486,7 @@ bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
 	type = decide(lan, &r);
 	if (!type)
 		return false;
+	r.file = boot_find(lan, &r.boot, true);
 
 	out->arp = false;
 	out->head = (struct head){

@@ -7,10 +7,12 @@
  * temporary address, nor a prefix.  There are no relays.
  */
 #include "dhcpv6.h"
+#include "boot.h"
 #include "dnsname.h"
 #include "log.h"
 
 #include <netinet/in.h>
+#include <stdio.h>
 
 enum {
 	SOLICIT = 1,
@@ -34,13 +36,18 @@ enum {
 	OPT_LIST = 6, /* what is asked for */
 	OPT_STATUS = 13,
 	OPT_RAPID = 14,
+	OPT_USER_CLASS = 15,
+	OPT_CLASS = 16, /* of the vendor: its number, then texts */
 	OPT_DNS = 23,    /* RFC 3646 */
 	OPT_SEARCH = 24, /* the same */
 	OPT_IA_PD = 25,
 	OPT_FQDN = 39, /* RFC 4704 */
+	OPT_BOOT = 59, /* RFC 5970 */
+	OPT_ARCH = 61, /* the same */
 };
 
 enum {
+	INTEL = 343, /* whose class PXE and HTTP boot are */
 	DUID_MAX = 2 + 128, /* type and identifier: RFC 8415, 11.1 */
 	DUID_LLT = 1,
 	HARDWARE_ETHERNET = 1,
@@ -106,6 +113,7 @@ struct request {
 	bool ia_na;          /* has an IA_NA */
 	bool named, foreign; /* names an address; one that is not ours */
 	bool rapid, fqdn, fqdn_s;
+	struct boot_client boot;
 };
 
 static struct view view(struct rd *in, size_t len)
@@ -188,6 +196,18 @@ static bool parse_option(struct request *r, const struct lan *lan,
 		return parse_ia(r, lan, code, v);
 	case OPT_RAPID:
 		r->rapid = true;
+		break;
+	case OPT_USER_CLASS:
+		boot_user_class(&r->boot, v.p, rd_left(&v));
+		break;
+	case OPT_CLASS:
+		rd_skip(&v, 6); /* vendor, length of the first text */
+		if (rd_ok(&v))
+			boot_class(&r->boot, v.p, rd_left(&v));
+		return true;
+	case OPT_ARCH:
+		r->boot.arch_len = rd_left(&v);
+		r->boot.arch = rd_view(&v, r->boot.arch_len);
 		break;
 	case OPT_FQDN:
 		r->fqdn = true;
@@ -358,6 +378,36 @@ static void put_resolvers(struct wr *w, const struct lan *lan)
 		wr_bytes(w, lan->dns6[i].b, sizeof(lan->dns6[i].b));
 }
 
+/* A URL in any case.  EDK2's HTTP boot takes only what is said to be for it. */
+static void put_boot(struct wr *w, const struct lan *lan,
+		     const struct request *r)
+{
+	static const char http[] = "HTTPClient";
+	const struct lan_boot *b = boot_find(lan, &r->boot, false);
+	char url[sizeof(b->file) + ADDR_TEXT_LEN + 16], text[ADDR_TEXT_LEN];
+	int n;
+
+	if (!b)
+		return;
+	if (boot_is_url(b->file))
+		n = snprintf(url, sizeof(url), "%s", b->file);
+	else
+		n = snprintf(url, sizeof(url), "tftp://[%s]/%s",
+			     addr_text(addr_is_none(&b->server) ? &lan->our_ll6 :
+								  &b->server,
+				       text),
+			     b->file + strspn(b->file, "/"));
+	if (w->len + (size_t)n + 4 + 20 > w->cap)
+		return;
+	put_bytes(w, OPT_BOOT, url, (size_t)n);
+	if (!r->boot.http)
+		return;
+	put_option(w, OPT_CLASS, 6 + sizeof(http) - 1);
+	wr_be32(w, INTEL);
+	wr_be16(w, sizeof(http) - 1);
+	wr_bytes(w, http, sizeof(http) - 1);
+}
+
 /* Names that are none or do not fit are left out; no name, no option */
 static void put_search(struct wr *w, const struct lan *lan)
 {
@@ -394,6 +444,8 @@ static void put_configuration(struct wr *w, const struct lan *lan,
 {
 	if (is_wanted(r, OPT_DNS))
 		put_resolvers(w, lan);
+	if (is_wanted(r, OPT_BOOT))
+		put_boot(w, lan, r);
 	if (is_wanted(r, OPT_SEARCH))
 		put_search(w, lan);
 	if (is_wanted(r, OPT_FQDN) || r->fqdn)

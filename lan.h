@@ -16,9 +16,19 @@ enum {
 	LAN_DNS = 3,		/* resolvers per family, as DHCP clients use */
 	LAN_SEARCH = 6,		/* domains, as resolv.conf(5) allows */
 	LAN_NAME = 254,		/* longest DNS name as text and NUL */
+	LAN_BOOT = 16,		/* boot files, by kind of client */
+	LAN_BOOT_IPXE = 0xfffe, /* a kind of its own among the architectures */
 	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
 	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
 	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
+};
+
+/* What a client is to boot: see boot.h */
+struct lan_boot {
+	uint16_t arch[3]; /* 0xffff: none */
+	bool any;	  /* for who gets nothing else */
+	struct addr server; /* none: we are */
+	char file[256];	    /* or a URL */
 };
 
 struct lan {
@@ -49,6 +59,8 @@ struct lan {
 		struct addr dns6[LAN_DNS];
 		char search[LAN_SEARCH][LAN_NAME];
 	} gone;
+	unsigned boot_n;
+	struct lan_boot boot[LAN_BOOT];
 	char hostname[LAN_NAME], fqdn[LAN_NAME]; /* empty: not given */
 
 	uint32_t duid_time; /* seconds since 2000-01-01, for the DHCPv6 DUID */

@@ -9,6 +9,7 @@
  * first line of a row.
  */
 #include "options.h"
+#include "boot.h"
 #include "log.h"
 
 #include <errno.h>
@@ -634,6 +635,20 @@ static void set_search(struct conf *c, const struct option_row *o,
 	}
 }
 
+/* --- network boot ------------------------------------------------------- */
+
+static void set_dhcp_boot(struct conf *c, const struct option_row *o,
+			  const char *arg)
+{
+	struct lan *l = &c->lan;
+
+	if (l->boot_n == LAN_BOOT)
+		die("--dhcp-boot may be given %d times", LAN_BOOT);
+	if (!boot_parse(arg, &l->boot[l->boot_n]))
+		refuse(o, arg);
+	l->boot_n++;
+}
+
 /* --- translation and forwarding ----------------------------------------- */
 
 /* Each one counts, the first is shown */
@@ -854,6 +869,10 @@ const struct option_row option_table[] = {
 	  .off = offsetof(struct conf, lan.ra), .value = false,
 	  .help = "No router advertisements" },
 
+	{ .name = "dhcp-boot", .arg = "[ARCH=]FILE[,ADDR]", .modes = IN_ALL,
+	  .set = set_dhcp_boot, .refusal = "Invalid boot file: ",
+	  .help = "File or URL to boot, at ADDR (default:\nhere), perhaps for "
+		  "one kind of client:\nbios, efi64, ipxe...; can be repeated" },
 	{ .name = "tftp", .arg = "DIR", .modes = IN_ALL, .set = set_path,
 	  .off = offsetof(struct conf, tftp),
 	  .value = sizeof(((struct conf *)0)->tftp),

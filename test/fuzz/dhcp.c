@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: dhcp dnsname addr util log */
+/* unit: dhcp dnsname addr util log boot */
 #include "dhcp.h"
 #include "answer.h"
 

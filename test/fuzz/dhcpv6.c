@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: dhcpv6 dnsname addr util log */
+/* unit: dhcpv6 dnsname addr util log boot */
 #include "dhcpv6.h"
 #include "answer.h"
 

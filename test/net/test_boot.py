@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Booting from the network: files by TFTP."""
+"""Booting from the network: files by TFTP, and which by DHCP."""
 
 import hashlib
 import os
+import re
 import struct
 
 import pytest
 
-from lab import DGRAM, GATEWAY, PASST, PASTA, USER, literal
+from clients import dhcp
+from lab import (DGRAM, GATEWAY, HOST, PASST, PASTA, PEER, USER, V4, literal)
 
 RRQ, _, DATA, ACK, ERROR, OACK = range(1, 7)
 BOOT = 300_000      # bytes
@@ -143,3 +145,30 @@ def test_tftp_directory(lab, path, why):
                            *program)
         assert out.rstrip().endswith("=1")
         assert f"Can't serve files of {path}: {why}" in out
+
+
+def test_dhcp_boot(lab):
+    """The fields and options for a client that is of no special kind."""
+    guest = lab.pasta("--dhcp-boot", "efi64=other", "--dhcp-boot",
+                      f"dir/file,{PEER[V4]}")
+    lease = dhcp(lab, guest, "udhcpc")
+    assert lease["siaddr"] == PEER[V4]
+    assert lease["boot_file"] == "dir/file"
+    assert "other" not in lease.values()
+
+
+@pytest.mark.machine
+def test_ipxe(lab, files):
+    """QEMU's own boot ROM: its DHCP, a script and a file by TFTP."""
+    (files / "script").write_text(
+        "#!ipxe\nimgfetch boot && echo loaded ${net0/ip} || echo failed\n")
+    socket = lab.path("socket")
+    lab.daemon(PASST, "-1", "-s", socket, "--tftp", files, "--dhcp-boot",
+               "none", "--dhcp-boot", "ipxe=script")
+    machine = lab.host.spawn(
+        "qemu-system-x86_64", "-accel", "tcg", "-m", "128", "-nodefaults",
+        "-display", "none", "-machine", "graphics=off", "-serial", "stdio",
+        "-netdev", "stream,id=s,server=off,addr.type=unix,"
+        f"addr.path={socket}", "-device", "virtio-net-pci,netdev=s,bootindex=1")
+    machine.says(f"loaded {re.escape(HOST[V4])}", 60)
+    machine.kill()

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: resolvconf options rules log util addr */
+/* unit: resolvconf options rules log util addr boot */
 #include "conf.h"
 #include "log.h"
 #include "options.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr util log dnsname */
+/* unit: addr util log dnsname boot */
 #include "dhcp.h"
 #include "answer.h"
+#include "boot.h"
 #include "log.h"
 
 #include <netinet/in.h>
@@ -144,6 +145,50 @@ static void discover(void **state)
 	assert_to(addr_v4(192, 0, 2, 15));
 	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(OFFER), SERVER,
 		     END);
+}
+
+/* siaddr, file, 66 and 67, of which only the former are for all */
+static void boots(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	assert_true(boot_parse("a.efi", &lan.boot[0]));
+	lan.boot_n = 1;
+	memcpy(head, reply_head, sizeof(head));
+	memcpy(head + 20, &lan.our4.b[12], 4);
+	memcpy(head + 108, "a.efi", 5);
+	REQUEST_WITH(TYPE(DISCOVER), 55, 2, 67, 66, 93, 2, 0, 7, END);
+	assert_true(ask());
+	ASSERT_REPLY(head, TYPE(OFFER), 67, 5, 'a', '.', 'e', 'f', 'i', 66, 9,
+		     '1', '9', '2', '.', '0', '.', '2', '.', '2', MASK, ROUTER,
+		     LEASE, SERVER, END);
+	REQUEST_WITH(TYPE(DISCOVER), 55, 1, 1, END);
+	assert_true(ask());
+	ASSERT_REPLY(head, TYPE(OFFER), MASK, ROUTER, LEASE, SERVER, END);
+}
+
+/* EDK2: HTTPClient there and back */
+static void boots_http(void **state)
+{
+	uint8_t head[240];
+
+	(void)state;
+	assert_true(boot_parse("efi64=http://x,192.0.2.9", &lan.boot[0]));
+	lan.boot_n = 1;
+	memcpy(head, reply_head, sizeof(head));
+	memcpy(head + 20, BYTES(192, 0, 2, 9), 4);
+	memcpy(head + 108, "http://x", 8);
+	REQUEST_WITH(TYPE(DISCOVER), 55, 1, 67, 60, 10, 'H', 'T', 'T', 'P',
+		     'C', 'l', 'i', 'e', 'n', 't', 93, 2, 0, 16, END);
+	assert_true(ask());
+	ASSERT_REPLY(head, TYPE(OFFER), 67, 8, 'h', 't', 't', 'p', ':', '/',
+		     '/', 'x', MASK, ROUTER, LEASE, SERVER, 60, 10, 'H', 'T',
+		     'T', 'P', 'C', 'l', 'i', 'e', 'n', 't', END);
+	/* another architecture: nothing */
+	REQUEST_WITH(TYPE(DISCOVER), 93, 2, 0, 19, 55, 1, 67, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MASK, ROUTER, LEASE, SERVER, END);
 }
 
 static void discover_all(void **state)
@@ -599,6 +644,8 @@ int main(void)
 		cmocka_unit_test_setup(too_much, start),
 		cmocka_unit_test_setup(never_left_out, start),
 		cmocka_unit_test_setup(exact_fit, start),
+		cmocka_unit_test_setup(boots, start),
+		cmocka_unit_test_setup(boots_http, start),
 		cmocka_unit_test_setup(search_packed, start),
 		cmocka_unit_test_setup(silent, start),
 		cmocka_unit_test_setup(malformed, start),

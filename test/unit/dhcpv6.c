@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr util log dnsname */
+/* unit: addr util log dnsname boot */
 #include "dhcpv6.h"
 #include "answer.h"
+#include "boot.h"
 #include "log.h"
 
 #include <netinet/in.h>
@@ -219,6 +220,28 @@ static void confirm(void **state)
 	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, NOT_ON_LINK);
 	assert_false(ASK(CONFIRM, XID, CLIENT_ID, IA_EMPTY));
 	assert_false(ASK(CONFIRM, XID, CLIENT_ID, IA_PD));
+}
+
+/* RFC 5970; EDK2's HTTP boot wants its class back */
+static void boots(void **state)
+{
+	(void)state;
+	assert_true(boot_parse("/a", &lan.boot[0]));
+	assert_true(boot_parse("efi64=http://x", &lan.boot[1]));
+	lan.boot_n = 2;
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, 0, 6, 0, 2, 0, 59));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, 0, 59, 0, 18, 't', 'f',
+		    't', 'p', ':', '/', '/', '[', 'f', 'e', '8', '0', ':', ':',
+		    '1', ']', '/', 'a');
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, 0, 6, 0, 2, 0, 59, 0, 61,
+			0, 2, 0, 16, 0, 16, 0, 16, 0, 0, 1, 0x57, 0, 10, 'H',
+			'T', 'T', 'P', 'C', 'l', 'i', 'e', 'n', 't'));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID, 0, 59, 0, 8, 'h', 't',
+		    't', 'p', ':', '/', '/', 'x', 0, 16, 0, 16, 0, 0, 1, 0x57,
+		    0, 10, 'H', 'T', 'T', 'P', 'C', 'l', 'i', 'e', 'n', 't');
+	/* who does not ask */
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, LIST_DNS));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, CLIENT_ID);
 }
 
 /* 21.7, and RFC 4704 6: what is listed, and a name for who sent one */
@@ -474,6 +497,7 @@ int main(void)
 		cmocka_unit_test_setup(client_id_length, start),
 		cmocka_unit_test_setup(truncated, start),
 		cmocka_unit_test_setup(fits, start),
+		cmocka_unit_test_setup(boots, start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
