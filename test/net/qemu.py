@@ -68,33 +68,59 @@ def output(*argv, **kw):
     return subprocess.run(argv, check=True, capture_output=True, **kw).stdout
 
 
-def download(directory):
-    """Fetch the package that META stands for."""
-    text = output("apt-cache", "show", META, text=True)
-    package = re.search(r"^Depends:.*?(linux-image-[\w.-]+)", text, re.M)[1]
-    output("apt-get", "-o", "APT::Sandbox::User=root", "download", package,
-           cwd=directory)
+def parts(meta):
+    """The packages that a kernel is in: one, or several since Linux 7."""
+    found, new = set(), {meta}
+    while new:
+        text = output("apt-cache", "--no-all-versions", "show", *new,
+                      text=True)
+        new = set(re.findall(
+            r"linux-(?:image|binary|modules|base(?=-\d))-[\w.+-]+",
+            " ".join(re.findall("^Depends:.*", text, re.M))))
+        new -= found
+        found |= new
+    return found
 
 
-def kernel():
+def download(directory, meta):
+    """Fetch the packages that @meta stands for."""
+    output("apt-get", "-o", "APT::Sandbox::User=root", "download",
+           *parts(meta), cwd=directory)
+
+
+def kernel(meta=META):
     """Unpack the kernel once; return its file and where its modules are."""
-    tree = CACHE / META
+    tree = CACHE / meta
     if not tree.exists():
         new = CACHE / f"new-{os.getpid()}"
         new.mkdir(parents=True)
         try:
-            download(new)
-        except (subprocess.CalledProcessError, TypeError):
+            download(new, meta)
+        except subprocess.CalledProcessError:
             output("apt-get", "-qq", "update")      # no list, or an old one
-            download(new)
-        deb, = new.glob("*.deb")
-        output("dpkg", "-x", deb, new / "tree")
+            download(new, meta)
+        for deb in new.glob("*.deb"):
+            output("dpkg", "-x", deb, new / "tree")
         with contextlib.suppress(OSError):      # another has been quicker
             (new / "tree").rename(tree)
         shutil.rmtree(new)
-    image, = tree.glob("boot/vmlinuz-*")
-    modules, = tree.glob("lib/modules/*")
+    image, = (f for d in ("boot", "usr/lib/modules/*")
+              for f in tree.glob(f"{d}/vmlinuz*"))
+    modules, = (f for d in ("lib", "usr/lib")
+                for f in tree.glob(f"{d}/modules/*"))
     return image, modules
+
+
+def copy_module(modules, name, target):
+    """Newer packages have them packed, and some of them built in."""
+    builtin = modules / "modules.builtin"
+    if builtin.exists() and f"/{name}.ko\n" in builtin.read_text():
+        return
+    file, = modules.rglob(f"{name}.ko*")
+    if file.suffix == ".ko":
+        shutil.copy(file, target)
+    else:
+        (target / f"{name}.ko").write_bytes(output("xz", "-dc", file))
 
 
 def libraries(program):
@@ -110,8 +136,7 @@ def initramfs(tmp, modules, names=MODULES, late=()):
         (root / d).mkdir(parents=True)
     for some, where in (names, "modules"), (late, "late"):
         for module in some:
-            file, = modules.rglob(f"{module}.ko")
-            shutil.copy(file, root / where)
+            copy_module(modules, module, root / where)
     shutil.copy(BUSYBOX, root / "bin" / "busybox")
     (root / "bin" / "sh").symlink_to("busybox")
     for file in {f for p in EXTRA for f in (p, *libraries(p))}:
