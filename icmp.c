@@ -241,6 +241,53 @@ bool icmp_report(struct tap *tap, const struct fwd *fwd,
 	       icmp_send(tap, &a);
 }
 
+bool icmp_unroutable(bool v4, int err, struct sock_error *e)
+{
+	e->err = -err;
+	e->icmp = true;
+	e->type = v4 ? ICMP_DEST_UNREACH : ICMPV6_DEST_UNREACH;
+	switch (err) {
+	case -ENETUNREACH:
+	case -EINVAL: /* a route of type blackhole */
+		e->code = v4 ? ICMP_NET_UNREACH : ICMPV6_NOROUTE;
+		return true;
+	case -EHOSTUNREACH:
+		e->code = v4 ? ICMP_HOST_UNREACH : ICMPV6_ADDR_UNREACH;
+		return true;
+	case -EACCES:
+	case -EPERM:
+		e->code = v4 ? ICMP_PKT_FILTERED : ICMPV6_ADM_PROHIBITED;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_allowed(struct icmp_limit *l, uint64_t now_ms)
+{
+	if (now_ms - l->since_ms >= 1000)
+		*l = (struct icmp_limit){ .since_ms = now_ms };
+	return l->n++ < ICMP_ERRORS_PER_S;
+}
+
+bool icmp_refuse(struct icmp_limit *l, struct tap *tap, const struct fwd *fwd,
+		 const struct side *guest, uint8_t proto, uint32_t seq, int err,
+		 struct sock_error *e)
+{
+	uint8_t body[ANSWER_MAX];
+	struct answer a = { .body = wr_init(body, sizeof(body)) };
+	const struct tuple t = { .src = guest->theirs, .dst = guest->ours,
+				 .sport = guest->their_port,
+				 .dport = guest->our_port, .proto = proto };
+	bool v4 = addr_is_v4(&t.src);
+
+	return icmp_unroutable(v4, err, e) &&
+	       is_allowed(l, tap->loop->now_ms) &&
+	       icmp_error(fwd->lan, fwd->seen, &t, seq, e,
+			  v4 ? &fwd->lan->our4 : &fwd->lan->our_ll6, &a) &&
+	       icmp_send(tap, &a);
+}
+
 /* --- echo --------------------------------------------------------------- */
 
 static void finish(struct icmp *i, struct flow *f)
@@ -257,10 +304,8 @@ static bool is_request(const struct packet *p)
 
 /* A ping socket quotes the message from its type on: the guest's identifier
  * comes from the flow, the sequence number from here */
-static void report(struct icmp *i, struct flow *f, struct sock_error *e)
+static uint16_t take_head(struct sock_error *e)
 {
-	const struct side *guest = &f->side[TAP_SIDE];
-	bool v4 = addr_is_v4(&guest->theirs);
 	uint16_t seq = 0;
 
 	if (e->len >= ICMP_HEAD) {
@@ -270,8 +315,31 @@ static void report(struct icmp *i, struct flow *f, struct sock_error *e)
 	} else {
 		e->len = 0;
 	}
+	return seq;
+}
+
+static uint8_t icmp_proto(const struct side *guest)
+{
+	return addr_is_v4(&guest->theirs) ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+}
+
+/* Our own host does not send @e's message */
+static void refuse(struct icmp *i, const struct side *guest, int err,
+		   struct sock_error *e)
+{
+	uint16_t seq = take_head(e);
+
+	icmp_refuse(&i->limit, i->tap, i->fwd, guest, icmp_proto(guest), seq,
+		    err, e);
+}
+
+static void report(struct icmp *i, struct flow *f, struct sock_error *e)
+{
+	const struct side *guest = &f->side[TAP_SIDE];
+	uint16_t seq = take_head(e);
+
 	icmp_report(i->tap, i->fwd, guest, &f->side[HOST_SIDE],
-		    v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, seq, e);
+		    icmp_proto(guest), seq, e);
 }
 
 static void drain_errors(struct icmp *i, struct flow *f)
@@ -301,6 +369,12 @@ static void send_all(struct icmp *i, struct flow *f, struct sock_dgram *d,
 			continue;
 		}
 		if (ret < 0) {
+			struct sock_error e;
+
+			e.mtu = 0;
+			e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload,
+					 sizeof(e.payload));
+			refuse(i, &f->side[TAP_SIDE], ret, &e);
 			i->drops[DROP_SOCKET]++;
 			ret = 1;
 		}
@@ -507,8 +581,13 @@ struct flow *icmp_open(struct icmp *i, const struct packet *p,
 	memcpy(f->side, side, sizeof(f->side));
 	f->side[HOST_SIDE].fd = open_socket(i, &f->side[HOST_SIDE],
 					      &echo_of(f)->open);
-	if (f->side[HOST_SIDE].fd < 0)
+	if (f->side[HOST_SIDE].fd < 0) {
+		struct sock_error e = { .len = 0 };
+
+		e.len = packet_copy(p, 0, e.payload, sizeof(e.payload));
+		refuse(i, &side[TAP_SIDE], f->side[HOST_SIDE].fd, &e);
 		goto free;
+	}
 	if (flow_watch(i->flows, f, HOST_SIDE) ||
 	    !flow_enter(i->flows, f, TAP_SIDE))
 		goto close;

@@ -10,7 +10,16 @@
 #include "neigh.h"
 #include "tap.h"
 
+/* So many errors of our own a second (RFC 1812 4.3.2.8, RFC 4443 2.4(f)) */
+enum { ICMP_ERRORS_PER_S = 1000 };
+
+struct icmp_limit {
+	uint64_t since_ms;
+	unsigned n;
+};
+
 struct icmp {
+	struct icmp_limit limit;
 	struct flows *flows;
 	struct tap *tap;
 	const struct fwd *fwd;
@@ -48,5 +57,15 @@ bool icmp_send(struct tap *tap, struct answer *a);
 bool icmp_report(struct tap *tap, const struct fwd *fwd,
 		 const struct side *guest, const struct side *host,
 		 uint8_t proto, uint32_t seq, struct sock_error *e);
+
+/* icmp_unroutable - make @e the error of a router that gets @err, negative, for a
+ * packet of IPv4 or IPv6; false: it would not say anything */
+bool icmp_unroutable(bool v4, int err, struct sock_error *e);
+
+/* icmp_refuse - tell the guest that @err is what our own host says of a packet of
+ * its; @e has what followed the layer-4 header.  False as above, or too many. */
+bool icmp_refuse(struct icmp_limit *l, struct tap *tap, const struct fwd *fwd,
+		 const struct side *guest, uint8_t proto, uint32_t seq, int err,
+		 struct sock_error *e);
 
 #endif /* ICMP_H */

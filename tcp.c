@@ -41,27 +41,16 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 				      .sport = s->their_port,
 				      .dport = s->our_port,
 				      .proto = IPPROTO_TCP };
-	struct sock_error e = { .err = -err, .icmp = true,
-				.type = v4 ? 3 : 1 };
+	struct sock_error e = { .len = 0 };
 	uint8_t body[ANSWER_MAX];
 	struct answer a;
 
 	(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1]);
-	switch (err) {
-	case -ENETUNREACH:
-		e.code = 0;
-		break;
-	case -EHOSTUNREACH:
-		e.code = v4 ? 1 : 3;
-		break;
-	case -EACCES:
-	case -EPERM:
-		e.code = v4 ? 13 : 1; /* administratively prohibited */
-		break;
-	case -ETIMEDOUT: /* silence, as the guest's own timer will find */
+	if (err == -ETIMEDOUT) { /* silence, as the guest's own timer will find */
 		conn_abort(t, f);
 		return;
-	default:
+	}
+	if (!icmp_unroutable(v4, err, &e)) {
 		tcp_out_reset(t, f);
 		return;
 	}

@@ -252,6 +252,22 @@ static bool asks_broadcast(struct udp *u, struct flow *f, int err)
 	return true;
 }
 
+/* The host has no way there, or forbids it: then the guest need not wait */
+static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
+		   int err)
+{
+	struct sock_error e;
+
+	if (dgrams_of(f)->dns)
+		dns_failed(u, f);
+	if (dgrams_of(f)->group)
+		return;
+	e.mtu = 0;
+	e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload, sizeof(e.payload));
+	icmp_refuse(&u->limit, u->tap, u->fwd, guest_of(f), IPPROTO_UDP, 0, err,
+		    &e);
+}
+
 /* An error may be about an earlier datagram: the guest is told, then this one
  * has a second chance */
 static void send_burst(struct udp *u, struct flow *f, struct burst *b)
@@ -278,6 +294,7 @@ static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 			again = false;
 			continue;
 		} else if (ret < 0) {
+			refuse(u, f, &b->d[i], ret);
 			drop(u, ret == -EMSGSIZE ? DROP_TOO_BIG : DROP_SOCKET,
 			     1);
 			ret = 1;

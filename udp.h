@@ -8,6 +8,7 @@
 
 #include "flow.h"
 #include "fwd.h"
+#include "icmp.h"
 #include "listen.h"
 #include "neigh.h"
 #include "tap.h"
@@ -24,6 +25,7 @@ struct udp {
 	unsigned watch; /* listeners' */
 	struct udp_patience patience;
 	struct udp_splice splice;
+	struct icmp_limit limit;
 	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow, or
 				     because a listener's got none */
 	uint8_t rx[UDP_RUN][UDP_RX]; /* what cannot go straight to a slot */

@@ -208,6 +208,25 @@ def test_udp_host_unreachable(guest, family):
     assert refused(s.recv, 1) == "EHOSTUNREACH"
 
 
+@pytest.mark.parametrize("kind,error", [
+    ("throw", "ENETUNREACH"), ("blackhole", "ENETUNREACH"),
+    ("unreachable", "EHOSTUNREACH"), ("prohibit", "EACCES")])
+def test_no_way(lab, guest, family, kind, error):
+    """The host has no route, or one that forbids: the guest is told at once."""
+    route = (f"-{'6' if family == V6 else '4'}", "route")
+    lab.host.run("ip", *route, "add", kind, NOWHERE[family])
+    lab.scope.callback(lab.host.run, "ip", *route, "del", kind, NOWHERE[family])
+    s = guest.connect(family, NOWHERE[family], 7, DGRAM)
+    s.setsockopt(*RECVERR[family], 1)
+    s.send(b"anybody there?")
+    if kind == "prohibit" and family == V4:
+        error = "EHOSTUNREACH"  # is how Linux takes that code
+    assert refused(s.recv, 1) == error
+    out = guest.run("ping", "-n", "-c1", "-W5", NOWHERE[family],
+                    check=False).stdout
+    assert "From " in out and "+1 errors" in out, out
+
+
 def test_udp_error_of_another(lab, guest, family):
     """Of two that one socket talks to, the one that is not there is told of."""
     there = lab.peer.bind(family)
