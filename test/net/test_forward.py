@@ -122,15 +122,19 @@ while not pipes or fcntl.fcntl(pipes[-1][1], 1032) > 8192:
 print("ready", flush=True)
 sys.stdin.read()
 """
-POOR_USER = ("setpriv", "--reuid", "4711", "--regid", "4711", "--clear-groups")
+
+
+def poor_user(uid):
+    return ("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups")
 
 
 def test_no_pipes_left(lab, family):
     """A user's quota is used up: slower, but whole."""
-    greedy = lab.host.spawn(*POOR_USER, PYTHON, "-c", GREEDY,
+    user = poor_user(4711 if family == V4 else 4712) # side by side, perhaps
+    greedy = lab.host.spawn(*user, PYTHON, "-c", GREEDY,
                             stdin=subprocess.PIPE)
     greedy.says("^ready$")
-    guest = lab.pasta(*EXPLICIT, user=POOR_USER)
+    guest = lab.pasta(*EXPLICIT, user=user)
     path, _ = lab.payload(10 * MIB)
     data = path.read_bytes()
     for way in (lab.host, guest, IN), (guest, lab.host, OUT):
