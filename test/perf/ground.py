@@ -109,10 +109,11 @@ class Process:
 
 def children(pid):
     found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(entry.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(entry.parent.name))
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError): # it may end any time
+            text = pathlib.Path("/proc", name, "stat").read_text()
+            if int(text.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(name))
     return found
 
 
