@@ -45,7 +45,7 @@ SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-fast check-net check-san check-late unit sim fuzz lint clean install \
+.PHONY: all run check check-fast check-net check-san check-guests check-late unit sim fuzz lint clean install \
 	uninstall dist deb deps bench chart ceilings
 all: passt pasta pesto qrap $(B)/completions/_passt
 
@@ -179,6 +179,11 @@ check-san: $(BRIDGE)
 # fast; also with musl, and with a newer glibc where there is a root that has it
 check-late: $(BRIDGE)
 	test/late
+
+# Other cards and firmware as guests, some minutes; doc/guests.md
+check-guests: all $(BRIDGE)
+	test/deps guests
+	$(PYTEST) -s test/net/guests.py
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it

@@ -36,7 +36,7 @@ def vhost(path):
 class Guest(Machine):
     """A machine with the network that the arguments @net describe."""
 
-    def __init__(self, lab, net, **kw):
+    def __init__(self, lab, net, archive=None, **kw):
         image, modules = kernel()
         self.console = lab.path("console.log")
         self.seen = 0
@@ -45,7 +45,7 @@ class Guest(Machine):
             "-m", f"{MEMORY_MIB}",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", image,
-            "-initrd", initramfs(lab.tmp, modules, late=LATE),
+            "-initrd", archive or initramfs(lab.tmp, modules, late=LATE),
             "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
             "mitigations=off",
             "-serial", "stdio", "-serial", f"file:{self.console}",

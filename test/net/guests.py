@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guests of all kinds: other network cards, and firmware that loads a system.
+
+    make check-guests           some minutes; what was run is in doc/guests.md
+
+Each gets an address, resolves a name, and loads files over HTTP and TFTP from
+the peer.  Firmware shows that they are whole by starting what it has loaded: a
+Linux kernel, whose initramfs says so, and a file beside it with its checksum.
+"""
+
+import re
+import shutil
+import subprocess
+import time
+import zlib
+
+import pytest
+
+from clients import Lease
+from lab import HOST, MIB, PEER, SEARCH, V4, V6, literal, until
+from qemu import BUSYBOX, DHCPV6, MODULES, Machine, initramfs, kernel
+from vm import Guest, Path
+
+PORT, SIZE = 8000, 4 * MIB
+NAME = f"www.{SEARCH[0]}"
+CARDS = {"virtio-net-pci": [], "e1000": ["e1000"], "e1000e": ["e1000e"],
+         "rtl8139": ["mii", "8139cp"], "vmxnet3": ["vmxnet3"],
+         "pcnet": ["mii", "pcnet32"], "ne2k_pci": ["8390", "ne2k-pci"],
+         "i82559c": ["mii", "e100"]}
+CONSOLE = "console=ttyS0 quiet panic=-1"
+
+
+@pytest.fixture
+def servers(lab):
+    """HTTP, TFTP and DNS at the peer, all of the same directory."""
+    directory = lab.path("served")
+    directory.mkdir()
+    payload, _ = lab.payload(SIZE)
+    shutil.copy(payload, directory / "payload")
+    lab.serve(lab.peer, PORT, directory)
+    lab.peer.spawn(
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null",
+        "--no-resolv", "--no-hosts", "--bind-interfaces", "--user=root",
+        "--pid-file=", "--log-facility=-", "--enable-tftp",
+        f"--tftp-root={directory}", f"--listen-address={PEER[V4]}",
+        f"--listen-address={PEER[V6]}", f"--address=/{NAME}/{PEER[V4]}",
+        f"--address=/{NAME}/{PEER[V6]}").says("started, version")
+    return directory
+
+
+@pytest.fixture
+def path(lab, servers):
+    return Path(lab)
+
+
+def digest(lab):
+    return lab.payload(SIZE)[1]
+
+
+# Cards, with Linux' drivers
+
+@pytest.mark.parametrize("card", CARDS)
+def test_card(lab, path, card):
+    archive = initramfs(lab.tmp, kernel()[1], MODULES + CARDS[card])
+    net = [a.replace("virtio-net-pci", card) for a in path.net()]
+    vm = Guest(lab, net, archive).boot()
+    lease = Lease(vm.lease("udhcpc -i eth0 -n -q -f -s /lease"))
+    assert lease.words("ip") == [HOST[V4]]
+    until(lambda: vm.ok("ip -6 addr show dev eth0 scope global | "
+                        "grep inet6 | grep -v tentative"), "SLAAC", 60)
+    lease = Lease(vm.lease(DHCPV6))
+    assert lease.words("new_ip6_address") == [HOST[V6]]
+    for family in V4, V6:
+        assert PEER[family] in vm.run(f"nslookup {NAME} {PEER[family]}")
+        url = f"http://{literal(PEER[family])}:{PORT}/payload"
+        start = time.monotonic()
+        got = vm.run(f"wget -q -O - '{url}' | md5sum", 300)
+        print(f"{card}: {SIZE / 1e6 / (time.monotonic() - start):.1f} MB/s")
+        assert got.split()[0] == digest(lab)
+    got = vm.run(f"tftp -g -b 1400 -l /tmp/got -r payload {PEER[V4]} && "
+                 "md5sum < /tmp/got", 300)
+    assert got.split()[0] == digest(lab)
+
+
+# Firmware
+
+class Firmware(Machine):
+    """A machine whose first serial port is the firmware's console, and then
+    the shell of what it has loaded."""
+
+    def __init__(self, lab, *argv, program="qemu-system-x86_64"):
+        self.console = lab.path("console.log")
+        self.seen = 0
+        self.process = lab.host.spawn(
+            program, "-accel", "tcg", "-m", "512", "-nodefaults", "-display",
+            "none", "-no-reboot", "-serial", "stdio",
+            "-serial", f"file:{self.console}", *argv, stdin=subprocess.PIPE)
+
+    def type(self, line):
+        self.process.popen.stdin.write(line.encode() + b"\r")
+        self.process.popen.stdin.flush()
+
+
+def system(lab, directory):
+    """A kernel, and an initramfs that has the payload in it."""
+    image, modules = kernel()
+    shutil.copy(image, directory / "vmlinuz")
+    archive = initramfs(lab.tmp, modules)
+    shutil.copy(archive, directory / "initramfs")
+    extra = subprocess.run([BUSYBOX, "cpio", "-o", "-H", "newc"],
+                           cwd=directory, input=b"payload", check=True,
+                           capture_output=True).stdout
+    (directory / "extra").write_bytes(extra)
+
+
+def loaded(lab, vm, seconds=240):
+    """It has come up, and has the payload."""
+    vm.await_line(r".*@@(ready)", seconds, "the loaded system")
+    assert vm.run("md5sum < /payload").split()[0] == digest(lab)
+
+
+@pytest.mark.parametrize("card", ["virtio-net-pci", "e1000", "rtl8139"])
+def test_ipxe(lab, servers, path, card):
+    system(lab, servers)
+    script = lab.path("boot.ipxe")
+    script.write_text(f"""#!ipxe
+dhcp || goto failed
+show net0/ip
+show net0.dhcp/dns
+kernel http://{NAME}:{PORT}/vmlinuz {CONSOLE} || goto failed
+initrd tftp://{PEER[V4]}/initramfs || goto failed
+initrd http://{PEER[V4]}:{PORT}/extra || goto failed
+boot
+:failed
+echo It has failed
+poweroff
+""")
+    net = [a.replace("virtio-net-pci", card) for a in path.net()]
+    vm = Firmware(lab, "-machine", "graphics=off", "-kernel",
+                  "/usr/lib/ipxe/ipxe.lkrn", "-initrd", script, *net)
+    loaded(lab, vm)
+
+
+GRUB_MODULES = ("normal net efinet http tftp linux serial terminal echo "
+                "test sleep halt").split()
+GRUB = {V4: f"""
+net_bootp
+net_nslookup {NAME} {PEER[V4]}
+""", V6: f"""
+net_bootp6
+net_nslookup {NAME} {PEER[V6]}
+"""}
+
+
+def efi_disk(lab, program):
+    """A disk with @program where firmware looks for it; for QEMU."""
+    boot = lab.path("esp") / "EFI" / "BOOT"
+    boot.mkdir(parents=True)
+    shutil.copy(program, boot / "BOOTX64.EFI")
+    return ["-drive", f"format=raw,file=fat:rw:{lab.path('esp')},if=virtio"]
+
+
+def ovmf(lab):
+    variables = lab.path("vars.fd")
+    shutil.copy("/usr/share/OVMF/OVMF_VARS_4M.fd", variables)
+    return ["-machine", "q35",
+            "-drive", "if=pflash,format=raw,readonly=on,"
+            "file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+            "-drive", f"if=pflash,format=raw,file={variables}"]
+
+
+def without_rom(net):
+    """The firmware has a driver of its own for it, and a stack."""
+    return [re.sub("^virtio-net-pci", "virtio-net-pci,romfile=", a)
+            for a in net]
+
+
+@pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
+def test_grub(lab, servers, path, family):
+    system(lab, servers)
+    script, program = lab.path("grub.cfg"), lab.path("grub.efi")
+    peer = literal(PEER[family])
+    # A port in GRUB's names comes after a comma
+    script.write_text(f"""
+serial --unit=0
+terminal_output serial
+{GRUB[family]}
+net_ls_addr
+linux (http,{peer}:{PORT})/vmlinuz {CONSOLE}
+initrd (tftp,{peer})/initramfs (http,{peer}:{PORT})/extra
+boot
+echo It has failed
+sleep 5
+halt
+""")
+    subprocess.run(["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c",
+                    script, "-o", program, *GRUB_MODULES], check=True)
+    vm = Firmware(lab, *ovmf(lab), *efi_disk(lab, program),
+                  *without_rom(path.net()))
+    loaded(lab, vm)
+
+
+UBOOT_ADDRESS = "0x42000000"
+
+
+def test_uboot(lab, servers, path):
+    vm = Firmware(lab, "-machine", "virt", "-cpu", "cortex-a57", "-bios",
+                  "/usr/lib/u-boot/qemu_arm64/u-boot.bin", *path.net(),
+                  program="qemu-system-aarch64")
+    vm.process.says("Hit any key", 120)
+    vm.type("")
+    vm.process.says("=> ")
+    vm.type("setenv autoload no; dhcp && echo has an address")
+    vm.process.says(f"DHCP client bound to address {HOST[V4]}", 60)
+    vm.type(f"setenv serverip {PEER[V4]}; tftpboot {UBOOT_ADDRESS} payload; "
+            f"crc32 {UBOOT_ADDRESS} $filesize")
+    want = zlib.crc32(lab.payload(SIZE)[0].read_bytes())
+    vm.process.says(f"==> {want:08x}", 180)
