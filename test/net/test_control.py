@@ -361,4 +361,5 @@ def test_descriptors_come_back(lab, guest, path):
     for _ in range(50):
         pesto(lab, path, "-t", "8000-8010")
         pesto(lab, path, "-C", "HOST")
-    until(lambda: count() == before, "as many descriptors as before")
+    # The first client may still have been there
+    until(lambda: count() <= before, "no more descriptors than before")
