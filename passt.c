@@ -497,7 +497,8 @@ static void confine(const struct passt *p)
 	isolation_files(dir, n);
 }
 
-/* One file has them all, and a link for each */
+/* One file has them all, and a link for each; a package may put something behind
+ * the names, to have them beside those of another */
 static const struct program {
 	const char *name;
 	int (*main)(int argc, char **argv);
@@ -513,7 +514,7 @@ static const struct program *other_program(int argc, char **argv)
 
 	base = base ? base + 1 : argc ? argv[0] : "";
 	for (i = 0; i < ARRAY_SIZE(programs); i++)
-		if (!strcmp(base, programs[i].name))
+		if (!strncmp(base, programs[i].name, strlen(programs[i].name)))
 			return &programs[i];
 	return NULL;
 }
