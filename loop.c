@@ -9,6 +9,7 @@
  */
 #include "loop.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -72,6 +73,7 @@ void loop_start(struct loop *l)
 
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner)
 {
+	assert(l->watches < LOOP_WATCHES);
 	l->watch[l->watches].fn = fn;
 	l->watch[l->watches].owner = owner;
 	return l->watches++;

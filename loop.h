@@ -103,7 +103,8 @@ int loop_init(struct loop *l);
  * inherited */
 void loop_start(struct loop *l);
 
-/* loop_watch - plant @fn; returns the watch number for loop_add() */
+/* loop_watch - plant @fn; returns the watch number for loop_add()
+ * At the start, LOOP_WATCHES times at most. */
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner);
 
 /* loop_lend - give back the descriptor that is kept for when there is none left,
