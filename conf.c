@@ -28,17 +28,22 @@ static const char *const family[] = { "IPv4", "IPv6" };
 
 /* --- the command line --------------------------------------------------- */
 
-enum mode conf_mode(int argc, char **argv, int *fd)
+static int find_fd(int argc, char **argv, const char *name)
 {
-	const char *arg, *base;
+	const char *arg = options_find(argc, argv, name);
 	uint64_t v;
 
-	*fd = -1;
+	return arg && util_parse_u64(arg, 0, INT_MAX, &v) ? (int)v : -1;
+}
+
+enum mode conf_mode(int argc, char **argv, struct given *g)
+{
+	const char *base;
+
 	if (argc < 1 || !argv[0])
 		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
-	arg = options_find(argc, argv, "fd");
-	if (arg && util_parse_u64(arg, 0, INT_MAX, &v))
-		*fd = (int)v;
+	g->guest = find_fd(argc, argv, "fd");
+	g->ready = find_fd(argc, argv, "ready-fd");
 	if (options_find(argc, argv, "vhost-user"))
 		return MODE_VHOST;
 	base = strrchr(argv[0], '/');
@@ -55,7 +60,7 @@ static void defaults(struct conf *c)
 	bool pasta = c->mode == MODE_PASTA;
 	struct lan *l = &c->lan;
 
-	c->fd = -1;
+	c->fd = c->ready_fd = -1;
 	c->log_size = LOG_SIZE_DEFAULT;
 	c->map_gw = true;
 	c->map.splice = pasta;
@@ -227,9 +232,10 @@ static void add_rules(struct conf *c)
 
 void conf_parse(struct conf *c, int argc, char **argv)
 {
-	int fd, first;
+	struct given unused;
+	int first;
 
-	c->mode = conf_mode(argc, argv, &fd);
+	c->mode = conf_mode(argc, argv, &unused);
 	defaults(c);
 	/* What setters have to say is no fault */
 	if (options_find(argc, argv, "quiet"))

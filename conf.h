@@ -33,6 +33,11 @@ struct template {
 	bool has_mac;
 };
 
+/* Descriptors that options name, -1: none */
+struct given {
+	int guest, ready;
+};
+
 struct conf {
 	enum mode mode;
 	/* process */
@@ -44,11 +49,12 @@ struct conf {
 	uid_t uid;
 	gid_t gid;
 	bool chroot_fallback;
+	int ready_fd; /* as given, -1; after isolation_start() where it is */
 	/* passt */
 	char socket[108]; /* empty: probe, then what was taken */
 	char repair[108]; /* empty: default; "none": off */
 	bool migrate_exit, migrate_no_linger;
-	int fd; /* --fd as given, -1; after isolation it is 3 */
+	int fd; /* --fd as given, -1; after isolation_start() where it is */
 	/* pasta */
 	char ns_ifname[16];
 	char netns[4096], userns[4096];
@@ -85,9 +91,9 @@ struct conf {
 };
 
 /* conf_mode - from the program's name and --vhost-user
- * Also *@fd from -F/--fd, -1: none or not a number, which conf_parse() will
- * refuse.  Both scans end where a spawned command begins. */
-enum mode conf_mode(int argc, char **argv, int *fd);
+ * Also @g from --fd and --ready-fd; what is no number counts as none, conf_parse()
+ * will refuse it.  The scans end where a spawned command begins. */
+enum mode conf_mode(int argc, char **argv, struct given *g);
 
 /* conf_parse - the command line into @c, which is all zero but for what
  * sock_init() found, and the forwarding rules from it

@@ -61,7 +61,7 @@
 #define SYS_close_range 436
 #endif
 
-enum { SANE_UID = 65534, OURS = 3 };
+enum { SANE_UID = 65534, FIRST_FD = 3 };
 
 /* What setting up namespaces as an administrator takes */
 static const uint64_t outside_caps =
@@ -166,19 +166,58 @@ static void seal_caps(uint64_t keep)
 
 /* --- start --------------------------------------------------------------- */
 
-static void move_fd(int *fd)
+/* To a free number, @least or above: closed by execve(), and none of 0-2 */
+static void claim(int *fd, int least, const char *option)
 {
+	int new;
+
 	if (*fd < 0)
 		return;
-	if (fcntl(*fd, F_GETFD) < 0)
-		die("Invalid --fd: %d", *fd);
-	if (*fd != OURS) {
-		if (dup2(*fd, OURS) < 0)
-			die("Can't move --fd %d: %s", *fd, util_error(errno));
-		close(*fd);
-		*fd = OURS;
-	}
-	fcntl(OURS, F_SETFD, FD_CLOEXEC);
+	new = fcntl(*fd, F_DUPFD_CLOEXEC, least);
+	if (new < 0 && errno == EBADF)
+		die("Invalid %s: %d", option, *fd);
+	if (new < 0)
+		die("Can't move %s %d: %s", option, *fd, util_error(errno));
+	close(*fd);
+	*fd = new;
+}
+
+static void move_to(int *fd, int place)
+{
+	if (*fd < 0 || *fd == place)
+		return;
+	if (dup3(*fd, place, O_CLOEXEC) < 0)
+		die("Can't move a descriptor: %s", util_error(errno));
+	close(*fd);
+	*fd = place;
+}
+
+/* To one after the other, so that all above can be closed at once; return where
+ * that is */
+static int gather(struct given *g)
+{
+	int end = FIRST_FD;
+
+	move_to(&g->guest, end);
+	end += g->guest >= 0;
+	move_to(&g->ready, end);
+	return end + (g->ready >= 0);
+}
+
+static bool is_writable(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
+
+static void claim_given(struct given *g)
+{
+	if (g->ready >= 0 && !is_writable(g->ready))
+		die("Invalid --ready-fd: %d", g->ready);
+	claim(&g->guest, FIRST_FD, "--fd");
+	/* Above where gather() puts the other one */
+	claim(&g->ready, FIRST_FD + 2, "--ready-fd");
 }
 
 static void fill_stdio(void)
@@ -227,23 +266,26 @@ static void raise_limit(void)
 		log_debug("Can't raise RLIMIT_NOFILE: %s", util_error(errno));
 }
 
-void isolation_start(int *fd, bool later)
+static void close_from(int first)
 {
-	int first;
-
-	keep_caps(outside_caps);
-	move_fd(fd);
-	first = *fd < 0 ? OURS : OURS + 1;
-	if (!later && syscall(SYS_close_range, (unsigned)first, ~0U,
-			      CLOSE_RANGE_UNSHARE))
+	if (syscall(SYS_close_range, (unsigned)first, ~0U,
+		    CLOSE_RANGE_UNSHARE))
 		close_listed(first, false); /* before 5.9 */
+}
+
+void isolation_start(struct given *g, bool later)
+{
+	keep_caps(outside_caps);
+	claim_given(g);
+	if (!later)
+		close_from(gather(g));
 	fill_stdio();
 	raise_limit();
 }
 
 void isolation_inherited(void)
 {
-	close_listed(OURS, true);
+	close_listed(FIRST_FD, true);
 }
 
 /* --- user ---------------------------------------------------------------- */
@@ -471,8 +513,15 @@ static bool write_pid(int fd, pid_t pid)
 	return dprintf(fd, "%d\n", (int)pid) > 0;
 }
 
+/* Whoever reads lines has one, as programs that supervise others want it */
+static void tell(int fd)
+{
+	if (fd >= 0 && write(fd, "\n", 1) < 0)
+		log_debug("Nobody waits for us: %s", util_error(errno));
+}
+
 /* The parent: stay until the child says that it is ready, or is gone */
-static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid)
+static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid, int told_fd)
 {
 	ssize_t n;
 	char b;
@@ -487,6 +536,7 @@ static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid)
 		kill(pid, SIGKILL);
 		_exit(EXIT_FAILURE);
 	}
+	tell(told_fd);
 	_exit(EXIT_SUCCESS);
 }
 
@@ -507,7 +557,7 @@ void isolation_daemon(const struct conf *c, int pid_fd)
 			die("Can't fork: %s", util_error(errno));
 		close(ends[pid ? 1 : 0]);
 		if (pid)
-			wait_ready(ends[0], pid_fd, pid);
+			wait_ready(ends[0], pid_fd, pid, c->ready_fd);
 		ready_fd = ends[1];
 		setsid();
 	}
@@ -529,13 +579,15 @@ void isolation_detach(void)
 	devnull = -1;
 }
 
-void isolation_ready(void)
+void isolation_ready(const struct conf *c)
 {
-	if (ready_fd < 0)
-		return;
 	/* #syscalls write close */
-	if (write(ready_fd, "", 1) < 0)
-		log_debug("Nobody waits for us: %s", util_error(errno));
+	if (ready_fd < 0) {
+		tell(c->ready_fd);
+		return;
+	}
+	/* The parent tells others, when the PID file is written, too */
+	tell(ready_fd);
 	close(ready_fd);
 	ready_fd = -1;
 }

@@ -11,10 +11,10 @@
 #include "conf.h"
 
 /* isolation_start - before anything is opened: drop capabilities that no step
- * needs, close every descriptor but 0-2 and *@fd, which moves to 3; put
- * /dev/null where 0-2 are closed; raise RLIMIT_NOFILE.
+ * needs, close every descriptor but 0-2 and those of @g, which move away from where
+ * they were; put /dev/null where 0-2 are closed; raise RLIMIT_NOFILE.
  * @later: leave what we were started with to isolation_inherited(). */
-void isolation_start(int *fd, bool later);
+void isolation_start(struct given *g, bool later);
 
 /* isolation_user - become --runas or nobody
  * Low ports can still be had afterwards, if they could before. */
@@ -37,7 +37,8 @@ void isolation_sandbox(const struct conf *c, int userns);
 
 /* isolation_daemon - fork unless foreground
  * The parent stays until isolation_ready(), writes the child's PID to @pid_fd
- * (-1: none) and leaves with 0; or with 1 if the child ends before. */
+ * (-1: none), tells --ready-fd and leaves with 0; or with 1 if the child ends
+ * before. */
 void isolation_daemon(const struct conf *c, int pid_fd);
 
 /* isolation_detach - in the background: /dev/null as 0-2, no more messages to
@@ -54,6 +55,6 @@ void isolation_files(const int *dir, unsigned n);
 void isolation_filter(enum mode mode);
 
 /* isolation_ready - the last step: whoever started us may go on */
-void isolation_ready(void);
+void isolation_ready(const struct conf *c);
 
 #endif /* ISOLATION_H */

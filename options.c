@@ -291,6 +291,16 @@ static void set_fd(struct conf *c, const struct option_row *o, const char *arg)
 	c->socket[0] = '\0';
 }
 
+static void set_ready_fd(struct conf *c, const struct option_row *o,
+			 const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 0, INT_MAX, &v))
+		refuse(o, arg);
+	c->ready_fd = (int)v;
+}
+
 static void set_socket(struct conf *c, const struct option_row *o,
 		       const char *arg)
 {
@@ -735,6 +745,10 @@ const struct option_row option_table[] = {
 	  .set = set_path, .off = offsetof(struct conf, pid_file),
 	  .value = sizeof(((struct conf *)0)->pid_file),
 	  .help = "Write the process ID to this file" },
+	{ .name = "ready-fd", .arg = "FD", .modes = IN_ALL,
+	  .set = set_ready_fd,
+	  .help = "Inherited descriptor that gets a newline\nwhen all is set "
+		  "up, and closes with us" },
 	{ .name = "runas", .arg = "USER[:GROUP]", .modes = IN_ALL,
 	  .set = set_runas, .refusal = "Invalid --runas option: ",
 	  .help = "Names or numbers to change to\n"

@@ -540,17 +540,17 @@ int main(int argc, char **argv)
 	const struct program *other;
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
+	struct given given;
 	sigset_t signals;
-	int fd = -1;
 
 	other = other_program(argc, argv);
 	if (other)
 		return other->main(argc, argv);
-	c->mode = conf_mode(argc, argv, &fd);
+	c->mode = conf_mode(argc, argv, &given);
 	pasta_inherit();
 	reset_signals();
 	hold_signals(&signals);
-	isolation_start(&fd, c->mode == MODE_PASTA && fd < 0);
+	isolation_start(&given, c->mode == MODE_PASTA && given.guest < 0);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
@@ -558,7 +558,9 @@ int main(int argc, char **argv)
 
 	conf_parse(c, argc, argv);
 	if (c->fd >= 0)
-		c->fd = fd;
+		c->fd = given.guest;
+	if (c->ready_fd >= 0)
+		c->ready_fd = given.ready;
 	if (listen_limit(&c->host, &c->ns))
 		return EXIT_FAILURE;
 	open_files(p);
@@ -598,7 +600,7 @@ int main(int argc, char **argv)
 	log_start();
 	confine(p);
 	isolation_filter(c->mode);
-	isolation_ready();
+	isolation_ready(c);
 
 	while (loop_turn(&p->loop))
 		;

@@ -4,12 +4,14 @@
 import contextlib
 import os
 import pathlib
+import select
 import shutil
+import socket
 
 import pytest
 
-from lab import (HOST, PASTA, PYTHON, USER, V4, V6, Namespace,
-                 alive, end, run, until)
+from lab import (DEADLINE, HOST, PASST, PASTA, PYTHON, USER, V4, V6, Namespace,
+                 alive, end, run, signal_pid, until)
 
 
 def start(lab, shell, *options, user=USER, check=True):
@@ -53,6 +55,64 @@ def test_daemon_keeps_no_descriptor(lab):
         held = [os.readlink(f) for f in
                 pathlib.Path(f"/proc/{pid}/fd").iterdir()]
         assert held and pipe not in held
+
+
+@contextlib.contextmanager
+def notified(lab, program, *argv):
+    """Start a program that tells a pipe of ours; yield the reading end."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb", 0) as reader:
+        process = lab.host.spawn(*USER, program, "--ready-fd", theirs,
+                                 *argv, pass_fds=[theirs])
+        os.close(theirs)
+        assert select.select([reader], [], [], DEADLINE)[0]
+        yield reader, process
+
+
+@pytest.mark.parametrize("options", [(), ("--vhost-user",), ("-f",)],
+                         ids=["background", "vhost-user", "foreground"])
+def test_told_when_ready(lab, options):
+    """By then the socket is there and the PID file complete; closed at the
+    end, even of one that was killed."""
+    path, pidfile = lab.path("socket"), lab.path("pid")
+    with notified(lab, PASST, "-q", "-s", path, "-P", pidfile,
+                  *options) as (reader, process):
+        assert reader.read(1) == b"\n"
+        assert pidfile.read_text().endswith("\n")
+        lab.host.socket(socket.AF_UNIX).connect(str(path))
+        if "-f" not in options:
+            assert process.exit() == 0
+        assert not select.select([reader], [], [], 0)[0]
+        signal_pid(int(pidfile.read_text()))
+        assert reader.read(1) == b""
+
+
+def test_told_when_joined(lab):
+    guest = lab.container()
+    with notified(lab, PASTA, "-q", "--config-net",
+                  guest.pid) as (reader, process):
+        assert reader.read(1) == b"\n"
+        assert guest.addresses(V4) == lab.host.addresses(V4)
+        assert process.exit() == 0
+        guest.process.kill()
+        assert reader.read(1) == b""
+
+
+def test_told_beside_a_command(lab):
+    """It does not get the descriptor."""
+    with notified(lab, PASTA, "--config-net", "ls",
+                  "/proc/self/fd") as (reader, process):
+        assert reader.read(1) == b"\n"
+        assert reader.read(1) == b""
+        assert process.exit() == 0
+        assert process.output().split() == ["0", "1", "2", "3"]
+
+
+def test_told_of_failure(lab):
+    """That is the end without a word before."""
+    with notified(lab, PASST, "-q", "-s", "/nonexistent/x") as (reader, p):
+        assert reader.read(1) == b""
+        assert p.exit() == 1
 
 
 def give(pid, net=0, user=1):

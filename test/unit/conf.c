@@ -156,8 +156,13 @@ static int templates(void **state)
 
 static enum mode mode(const char *line, int *fd)
 {
+	struct given g;
+	enum mode m;
+
 	split(line);
-	return conf_mode(argc, argv, fd);
+	m = conf_mode(argc, argv, &g);
+	*fd = g.guest;
+	return m;
 }
 
 static void mode_names(void **state)
@@ -176,6 +181,19 @@ static void mode_names(void **state)
 	assert_int_equal(fd, 16);
 	assert_int_equal(mode("passt -F x", &fd), MODE_PASST);
 	assert_int_equal(fd, -1);
+}
+
+static void descriptors_of_options(void **state)
+{
+	struct given g;
+
+	(void)state;
+	split("pasta --ready-fd 5 --fd=6 x --ready-fd 7");
+	conf_mode(argc, argv, &g);
+	assert_true(g.guest == 6 && g.ready == 5);
+	split("passt --ready-fd x");
+	conf_mode(argc, argv, &g);
+	assert_true(g.guest == -1 && g.ready == -1);
 }
 
 static void no_mode(const char *line)
@@ -451,6 +469,8 @@ static void channel(void **state)
 	parse("passt --socket-path /y -1");
 	assert_string_equal(c.socket, "/y");
 	assert_true(c.one_off);
+	parse("passt --ready-fd 0x10");
+	assert_int_equal(c.ready_fd, 16);
 	parse("passt --repair-path none");
 	assert_string_equal(c.repair, "none");
 }
@@ -1169,6 +1189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mode_names),
+		cmocka_unit_test(descriptors_of_options),
 		cmocka_unit_test(unknown_mode),
 		cmocka_unit_test(scans_end_at_command),
 		cmocka_unit_test(pasta_targets),

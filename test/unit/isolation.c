@@ -40,7 +40,7 @@ static int raw_status(void (*fn)(void))
 		alarm(30);
 		log_stderr(false);
 		memset(&c, 0, sizeof(c));
-		c.fd = -1;
+		c.fd = c.ready_fd = -1;
 		fn();
 		_exit(0);
 	}
@@ -80,13 +80,14 @@ static int given;
 
 static void starts(void)
 {
-	int fd = given, p[2];
+	struct given g = { given, -1 };
+	int p[2];
 
 	if (pipe(p) || dup2(p[0], given) < 0 || dup2(p[0], 40) < 0)
 		_exit(1);
 	close(1);
-	isolation_start(&fd, false);
-	if (fd != 3 || !is_open(0) || !is_open(1) || !is_open(2))
+	isolation_start(&g, false);
+	if (g.guest != 3 || !is_open(0) || !is_open(1) || !is_open(2))
 		_exit(2);
 	if (is_open(4) || is_open(40) || (given != 3 && is_open(given) &&
 					  given > 2))
@@ -114,13 +115,13 @@ static void descriptors(void **state)
 
 static void starts_without(void)
 {
+	struct given g = { -1, -1 };
 	struct rlimit r;
-	int fd = -1;
 
 	if (dup2(0, 3) < 0 || dup2(0, 5) < 0)
 		_exit(1);
-	isolation_start(&fd, false);
-	if (fd != -1 || is_open(3) || is_open(5))
+	isolation_start(&g, false);
+	if (g.guest != -1 || g.ready != -1 || is_open(3) || is_open(5))
 		_exit(2);
 	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur != r.rlim_max)
 		_exit(3);
@@ -134,9 +135,81 @@ static void no_descriptor(void **state)
 
 static void starts_closed(void)
 {
-	int fd = 50;
+	struct given g = { 50, -1 };
 
-	isolation_start(&fd, false);
+	isolation_start(&g, false);
+}
+
+/* Wherever both were, they are the two ends that they were */
+static void two(int guest, int ready, bool later)
+{
+	struct given g = { guest, ready };
+	int p[2];
+	char b;
+
+	if (pipe(p) || dup2(p[0], 30) < 0 || dup2(p[1], 31) < 0 ||
+	    (guest >= 0 && dup2(30, guest) < 0) || dup2(31, ready) < 0)
+		_exit(1);
+	isolation_start(&g, later);
+	if ((guest >= 0 && g.guest != 3) || g.ready < 3 ||
+	    is_open(30) != later || !(fcntl(g.ready, F_GETFD) & FD_CLOEXEC))
+		_exit(2);
+	if (!later && is_open(5))
+		_exit(3);
+	if (write(g.ready, "x", 1) != 1 ||
+	    read(guest >= 0 && !later ? g.guest : 30, &b, 1) != 1)
+		_exit(4);
+}
+
+static int ready_at, guest_at;
+static bool leave_others;
+
+static void starts_two(void)
+{
+	two(guest_at, ready_at, leave_others);
+}
+
+static void two_descriptors(void **state)
+{
+	static const int at[] = { 0, 1, 3, 4, 5, 6, 9 };
+	unsigned i, k;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		for (k = 0; k < ARRAY_SIZE(at); k++) {
+			guest_at = at[i];
+			ready_at = at[k];
+			if (i != k)
+				assert_int_equal(isolated(starts_two), 0);
+		}
+	guest_at = -1;
+	leave_others = true;
+	for (k = 0; k < ARRAY_SIZE(at); k++) {
+		ready_at = at[k];
+		assert_int_equal(isolated(starts_two), 0);
+	}
+}
+
+/* Nothing can be written there, or the guest is there */
+static void starts_unwritable(void)
+{
+	struct given g = { -1, open("/dev/null", O_RDONLY) };
+
+	isolation_start(&g, false);
+}
+
+static void starts_same(void)
+{
+	struct given g = { 1, 1 };
+
+	isolation_start(&g, false);
+}
+
+static void bad_ready_descriptor(void **state)
+{
+	(void)state;
+	assert_int_equal(isolated(starts_unwritable), 1);
+	assert_int_equal(isolated(starts_same), 1);
 }
 
 static void closed_descriptor(void **state)
@@ -223,7 +296,7 @@ static void daemonises(void)
 	if (pread(keep, text, sizeof(text) - 1, 0) > 0)
 		early = true; /* somebody was told too soon */
 	isolation_detach();
-	isolation_ready();
+	isolation_ready(&c);
 	/* The first process of its namespace; the number is of the outer one */
 	for (i = 0; i < 10000 && !text[0]; i++) {
 		(void)!pread(keep, text, sizeof(text) - 1, 0);
@@ -403,6 +476,8 @@ int main(void)
 		cmocka_unit_test(descriptors),
 		cmocka_unit_test(no_descriptor),
 		cmocka_unit_test(closed_descriptor),
+		cmocka_unit_test(two_descriptors),
+		cmocka_unit_test(bad_ready_descriptor),
 		cmocka_unit_test(sandbox),
 		cmocka_unit_test(runas),
 		cmocka_unit_test(daemon_pid),
