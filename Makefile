@@ -268,7 +268,6 @@ install: all
 	install -m 755 passt $(call to,$(bindir)/passt)
 	for l in $(LINKS); do ln -sf passt $(call to,$(bindir))/$$l; done
 	install -m 644 doc/*.1 $(call to,$(mandir)/man1)
-	ln -sf passt.1 $(call to,$(mandir)/man1/pasta.1)
 	install -m 644 contrib/completions/passt.bash $(call to,$(BASHDIR)/passt)
 	for l in pasta pesto; do ln -sf passt $(call to,$(BASHDIR))/$$l; done
 	! test -e $(B)/completions/_passt || \
