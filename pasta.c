@@ -462,23 +462,40 @@ static void furnish(const struct conf *c)
 			 util_error(-err));
 }
 
+/* Why execvp() failed.  A directory of PATH that is closed to us, as root's are
+ * to nobody, has it say EACCES for what is in none of them. */
+static int exec_error(const char *name, int err)
+{
+	const char *dir = getenv("PATH"), *end;
+	char path[PATH_MAX];
+
+	if (err != EACCES || strchr(name, '/') || !dir)
+		return err;
+	for (;; dir = end + 1) {
+		end = strchrnul(dir, ':');
+		snprintf(path, sizeof(path), "%.*s%s%s", (int)(end - dir), dir,
+			 end > dir ? "/" : "", name);
+		if (!access(path, F_OK))
+			return EACCES;
+		if (!*end)
+			return ENOENT;
+	}
+}
+
 static _Noreturn void run_command(const struct conf *c)
 {
-	const char *shell = getenv("SHELL");
+	const char *shell = getenv("SHELL"), *name;
 	char login[PATH_MAX], *login_argv[] = { login, NULL };
-	int status;
+	int err;
 
 	if (!shell || !shell[0])
 		shell = "/bin/sh";
 	snprintf(login, sizeof(login), "-%s", shell);
-	if (c->argv)
-		execvp(c->argv[0], c->argv);
-	else
-		execvp(shell, login_argv);
-	status = errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
-	log_err("Can't run %s: %s", c->argv ? c->argv[0] : shell,
-		util_error(errno));
-	_exit(status);
+	name = c->argv ? c->argv[0] : shell;
+	execvp(name, c->argv ? c->argv : login_argv);
+	err = exec_error(name, errno);
+	log_err("Can't run %s: %s", name, util_error(err));
+	_exit(err == ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
 /* What we changed is not for the command; our descriptors close themselves */

@@ -45,6 +45,16 @@ def test_command_not_found(lab):
     assert "/nonexistent" in done.stderr or "No such file" in done.stderr
 
 
+def test_command_in_no_directory(lab):
+    """Also where one is closed: root's PATH has root's own."""
+    closed = lab.path("closed")
+    closed.mkdir(0o700)
+    done = pasta(lab, "--", "nonexistent",
+                 user=(*USER, "env", f"PATH={closed}:/usr/bin:/bin"))
+    assert done.status == 127
+    assert "Can't run nonexistent: No such file" in done.stderr
+
+
 def test_command_cannot_be_run(lab):
     assert pasta(lab, "--", "/etc/passwd").status == 126
 
