@@ -38,6 +38,13 @@ struct given {
 	int guest, ready;
 };
 
+/* Which refusal of the kernel is one too many */
+enum sandbox_grade {
+	SANDBOX_AUTO,	/* when nothing keeps files away */
+	SANDBOX_STRICT, /* each */
+	SANDBOX_NONE,	/* none, and nothing is tried */
+};
+
 struct conf {
 	enum mode mode;
 	/* process */
@@ -49,6 +56,7 @@ struct conf {
 	uid_t uid;
 	gid_t gid;
 	bool chroot_fallback;
+	enum sandbox_grade sandbox;
 	int ready_fd; /* as given, -1; after isolation_start() where it is */
 	/* passt */
 	char socket[108]; /* empty: probe, then what was taken */

@@ -16,6 +16,7 @@
 #include "isolation.h"
 #include "log.h"
 #include "pasta.h"
+#include "sandbox.h"
 #include "seccomp.h"
 
 #include <linux/audit.h>
@@ -33,7 +34,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -417,93 +417,80 @@ bool isolation_userns(const struct conf *c)
 
 /* --- sandbox ------------------------------------------------------------- */
 
-static _Noreturn void fail(const char *what)
-{
-	die("Failed to sandbox process, exiting: %s: %s", what,
-	    util_error(errno));
-}
-
 /* Is there a namespace that we come back to? */
 static bool has_ns(const struct conf *c)
 {
 	return c->mode == MODE_PASTA && c->fd < 0;
 }
 
-static void last_userns(const struct conf *c, int userns)
+static _Noreturn void fail(const char *what, int err)
 {
-	if (userns >= 0) {
-		if (setns(userns, CLONE_NEWUSER))
-			fail("entering the user namespace");
-		close(userns);
-	} else if (!has_ns(c) && unshare(CLONE_NEWUSER)) {
-		/* An administrator needs none for what follows */
-		if (!can(CAP_SYS_ADMIN))
-			fail("creating a user namespace");
-		log_debug("Can't create a user namespace: %s",
-			  util_error(errno));
-	}
+	die("Failed to sandbox process, exiting: %s: %s", what,
+	    util_error(err));
 }
 
-/* Somewhere to put a file system: what is there, is covered */
-static bool mount_empty(void)
+static void last_userns(int userns)
 {
-	static const char *const dirs[] = { "/tmp", "/run", "/proc" };
-	unsigned i;
-
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		if (!mount("", dirs[i], "tmpfs",
-			   MS_NODEV | MS_NOEXEC | MS_NOSUID | MS_RDONLY,
-			   "nr_inodes=2,nr_blocks=0"))
-			return !chdir(dirs[i]);
-		if (errno != ENOENT)
-			return false;
-	}
-	return false;
-}
-
-/* Where / is the first file system of all, as on an initramfs, it cannot be
- * swapped, only covered */
-static void cover_root(void)
-{
-	if (mount(".", "/", NULL, MS_MOVE, NULL))
-		fail("moving the empty root");
-	if (chroot(".") || chdir("/"))
-		fail("changing root");
-}
-
-static void empty_root(const struct conf *c)
-{
-	if (mount("", "/", NULL, MS_UNBINDABLE | MS_REC, NULL))
-		fail("making mounts unbindable");
-	if (!mount_empty())
-		fail("mounting an empty file system");
-	if (syscall(SYS_pivot_root, ".", ".")) {
-		if (!c->chroot_fallback)
-			fail("pivot_root (see --chroot-fallback)");
-		cover_root();
+	if (userns < 0)
 		return;
-	}
-	if (umount2(".", MNT_DETACH | UMOUNT_NOFOLLOW))
-		fail("unmounting the old root");
+	if (setns(userns, CLONE_NEWUSER))
+		fail("entering the user namespace", errno);
+	close(userns);
 }
 
-void isolation_sandbox(const struct conf *c, int userns)
+/* Something was refused: is there enough else?  Later nobody could be told. */
+static void make_do(const struct conf *c, const struct sandbox_denied *d,
+		    bool empty)
 {
-	int flags = CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS;
+	if (!empty && c->sandbox == SANDBOX_STRICT)
+		fail(d->what, d->err);
+	if (!empty && !sandbox_has_landlock())
+		die("Failed to sandbox process, exiting: %s: %s, and there is "
+		    "no Landlock (see --sandbox)",
+		    d->what, util_error(d->err));
+	log_warn("Sandbox: %s: %s, using %s instead", d->what,
+		 util_error(d->err), empty ? "chroot" : "Landlock alone");
+}
 
-	/* In a new PID namespace the next child is the first process, and when
-	 * that ends there are no more: it is to be the daemon */
+bool isolation_sandbox(const struct conf *c, int userns)
+{
+	const struct sandbox how = {
+		/* An administrator needs none */
+		.new_user = userns < 0 && !has_ns(c),
+		.need_user = !can(CAP_SYS_ADMIN),
+		.new_pid = !c->foreground,
+		.may_cover = c->chroot_fallback || c->sandbox != SANDBOX_STRICT,
+	};
+	struct sandbox_denied denied = { 0 };
+	bool empty = false;
+
 	if (!c->foreground) {
-		flags |= CLONE_NEWPID;
 		devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
 		if (devnull < 0)
-			fail("opening /dev/null");
+			fail("opening /dev/null", errno);
 	}
-	last_userns(c, userns);
-	if (unshare(flags))
-		fail("leaving namespaces");
-	empty_root(c);
+	last_userns(userns);
+	if (c->sandbox != SANDBOX_NONE)
+		empty = sandbox_enter(&how, &denied);
+	if (denied.what)
+		make_do(c, &denied, empty);
+	/* Else we would hold what we were started in */
+	if (!empty && chdir("/"))
+		log_debug("Can't leave the directory: %s", util_error(errno));
 	seal_caps(has_ns(c) ? pasta_final : 0);
+	return empty;
+}
+
+void isolation_files(const struct conf *c, bool empty, const int *dir,
+		     unsigned n)
+{
+	int err = c->sandbox == SANDBOX_NONE ? 0 : sandbox_files(dir, n);
+
+	if (!err)
+		return;
+	if (!empty)
+		fail("Landlock", -err);
+	log_debug("Can't restrict access to files: %s", util_error(-err));
 }
 
 /* --- daemon -------------------------------------------------------------- */
@@ -590,50 +577,6 @@ void isolation_ready(const struct conf *c)
 	tell(ready_fd);
 	close(ready_fd);
 	ready_fd = -1;
-}
-
-/* --- files --------------------------------------------------------------- */
-
-#ifndef SYS_landlock_create_ruleset
-#define SYS_landlock_create_ruleset 444
-#define SYS_landlock_add_rule 445
-#define SYS_landlock_restrict_self 446
-#endif
-
-/* Of linux/landlock.h, which is not everywhere; the first version has all that
- * is needed here */
-enum {
-	LANDLOCK_PATH_BENEATH = 1,
-	LANDLOCK_READ_FILE = 1 << 2,
-	LANDLOCK_ALL = (1 << 13) - 1,
-};
-
-struct landlock_beneath {
-	uint64_t allowed;
-	int32_t fd;
-} __attribute__((packed));
-
-void isolation_files(const int *dir, unsigned n)
-{
-	uint64_t handled = LANDLOCK_ALL;
-	int fd = (int)syscall(SYS_landlock_create_ruleset, &handled,
-			      sizeof(handled), 0);
-	unsigned i;
-
-	for (i = 0; fd >= 0 && i < n; i++) {
-		struct landlock_beneath rule = { LANDLOCK_READ_FILE, dir[i] };
-
-		if (syscall(SYS_landlock_add_rule, fd, LANDLOCK_PATH_BENEATH,
-			    &rule, 0))
-			log_debug("Can't allow a directory: %s",
-				  util_error(errno));
-	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || fd < 0 ||
-	    syscall(SYS_landlock_restrict_self, fd, 0))
-		log_debug("Can't restrict access to files: %s",
-			  util_error(errno));
-	if (fd >= 0)
-		close(fd);
 }
 
 /* --- filter -------------------------------------------------------------- */

@@ -31,9 +31,9 @@ bool isolation_userns(const struct conf *c);
 void isolation_inherited(void);
 
 /* isolation_sandbox - new IPC, mount, UTS (and PID) namespaces and an empty
- * root; keep only the capabilities of the mode
- * @userns, if not -1, is entered first and closed. */
-void isolation_sandbox(const struct conf *c, int userns);
+ * root, or what --sandbox has instead; keep only the capabilities of the mode
+ * @userns, if not -1, is entered first and closed.  True: the root is empty. */
+bool isolation_sandbox(const struct conf *c, int userns);
 
 /* isolation_daemon - fork unless foreground
  * The parent stays until isolation_ready(), writes the child's PID to @pid_fd
@@ -47,9 +47,10 @@ void isolation_detach(void);
 
 /* isolation_files - no new privileges; from now on nothing can be opened but, to
  * read it, what is below one of the @n directories @dir
- * Which are outside of the sandbox, where ".." would lead anywhere.  Without
- * Landlock (Linux 5.13) this does nothing. */
-void isolation_files(const int *dir, unsigned n);
+ * Which are outside of an empty root, where ".." would lead anywhere.  Where
+ * nothing of that is possible, this is the end unless the root is @empty. */
+void isolation_files(const struct conf *c, bool empty, const int *dir,
+		     unsigned n);
 
 /* isolation_filter - not dumpable, no new privileges, the seccomp filter */
 void isolation_filter(enum mode mode);

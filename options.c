@@ -301,6 +301,22 @@ static void set_ready_fd(struct conf *c, const struct option_row *o,
 	c->ready_fd = (int)v;
 }
 
+static void set_sandbox(struct conf *c, const struct option_row *o,
+			const char *arg)
+{
+	static const char *const grade[] = {
+		[SANDBOX_AUTO] = "auto",
+		[SANDBOX_STRICT] = "strict",
+		[SANDBOX_NONE] = "none",
+	};
+	unsigned i;
+
+	for (i = 0; strcmp(arg, grade[i]);)
+		if (++i == ARRAY_SIZE(grade))
+			refuse(o, arg);
+	c->sandbox = (enum sandbox_grade)i;
+}
+
 static void set_socket(struct conf *c, const struct option_row *o,
 		       const char *arg)
 {
@@ -753,9 +769,14 @@ const struct option_row option_table[] = {
 	  .set = set_runas, .refusal = "Invalid --runas option: ",
 	  .help = "Names or numbers to change to\n"
 		  "(default: nobody if started as root)" },
+	{ .name = "sandbox", .arg = "GRADE", .modes = IN_ALL,
+	  .set = set_sandbox,
+	  .help = "strict: end if a part of it is refused;\nnone: do without "
+		  "(default: auto, with what\nthere is)" },
 	{ .name = "chroot-fallback", .modes = IN_ALL, .set = set_bool,
 	  .off = offsetof(struct conf, chroot_fallback), .value = true,
-	  .help = "Where pivot_root() does not work, use\nchroot()" },
+	  .help = "With --sandbox=strict, where pivot_root()\ndoes not work, "
+		  "use chroot()" },
 	{ .name = "conf-path", .letter = 'c', .arg = "PATH", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, control),
 	  .value = sizeof(((struct conf *)0)->control),

@@ -485,7 +485,7 @@ static void start_control(struct passt *p)
 			   p->control_fd), "Failed to watch control socket");
 }
 
-static void confine(const struct passt *p)
+static void confine(const struct passt *p, bool empty)
 {
 	int dir[RESOLV_DIRS + 1];
 	unsigned n = 0;
@@ -494,7 +494,7 @@ static void confine(const struct passt *p)
 		dir[n] = p->resolv.dir[n].fd;
 	if (p->guest.tftp.dir >= 0)
 		dir[n++] = p->guest.tftp.dir;
-	isolation_files(dir, n);
+	isolation_files(&p->conf, empty, dir, n);
 }
 
 /* One file has them all, and a link for each; a package may put something behind
@@ -542,6 +542,7 @@ int main(int argc, char **argv)
 	struct conf *c = &p->conf;
 	struct given given;
 	sigset_t signals;
+	bool empty;
 
 	other = other_program(argc, argv);
 	if (other)
@@ -587,7 +588,7 @@ int main(int argc, char **argv)
 	start_control(p);
 	conf_print(c, &p->t4, &p->t6);
 
-	isolation_sandbox(c, p->pasta.userns);
+	empty = isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p, &signals);
 	if (has_namespace(c)) {
@@ -598,7 +599,7 @@ int main(int argc, char **argv)
 	isolation_detach();
 	loop_start(&p->loop);
 	log_start();
-	confine(p);
+	confine(p, empty);
 	isolation_filter(c->mode);
 	isolation_ready(c);
 

@@ -370,7 +370,13 @@ def test_change_same_socket(lab, family):
     assert until(again, "an answer") == 2
 
 
-@pytest.mark.parametrize("user", [USER, ROOT_USER], ids=["user", "root"])
+# Landlock alone keeps files away where there can be no mount namespace
+LANDLOCK = (*USER, "unshare", "-Ur", "sh", "-c",
+            "echo 0 >/proc/sys/user/max_mnt_namespaces; exec \"$@\"", "sh")
+
+
+@pytest.mark.parametrize("user", [USER, ROOT_USER, LANDLOCK],
+                         ids=["user", "root", "landlock"])
 @pytest.mark.parametrize("way", [renamed, behind_link, mounted])
 def test_change_passt(lab, way, user):
     """passt's sandbox is another one, and its filter."""

@@ -16,6 +16,15 @@ from lab import (DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
                  UPLINK, V4, V6, Namespace, alive, children, run, signal_pid, until)
 
 
+def limited(kind):
+    """A user namespace in which there can be no more of that kind."""
+    return ("unshare", "-Ur", "sh", "-c", f"echo 0 >/proc/sys/user/max_{kind}"
+            "_namespaces; exec \"$@\"", "sh")
+
+
+NO_CAPS = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+
+
 def pasta(lab, *argv, user=USER, **kw):
     return lab.host.run(*user, PASTA, *argv, check=False, **kw)
 
@@ -61,8 +70,7 @@ def test_command_cannot_be_run(lab):
 
 @pytest.mark.parametrize("around,options,words", [
     (USER, ("2147483647",), "There is no process 2147483647"),
-    (("unshare", "-Ur", "sh", "-c", "echo 0 >/proc/sys/user/"
-      "max_user_namespaces; exec \"$@\"", "sh"), ("true",),
+    (limited("user"), ("true",),
      "see the limits in /proc/sys/user"),
     (("unshare", "-m", "sh", "-c", "mount --bind / /mnt;"
       "mount --rbind /proc /mnt/proc; mount --bind /tmp /mnt/tmp;"
@@ -72,6 +80,30 @@ def test_what_is_in_the_way(lab, around, options, words):
     done = pasta(lab, *options, user=around)
     assert done.status == 1
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("kind,what", [
+    ("user", "creating a user namespace"), ("mnt", "leaving namespaces")])
+def test_sandbox_in_parts(lab, kind, what):
+    """What is refused is told, and whether something else does."""
+    around = (*USER, *limited(kind), *(NO_CAPS if kind == "user" else ()))
+    options = "--socket", lab.path("socket")
+    strict = lab.host.run(*around, PASST, "--sandbox=strict", *options,
+                          check=False)
+    assert strict.status == 1
+    assert f"Failed to sandbox process, exiting: {what}: " in strict.stderr
+    log = lab.path("log")
+    lab.daemon(PASST, "--log-file", log, *options, user=around)
+    assert (f"Sandbox: {what}: No space left on device, using Landlock alone "
+            "instead\n") in log.read_text()
+    assert pasta(lab, "--sandbox=loose", "true").status == 1
+
+
+def test_sandbox_that_is_not_wanted(lab):
+    pid = lab.daemon(PASST, "--sandbox=none", "-s", lab.path("socket"))
+    assert pathlib.Path(f"/proc/{pid}/root/etc").is_dir()
+    pid = lab.daemon(PASST, "-s", lab.path("other"))
+    assert not pathlib.Path(f"/proc/{pid}/root/etc").is_dir()
 
 
 def test_user_namespace_is_missing(lab):

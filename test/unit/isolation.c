@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: pasta netlink loop timer addrset addr util log */
+/* unit: pasta sandbox netlink loop timer addrset addr util log */
 /* isolation, each step in a process of its own, which says by its exit status
  * how far it came.  Skipped where there are no user namespaces. */
 #include "isolation.h"
@@ -418,7 +418,7 @@ static void confined(void)
 		_exit(UNAVAILABLE);
 	out = open(file, O_CREAT | O_WRONLY, 0600);
 	dir = open(top, O_PATH | O_DIRECTORY);
-	isolation_files(&dir, 1);
+	isolation_files(&c, false, &dir, 1);
 	if (out < 0 || openat(dir, "file", O_RDONLY) < 0 ||
 	    write(out, "x", 1) != 1)
 		_exit(1);
@@ -431,7 +431,7 @@ static void confined(void)
 	if (openat(dir, "new", O_CREAT | O_WRONLY, 0600) >= 0 ||
 	    !unlinkat(dir, "file", 0))
 		_exit(5);
-	isolation_files(NULL, 0);
+	isolation_files(&c, false, NULL, 0);
 	if (openat(dir, "file", O_RDONLY) >= 0)
 		_exit(6);
 }
