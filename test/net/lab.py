@@ -575,13 +575,15 @@ class Lab:
                           *options)
         return self.join(pid, mtu, FRONT, path, features)
 
-    def join(self, pid, mtu, program, path, *features):
+    def join(self, pid, mtu, program, path, *features, **kw):
+        """A namespace that @program joins to the daemon @pid, whose socket is
+        @path, or a descriptor's number."""
         name = self.netns()
         guest = self.named(name)
         guest.daemon = pid
         batch(name, "net.ipv6.conf.default.accept_dad=0",
               "net.ipv6.conf.default.accept_ra=0")
-        guest.bridge = guest.spawn(program, path, UPLINK, *features)
+        guest.bridge = guest.spawn(program, path, UPLINK, *features, **kw)
         guest.bridge.says("^ready$")
         script(name, f"""
             link set lo up

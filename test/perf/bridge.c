@@ -6,12 +6,13 @@
  * QEMU's stream backend has none.  One thread for each direction.  As emulated
  * network cards do, it may lose frames: so many of a million, in each direction.
  *
- *	bridge SOCKET INTERFACE [LOSS_PPM]
+ *	bridge SOCKET|FD INTERFACE [LOSS_PPM]
  */
 #include <linux/if.h>
 #include <linux/if_tun.h>
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <err.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -49,8 +50,11 @@ static int open_tap(const char *name)
 static int open_stream(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	int s;
 
+	if (isdigit(*path))
+		return atoi(path);
+	s = socket(AF_UNIX, SOCK_STREAM, 0);
 	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
 	if (s < 0 || connect(s, (void *)&sa, sizeof(sa)))
 		err(1, "socket %s", path);
@@ -141,7 +145,7 @@ int main(int argc, char **argv)
 	pthread_t t;
 
 	if (argc != 3 && argc != 4)
-		errx(2, "bridge SOCKET INTERFACE [LOSS_PPM]");
+		errx(2, "bridge SOCKET|FD INTERFACE [LOSS_PPM]");
 	if (argc == 4)
 		loss_ppm = (unsigned)strtoul(argv[3], NULL, 10);
 	tap = open_tap(argv[2]);

@@ -5,7 +5,7 @@
  * rings as the tap has them, with the same header, so that offloads pass in
  * both directions.  One thread for each direction; the third waits for the end.
  *
- *	front SOCKET INTERFACE [FEATURES]
+ *	front SOCKET|FD INTERFACE [FEATURES]
  *
  * FEATURES is a mask in hexadecimal: of what both sides know, these are taken.
  */
@@ -15,6 +15,7 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
+#include <ctype.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -487,6 +488,10 @@ static void open_stream(const char *path)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 
+	if (isdigit(*path)) {
+		stream = atoi(path);
+		return;
+	}
 	stream = socket(AF_UNIX, SOCK_STREAM, 0);
 	strncpy(sa.sun_path, path, sizeof(sa.sun_path) - 1);
 	if (stream < 0 || connect(stream, (void *)&sa, sizeof(sa)))
@@ -500,7 +505,7 @@ int main(int argc, char **argv)
 	char c;
 
 	if (argc < 3 || argc > 4)
-		errx(2, "front SOCKET INTERFACE [FEATURES]");
+		errx(2, "front SOCKET|FD INTERFACE [FEATURES]");
 	open_stream(argv[1]);
 	negotiate(argc > 3 ? strtoull(argv[3], NULL, 16) : UINT64_MAX);
 	open_tap(argv[2]);
