@@ -111,7 +111,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
-BRIDGE  := build/perf/bridge build/perf/front
+BRIDGE  := build/perf/bridge build/perf/front build/perf/refuse
 JOBS    ?= $(shell nproc)
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # Tests side by side, in namespaces of their own; half the time they wait

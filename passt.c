@@ -194,6 +194,8 @@ static void open_namespace(struct passt *p)
 	p->pasta.userns = -1;
 	if (!has_namespace(c))
 		return;
+	if (access("/proc/self/ns/net", F_OK))
+		die("Can't find namespaces in /proc: %s", util_error(errno));
 	outside = isolation_userns(c);
 	pasta_open(&p->pasta, c, outside);
 	isolation_inherited();

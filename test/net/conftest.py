@@ -24,7 +24,7 @@ def pytest_sessionstart(session):
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
-    for program in laboratory.BRIDGE, laboratory.FRONT:
+    for program in laboratory.BRIDGE, laboratory.FRONT, laboratory.REFUSE:
         if not os.access(program, os.X_OK):
             missing.append(str(program))
     if os.geteuid():

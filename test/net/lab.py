@@ -43,6 +43,7 @@ ROOT = HERE.parents[1]
 BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
 BRIDGE = ROOT / "build/perf/bridge"
 FRONT = ROOT / "build/perf/front"
+REFUSE = ROOT / "build/perf/refuse"
 
 # All files of this run.  The programs are copied there: an ordinary user need
 # not be able to look into the directory where the repository lies.

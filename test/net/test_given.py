@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a caller gives: descriptors, and some of an administrator's rights."""
+"""What a caller gives: descriptors, some of an administrator's rights, and what
+some policy leaves of the kernel."""
 
 import contextlib
 import os
@@ -10,8 +11,8 @@ import socket
 
 import pytest
 
-from lab import (DEADLINE, HOST, PASST, PASTA, PYTHON, USER, V4, V6, Namespace,
-                 alive, end, run, signal_pid, until)
+from lab import (DEADLINE, HOST, PASST, PASTA, PYTHON, REFUSE, UPLINK, USER,
+                 V4, V6, Namespace, alive, end, run, signal_pid, until)
 
 
 def start(lab, shell, *options, user=USER, check=True):
@@ -209,6 +210,102 @@ def test_join_with_some_capabilities(lab):
         assert guest.addresses(V4, f"eth{number}") == \
             lab.host.addresses(V4), caps
         end(pid)
+
+
+ROOT = ()
+IN_USERNS = (*USER, "unshare", "-Ur")
+WITHOUT_USERNS = (*IN_USERNS, "sh", "-c", "echo 0 >/proc/sys/user/"
+                  "max_user_namespaces; exec \"$@\"", "sh")
+NO_PROC = ("unshare", "-m", "sh", "-c",
+           "mount -t tmpfs none /proc; exec \"$@\"", "sh")
+READ_ONLY_PROC = ("unshare", "-m", "sh", "-c", "mount --bind /proc /proc;"
+                  "mount -o remount,bind,ro /proc; exec \"$@\"", "sh")
+
+
+def refused(call, error="EPERM"):
+    return (REFUSE, call, error)
+
+
+class Tried:
+    """One of our programs, as quiet as it can be, under some circumstances."""
+
+    def __init__(self, lab, before, program):
+        self.lab, self.before = lab, before
+        self.done = getattr(self, program)()
+
+    def start(self, *argv):
+        return self.lab.host.run(*self.before, *argv, check=False)
+
+    def command(self):
+        done = self.start(PASTA, "-q", "--config-net", "--",
+                          "ip", "-o", "addr", "show", "dev", UPLINK)
+        assert (HOST[V4] in done.stdout) == (not done.status)
+        return done
+
+    def daemon(self, pidfile, program, *argv):
+        done = self.start(program, "-q", "-P", pidfile, *argv)
+        if not done.status:
+            self.lab.scope.callback(end, int(pidfile.read_text()))
+        return done
+
+    def join(self):
+        guest = self.lab.container()
+        done = self.daemon(self.lab.path("join.pid"), PASTA, "--config-net",
+                           guest.pid)
+        if not done.status:
+            assert guest.reachable(V4)
+        return done
+
+    def passt(self):
+        path = self.lab.path("socket")
+        done = self.daemon(self.lab.path("passt.pid"), PASST, "-s", path)
+        if not done.status:
+            self.lab.host.socket(socket.AF_UNIX).connect(str(path))
+        return done
+
+
+# What it is, and what works all the same: passt, pasta with a command, joined
+CIRCUMSTANCES = {
+    "root": (ROOT, "passt command join"),
+    "user": (USER, "passt command join"),
+    "user namespace": (IN_USERNS, "passt command"),
+    "no user namespaces": (WITHOUT_USERNS, "passt"),
+    "no new privileges": ((*USER, "setpriv", "--no-new-privs"),
+                          "passt command join"),
+    "no /proc": ((*NO_PROC, *USER), "passt"),
+    "no /proc, root": (NO_PROC, "passt"),
+    "/proc read-only": ((*READ_ONLY_PROC, *USER), "passt command join"),
+    **{f"{call} refused, {who}": ((*refused(call), *user), works)
+       for who, user in (("user", USER), ("root", ROOT))
+       for call, works in {
+           "mount": "", "umount2": "", "pivot_root": "", "unshare": "",
+           "setns": "passt", "chroot": "passt command join",
+           "sethostname": "passt command join",
+           "inotify_init1": "passt command join",
+           "inotify_add_watch": "passt command join",
+           "pidfd_open": "passt command join",
+           "pidfd_send_signal": "passt command join",
+           "close_range": "passt command join",
+           "landlock_create_ruleset": "passt command join",
+           "setsid": "passt command join"}.items()},
+    **{f"{call} refused": (refused(call), works) for call, works in {
+        "capset": "", "setgroups": "passt command join"}.items()},
+}
+
+
+@pytest.mark.parametrize("name", CIRCUMSTANCES)
+def test_circumstances(lab, name):
+    """It works, or one line says why it does not; nothing hangs or dies."""
+    before, works = CIRCUMSTANCES[name]
+    for program in "passt", "command", "join":
+        done = Tried(lab, before, program).done
+        if program in works.split():
+            assert done.status == 0, (program, done.stderr)
+        else:
+            assert done.status == 1, program
+            lines = [l for l in done.stderr.splitlines()
+                     if not l.startswith("==")]     # a sanitizer's
+            assert len(lines) == 1, done.stderr
 
 
 BIND = "import socket; socket.create_server(('', 7100))"
