@@ -482,3 +482,19 @@ const char *flow_name(const struct flows *t, const struct flow *f, char *buf,
 		 addr_text(&s[1].theirs, a[3]), s[1].their_port);
 	return buf;
 }
+
+const char *flow_state_name(enum flow_state s)
+{
+	static const char *const name[] = {
+		[FLOW_SYN_SENT] = "syn-sent",
+		[FLOW_SYN_RECV] = "syn-recv",
+		[FLOW_ESTABLISHED] = "established",
+		[FLOW_FIN_WAIT] = "fin-wait",
+		[FLOW_CLOSE_WAIT] = "close-wait",
+		[FLOW_LAST_ACK] = "last-ack",
+		[FLOW_UNREPLIED] = "unreplied",
+		[FLOW_REPLIED] = "replied",
+	};
+
+	return name[s];
+}

@@ -45,6 +45,20 @@ struct side {
 enum flow_kind { FLOW_FREE, FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_UDP_SPLICE,
 		 FLOW_ICMP, FLOW_KINDS };
 
+/* What a flow is, seen from the socket in the guest or the namespace: states of
+ * TCP (RFC 9293), or whether datagrams were answered */
+enum flow_state {
+	FLOW_SYN_SENT, /* it began */
+	FLOW_SYN_RECV, /* the host's side did */
+	FLOW_ESTABLISHED,
+	FLOW_FIN_WAIT,	 /* it has ended its direction */
+	FLOW_CLOSE_WAIT, /* the host's side has */
+	FLOW_LAST_ACK,	 /* both have */
+	FLOW_UNREPLIED,
+	FLOW_REPLIED,
+	FLOW_STATES
+};
+
 /* What events have told and nobody has used up yet, for each side */
 enum {
 	READY_IN = EPOLLIN,
@@ -91,6 +105,7 @@ struct flow_type {
 	/* End it: another one gets its place.  Kinds that are never flow_lone()
 	 * have none. */
 	void (*drop)(void *owner, struct flow *f);
+	enum flow_state (*state)(const struct flow *f);
 	bool free_queue; /* served while the guest is full: no tap involved */
 };
 
@@ -242,10 +257,28 @@ static inline uint8_t flow_proto(const struct flow *f)
 	return kind_proto(f->kind);
 }
 
+/* flow_closing - the state of a connection by the directions that have ended */
+static inline enum flow_state flow_closing(bool guest, bool host)
+{
+	if (guest)
+		return host ? FLOW_LAST_ACK : FLOW_FIN_WAIT;
+	return host ? FLOW_CLOSE_WAIT : FLOW_ESTABLISHED;
+}
+
 static inline unsigned flow_index(const struct flows *t, const struct flow *f)
 {
 	return (unsigned)(f - t->flow);
 }
+
+/* flow_state - where it stands; it is in use
+ * flow_state_name - as ss(8) and conntrack(8) have it: "syn-sent" */
+static inline enum flow_state flow_state(const struct flows *t,
+					 const struct flow *f)
+{
+	return t->type[f->kind]->state(f);
+}
+
+const char *flow_state_name(enum flow_state s);
 
 /* flow_name - "Flow 12 (TCP): HOST [192.0.2.1]:80 -> ..." for messages */
 const char *flow_name(const struct flows *t, const struct flow *f, char *buf,

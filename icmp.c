@@ -516,12 +516,18 @@ static void expire(void *owner, struct flow *f)
 	finish(owner, f);
 }
 
+static enum flow_state state(const struct flow *f)
+{
+	return f->lone_prev ? FLOW_UNREPLIED : FLOW_REPLIED;
+}
+
 static const struct flow_type echo_type = {
 	.name = "ICMP",
 	.input = input,
 	.ready = ready,
 	.expire = expire,
 	.drop = expire,
+	.state = state,
 };
 
 void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,

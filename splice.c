@@ -395,6 +395,16 @@ static void expire(void *owner, struct flow *f)
 	finish(owner, f, sock_abort);
 }
 
+static enum flow_state state(const struct flow *f)
+{
+	const struct ways *x = (const struct ways *)(const void *)f->priv;
+	unsigned guest = f->side[0].pif == PIF_SPLICE ? 0 : 1;
+
+	if (!x->connected)
+		return guest ? FLOW_SYN_RECV : FLOW_SYN_SENT;
+	return flow_closing(x->way[guest].eof, x->way[!guest].eof);
+}
+
 static int connect_side(struct splice *s, struct side *to)
 {
 	bool inside = to->pif == PIF_SPLICE;
@@ -449,7 +459,7 @@ void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
 {
 	static const struct flow_type type = {
 		.name = "TCP (spliced)", .ready = ready, .expire = expire,
-		.free_queue = true,
+		.state = state, .free_queue = true,
 	};
 	unsigned i;
 

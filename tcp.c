@@ -417,13 +417,29 @@ static unsigned sysctl(const char *path, unsigned unset)
 	return util_parse_u64(buf, 10, UINT32_MAX, &v) ? (unsigned)v : unset;
 }
 
+static enum flow_state state(const struct flow *f)
+{
+	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
+
+	switch (c->state) {
+	case TCP_CONNECTING:
+	case TCP_SYN_RCVD:
+		return FLOW_SYN_SENT;
+	case TCP_SYN_SENT:
+		return FLOW_SYN_RECV;
+	default:
+		return flow_closing(c->flags & CONN_GUEST_FIN,
+				    c->flags & CONN_EOF);
+	}
+}
+
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
-		.expire = expire,
+		.expire = expire, .state = state,
 	};
 	int err;
 

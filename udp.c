@@ -923,12 +923,20 @@ static void give_way(void *owner, struct flow *f)
 	finish(owner, f);
 }
 
+static enum flow_state state(const struct flow *f)
+{
+	const struct dgrams *x = (const struct dgrams *)(const void *)f->priv;
+
+	return x->count[0] && x->count[1] ? FLOW_REPLIED : FLOW_UNREPLIED;
+}
+
 static const struct flow_type udp_type = {
 	.name = "UDP",
 	.input = input,
 	.ready = ready,
 	.expire = expire,
 	.drop = give_way,
+	.state = state,
 };
 
 static void expire_spliced(void *owner, struct flow *f)
@@ -942,6 +950,7 @@ static const struct flow_type spliced_type = {
 	.name = "UDP (spliced)",
 	.ready = ready_spliced,
 	.expire = expire_spliced,
+	.state = udp_splice_state,
 	.free_queue = true,
 };
 

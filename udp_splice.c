@@ -257,3 +257,10 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	*v = PASS;
 	return f;
 }
+
+enum flow_state udp_splice_state(const struct flow *f)
+{
+	const uint8_t *count = dgrams_of(f)->count;
+
+	return count[0] && count[1] ? FLOW_REPLIED : FLOW_UNREPLIED;
+}

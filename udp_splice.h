@@ -51,6 +51,9 @@ void udp_splice_settled(struct flow *f, unsigned i, unsigned n);
 /* udp_splice_serve - move what side @i has received; false: the flow is gone */
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i);
 
+/* udp_splice_state - for flow_state() */
+enum flow_state udp_splice_state(const struct flow *f);
+
 /* udp_splice_finish - close the sockets and free the flow */
 void udp_splice_finish(struct udp_splice *s, struct flow *f);
 
