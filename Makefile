@@ -32,7 +32,7 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 # The module ladder, lowest rank first: make lint proves that calls go down
 RANK0 := util log addr addrset resolvconf cursor siphash
 RANK1 := iov checksum packet segment
-RANK2 := timer loop acceptor
+RANK2 := timer loop acceptor http
 RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost
 RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot
 RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \

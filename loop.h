@@ -57,7 +57,7 @@ struct runq {
 };
 
 enum {
-	LOOP_WATCHES = 16,
+	LOOP_WATCHES = 24,
 	LOOP_EVENTS = 256,
 	LOOP_LATE = 64,
 };
