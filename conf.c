@@ -249,6 +249,8 @@ void conf_parse(struct conf *c, int argc, char **argv)
 	check_families(c);
 	check_mtu(&c->lan);
 	add_rules(c);
+	if (!c->label[0] && options_label(c->lan.hostname))
+		strcpy(c->label, c->lan.hostname);
 	c->one_off |= c->fd >= 0;
 	log_level(level(c));
 }
@@ -701,6 +703,8 @@ void conf_print(const struct conf *c, const struct template *t4,
 		return;
 	if (c->control[0])
 		log_info("Configuration socket: %s", c->control);
+	if (c->metrics[0])
+		log_info("Metrics socket: %s", c->metrics);
 	if (!c->splice_only) {
 		show_both("Template interface",
 			  c->lan.v4 && t4->ifindex ? t4->ifname : "",

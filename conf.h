@@ -51,6 +51,8 @@ struct conf {
 	bool foreground, quiet, debug, trace, stats_on, one_off;
 	unsigned stats_s;
 	char log_file[4096], pcap[4096], pid_file[4096], control[108];
+	char metrics[108];
+	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
 	bool runas;
 	uid_t uid;

@@ -21,12 +21,17 @@
 static const char *const name[] = { "HOST", "SPLICE" };
 static const enum pif pif[] = { PIF_HOST, PIF_SPLICE };
 
-static void hang_up(struct control *c)
+static void take_next(struct control *c)
 {
-	close(c->fd); /* #syscalls close */
 	c->fd = -1;
 	timer_off(&c->timer);
 	acceptor_hold(&c->acceptor, false);
+}
+
+static void hang_up(struct control *c)
+{
+	close(c->fd); /* #syscalls close */
+	take_next(c);
 }
 
 /* --- what is sent --------------------------------------------------------- */
@@ -144,6 +149,15 @@ static void take_update(struct control *c)
 
 /* --- the client ------------------------------------------------------------ */
 
+/* False: there are too many already */
+static bool hand_over(struct control *c)
+{
+	if (!http_adopt(c->http, c->fd, c->buf, c->len))
+		return false;
+	take_next(c);
+	return true;
+}
+
 /* Until the update is complete; false if the client has gone before */
 static bool receive(struct control *c)
 {
@@ -164,6 +178,8 @@ static bool receive(struct control *c)
 		if (n <= 0)
 			return false;
 		c->len += (size_t)n;
+		if (*c->buf == 'G')
+			return hand_over(c);
 		take_update(c);
 	}
 	return true;
@@ -247,13 +263,14 @@ static void accept_client(void *owner, uint64_t ref, uint32_t events)
 }
 
 int control_start(struct control *c, struct loop *l, struct listen *listen,
-		  const struct rules_env *env, int fd)
+		  const struct rules_env *env, struct http *http, int fd)
 {
 	unsigned i;
 
 	c->loop = l;
 	c->listen = listen;
 	c->env = *env;
+	c->http = http;
 	c->fd = -1;
 	c->n = listen->ns ? 2 : 1;
 	for (i = 0; i < c->n; i++) {

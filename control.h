@@ -4,12 +4,15 @@
  *
  * One client at a time; others wait in the backlog until it has gone.  Nothing
  * it does, or leaves undone, keeps the loop waiting: what it costs is its own
- * connection, after CONTROL_MS.
+ * connection, after CONTROL_MS.  A client whose first byte is a 'G' instead of a
+ * table's number wants to watch: it is http's from then on, and the next one is
+ * greeted.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
 
 #include "acceptor.h"
+#include "http.h"
 #include "listen.h"
 #include "rulewire.h"
 
@@ -19,6 +22,7 @@ struct control {
 	struct loop *loop;
 	struct listen *listen;
 	struct rules_env env;
+	struct http *http; /* whose clients come here, too */
 	void (*changed)(void *owner); /* planted by passt.c: other rules now */
 	void *owner;
 	unsigned watch;
@@ -33,9 +37,9 @@ struct control {
 };
 
 /* control_start - serve clients of @fd, a listening UNIX socket
- * @env is what rules may ask for.  The pointers stay the caller's.  0 or
- * -errno. */
+ * @env is what rules may ask for, @http is initialised.  The pointers stay the
+ * caller's.  0 or -errno. */
 int control_start(struct control *c, struct loop *l, struct listen *listen,
-		  const struct rules_env *env, int fd);
+		  const struct rules_env *env, struct http *http, int fd);
 
 #endif /* CONTROL_H */

@@ -207,6 +207,26 @@ static void set_stats(struct conf *c, const struct option_row *o,
 	c->stats_s = (unsigned)v;
 }
 
+bool options_label(const char *s)
+{
+	size_t len = strlen(s);
+
+	if (!len || len >= LAN_NAME)
+		return false;
+	for (; *s; s++)
+		if (*s <= ' ' || *s > '~' || *s == '"' || *s == '\\')
+			return false;
+	return true;
+}
+
+static void set_label(struct conf *c, const struct option_row *o,
+		      const char *arg)
+{
+	if (!options_label(arg))
+		refuse(o, arg);
+	strcpy(c->label, arg);
+}
+
 static void set_log_size(struct conf *c, const struct option_row *o,
 			 const char *arg)
 {
@@ -782,6 +802,16 @@ const struct option_row option_table[] = {
 	  .value = sizeof(((struct conf *)0)->control),
 	  .refusal = "Invalid configuration path: ",
 	  .help = "UNIX socket for pesto, to show and change\nforwarding rules" },
+
+	{ .name = "metrics-socket", .arg = "PATH", .modes = IN_ALL,
+	  .set = set_path, .off = offsetof(struct conf, metrics),
+	  .value = sizeof(((struct conf *)0)->metrics),
+	  .refusal = "Invalid metrics path: ",
+	  .help = "UNIX socket for who asks by HTTP what is\ncounted: curl, "
+		  "Prometheus, pesto" },
+	{ .name = "label", .arg = "NAME", .modes = IN_ALL, .set = set_label,
+	  .help = "Our name in what is told to them\n(default: that of "
+		  "--hostname, or the\nprocess ID)" },
 
 	{ .name = "socket", .letter = 's', .arg = "PATH",
 	  .modes = IN_STREAMS, .set = set_socket,

@@ -50,6 +50,10 @@ const char *options_find(int argc, char **argv, const char *name);
 void options_add_dns(struct lan *l, const struct addr *a);
 bool options_add_search(struct lan *l, const char *s, size_t len);
 
+/* options_label - whether @s can be a --label, which is told as it is: printable,
+ * without blanks, " and \ */
+bool options_label(const char *s);
+
 /* options_usage - print --help for @mode */
 void options_usage(enum mode mode, const char *argv0);
 

@@ -12,6 +12,7 @@
 #include "guest.h"
 #include "isolation.h"
 #include "log.h"
+#include "metrics.h"
 #include "netlink.h"
 #include "pasta.h"
 #include "pesto.h"
@@ -26,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -46,6 +48,8 @@ struct passt {
 	struct listen listen;
 	struct splice splice;
 	struct scan scan;
+	struct http http;
+	struct metrics metrics;
 	struct control control;
 	struct chunks chunks;
 	struct tcp tcp;
@@ -59,7 +63,7 @@ struct passt {
 		struct tap_tun tun;
 		struct tap_vhost vhost;
 	};
-	int pid_fd, listen_fd, control_fd, signal_fd, neigh_fd;
+	int pid_fd, listen_fd, control_fd, metrics_fd, signal_fd, neigh_fd;
 	unsigned neigh_watch;
 };
 
@@ -80,7 +84,8 @@ static void open_files(struct passt *p)
 	const struct conf *c = &p->conf;
 	int err;
 
-	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd = -1;
+	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd =
+		p->metrics_fd = -1;
 	if (c->log_file[0]) {
 		err = log_file(c->log_file, c->log_size, VERSION);
 		if (err)
@@ -124,6 +129,8 @@ static void bind_sockets(struct passt *p)
 		p->listen_fd = bind_socket(c->socket);
 	if (c->control[0])
 		p->control_fd = bind_socket(c->control);
+	if (c->metrics[0])
+		p->metrics_fd = bind_socket(c->metrics);
 }
 
 /* With the rights that are left when the guest asks, where paths still lead
@@ -484,7 +491,34 @@ static void start_control(struct passt *p)
 		p->control.owner = p;
 	}
 	must(control_start(&p->control, &p->loop, &p->listen, &c->rules_env,
-			   p->control_fd), "Failed to watch control socket");
+			   &p->http, p->control_fd),
+	     "Failed to watch control socket");
+}
+
+/* What is counted, and for whom; our process ID is final */
+static void start_metrics(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	struct metrics *m = &p->metrics;
+
+	m->loop = &p->loop;
+	m->guest = &p->guest;
+	m->listen = &p->listen;
+	if (c->label[0])
+		strcpy(m->label, c->label);
+	else
+		snprintf(m->label, sizeof(m->label), "%d", getpid());
+}
+
+static void start_http(struct passt *p)
+{
+	if (p->control_fd < 0 && p->metrics_fd < 0)
+		return;
+	http_init(&p->http, &p->loop);
+	http_page(&p->http, &metrics_page, &p->metrics);
+	if (p->metrics_fd >= 0)
+		must(http_listen(&p->http, p->metrics_fd),
+		     "Failed to watch metrics socket");
 }
 
 static void confine(const struct passt *p, bool empty)
@@ -531,6 +565,8 @@ static void leave(struct passt *p)
 		close(p->listen_fd);
 	if (p->control_fd >= 0)
 		close(p->control_fd);
+	if (p->metrics_fd >= 0)
+		close(p->metrics_fd);
 	if (has_namespace(&p->conf))
 		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);
@@ -587,6 +623,7 @@ int main(int argc, char **argv)
 	resolv_open(&p->resolv, &p->loop, c, &p->fwd, &p->guest,
 		    "/etc/resolv.conf");
 	start_transport(p);
+	start_http(p);
 	start_control(p);
 	conf_print(c, &p->t4, &p->t6);
 
@@ -600,6 +637,7 @@ int main(int argc, char **argv)
 	}
 	isolation_detach();
 	loop_start(&p->loop);
+	start_metrics(p);
 	log_start();
 	confine(p, empty);
 	isolation_filter(c->mode);

@@ -8,6 +8,7 @@
  */
 #include "pesto.h"
 
+#include "fetch.h"
 #include "log.h"
 #include "rulewire.h"
 
@@ -17,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef VERSION
@@ -35,7 +35,7 @@ struct edit {
 
 struct pesto {
 	const char *path;
-	bool show, json, debug;
+	bool show, json, debug, metrics;
 	unsigned edits;
 	struct edit edit[EDITS];
 	bool replaced[RULEWIRE_TABLES]; /* emptied by a REPLACE already */
@@ -62,6 +62,8 @@ static const char usage_text[] =
 	"                             the manual page\n"
 	"  -s, --show                 Show the rules, before and after a change\n"
 	"      --json                 Show them as JSON\n"
+	"      --metrics              Show what is counted, as OpenMetrics text; PATH\n"
+	"                             may also be a socket of --metrics-socket\n"
 	"  -d, --debug                Tell what is received\n"
 	"  -h, --help                 Show this help and exit\n"
 	"      --version              Show the version and exit\n";
@@ -76,6 +78,7 @@ static const struct option options[] = {
 	{ "udp-ns", required_argument, NULL, 'U' },
 	{ "show", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
+	{ "metrics", no_argument, NULL, 'm' },
 	{ "debug", no_argument, NULL, 'd' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
@@ -133,6 +136,9 @@ static void parse(struct pesto *p, int argc, char **argv)
 		case 'j':
 			p->json = true;
 			break;
+		case 'm':
+			p->metrics = true;
+			break;
 		case 'd':
 			p->debug = true;
 			break;
@@ -157,22 +163,6 @@ static void parse(struct pesto *p, int argc, char **argv)
 }
 
 /* --- the connection ------------------------------------------------------ */
-
-static int open_socket(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		die("Invalid socket path \"%s\"", path);
-	strcpy(a.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		die("Failed to create UNIX domain socket: %s", util_error(errno));
-	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		die("Failed to connect to %s: %s", path, util_error(errno));
-	return fd;
-}
 
 /* More bytes behind the @len that there are; 0 at the end */
 static size_t receive(int fd, void *buf, size_t len, size_t size)
@@ -466,6 +456,20 @@ static void show_after(const struct pesto *p)
 	}
 }
 
+/* --- what is watched ------------------------------------------------------ */
+
+static int show_page(const struct pesto *p, const char *target)
+{
+	char *text;
+
+	if (p->edits || p->show || p->json)
+		die("Rules are changed and shown without that");
+	text = fetch_page(p->path, target, NULL);
+	fputs(text, stdout);
+	free(text);
+	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 /* --- all of it ------------------------------------------------------------- */
 
 int pesto_main(int argc, char **argv)
@@ -476,8 +480,10 @@ int pesto_main(int argc, char **argv)
 
 	log_init("pesto");
 	parse(p, argc, argv);
+	if (p->metrics)
+		return show_page(p, "/metrics");
 	p->show |= !p->edits || p->json;
-	fd = open_socket(p->path);
+	fd = fetch_connect(p->path);
 	take_greeting(p, fd);
 	if (p->debug)
 		tell_tables(p);

@@ -243,6 +243,16 @@ enum rulewire rulewire_greeted(const void *p, size_t len,
 	return ret;
 }
 
+size_t rulewire_greeting(const struct rulewire_table *t, unsigned n)
+{
+	size_t len = sizeof(magic) + 3 * sizeof(uint32_t) + 1;
+
+	for (; n--; t++)
+		len += 1 + RULEWIRE_NAME + 2 * sizeof(uint32_t) +
+		       t->rules.n * RULEWIRE_RULE;
+	return len;
+}
+
 /* Whether all of an update is there; where the rules of each table lie */
 static enum rulewire measure(struct rd *in, struct rulewire_table *t,
 			     unsigned n, struct rd view[RULEWIRE_TABLES],

@@ -65,6 +65,9 @@ enum rulewire rulewire_greeted(const void *p, size_t len,
 			       struct rulewire_table t[RULEWIRE_TABLES],
 			       unsigned *n, char err[RULE_ERR]);
 
+/* rulewire_greeting - bytes of such a greeting */
+size_t rulewire_greeting(const struct rulewire_table *t, unsigned n);
+
 /* rulewire_updated - read what may be an update of the @n tables @t
  * DONE: their rules are the new ones, each checked as rules_add() does.  BAD:
  * @err says why.  Unless it is done, the rules are undefined. */

@@ -244,7 +244,7 @@ def answers(s):
 
 @pytest.mark.parametrize("data, words", [
     (b"\x02", b"no forwarding table 2"),
-    (b"GET / HTTP/1.1\r\n\r\n", b"no forwarding table"),
+    (b"POST / HTTP/1.1\r\n\r\n", b"no forwarding table"),
     (struct.pack("!BI", 1, 256), b"Too many forwarding rules"),
     (struct.pack("!BI", 1, 0xffffffff), b"Too many forwarding rules"),
     (update(rule(0)), b"port 0"),

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * fetch - the client of the pages of http.h, for pesto
+ */
+#ifndef FETCH_H
+#define FETCH_H
+
+#include "util.h"
+
+/* fetch_connect - to the UNIX socket @path; its descriptor */
+int fetch_connect(const char *path);
+
+/* fetch_page - what the server at @path, a control or a metrics socket, tells for
+ * @target, such as "/metrics"
+ * @text, which realloc() has made or which is NULL, becomes all of it with a NUL
+ * behind.  What is wrong ends the process with one line. */
+char *fetch_page(const char *path, const char *target, char *text);
+
+#endif /* FETCH_H */
