@@ -17,7 +17,7 @@ pkgs.stdenv.mkDerivation {
 
   # Without namespaces, network and privileges
   doCheck = true;
-  checkTarget = "unit sim";
+  checkTarget = "check";
 
   meta = {
     description = "User-mode network for virtual machines and namespaces";
