@@ -44,6 +44,7 @@ enum mode conf_mode(int argc, char **argv, struct given *g)
 		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
 	g->guest = find_fd(argc, argv, "fd");
 	g->ready = find_fd(argc, argv, "ready-fd");
+	g->exit = find_fd(argc, argv, "exit-fd");
 	if (options_find(argc, argv, "vhost-user"))
 		return MODE_VHOST;
 	base = strrchr(argv[0], '/');
@@ -60,7 +61,7 @@ static void defaults(struct conf *c)
 	bool pasta = c->mode == MODE_PASTA;
 	struct lan *l = &c->lan;
 
-	c->fd = c->ready_fd = -1;
+	c->fd = c->ready_fd = c->exit_fd = -1;
 	c->log_size = LOG_SIZE_DEFAULT;
 	c->map_gw = true;
 	c->map.splice = pasta;

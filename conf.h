@@ -35,7 +35,7 @@ struct template {
 
 /* Descriptors that options name, -1: none */
 struct given {
-	int guest, ready;
+	int guest, ready, exit;
 };
 
 /* Which refusal of the kernel is one too many */
@@ -59,7 +59,8 @@ struct conf {
 	gid_t gid;
 	bool chroot_fallback;
 	enum sandbox_grade sandbox;
-	int ready_fd; /* as given, -1; after isolation_start() where it is */
+	/* As given, -1; after isolation_start() where they are */
+	int ready_fd, exit_fd;
 	/* passt */
 	char socket[108]; /* empty: probe, then what was taken */
 	char repair[108]; /* empty: default; "none": off */

@@ -201,7 +201,9 @@ static int gather(struct given *g)
 	move_to(&g->guest, end);
 	end += g->guest >= 0;
 	move_to(&g->ready, end);
-	return end + (g->ready >= 0);
+	end += g->ready >= 0;
+	move_to(&g->exit, end);
+	return end + (g->exit >= 0);
 }
 
 static bool is_writable(int fd)
@@ -216,8 +218,9 @@ static void claim_given(struct given *g)
 	if (g->ready >= 0 && !is_writable(g->ready))
 		die("Invalid --ready-fd: %d", g->ready);
 	claim(&g->guest, FIRST_FD, "--fd");
-	/* Above where gather() puts the other one */
-	claim(&g->ready, FIRST_FD + 2, "--ready-fd");
+	/* Above where gather() puts the others */
+	claim(&g->ready, FIRST_FD + 3, "--ready-fd");
+	claim(&g->exit, FIRST_FD + 3, "--exit-fd");
 }
 
 static void fill_stdio(void)

@@ -321,6 +321,16 @@ static void set_ready_fd(struct conf *c, const struct option_row *o,
 	c->ready_fd = (int)v;
 }
 
+static void set_exit_fd(struct conf *c, const struct option_row *o,
+			const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 0, INT_MAX, &v))
+		refuse(o, arg);
+	c->exit_fd = (int)v;
+}
+
 static void set_sandbox(struct conf *c, const struct option_row *o,
 			const char *arg)
 {
@@ -785,6 +795,8 @@ const struct option_row option_table[] = {
 	  .set = set_ready_fd,
 	  .help = "Inherited descriptor that gets a newline\nwhen all is set "
 		  "up, and closes with us" },
+	{ .name = "exit-fd", .arg = "FD", .modes = IN_ALL, .set = set_exit_fd,
+	  .help = "Inherited descriptor: exit when its other\nend is closed" },
 	{ .name = "runas", .arg = "USER[:GROUP]", .modes = IN_ALL,
 	  .set = set_runas, .refusal = "Invalid --runas option: ",
 	  .help = "Names or numbers to change to\n"

@@ -555,6 +555,25 @@ static const struct program *other_program(int argc, char **argv)
 	return NULL;
 }
 
+static void on_exit_fd(void *owner, uint64_t ref, uint32_t events)
+{
+	struct passt *p = owner;
+
+	(void)ref;
+	(void)events;
+	log_info("--exit-fd was closed, exiting");
+	loop_quit(&p->loop, EXIT_SUCCESS);
+}
+
+/* Whatever may be read there is not for us */
+static void watch_exit_fd(struct passt *p)
+{
+	if (p->conf.exit_fd >= 0)
+		must(loop_add(&p->loop, p->conf.exit_fd,
+			      loop_watch(&p->loop, on_exit_fd, p), 0,
+			      EPOLLRDHUP), "Can't watch --exit-fd");
+}
+
 /* First of all what somebody else may be waiting for: the kernel would close it
  * after the namespace and the rest, in the order of numbers */
 static void leave(struct passt *p)
@@ -600,6 +619,8 @@ int main(int argc, char **argv)
 		c->fd = given.guest;
 	if (c->ready_fd >= 0)
 		c->ready_fd = given.ready;
+	if (c->exit_fd >= 0)
+		c->exit_fd = given.exit;
 	if (listen_limit(&c->host, &c->ns))
 		return EXIT_FAILURE;
 	open_files(p);
@@ -625,6 +646,7 @@ int main(int argc, char **argv)
 	start_transport(p);
 	start_http(p);
 	start_control(p);
+	watch_exit_fd(p);
 	conf_print(c, &p->t4, &p->t6);
 
 	empty = isolation_sandbox(c, p->pasta.userns);

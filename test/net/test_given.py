@@ -59,15 +59,32 @@ def test_daemon_keeps_no_descriptor(lab):
 
 
 @contextlib.contextmanager
-def notified(lab, program, *argv):
+def notified(lab, program, *argv, also=()):
     """Start a program that tells a pipe of ours; yield the reading end."""
     ours, theirs = os.pipe()
     with os.fdopen(ours, "rb", 0) as reader:
         process = lab.host.spawn(*USER, program, "--ready-fd", theirs,
-                                 *argv, pass_fds=[theirs])
+                                 *argv, pass_fds=[theirs, *also])
         os.close(theirs)
         assert select.select([reader], [], [], DEADLINE)[0]
         yield reader, process
+
+
+@pytest.mark.parametrize("argv", [
+    (PASST, "-f"), (PASST, "-f", "--vhost-user"),
+    (PASTA, "sh", "-c", "exec sleep infinity")],
+    ids=["passt", "vhost-user", "pasta"])
+def test_exit_with_a_descriptor(lab, argv):
+    """Of a pipe or a socket; what may be read there is not for us."""
+    where = ("-s", lab.path("socket")) if argv[0] == PASST else ()
+    for theirs, ours in os.pipe(), (s.detach() for s in socket.socketpair()):
+        with notified(lab, argv[0], "--exit-fd", theirs, *where, *argv[1:],
+                      also=[theirs]) as (_, process):
+            os.close(theirs)
+            os.write(ours, b"x")
+            assert process.popen.poll() is None
+            os.close(ours)
+            assert process.exit() == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--vhost-user",), ("-f",)],

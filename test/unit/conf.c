@@ -188,12 +188,12 @@ static void descriptors_of_options(void **state)
 	struct given g;
 
 	(void)state;
-	split("pasta --ready-fd 5 --fd=6 x --ready-fd 7");
+	split("pasta --ready-fd 5 --fd=6 --exit-fd 8 x --ready-fd 7");
 	conf_mode(argc, argv, &g);
-	assert_true(g.guest == 6 && g.ready == 5);
+	assert_true(g.guest == 6 && g.ready == 5 && g.exit == 8);
 	split("passt --ready-fd x");
 	conf_mode(argc, argv, &g);
-	assert_true(g.guest == -1 && g.ready == -1);
+	assert_true(g.guest == -1 && g.ready == -1 && g.exit == -1);
 }
 
 static void no_mode(const char *line)

@@ -40,7 +40,7 @@ static int raw_status(void (*fn)(void))
 		alarm(30);
 		log_stderr(false);
 		memset(&c, 0, sizeof(c));
-		c.fd = c.ready_fd = -1;
+		c.fd = c.ready_fd = c.exit_fd = -1;
 		fn();
 		_exit(0);
 	}
@@ -80,7 +80,7 @@ static int given;
 
 static void starts(void)
 {
-	struct given g = { given, -1 };
+	struct given g = { given, -1, -1 };
 	int p[2];
 
 	if (pipe(p) || dup2(p[0], given) < 0 || dup2(p[0], 40) < 0)
@@ -115,7 +115,7 @@ static void descriptors(void **state)
 
 static void starts_without(void)
 {
-	struct given g = { -1, -1 };
+	struct given g = { -1, -1, -1 };
 	struct rlimit r;
 
 	if (dup2(0, 3) < 0 || dup2(0, 5) < 0)
@@ -135,41 +135,42 @@ static void no_descriptor(void **state)
 
 static void starts_closed(void)
 {
-	struct given g = { 50, -1 };
+	struct given g = { 50, -1, -1 };
 
 	isolation_start(&g, false);
 }
 
-/* Wherever both were, they are the two ends that they were */
-static void two(int guest, int ready, bool later)
+/* Wherever they were, they are the ends that they were */
+static void some(int guest, int ready, bool later)
 {
-	struct given g = { guest, ready };
+	struct given g = { guest, ready, 12 };
 	int p[2];
 	char b;
 
 	if (pipe(p) || dup2(p[0], 30) < 0 || dup2(p[1], 31) < 0 ||
-	    (guest >= 0 && dup2(30, guest) < 0) || dup2(31, ready) < 0)
+	    (guest >= 0 && dup2(30, guest) < 0) || dup2(31, ready) < 0 ||
+	    dup2(30, 12) < 0)
 		_exit(1);
 	isolation_start(&g, later);
 	if ((guest >= 0 && g.guest != 3) || g.ready < 3 ||
 	    is_open(30) != later || !(fcntl(g.ready, F_GETFD) & FD_CLOEXEC))
 		_exit(2);
-	if (!later && is_open(5))
+	if (!(fcntl(g.exit, F_GETFD) & FD_CLOEXEC) || (!later && is_open(6)))
 		_exit(3);
 	if (write(g.ready, "x", 1) != 1 ||
-	    read(guest >= 0 && !later ? g.guest : 30, &b, 1) != 1)
+	    read(g.exit, &b, 1) != 1)
 		_exit(4);
 }
 
 static int ready_at, guest_at;
 static bool leave_others;
 
-static void starts_two(void)
+static void starts_some(void)
 {
-	two(guest_at, ready_at, leave_others);
+	some(guest_at, ready_at, leave_others);
 }
 
-static void two_descriptors(void **state)
+static void some_descriptors(void **state)
 {
 	static const int at[] = { 0, 1, 3, 4, 5, 6, 9 };
 	unsigned i, k;
@@ -180,27 +181,27 @@ static void two_descriptors(void **state)
 			guest_at = at[i];
 			ready_at = at[k];
 			if (i != k)
-				assert_int_equal(isolated(starts_two), 0);
+				assert_int_equal(isolated(starts_some), 0);
 		}
 	guest_at = -1;
 	leave_others = true;
 	for (k = 0; k < ARRAY_SIZE(at); k++) {
 		ready_at = at[k];
-		assert_int_equal(isolated(starts_two), 0);
+		assert_int_equal(isolated(starts_some), 0);
 	}
 }
 
 /* Nothing can be written there, or the guest is there */
 static void starts_unwritable(void)
 {
-	struct given g = { -1, open("/dev/null", O_RDONLY) };
+	struct given g = { -1, open("/dev/null", O_RDONLY), -1 };
 
 	isolation_start(&g, false);
 }
 
 static void starts_same(void)
 {
-	struct given g = { 1, 1 };
+	struct given g = { 1, 1, -1 };
 
 	isolation_start(&g, false);
 }
@@ -476,7 +477,7 @@ int main(void)
 		cmocka_unit_test(descriptors),
 		cmocka_unit_test(no_descriptor),
 		cmocka_unit_test(closed_descriptor),
-		cmocka_unit_test(two_descriptors),
+		cmocka_unit_test(some_descriptors),
 		cmocka_unit_test(bad_ready_descriptor),
 		cmocka_unit_test(sandbox),
 		cmocka_unit_test(runas),
