@@ -126,7 +126,19 @@ static void check_splice(const struct conf *c)
 		die("--host-lo-to-ns-lo conflicts with --no-splice");
 }
 
-static void check(const struct conf *c)
+static void check_pcap(struct conf *c)
+{
+	struct pcap_conf *p = &c->capture;
+
+	if (p->files && !p->limit)
+		die("--pcap-files needs --pcap-size");
+	if ((p->drops || p->limit) && !c->pcap[0])
+		die("--pcap-%s needs --pcap", p->drops ? "drops" : "size");
+	if (!p->files)
+		p->files = 2;
+}
+
+static void check(struct conf *c)
 {
 	if (c->stats_on && !c->foreground)
 		die("Can't display statistics if not running in foreground");
@@ -136,6 +148,7 @@ static void check(const struct conf *c)
 		die("--no-copy-addrs needs --config-net");
 	check_pidns(c);
 	check_splice(c);
+	check_pcap(c);
 }
 
 static void check_families(struct conf *c)

@@ -11,6 +11,7 @@
 
 #include "fwd.h"
 #include "lan.h"
+#include "pcap.h"
 #include "resolvconf.h"
 #include "rules.h"
 #include "sock.h"
@@ -54,6 +55,7 @@ struct conf {
 	char metrics[108];
 	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
+	struct pcap_conf capture;
 	bool runas;
 	uid_t uid;
 	gid_t gid;

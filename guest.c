@@ -27,13 +27,14 @@ enum {
 static void drop(struct guest *g, enum verdict v)
 {
 	g->drops[v]++;
+	tap_verdict(g->tap, v);
 	log_trace("Packet from guest dropped: %s", verdict_name(v));
 }
 
 static void send_answer(struct guest *g, struct answer *a)
 {
 	if (!wr_ok(&a->body) || !icmp_send(g->tap, a))
-		drop(g, DROP_NO_ROOM);
+		g->drops[DROP_NO_ROOM]++;
 }
 
 /* --- what the guest's frames teach us ------------------------------------ */

@@ -136,6 +136,17 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 	return wr_ok(&out->body);
 }
 
+/* Counted by who wanted it sent */
+static bool lose(struct tap *tap, enum verdict v, uint8_t *head, size_t len,
+		 const struct answer *a)
+{
+	const struct iovec iov[] = { { head, len },
+				     { a->body.buf, a->body.len } };
+
+	tap_lost(tap, v, iov, 2, len + a->body.len, NULL);
+	return false;
+}
+
 bool icmp_send(struct tap *tap, struct answer *a)
 {
 	static const struct note finished;
@@ -144,12 +155,12 @@ bool icmp_send(struct tap *tap, struct answer *a)
 	size_t len = packet_answer_head(head, a);
 
 	if (len + a->body.len > tap->caps.frame_max)
-		return false;
+		return lose(tap, DROP_TOO_BIG, head, len, a);
 	if (!tap_reserve(tap, &s, 1, len, a->body.len, 0))
-		return false;
+		return lose(tap, DROP_NO_ROOM, head, len, a);
 	if (s.room < a->body.len) {
 		tap_cancel(tap, &s);
-		return false;
+		return lose(tap, DROP_NO_ROOM, head, len, a);
 	}
 	memcpy(s.head, head, len);
 	iov_write(s.body, s.body_cnt, 0, a->body.buf, a->body.len);
@@ -351,6 +362,13 @@ static void drain_errors(struct icmp *i, struct flow *f)
 		report(i, f, &e);
 }
 
+static void drop(struct icmp *i, enum verdict v, unsigned n)
+{
+	i->drops[v] += n;
+	if (n)
+		tap_verdict(i->tap, v);
+}
+
 /* A refusal may be about an earlier request: those are told to the guest, then
  * this one has a second chance */
 static void send_all(struct icmp *i, struct flow *f, struct sock_dgram *d,
@@ -375,14 +393,14 @@ static void send_all(struct icmp *i, struct flow *f, struct sock_dgram *d,
 			e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload,
 					 sizeof(e.payload));
 			refuse(i, &f->side[TAP_SIDE], ret, &e);
-			i->drops[DROP_SOCKET]++;
+			drop(i, DROP_SOCKET, 1);
 			ret = 1;
 		}
 		again = true;
 		d += ret;
 		n -= (unsigned)ret;
 	}
-	i->drops[DROP_SOCKET] += n;
+	drop(i, DROP_SOCKET, n);
 }
 
 static struct packet *input(void *owner, struct flow *f, struct packet *list)
@@ -396,7 +414,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 
 	for (; list; list = list->next) {
 		if (!is_request(list)) {
-			i->drops[DROP_UNWANTED]++;
+			drop(i, DROP_UNWANTED, 1);
 			continue;
 		}
 		if (n == BATCH || list->ttl != echo_of(f)->ttl) {
@@ -418,7 +436,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 		if (got == list->payload_len && list->ttl)
 			n++;
 		else
-			i->drops[DROP_TOO_BIG]++;
+			drop(i, DROP_TOO_BIG, 1);
 	}
 	send_all(i, f, d, n);
 	flow_timer(i->flows, f, i->flows->loop->now_ms + ICMP_TIMEOUT_MS);

@@ -66,7 +66,8 @@ static uint64_t drops(const struct metrics *m, const struct metrics_tally *t,
 	const struct guest *g = m->guest;
 
 	(void)t;
-	return g->drops[i + 1] + g->udp->drops[i + 1] + g->icmp->drops[i + 1];
+	return g->drops[i + 1] + g->tap->drops[i + 1] + g->udp->drops[i + 1] +
+	       g->icmp->drops[i + 1];
 }
 
 static const struct {

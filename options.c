@@ -238,6 +238,26 @@ static void set_log_size(struct conf *c, const struct option_row *o,
 	c->log_size = (size_t)v;
 }
 
+static void set_pcap_size(struct conf *c, const struct option_row *o,
+			  const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 0, SIZE_MAX / 2, &v) || v < PCAP_SIZE_MIN)
+		refuse(o, arg);
+	c->capture.limit = (size_t)v;
+}
+
+static void set_pcap_files(struct conf *c, const struct option_row *o,
+			   const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 10, PCAP_FILES, &v) || !v)
+		refuse(o, arg);
+	c->capture.files = (unsigned)v;
+}
+
 /* (uid_t)-1 means "leave alone" to setresuid(): no user has it */
 static bool parse_id(const char *s, uint64_t *id)
 {
@@ -787,6 +807,17 @@ const struct option_row option_table[] = {
 	  .set = set_path, .off = offsetof(struct conf, pcap),
 	  .value = sizeof(((struct conf *)0)->pcap),
 	  .help = "Capture the guest's frames" },
+	{ .name = "pcap-drops", .modes = IN_ALL, .set = set_bool,
+	  .off = offsetof(struct conf, capture.drops), .value = true,
+	  .help = "Also those that are dropped, with the\nreason as a comment, "
+		  "as pcapng" },
+	{ .name = "pcap-size", .arg = "BYTES", .modes = IN_ALL,
+	  .set = set_pcap_size,
+	  .help = "Begin the next file at this size:\nFILE, FILE.1, and so on "
+		  "in turn" },
+	{ .name = "pcap-files", .arg = "N", .modes = IN_ALL,
+	  .set = set_pcap_files,
+	  .help = "So many files (default: 2, with\n--pcap-size)" },
 	{ .name = "pid", .letter = 'P', .arg = "FILE", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, pid_file),
 	  .value = sizeof(((struct conf *)0)->pid_file),

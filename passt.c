@@ -81,7 +81,7 @@ static void must(int err, const char *what)
 
 static void open_files(struct passt *p)
 {
-	const struct conf *c = &p->conf;
+	struct conf *c = &p->conf;
 	int err;
 
 	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd =
@@ -102,7 +102,12 @@ static void open_files(struct passt *p)
 			    util_error(errno));
 	}
 	if (c->pcap[0]) {
-		err = pcap_open(&p->pcap, c->pcap);
+		c->capture.program = c->mode == MODE_PASTA ? "pasta " VERSION :
+							     "passt " VERSION;
+		err = pcap_open(&p->pcap, c->pcap, &c->capture);
+		if (err == -ESPIPE)
+			die("--pcap-size needs a regular file, %s is none",
+			    c->pcap);
 		if (err)
 			log_err("Couldn't open capture file %s: %s", c->pcap,
 				util_error(-err));

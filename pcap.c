@@ -8,6 +8,10 @@
  * stays readable, and traffic is more important.  So it is than a reader of a
  * FIFO that does not keep up: what has no room is counted, and a record that
  * went in part is completed before the next.
+ *
+ * Why a frame was dropped is known after it has come, and its answer would be
+ * written before it: so a block of pcapng waits in the buffer, and what is sent
+ * meanwhile lies behind it.  A comment is put in by moving that.
  */
 #include "pcap.h"
 #include "checksum.h"
@@ -18,11 +22,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
 enum { SNAPLEN = 65535, LINKTYPE_ETHERNET = 1, PIPE_BYTES = 1 << 20 };
+
+/* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html */
+enum {
+	BLOCK_SECTION = 0x0a0d0d0a,
+	BLOCK_INTERFACE = 1,
+	BLOCK_PACKET = 6,
+	OPT_END = 0,
+	OPT_COMMENT = 1,
+	SHB_USERAPPL = 4,
+	IF_NAME = 2,
+	IF_TSRESOL = 9,
+	EPB_FLAGS = 2,
+	EPB_INBOUND = 1,
+	EPB_OUTBOUND = 2,
+	BLOCK_END = 8, /* the end of the options, and the length again */
+	COMMENT = 64,  /* at most */
+	RECORD = SNAPLEN + 1 + 128,
+};
 
 struct file_head {
 	uint32_t magic;
@@ -35,10 +59,111 @@ struct file_head {
 struct record {
 	uint32_t sec, usec;
 	uint32_t stored, len;
-	uint8_t frame[SNAPLEN + 1];
 };
 
-int pcap_open(struct pcap *p, const char *path)
+struct block {
+	uint32_t type, len;
+};
+
+struct section {
+	struct block b;
+	uint32_t magic;
+	uint16_t major, minor;
+	uint64_t len;
+};
+
+struct interface {
+	struct block b;
+	uint16_t link, reserved;
+	uint32_t snaplen;
+};
+
+struct packet_block {
+	struct block b;
+	uint32_t interface;
+	uint32_t high, low; /* time */
+	uint32_t stored, len;
+};
+
+/* What is to be written, as far as @used says */
+static uint8_t buf[4 * RECORD];
+
+/* --- pcapng ---------------------------------------------------------------- */
+
+static size_t padded(size_t n)
+{
+	return (n + 3) & ~(size_t)3;
+}
+
+static void put(struct pcap *p, const void *from, size_t len)
+{
+	size_t all = padded(len);
+
+	memcpy(buf + p->used, from, len);
+	memset(buf + p->used + len, 0, all - len);
+	p->used += all;
+}
+
+static void put_option(struct pcap *p, uint16_t type, const void *v, size_t len)
+{
+	const uint16_t head[2] = { type, (uint16_t)len };
+
+	put(p, head, sizeof(head));
+	put(p, v, len);
+}
+
+/* The block that began at @at is complete */
+static void end_block(struct pcap *p, size_t at)
+{
+	uint32_t len = (uint32_t)(p->used - at + BLOCK_END);
+
+	put_option(p, OPT_END, NULL, 0);
+	put(p, &len, sizeof(len));
+	memcpy(buf + at + offsetof(struct block, len), &len, sizeof(len));
+}
+
+static void put_comment(struct pcap *p, enum verdict v)
+{
+	char text[COMMENT - 4];
+	int n = snprintf(text, sizeof(text), "dropped: %s", verdict_name(v));
+
+	put_option(p, OPT_COMMENT, text, (size_t)n);
+}
+
+static void put_section(struct pcap *p)
+{
+	const struct section s = {
+		.b.type = BLOCK_SECTION, .magic = 0x1a2b3c4d, .major = 1,
+		.len = UINT64_MAX, /* up to the end */
+	};
+	const struct interface i = {
+		.b.type = BLOCK_INTERFACE, .link = LINKTYPE_ETHERNET,
+		.snaplen = SNAPLEN,
+	};
+	const uint8_t nanoseconds = 9;
+	static const char name[] = "guest";
+	char part[48];
+	int n;
+
+	put(p, &s, sizeof(s));
+	put_option(p, SHB_USERAPPL, p->program, strlen(p->program));
+	if (p->limit) {
+		n = snprintf(part, sizeof(part), "part %llu of the capture",
+			     (unsigned long long)p->part);
+		put_option(p, OPT_COMMENT, part, (size_t)n);
+	}
+	end_block(p, 0);
+
+	n = (int)p->used;
+	put(p, &i, sizeof(i));
+	put_option(p, IF_NAME, name, strlen(name));
+	put_option(p, IF_TSRESOL, &nanoseconds, sizeof(nanoseconds));
+	end_block(p, (size_t)n);
+}
+
+/* --- files ----------------------------------------------------------------- */
+
+static void put_head(struct pcap *p)
 {
 	const struct file_head h = {
 		.magic = 0xa1b2c3d4,
@@ -47,39 +172,88 @@ int pcap_open(struct pcap *p, const char *path)
 		.snaplen = SNAPLEN,
 		.link = LINKTYPE_ETHERNET,
 	};
-	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	ssize_t n;
-	int err;
 
-	*p = (struct pcap){ .fd = -1 };
+	p->part++;
+	if (p->drops)
+		put_section(p);
+	else
+		put(p, &h, sizeof(h));
+}
+
+static int open_file(const char *path, bool limited)
+{
+	int flags = O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC;
+	struct stat st;
+	int fd = open(path, flags | (limited ? O_APPEND : 0), 0600);
+
 	if (fd < 0)
 		return -errno;
-	n = write(fd, &h, sizeof(h));
-	if (n != sizeof(h)) {
-		err = n < 0 ? -errno : -EIO;
+	if (limited && (fstat(fd, &st) || !S_ISREG(st.st_mode))) {
 		close(fd);
-		return err;
+		return -ESPIPE;
 	}
-	/* Whatever it is, this open file is ours */
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
-	p->fd = fd;
+	return fd;
+}
+
+static void close_files(struct pcap *p)
+{
+	while (p->files)
+		close(p->file[--p->files]);
+	p->fd = -1;
+}
+
+static int open_files(struct pcap *p, const char *path,
+		      const struct pcap_conf *c)
+{
+	unsigned n = c->limit ? c->files : 1;
+	char name[4096 + 8];
+	int fd;
+
+	for (; p->files < n; p->files++) {
+		snprintf(name, sizeof(name), p->files ? "%s.%u" : "%s", path,
+			 p->files);
+		fd = open_file(name, c->limit);
+		if (fd < 0)
+			return fd;
+		p->file[p->files] = fd;
+	}
 	return 0;
 }
 
-static void finish(struct record *r, const struct note *n)
+int pcap_open(struct pcap *p, const char *path, const struct pcap_conf *c)
 {
-	size_t at = (size_t)n->csum_start + n->csum_offset;
-	uint16_t sum;
+	ssize_t n;
+	int err;
 
-	if (!(n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || at + 2 > r->len ||
-	    r->len > r->stored)
-		return;
-	sum = csum_finish(
-		csum_add(0, r->frame + n->csum_start, r->len - n->csum_start));
-	if (!sum)
-		sum = 0xffff; /* zero means "none" to UDP (RFC 768) */
-	memcpy(r->frame + at, &sum, sizeof(sum));
+	*p = (struct pcap){ .fd = -1, .drops = c->drops, .limit = c->limit,
+			    .program = c->program };
+	err = open_files(p, path, c);
+	if (err)
+		goto fail;
+	p->fd = p->file[0];
+	put_head(p);
+	n = write(p->fd, buf, p->used);
+	if (n != (ssize_t)p->used) {
+		err = n < 0 ? -errno : -EIO;
+		goto fail;
+	}
+	p->size = p->used;
+	p->used = 0;
+	/* Whatever it is, this open file is ours */
+	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
+	fcntl(p->fd, F_SETPIPE_SZ, PIPE_BYTES);
+	return 0;
+
+fail:
+	close_files(p);
+	p->drops = false;
+	return err;
+}
+
+static void give_up(struct pcap *p)
+{
+	log_warn("Can't write packet capture, giving up");
+	close_files(p);
 }
 
 /* What there is to write, or false: not now, or never */
@@ -92,15 +266,47 @@ static bool flush(struct pcap *p)
 		if (n < 0 && errno == EAGAIN)
 			return false;
 		if (n <= 0) {
-			log_warn("Can't write packet capture, giving up");
-			close(p->fd);
-			p->fd = -1;
+			give_up(p);
 			return false;
 		}
 		p->rest += n;
 		p->rest_len -= (size_t)n;
 	}
 	return true;
+}
+
+/* The oldest file begins anew.  There are no paths any more, and with O_APPEND
+ * no position to be set. */
+static bool next_file(struct pcap *p)
+{
+	size_t used = p->used;
+
+	p->at = (p->at + 1) % p->files;
+	p->fd = p->file[p->at];
+	/* #syscalls ftruncate */
+	if (ftruncate(p->fd, 0)) {
+		give_up(p);
+		return false;
+	}
+	/* Built behind what is to follow it */
+	memmove(buf + sizeof(buf) - used, buf, used);
+	p->used = 0;
+	put_head(p);
+	p->size = 0;
+	memmove(buf + p->used, buf + sizeof(buf) - used, used);
+	p->used += used;
+	return true;
+}
+
+static void write_out(struct pcap *p)
+{
+	if (p->limit && p->size + p->used > p->limit && !next_file(p))
+		return;
+	p->size += p->used;
+	p->rest = buf;
+	p->rest_len = p->used;
+	p->used = p->held = 0;
+	(void)flush(p);
 }
 
 /* False if the reader has not taken the last one yet */
@@ -115,30 +321,147 @@ static bool is_ready(struct pcap *p)
 	return false;
 }
 
-void pcap_frame(struct pcap *p, const struct iovec *iov, unsigned cnt,
-		size_t len, const struct note *n)
+/* --- frames ---------------------------------------------------------------- */
+
+static void finish(uint8_t *frame, size_t len, const struct note *n)
 {
-	static struct record r;
+	size_t at = (size_t)n->csum_start + n->csum_offset;
+	uint16_t sum;
+
+	if (!(n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || at + 2 > len)
+		return;
+	sum = csum_finish(
+		csum_add(0, frame + n->csum_start, len - n->csum_start));
+	if (!sum)
+		sum = 0xffff; /* zero means "none" to UDP (RFC 768) */
+	memcpy(frame + at, &sum, sizeof(sum));
+}
+
+/* The bytes of a frame, as many as are kept */
+static void put_bytes(struct pcap *p, const struct iovec *iov, unsigned cnt,
+		      size_t len, const struct note *n)
+{
+	uint8_t *to = buf + p->used;
+	size_t stored = iov_read(iov, cnt, 0, to, MIN(len, SNAPLEN));
+
+	if (n && stored == len)
+		finish(to, len, n);
+	p->used += stored;
+}
+
+static void put_record(struct pcap *p, const struct timespec *now,
+		       const struct iovec *iov, unsigned cnt, size_t len,
+		       const struct note *n)
+{
+	const struct record r = {
+		.sec = (uint32_t)now->tv_sec,
+		.usec = (uint32_t)(now->tv_nsec / 1000),
+		.stored = (uint32_t)MIN(len, SNAPLEN), .len = (uint32_t)len,
+	};
+
+	put(p, &r, sizeof(r));
+	put_bytes(p, iov, cnt, len, n);
+}
+
+static void put_packet(struct pcap *p, const struct timespec *now, bool out,
+		       enum verdict v, const struct iovec *iov, unsigned cnt,
+		       size_t len, const struct note *n)
+{
+	static const uint8_t zero[4];
+	uint64_t ns = (uint64_t)now->tv_sec * 1000000000 +
+		      (uint64_t)now->tv_nsec;
+	const struct packet_block h = {
+		.b.type = BLOCK_PACKET, .high = (uint32_t)(ns >> 32),
+		.low = (uint32_t)ns, .stored = (uint32_t)MIN(len, SNAPLEN),
+		.len = (uint32_t)len,
+	};
+	const uint32_t flags = out ? EPB_OUTBOUND : EPB_INBOUND;
+	size_t at = p->used;
+
+	put(p, &h, sizeof(h));
+	put_bytes(p, iov, cnt, len, n);
+	memcpy(buf + p->used, zero, padded(h.stored) - h.stored);
+	p->used += padded(h.stored) - h.stored;
+	put_option(p, EPB_FLAGS, &flags, sizeof(flags));
+	if (v != PASS)
+		put_comment(p, v);
+	end_block(p, at);
+}
+
+static void capture(struct pcap *p, bool out, enum verdict v,
+		    const struct iovec *iov, unsigned cnt, size_t len,
+		    const struct note *n)
+{
 	struct timespec now;
 
-	if (!is_ready(p))
+	/* Room for this one, and for a header if they move to another file */
+	if (p->used > sizeof(buf) - 2 * RECORD)
+		write_out(p);
+	if (!p->used && !is_ready(p))
 		return;
 	clock_gettime(CLOCK_REALTIME, &now);
-	r.sec = (uint32_t)now.tv_sec;
-	r.usec = (uint32_t)(now.tv_nsec / 1000);
-	r.len = (uint32_t)len;
-	r.stored = (uint32_t)iov_read(iov, cnt, 0, r.frame, MIN(len, SNAPLEN));
-	if (n)
-		finish(&r, n);
-	p->rest = (const uint8_t *)&r;
-	p->rest_len = offsetof(struct record, frame) + r.stored;
-	(void)flush(p);
+	if (p->drops)
+		put_packet(p, &now, out, v, iov, cnt, len, n);
+	else
+		put_record(p, &now, iov, cnt, len, n);
+}
+
+void pcap_frame(struct pcap *p, bool out, const struct iovec *iov, unsigned cnt,
+		size_t len, const struct note *n)
+{
+	bool hold = p->drops && !out;
+
+	if (p->fd < 0)
+		return;
+	if (hold)
+		pcap_release(p);
+	capture(p, out, PASS, iov, cnt, len, n);
+	if (hold) {
+		p->held = p->used;
+		p->verdict = PASS;
+	} else if (p->used && !p->held) {
+		write_out(p);
+	}
+}
+
+void pcap_lost(struct pcap *p, enum verdict v, const struct iovec *iov,
+	       unsigned cnt, size_t len, const struct note *n)
+{
+	if (p->fd < 0 || !p->drops)
+		return;
+	capture(p, true, v, iov, cnt, len, n);
+	if (p->used && !p->held)
+		write_out(p);
+}
+
+void pcap_verdict(struct pcap *p, enum verdict v)
+{
+	size_t was = p->used, held = p->held;
+
+	if (!held || p->verdict != PASS)
+		return;
+	p->verdict = v;
+	/* Once more, in front of what was sent meanwhile */
+	p->used = held - BLOCK_END;
+	memmove(buf + held + COMMENT, buf + held, was - held);
+	put_comment(p, v);
+	end_block(p, 0);
+	p->held = p->used;
+	memmove(buf + p->used, buf + held + COMMENT, was - held);
+	p->used += was - held;
+}
+
+void pcap_release(struct pcap *p)
+{
+	if (p->held)
+		write_out(p);
 }
 
 void pcap_sync(struct pcap *p)
 {
 	if (p->fd < 0)
 		return;
+	pcap_release(p);
 	(void)flush(p);
 	if (p->lost)
 		log_warn("%llu frames are missing in the packet capture",

@@ -3,30 +3,66 @@
  * pcap - writes finished copies of frames of both directions
  *
  * Classic format: magic 0xa1b2c3d4 in native order, version 2.4, snaplen 65535,
- * link type 1, microseconds of CLOCK_REALTIME.
+ * link type 1, microseconds of CLOCK_REALTIME.  With @drops it is pcapng: the
+ * same with nanoseconds, the direction, and a comment that names the verdict on
+ * each frame that was dropped.
  */
 #ifndef PCAP_H
 #define PCAP_H
 
 #include "packet.h"
 
+enum { PCAP_FILES = 16, PCAP_SIZE_MIN = 1 << 20 };
+
 struct pcap {
-	int fd; /* -1: off */
-	/* Of a record that a pipe did not take as a whole: it goes first */
+	int fd;	    /* -1: off */
+	bool drops; /* what was dropped, too, and why */
+	/* Of what a pipe did not take as a whole: it goes first */
 	const uint8_t *rest;
 	size_t rest_len;
 	uint64_t lost; /* frames, since a reader may be slow */
+	/* With @drops: a frame from the guest whose verdict is not known.  It has
+	 * so many bytes of those that are to be written. */
+	size_t used, held;
+	enum verdict verdict;
+	/* Files to be written in turn, opened while there were paths */
+	size_t limit, size; /* of one; 0: none */
+	unsigned files, at;
+	uint64_t part; /* how many of them were begun */
+	int file[PCAP_FILES];
+	const char *program;
+};
+
+/* What is asked for */
+struct pcap_conf {
+	const char *program; /* its name and version, for pcapng */
+	bool drops;
+	size_t limit;	/* bytes of a file, 0: any number */
+	unsigned files; /* so many of them, in turn */
 };
 
 /* pcap_open - create @path (0600, truncated) and write the file header
- * That of a FIFO is waited for, later nothing is.  0 or -errno; on failure @p is off. */
-int pcap_open(struct pcap *p, const char *path);
+ * With a limit also @path.1 and so on, which come next, each emptied when its
+ * turn comes again.  The header of a FIFO is waited for, later nothing is.  0 or
+ * -errno (-ESPIPE: a limit, but not a file); on failure @p is off. */
+int pcap_open(struct pcap *p, const char *path, const struct pcap_conf *c);
 
-/* pcap_frame - one frame of @len bytes, Ethernet first
+/* pcap_frame - one frame of @len bytes, Ethernet first; @out: to the guest
  * An unfinished checksum (@n, may be NULL) is finished in the copy; a run of
- * segments is written as one frame.  Free of cost when off. */
-void pcap_frame(struct pcap *p, const struct iovec *iov, unsigned cnt,
+ * segments is written as one frame.  Free of cost when off.  With @drops one
+ * from the guest, and what is sent meanwhile, is kept until pcap_release(). */
+void pcap_frame(struct pcap *p, bool out, const struct iovec *iov, unsigned cnt,
 		size_t len, const struct note *n);
+
+/* pcap_verdict - the frame that is kept, if any, was dropped; the first counts */
+void pcap_verdict(struct pcap *p, enum verdict v);
+
+/* pcap_lost - with @drops: one for the guest was dropped on its way */
+void pcap_lost(struct pcap *p, enum verdict v, const struct iovec *iov,
+	       unsigned cnt, size_t len, const struct note *n);
+
+/* pcap_release - no more will be said about the frame that is kept */
+void pcap_release(struct pcap *p);
 
 /* pcap_sync - fsync and say what is missing, before exit */
 void pcap_sync(struct pcap *p);

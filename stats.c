@@ -44,8 +44,8 @@ static void print(const struct guest *g)
 	unsigned v;
 
 	for (v = 1; v < VERDICTS && len < LINE; v++) {
-		uint64_t drops = g->drops[v] + g->udp->drops[v] +
-				 g->icmp->drops[v];
+		uint64_t drops = g->drops[v] + g->tap->drops[v] +
+				 g->udp->drops[v] + g->icmp->drops[v];
 
 		if (drops)
 			len += (size_t)snprintf(line + len, LINE - len,

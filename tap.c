@@ -6,14 +6,17 @@
  * table, everything that does not is in the struct.
  */
 #include "tap.h"
+#include "iov.h"
 
 unsigned tap_receive(struct tap *t, struct frame *f, unsigned max)
 {
-	return t->ops->receive(t, f, max);
+	return t->ops->receive(t, f, tap_explains(t) ? 1 : max);
 }
 
 void tap_release(struct tap *t)
 {
+	if (tap_explains(t))
+		pcap_release(t->pcap);
 	t->ops->release(t);
 }
 
@@ -37,4 +40,17 @@ void tap_cancel(struct tap *t, struct slot *s)
 void tap_flush(struct tap *t)
 {
 	t->ops->flush(t);
+}
+
+void tap_unsent(struct tap *t, enum verdict v, const struct slot *s,
+		size_t used, const struct note *n)
+{
+	struct iovec iov[64] = { { s->head, s->head_len } };
+	size_t got;
+	unsigned cnt;
+
+	t->drops[v]++;
+	cnt = iov_slice(iov + 1, ARRAY_SIZE(iov) - 1, s->body, s->body_cnt, 0,
+			used, &got);
+	tap_lost(t, v, iov, cnt + 1, s->head_len + got, n);
 }

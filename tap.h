@@ -66,6 +66,7 @@ struct tap {
 	struct pcap *pcap;
 	struct tap_caps caps;
 	struct tap_count count;
+	uint64_t drops[VERDICTS]; /* frames to the guest that the link lost */
 	unsigned watch;	  /* guest.c's: input, room and hang-up come there */
 	bool up;	  /* a guest is there; false: frames are dropped */
 	bool full;	  /* the guest had less room than a reserve asked for;
@@ -116,7 +117,34 @@ static inline void tap_captured(struct tap *t, bool out,
 	t->count.frames[out]++;
 	t->count.bytes[out] += len;
 	if (UNLIKELY(t->pcap && t->pcap->fd >= 0))
-		pcap_frame(t->pcap, iov, cnt, len, n);
+		pcap_frame(t->pcap, out, iov, cnt, len, n);
+}
+
+/* tap_explains - whether anybody wants to see dropped frames
+ * Then they come one by one, so that a verdict is about the last of them.
+ * tap_verdict - that one was dropped
+ * tap_lost - a frame for the guest was, which none but us has counted */
+static inline bool tap_explains(const struct tap *t)
+{
+	return UNLIKELY(t->pcap && t->pcap->drops);
+}
+
+static inline void tap_verdict(struct tap *t, enum verdict v)
+{
+	if (tap_explains(t))
+		pcap_verdict(t->pcap, v);
+}
+
+/* tap_unsent - for transports: tap_commit() could not send it; counted */
+void tap_unsent(struct tap *t, enum verdict v, const struct slot *s,
+		size_t used, const struct note *n);
+
+static inline void tap_lost(struct tap *t, enum verdict v,
+			    const struct iovec *iov, unsigned cnt, size_t len,
+			    const struct note *n)
+{
+	if (tap_explains(t))
+		pcap_lost(t->pcap, v, iov, cnt, len, n);
 }
 
 #endif /* TAP_H */

@@ -253,14 +253,14 @@ static void stream_commit(struct tap *tap, struct slot *s, size_t used,
 	bool run = s->mss && used > s->mss;
 
 	assert(used <= s->room);
-	if (!tap->up) {
-		tap->count.frames[1]++;
-		tap->count.bytes[1] += s->head_len + used;
-	} else if (run) {
+	if (!tap->up)
+		tap_unsent(tap, DROP_CONN, s, used, n);
+	else if (run)
 		enqueue(t, s->priv, fill_run(t, s, used, n));
-	} else if (s->head_len + used <= FRAME_MAX) {
+	else if (s->head_len + used <= FRAME_MAX)
 		enqueue(t, s->priv, fill_one(t, s, used, n));
-	}
+	else
+		tap_unsent(tap, DROP_TOO_BIG, s, used, n);
 	stream_cancel(tap, s);
 }
 

@@ -169,29 +169,41 @@ static unsigned reserve(struct tap *tap, struct slot *s, unsigned n,
 	return n;
 }
 
+static enum verdict send_frame(struct tap_tun *t, const uint8_t *p, size_t len)
+{
+	ssize_t n;
+
+	do /* #syscalls write */
+		n = write(t->fd, p, len);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return PASS;
+	/* EINVAL: a note it does not like */
+	if (errno == EAGAIN || errno == ENOBUFS || errno == ENOSPC ||
+	    errno == ENOMEM || errno == EINVAL)
+		return DROP_NO_ROOM;
+	if (errno != EIO) /* that is an interface that is down */
+		lost(t, "write");
+	return DROP_CONN;
+}
+
 /* One frame or run in a row; what the kernel refuses is lost as on a wire */
 static void put(struct tap_tun *t, uint8_t *frame, size_t len,
 		const struct note *n)
 {
 	struct iovec iov = { frame, len };
-	size_t vnet = t->vnet ? VNET : 0;
+	size_t vnet = t->vnet ? VNET : 0, all = MAX(len, (size_t)FRAME_MIN);
+	enum verdict v;
 
-	tap_captured(&t->tap, true, &iov, 1, len, n);
-	if (len < FRAME_MIN) {
-		memset(frame + len, 0, FRAME_MIN - len);
-		len = FRAME_MIN;
-	}
+	memset(frame + len, 0, all - len);
 	if (vnet)
 		note_out(frame - vnet, n);
-	/* #syscalls write */
-	while (write(t->fd, frame - vnet, len + vnet) < 0) {
-		if (errno == EINTR)
-			continue;
-		/* EIO: interface down.  EINVAL: a note it does not like. */
-		if (errno != EAGAIN && errno != ENOBUFS && errno != ENOSPC &&
-		    errno != EIO && errno != ENOMEM && errno != EINVAL)
-			lost(t, "write");
-		break;
+	v = send_frame(t, frame - vnet, all + vnet);
+	if (v == PASS) {
+		tap_captured(&t->tap, true, &iov, 1, len, n);
+	} else {
+		t->tap.drops[v]++;
+		tap_lost(&t->tap, v, &iov, 1, len, n);
 	}
 }
 

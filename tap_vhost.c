@@ -418,6 +418,8 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 	 * between */
 	if (t->direct || !take(t, t->vnet + all, t->vnet + all, true)) {
 		log_debug("Frame of %zu bytes lost: no buffers for it", len);
+		t->tap.drops[DROP_NO_ROOM]++;
+		tap_lost(&t->tap, DROP_NO_ROOM, &one, 1, len, &left);
 		return;
 	}
 	tap_captured(&t->tap, true, &one, 1, len, &left);
@@ -449,8 +451,7 @@ static void commit_here(struct tap_vhost *t, struct slot *s, size_t used,
 
 	t->promised -= (unsigned)s->priv_len;
 	if (!t->tap.up) {
-		t->tap.count.frames[1]++;
-		t->tap.count.bytes[1] += len;
+		tap_unsent(&t->tap, DROP_CONN, s, used, n);
 	} else if (takes(t, n)) {
 		put(t, s->head, len, n);
 	} else {

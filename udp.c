@@ -84,6 +84,8 @@ static struct side *guest_of(struct flow *f)
 static void drop(struct udp *u, enum verdict v, unsigned n)
 {
 	u->drops[v] += n;
+	if (n)
+		tap_verdict(u->tap, v);
 }
 
 static void finish(struct udp *u, struct flow *f)
@@ -437,6 +439,33 @@ static bool fits(const struct udp *u, const struct head *h, size_t len,
 	return head_len(&h->t) + UDP_HEAD + one <= u->tap->caps.frame_max;
 }
 
+/* One for the guest, or a run */
+static void lose(struct udp *u, enum verdict v, const struct head *h,
+		 const void *p, size_t len)
+{
+	struct iovec iov[2] = { [1] = { (void *)(uintptr_t)p, len } };
+	uint8_t head[HEAD_MAX];
+	struct note n;
+
+	drop(u, v, 1);
+	if (!tap_explains(u->tap))
+		return;
+	iov[0] = (struct iovec){ head, packet_put_udp(head, h, len, &n) };
+	tap_lost(u->tap, v, iov, 2, iov[0].iov_len + len, &n);
+}
+
+/* One that is for nobody: as the host has it */
+static void lose_stranger(struct udp *u, enum verdict v, uint16_t port,
+			  const struct sock_dgram *d, const void *p)
+{
+	struct head h = {
+		.t = { .src = d->from, .dst = d->to, .sport = d->from_port,
+		       .dport = port, .proto = IPPROTO_UDP },
+	};
+
+	lose(u, v, &h, p, d->len);
+}
+
 static void commit(struct udp *u, const struct head *h, struct slot *s,
 		   size_t len, uint16_t gso_size)
 {
@@ -463,12 +492,12 @@ static void copy_out(struct udp *u, const struct head *h, const uint8_t *p,
 	struct slot s;
 
 	if (!fits(u, h, len, gso_size)) {
-		drop(u, DROP_TOO_BIG, 1);
+		lose(u, DROP_TOO_BIG, h, p, len);
 		return;
 	}
 	do {
 		if (!tap_reserve(u->tap, &s, 1, head, len, 0)) {
-			drop(u, DROP_NO_ROOM, 1);
+			lose(u, DROP_NO_ROOM, h, p, len);
 			return;
 		}
 		n = len;
@@ -476,7 +505,7 @@ static void copy_out(struct udp *u, const struct head *h, const uint8_t *p,
 			n = gso_size ? s.room - s.room % gso_size : 0;
 		if (!n && len) {
 			tap_cancel(u->tap, &s);
-			drop(u, DROP_NO_ROOM, 1);
+			lose(u, DROP_NO_ROOM, h, p, len);
 			return;
 		}
 		iov_write(s.body, s.body_cnt, 0, p, n);
@@ -665,8 +694,9 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 		if (fits(u, &h, d[k].len, d[k].gso_size)) {
 			commit(u, &h, &s[k], d[k].len, d[k].gso_size);
 		} else {
+			lose(u, DROP_TOO_BIG, &h, iov[k][0].iov_base,
+			     d[k].len);
 			tap_cancel(u->tap, &s[k]);
-			drop(u, DROP_TOO_BIG, 1);
 		}
 	}
 	if (dgrams_of(f)->gro && !mixed && end && fits(u, &h, d[0].len, 0))
@@ -718,7 +748,7 @@ static bool dispatch(struct udp *u, enum pif pif, const struct rule *r,
 	if (!f)
 		f = open_in(u, r, &from, &v);
 	if (!f) {
-		drop(u, v, 1);
+		lose_stranger(u, v, port, d, p);
 	} else if (f->kind == FLOW_UDP_SPLICE) {
 		udp_splice_pass(&u->splice, f, i, p, d->len);
 	} else {
@@ -739,7 +769,7 @@ static void others_answer(struct udp *u, struct flow *f,
 
 	if (!addr_is_unicast(&d->from) || !d->from_port ||
 	    (!asked && !fwd_guest_view(u->fwd, &d->from, &h.t.src))) {
-		drop(u, DROP_ENDPOINT, 1);
+		lose_stranger(u, DROP_ENDPOINT, host_of(f)->our_port, d, p);
 		return;
 	}
 	h.t.sport = d->from_port;
@@ -758,7 +788,7 @@ static void from_other(struct udp *u, struct flow *f,
 	if (dispatch(u, PIF_HOST, r, port, d, p))
 		return;
 	if (dgrams_of(f)->connected)
-		drop(u, DROP_UNWANTED, 1);
+		lose_stranger(u, DROP_UNWANTED, port, d, p);
 	else
 		others_answer(u, f, d, p);
 }
@@ -849,7 +879,8 @@ static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
 		r = listen_rule(u->listen, s->pif, IPPROTO_UDP, &d[k].to,
 				s->our_port);
 		if (!dispatch(u, s->pif, r, s->our_port, &d[k], u->rx[k]))
-			drop(u, DROP_UNWANTED, 1);
+			lose_stranger(u, DROP_UNWANTED, s->our_port, &d[k],
+				      u->rx[k]);
 	}
 	if (err && err != -EAGAIN)
 		return;

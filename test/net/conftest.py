@@ -10,7 +10,7 @@ import lab as laboratory
 
 NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
           "traceroute", "dnsmasq", "dhcpcd", "busybox", "socat",
-          "strace", "ndisc6")
+          "strace", "ndisc6", "tshark")
 
 
 def pytest_sessionstart(session):

@@ -243,8 +243,10 @@ def test_socket_in_use(lab):
     ["-T", "127.0.0.1/80"], ["-4", "-t", "::/80"], ["--no-udp", "-u", "80"],
     ["-t", "7001:7002", "-t", "7001:7003"], ["-t", "80", "-t", "none"],
     ["-P", "/nonexistent/pid"], ["-l", "/nonexistent/log"],
-    ["--log-size", "1"], ["--fd", "99"], ["--ready-fd", "99"],
-    ["--ready-fd", "x"], ["--fd", "x"], ["-s", "x"],
+    ["--log-size", "1"], ["--pcap-size", "1048575", "-p", "/dev/null"],
+    ["--pcap-size", "2097152", "-p", "/dev/null"], ["--pcap-drops"],
+    ["--pcap-files", "3", "-p", "/dev/null"], ["--fd", "99"],
+    ["--ready-fd", "99"], ["--ready-fd", "x"], ["--fd", "x"], ["-s", "x"],
     ["--no-dhcp-dns"], ["--splice-only", "--no-splice"],
     ["--netns", "nosuch"], ["--runas", "nosuch"]], ids=" ".join)
 def test_errors(lab, argv):

@@ -479,12 +479,31 @@ void toy_tap_init(struct toy_tap *t, struct loop *l, unsigned watch)
 }
 
 /* pcap.h: no capture */
-void pcap_frame(struct pcap *p, const struct iovec *iov, unsigned cnt,
+void pcap_frame(struct pcap *p, bool out, const struct iovec *iov, unsigned cnt,
 		size_t len, const struct note *n)
 {
 	(void)p;
+	(void)out;
 	(void)iov;
 	(void)cnt;
 	(void)len;
 	(void)n;
+}
+
+void pcap_verdict(struct pcap *p, enum verdict v)
+{
+	(void)p;
+	(void)v;
+}
+
+void pcap_lost(struct pcap *p, enum verdict v, const struct iovec *iov,
+	       unsigned cnt, size_t len, const struct note *n)
+{
+	(void)v;
+	pcap_frame(p, true, iov, cnt, len, n);
+}
+
+void pcap_release(struct pcap *p)
+{
+	(void)p;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr checksum iov log util */
+/* unit: addr checksum iov log packet util */
 #include "pcap.h"
 #include "checksum.h"
 #include "log.h"
@@ -25,13 +25,14 @@ static char path[64];
 static uint8_t file[4 * 70000];
 static size_t size;
 static struct pcap p;
+static const struct pcap_conf plain;
 
 static int open_it(void **state)
 {
 	(void)state;
 	strcpy(path, "/tmp/unit-pcap-XXXXXX");
 	close(mkstemp(path));
-	return pcap_open(&p, path);
+	return pcap_open(&p, path, &plain);
 }
 
 static int close_it(void **state)
@@ -90,13 +91,13 @@ static void mode_and_truncation(void **state)
 	(void)state;
 	unlink(path);
 	umask(0);
-	assert_int_equal(pcap_open(&q, path), 0);
+	assert_int_equal(pcap_open(&q, path, &plain), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_int_equal(fcntl(q.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 	assert_int_equal(write(q.fd, "old", 3), 3);
 	close(q.fd);
-	assert_int_equal(pcap_open(&q, path), 0);
+	assert_int_equal(pcap_open(&q, path, &plain), 0);
 	close(q.fd);
 	load();
 	assert_int_equal(size, HEAD);
@@ -108,11 +109,11 @@ static void refusal(void **state)
 	struct iovec iov = { path, 1 };
 
 	(void)state;
-	assert_int_equal(pcap_open(&q, "/no/such/file"), -ENOENT);
+	assert_int_equal(pcap_open(&q, "/no/such/file", &plain), -ENOENT);
 	assert_int_equal(q.fd, -1);
-	pcap_frame(&q, &iov, 1, 1, NULL);
+	pcap_frame(&q, true, &iov, 1, 1, NULL);
 	pcap_sync(&q);
-	assert_int_equal(pcap_open(&q, "/dev/full"), -ENOSPC);
+	assert_int_equal(pcap_open(&q, "/dev/full", &plain), -ENOSPC);
 	assert_int_equal(q.fd, -1);
 }
 
@@ -127,9 +128,9 @@ static void records(void **state)
 	for (i = 0; i < sizeof(b); i++)
 		b[i] = (uint8_t)i;
 	clock_gettime(CLOCK_REALTIME, &before);
-	pcap_frame(&p, iov, 3, 60, NULL); /* less than the iovec holds */
+	pcap_frame(&p, true, iov, 3, 60, NULL); /* less than the iovec holds */
 	clock_gettime(CLOCK_REALTIME, &after);
-	pcap_frame(&p, iov, 3, 100, NULL);
+	pcap_frame(&p, true, iov, 3, 100, NULL);
 	load();
 	assert_int_equal(size, HEAD + RECORD + 60 + RECORD + 100);
 	assert_in_range(word(HEAD), before.tv_sec, after.tv_sec);
@@ -151,8 +152,8 @@ static void longest(void **state)
 
 	(void)state;
 	memset(b, 0x5a, sizeof(b));
-	pcap_frame(&p, &iov, 1, 65535, NULL);
-	pcap_frame(&p, &iov, 1, 65536, NULL);
+	pcap_frame(&p, true, &iov, 1, 65535, NULL);
+	pcap_frame(&p, true, &iov, 1, 65536, NULL);
 	load();
 	assert_int_equal(size, HEAD + 2 * (RECORD + 65535));
 	assert_int_equal(word(HEAD + 8), 65535);
@@ -187,7 +188,7 @@ static void finishes_the_copy(void **state)
 	(void)state;
 	unfinished(b, &n);
 	memcpy(was, b, sizeof(b));
-	pcap_frame(&p, iov, 2, sizeof(b), &n);
+	pcap_frame(&p, true, iov, 2, sizeof(b), &n);
 	assert_memory_equal(b, was, sizeof(b)); /* not in the frame itself */
 	load();
 	/* Whoever sums all of it with the pseudo-header gets all ones */
@@ -206,7 +207,7 @@ static void leaves_finished_ones(void **state)
 	(void)state;
 	unfinished(b, &n);
 	n.flags = 0;
-	pcap_frame(&p, &iov, 1, sizeof(b), &n);
+	pcap_frame(&p, true, &iov, 1, sizeof(b), &n);
 	load();
 	assert_memory_equal(file + HEAD + RECORD, b, sizeof(b));
 }
@@ -220,7 +221,7 @@ static void zero_sum(void **state)
 			  .csum_offset = 6 };
 
 	(void)state;
-	pcap_frame(&p, &iov, 1, sizeof(b), &n);
+	pcap_frame(&p, true, &iov, 1, sizeof(b), &n);
 	load();
 	assert_memory_equal(file + HEAD + RECORD + 40, "\xff\xff", 2);
 }
@@ -240,7 +241,7 @@ static void absurd_notes(void **state)
 	(void)state;
 	unfinished(b, &n);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		pcap_frame(&p, &iov, 1, sizeof(b), &bad[i]);
+		pcap_frame(&p, true, &iov, 1, sizeof(b), &bad[i]);
 	load();
 	assert_int_equal(size, HEAD + 3 * (RECORD + sizeof(b)));
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
@@ -262,10 +263,10 @@ static void full_disk(void **state)
 	now.rlim_cur = 60;
 	setrlimit(RLIMIT_FSIZE, &now);
 	log_stderr(false); /* the warning is not for the test's output */
-	pcap_frame(&p, &iov, 1, sizeof(b), NULL);
+	pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
 	setrlimit(RLIMIT_FSIZE, &was);
 	assert_int_equal(p.fd, -1);
-	pcap_frame(&p, &iov, 1, sizeof(b), NULL);
+	pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
 	pcap_sync(&p);
 }
 
@@ -286,12 +287,12 @@ static void slow_reader(void **state)
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	reader = open(path, O_RDONLY | O_NONBLOCK);
-	assert_int_equal(pcap_open(&q, path), 0);
+	assert_int_equal(pcap_open(&q, path, &plain), 0);
 	log_stderr(false);
 	alarm(30); /* instead of for ever */
 	for (i = 0; i < FRAMES; i++) {
 		b[0] = (uint8_t)i;
-		pcap_frame(&q, &iov, 1, LEN, NULL);
+		pcap_frame(&q, true, &iov, 1, LEN, NULL);
 		/* once in the middle it catches up */
 		while (i == FRAMES / 2 &&
 		       (n = read(reader, got + have, 4096)) > 0)
@@ -311,7 +312,149 @@ static void slow_reader(void **state)
 	}
 	assert_int_equal(seen + q.lost, FRAMES);
 	close(reader);
-	pcap_frame(&q, &iov, 1, LEN, NULL); /* EPIPE */
+	pcap_frame(&q, true, &iov, 1, LEN, NULL); /* EPIPE */
+	assert_int_equal(q.fd, -1);
+}
+
+/* --- pcapng ---------------------------------------------------------------- */
+
+static const struct pcap_conf explain = { .program = "unit", .drops = true };
+
+/* Where block @n of the file begins; all up to there are whole */
+static size_t block(unsigned n)
+{
+	size_t at = 0, len;
+
+	for (; n; n--, at += len) {
+		len = word(at + 4);
+		assert_true(len >= 12 && len % 4 == 0 && at + len <= size);
+		assert_int_equal(word(at + len - 4), len);
+	}
+	return at;
+}
+
+/* The value of option @type of a packet's block, NULL */
+static const char *option(size_t at, uint16_t type)
+{
+	static char text[128];
+	size_t o = at + 28 + (word(at + 20) + 3) / 4 * 4;
+	uint16_t head[2];
+
+	for (;; o += 4 + (head[1] + 3U) / 4 * 4) {
+		memcpy(head, file + o, sizeof(head));
+		if (!head[0])
+			return NULL;
+		if (head[0] != type)
+			continue;
+		assert_true(head[1] < sizeof(text));
+		memcpy(text, file + o + 4, head[1]);
+		text[head[1]] = '\0';
+		return text;
+	}
+}
+
+/* What is said later stands where it belongs, whatever was sent meanwhile */
+static void late_verdict(void **state)
+{
+	uint8_t b[61];
+	struct iovec iov = all(b, sizeof(b));
+	unsigned i;
+
+	(void)state;
+	close(p.fd);
+	assert_int_equal(pcap_open(&p, path, &explain), 0);
+	for (i = 0; i < sizeof(b); i++)
+		b[i] = (uint8_t)i;
+	pcap_frame(&p, false, &iov, 1, sizeof(b), NULL);
+	pcap_frame(&p, true, &iov, 1, 60, NULL);
+	pcap_lost(&p, DROP_NO_ROOM, &iov, 1, 59, NULL);
+	pcap_verdict(&p, DROP_EXTENSION);
+	pcap_verdict(&p, DROP_SOCKET); /* the first counts */
+	pcap_release(&p);
+	pcap_verdict(&p, DROP_SOCKET); /* about nothing */
+	pcap_frame(&p, false, &iov, 1, 58, NULL);
+	pcap_frame(&p, false, &iov, 1, 57, NULL);
+	pcap_sync(&p);
+	load();
+	assert_int_equal(word(0), 0x0a0d0d0a);
+	for (i = 0; i < 5; i++) {
+		size_t at = block(2 + i);
+
+		assert_int_equal(word(at), 6);
+		assert_int_equal(word(at + 20), 61 - i);
+		assert_int_equal(word(at + 24), 61 - i);
+		assert_memory_equal(file + at + 28, b, 61 - i);
+		assert_int_equal(*option(at, 2), i == 1 || i == 2 ? 2 : 1);
+	}
+	assert_int_equal(block(7), size);
+	assert_string_equal(option(block(2), 1), "dropped: extension header");
+	assert_null(option(block(3), 1));
+	assert_string_equal(option(block(4), 1), "dropped: no room");
+	assert_null(option(block(5), 1));
+	assert_null(option(block(6), 1));
+}
+
+/* More is sent meanwhile than is kept: it goes as it is */
+static void much_meanwhile(void **state)
+{
+	static uint8_t b[65535];
+	struct iovec iov = all(b, sizeof(b));
+	unsigned i;
+
+	(void)state;
+	close(p.fd);
+	assert_int_equal(pcap_open(&p, path, &explain), 0);
+	pcap_frame(&p, false, &iov, 1, 60, NULL);
+	for (i = 0; i < 3; i++)
+		pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
+	pcap_verdict(&p, DROP_SOCKET);
+	pcap_release(&p);
+	load();
+	assert_int_equal(block(6), size);
+}
+
+/* --- a limit ----------------------------------------------------------------- */
+
+static void ring(void **state)
+{
+	enum { FRAMES = 3000, LEN = 1500 };
+	const struct pcap_conf c = { .limit = PCAP_SIZE_MIN, .files = 2 };
+	uint8_t b[LEN] = { 0 };
+	struct iovec iov = all(b, LEN);
+	char second[80];
+	struct stat st[2];
+	unsigned i;
+
+	(void)state;
+	close(p.fd);
+	assert_int_equal(pcap_open(&p, path, &c), 0);
+	snprintf(second, sizeof(second), "%s.1", path);
+	assert_int_equal(stat(second, &st[1]), 0);
+	assert_int_equal(st[1].st_size, 0);
+	for (i = 0; i < FRAMES; i++)
+		pcap_frame(&p, true, &iov, 1, LEN, NULL);
+	assert_int_equal(stat(path, &st[0]), 0);
+	assert_int_equal(stat(second, &st[1]), 0);
+	for (i = 0; i < 2; i++) {
+		assert_true(st[i].st_size <= PCAP_SIZE_MIN);
+		assert_int_equal((st[i].st_size - HEAD) % (RECORD + LEN), 0);
+	}
+	/* 4.5 MB: the fifth part is under way, in the first file */
+	assert_int_equal((st[0].st_size + 4 * (st[1].st_size - HEAD) - HEAD) /
+				 (RECORD + LEN), FRAMES);
+	load();
+	assert_int_equal(word(0), 0xa1b2c3d4);
+	close(p.file[1]);
+	unlink(second);
+}
+
+static void no_ring(void **state)
+{
+	const struct pcap_conf c = { .limit = PCAP_SIZE_MIN, .files = 2 };
+	struct pcap q;
+
+	(void)state;
+	assert_int_equal(pcap_open(&q, "/dev/null", &c), -ESPIPE);
 	assert_int_equal(q.fd, -1);
 }
 
@@ -330,6 +473,10 @@ int main(void)
 		T(absurd_notes),
 		T(full_disk),
 		T(slow_reader),
+		T(late_verdict),
+		T(much_meanwhile),
+		T(ring),
+		T(no_ring),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

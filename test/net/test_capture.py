@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What --pcap writes, as Wireshark reads it."""
+
+import re
+import socket
+import struct
+
+import pytest
+
+from lab import DGRAM, HOST, PEER, UPLINK, V4, run, until
+
+STRANGE = b"\x88\xb5"   # IEEE 802 local experimental ethertype
+SIZE = 1 << 20
+
+
+def frames(path, *fields):
+    """Each frame that Wireshark finds, as the values of @fields."""
+    flags = [f for field in fields for f in ("-e", field)]
+    out = run("tshark", "-n", "-r", path, "-T", "fields", "-E",
+              "separator=|", *flags)
+    return [tuple(line.split("|")) for line in out.splitlines()]
+
+
+def explained(path):
+    """Those that have a comment, with their direction: 1 is from the guest."""
+    found = frames(path, "frame.comment", "frame.packet_flags_direction",
+                   "frame.protocols", "udp.dstport")
+    return [f for f in found if f[0]]
+
+
+def test_drops(lab):
+    """Each dropped frame is there once, with its reason, in both directions;
+    an answer stays behind its question."""
+    path = lab.path("pcap")
+    guest = lab.pasta("--config-net", "-u", "7001", "--pcap", path,
+                      "--pcap-drops")
+    port = 7001
+    link = guest.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    link.bind((UPLINK, 0))
+    link.send(b"\xff" * 6 + b"\x02" * 6 + STRANGE + bytes(50))
+    assert guest.reachable(V4, PEER[V4])
+    # Refused by the host's routes, and not by the guest's
+    nowhere = guest.socket(V4, DGRAM)
+    lab.host.run("ip", "route", "add", "prohibit", "198.18.7.7/32")
+    nowhere.connect(("198.18.7.7", 7002))
+    nowhere.send(b"x")
+    with pytest.raises(OSError):
+        nowhere.recv(1)     # what it was told
+    guest.run("ip", "link", "set", UPLINK, "down")
+    to_guest = lab.peer.socket(V4, DGRAM)
+    to_guest.sendto(b"x", (HOST[V4], port))
+    # By then it has gone to the link as well
+    until(lambda: any(e[3] == str(port) for e in explained(path)),
+          "what the link lost")
+    names = [(e[0], e[1]) for e in explained(path)]
+    assert names.count(("dropped: ethertype", "0x00000001")) == 1
+    assert ("dropped: not connected", "0x00000002") in names
+    refused = [e for e in explained(path) if e[3] == "7002"]
+    assert [e[0] for e in refused] == ["dropped: socket"]
+    found = frames(path, "eth.type", "frame.interface_name")
+    assert sum(f[0] == "0x88b5" for f in found) == 1
+    assert {f[1] for f in found} == {"guest"}
+    about = [(f[0], f[1]) for f in
+             frames(path, "ip.proto", "udp.dstport", "frame.comment")
+             if "7002" in f[1]]
+    assert about[0] == ("17", "7002") and len(about) == 2  # and ICMP quotes it
+    info = run("capinfos", path)
+    assert re.search(r"Capture application: +pasta ", info)
+    assert "nanoseconds (9)" in info and "nterface #0" in info
+
+
+@pytest.mark.parametrize("transport", ["pasta", "bridged", "fronted"])
+def test_drops_transports(lab, transport):
+    """A transfer with nothing dropped has no comments, and all its frames."""
+    path = lab.path("pcap")
+    options = ("--pcap", path, "--pcap-drops")
+    if transport == "pasta":
+        guest = lab.pasta("--config-net", *options)
+    else:
+        guest = getattr(lab, transport)(1500, *options)
+    listener = lab.peer.listen(V4)
+    client = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    server = lab.peer.accept(listener)
+    client.sendall(b"x" * 100000)
+    client.shutdown(socket.SHUT_WR)
+    got = b"".join(iter(lambda: server.recv(65536), b""))
+    assert len(got) == 100000
+    server.close()
+    assert client.recv(1) == b""
+
+    def sent():
+        return sum(int(f[0]) for f in frames(path, "tcp.len",
+                                             "tcp.dstport")
+                   if f[0] and f[1] == str(listener.getsockname()[1]))
+    until(lambda: sent() == 100000, "all data in the capture")
+    assert [e for e in explained(path) if "tcp" in e[2]] == []
+
+
+@pytest.mark.parametrize("drops", [False, True], ids=["pcap", "pcapng"])
+def test_size(lab, drops):
+    """Files follow each other, none is larger than allowed, each can be read
+    by itself, and what came last is there."""
+    paths = [lab.path("pcap"), lab.path("pcap.1"), lab.path("pcap.2")]
+    guest = lab.pasta("--config-net", "--pcap", paths[0], "--pcap-size", SIZE,
+                      "--pcap-files", 3, *(["--pcap-drops"] if drops else []))
+    assert all(p.stat().st_mode & 0o777 == 0o600 for p in paths)
+    sink = lab.peer.bind(V4, DGRAM)     # fills up, no matter
+    port = sink.getsockname()[1]
+    client = guest.connect(V4, PEER[V4], port, DGRAM)
+    count = 5 * SIZE // 1400
+    for n in range(count):
+        client.send(struct.pack("!I", n) + bytes(1396))
+    client.send(b"that was all")
+
+    def numbers():
+        out = []
+        for p in paths:
+            found = frames(p, "udp.payload", "udp.dstport")
+            out += [int(f[0][:8], 16) for f in found
+                    if f[1] == str(port) and len(f[0]) == 2800]
+        return sorted(out)
+    until(lambda: any(b"that was all" in p.read_bytes() for p in paths),
+          "the last datagram")
+    assert all(0 < p.stat().st_size <= SIZE for p in paths)
+    # In a row, and at least two files of them
+    kept = numbers()
+    assert kept == list(range(kept[0], count))
+    assert len(kept) > 2 * SIZE // 1460
+    assert guest.process.output().count("capture") == 0
