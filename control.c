@@ -6,7 +6,7 @@
  * is told what came of it.  That of the reference does not wait for that, so a
  * hang-up after the update is no reason to drop it.  While there is a client
  * the listening socket is not watched: the next one finds itself accepted when
- * this one has gone.
+ * this one has gone, and sees tables that are in force, not on their way.
  */
 #include "control.h"
 
@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { STEP_MS = 1 };
 
 static const char *const name[] = { "HOST", "SPLICE" };
 static const enum pif pif[] = { PIF_HOST, PIF_SPLICE };
@@ -69,7 +71,7 @@ static void greet(struct control *c)
 	c->len = w.len;
 }
 
-/* The last that is said; @text is "ok" or what went wrong */
+/* @text is "ok" or what went wrong */
 static void answer(struct control *c, const char *text)
 {
 	c->phase = CONTROL_ANSWERS;
@@ -94,30 +96,28 @@ static bool same(const struct rules *a, const struct rules *b)
 	return a->n == b->n && !memcmp(a->r, b->r, a->n * sizeof(*a->r));
 }
 
-/* 0, or why a table did not get all of its ports */
-static int apply(struct control *c)
+/* The next table that is to be another one; false: there is none */
+static bool next_table(struct control *c)
 {
-	int err = 0, ret;
+	const struct rules *rules;
 	unsigned i;
 
-	for (i = 0; i < c->n; i++) {
-		const struct rules *rules = &c->table[i].rules;
-
+	while (c->next < c->n) {
+		i = c->next++;
+		rules = &c->table[i].rules;
 		if (same(rules, listen_rules(c->listen, pif[i])))
 			continue;
 		tell_rules(name[i], rules);
-		ret = listen_set(c->listen, pif[i], rules);
-		err = err ? err : ret;
+		listen_begin(c->listen, pif[i], rules);
+		return true;
 	}
-	if (c->changed)
-		c->changed(c->owner);
-	return err;
+	return false;
 }
 
-static void update(struct control *c)
+/* The last that is said; @err is why a table did not get all of its ports */
+static void updated(struct control *c, int err)
 {
 	char text[128];
-	int err = apply(c);
 
 	if (!err) {
 		answer(c, "ok");
@@ -127,6 +127,50 @@ static void update(struct control *c)
 		 util_error(-err));
 	log_err("%s", text);
 	answer(c, text);
+}
+
+/* A client that is told has as long again to listen */
+static void applied(struct control *c)
+{
+	if (c->changed)
+		c->changed(c->owner);
+	timer_set(&c->loop->timers, &c->timer, c->loop->now_ms + CONTROL_MS);
+	updated(c, c->err);
+}
+
+/* There is time between steps for what others want to do, here and on this CPU */
+static void step(struct control *c)
+{
+	int err = listen_step(c->listen);
+
+	if (err != -EINPROGRESS) {
+		c->err = c->err ? c->err : err;
+		if (!next_table(c)) {
+			applied(c);
+			return;
+		}
+	}
+	timer_set(&c->loop->timers, &c->steps, c->loop->now_ms + STEP_MS);
+}
+
+static void update(struct control *c)
+{
+	const struct rules *splice = c->n > 1 ?
+		&c->table[1].rules : listen_rules(c->listen, PIF_SPLICE);
+	int err = listen_fits(c->listen, &c->table[0].rules, splice);
+
+	if (err) {
+		updated(c, err);
+		return;
+	}
+	c->next = 0;
+	c->err = 0;
+	c->phase = CONTROL_APPLIES;
+	timer_off(&c->timer);
+	if (next_table(c))
+		step(c);
+	else
+		applied(c);
 }
 
 static void take_update(struct control *c)
@@ -208,6 +252,16 @@ static void serve(struct control *c)
 		hang_up(c);
 }
 
+static void later(void *owner, struct timer *t)
+{
+	struct control *c = owner;
+
+	(void)t;
+	step(c);
+	if (c->phase == CONTROL_ANSWERS)
+		serve(c);
+}
+
 static void expire(void *owner, struct timer *t)
 {
 	struct control *c = owner;
@@ -280,6 +334,7 @@ int control_start(struct control *c, struct loop *l, struct listen *listen,
 		strcpy(c->table[i].name, name[i]);
 	}
 	timer_init(&c->timer, expire, c);
+	timer_init(&c->steps, later, c);
 	c->watch = loop_watch(l, event, c);
 	return acceptor_start(&c->acceptor, l, fd, accept_client, c);
 }

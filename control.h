@@ -2,11 +2,11 @@
  *
  * control - the socket that shows and changes forwarding rules (--conf-path)
  *
- * One client at a time; others wait in the backlog until it has gone.  Nothing
- * it does, or leaves undone, keeps the loop waiting: what it costs is its own
- * connection, after CONTROL_MS.  A client whose first byte is a 'G' instead of a
- * table's number wants to watch: it is http's from then on, and the next one is
- * greeted.
+ * One client at a time; others wait in the backlog until it has gone and what it
+ * asked for is done.  Nothing it does, or leaves undone, keeps the loop waiting:
+ * what it costs is its own connection, after CONTROL_MS.  A client whose first
+ * byte is a 'G' instead of a table's number wants to watch: it is http's from then
+ * on, and the next one is greeted.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -21,6 +21,7 @@ enum { CONTROL_MS = 5000 };
 struct control {
 	struct loop *loop;
 	struct listen *listen;
+	struct timer steps; /* of a change */
 	struct rules_env env;
 	struct http *http; /* whose clients come here, too */
 	void (*changed)(void *owner); /* planted by passt.c: other rules now */
@@ -28,10 +29,17 @@ struct control {
 	unsigned watch;
 	struct acceptor acceptor;
 	int fd; /* of the client, -1: none */
-	enum { CONTROL_GREETS, CONTROL_READS, CONTROL_ANSWERS } phase;
+	enum {
+		CONTROL_GREETS,
+		CONTROL_READS,
+		CONTROL_APPLIES, /* whether or not the client is still there */
+		CONTROL_ANSWERS,
+	} phase;
 	struct timer timer;
 	unsigned n; /* tables: HOST, with a namespace SPLICE */
 	struct rulewire_table table[2];
+	unsigned next; /* of them, to be applied */
+	int err;
 	size_t at, len; /* @buf has @len bytes, those before @at are sent */
 	uint8_t buf[RULEWIRE_MAX];
 };

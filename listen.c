@@ -3,13 +3,16 @@
  * listen - the listening sockets of the rule tables
  *
  * A slot for each port of each rule, in a mapping of which only what is used
- * costs memory; a bit for each tells whether to look.  A new table is built in
- * the spare one: slots of equal binding move over with their sockets, the rest
- * is opened, and what is left behind is closed.  An epoll reference is side,
- * rule and port, so a socket whose rule has got another number is registered
- * anew, which is all that happens to it.
+ * costs memory; a bit for each tells whether to look.  A change of tables goes in
+ * steps, as 65535 sockets take half a second: what is new is opened in the other
+ * table, then the two change places, slots of equal binding move over with their
+ * sockets, and the others are closed.  Until then events of either table are
+ * served by its rules.
  *
- * Work on the table of the other namespace is one visit there.
+ * An epoll reference is side, port and descriptor; the rule is looked up.  So a
+ * socket that stays needs no system call, whatever the number of its rule.
+ *
+ * Work on the table of the other namespace is one visit there for each step.
  */
 #include "listen.h"
 
@@ -25,12 +28,19 @@
 
 enum {
 	PORT_BITS = 16,
-	RULE_BITS = 8,
+	FD_BITS = 31,
 	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
 	PATIENCE_MS = 200, /* for one that is about to leave its ports */
-	STEP_MS = 5,
-	SLOT_BYTES = sizeof(struct listener) * RULES_SOCKETS,
-	TABLE_BYTES = SLOT_BYTES + RULES_SOCKETS / 8,
+	NAP_MS = 5,
+	COMPLAINTS = 8, /* ports of a rule that are told of one by one */
+	/* Looking at a slot costs little, but not nothing */
+	LOOK_COST = 4,
+	SOCKET_COST = 64,
+	STEP_COST = LISTEN_STEP * SOCKET_COST,
+	RESUMES = 256, /* at a time */
+	MAP_WORDS = RULES_SOCKETS / 64,
+	TABLE_BYTES = RULES_SOCKETS * sizeof(struct listener) +
+		      2 * MAP_WORDS * sizeof(uint64_t),
 };
 
 /* One piece of work, possibly for a visit to the other namespace */
@@ -39,9 +49,14 @@ struct job {
 	unsigned side;
 	uint8_t proto;
 	const struct portmap *want, *busy;
-	bool patient;
 	int err;
 	int (*fn)(struct job *j);
+};
+
+/* A slot, and what belongs to it */
+struct place {
+	const struct listen_table *t;
+	unsigned side, rule, n;
 };
 
 static unsigned side_of(enum pif pif)
@@ -59,47 +74,88 @@ static unsigned ports(const struct rule *r)
 	return r->last - r->first + 1U;
 }
 
+static bool has_port(const struct rule *r, unsigned port)
+{
+	return port >= r->first && port <= r->last;
+}
+
 static unsigned slot_of(const struct listen_table *t, unsigned i, unsigned port)
 {
 	return t->base[i] + port - t->rules.r[i].first;
 }
 
-static struct listener *slot(const struct listen_table *t, unsigned i,
-			     unsigned port)
+static unsigned port_of(const struct listen_table *t, unsigned i, unsigned n)
 {
-	return &t->slot[slot_of(t, i, port)];
+	return t->rules.r[i].first + n - t->base[i];
 }
 
-/* Does not touch the slot, most of which have no page */
+/* Bits do not touch the slots, most of which have no page */
+static bool get_bit(const uint64_t *map, unsigned n)
+{
+	return map[n / 64] >> n % 64 & 1;
+}
+
+static void set_bit(uint64_t *map, unsigned n, bool to)
+{
+	uint64_t bit = 1ULL << n % 64;
+
+	map[n / 64] = to ? map[n / 64] | bit : map[n / 64] & ~bit;
+}
+
+/* The first from @n on that is set, @end or more if there is none before that */
+static unsigned next_bit(const uint64_t *map, unsigned n, unsigned end)
+{
+	uint64_t rest;
+
+	for (; n < end; n = (n | 63) + 1) {
+		rest = map[n / 64] >> n % 64;
+		if (rest)
+			return n + (unsigned)__builtin_ctzll(rest);
+	}
+	return end;
+}
+
+/* Whether rule @i has a socket for @port */
 static bool is_open(const struct listen_table *t, unsigned i, unsigned port)
 {
-	unsigned n = slot_of(t, i, port);
-
-	return t->open[n / 64] >> n % 64 & 1;
+	return has_port(&t->rules.r[i], port) &&
+	       get_bit(t->open, slot_of(t, i, port));
 }
 
-static void put(const struct listen_table *t, unsigned i, unsigned port,
-		struct listener s)
+/* What may have sockets at @side: the table in force and, during a change, the
+ * other one; NULL after the last */
+static const struct listen_table *table_at(const struct listen *l,
+					   unsigned side, unsigned k)
 {
-	unsigned n = slot_of(t, i, port);
+	const struct listen_change *c = &l->change;
 
-	t->slot[n] = s;
-	t->open[n / 64] |= 1ULL << n % 64;
+	if (!k)
+		return &l->table[side];
+	return k == 1 && c->phase && c->side == side ? &l->other : NULL;
 }
 
-static struct listener pull(const struct listen_table *t, unsigned i,
-			    unsigned port)
+static uint64_t ref_of(unsigned side, unsigned port, int fd)
 {
-	unsigned n = slot_of(t, i, port);
-
-	t->open[n / 64] &= ~(1ULL << n % 64);
-	return t->slot[n];
+	return ((uint64_t)side << FD_BITS | (unsigned)fd) << PORT_BITS | port;
 }
 
-static uint64_t ref_of(unsigned side, unsigned i, unsigned port)
+/* Whose reference it is; false: of none that there is any more */
+static bool find(const struct listen *l, uint64_t ref, struct place *p)
 {
-	return (uint64_t)side << (PORT_BITS + RULE_BITS) |
-	       (uint64_t)i << PORT_BITS | port;
+	unsigned port = ref & ((1U << PORT_BITS) - 1), k;
+	int fd = (int)(ref >> PORT_BITS & ((1U << FD_BITS) - 1));
+
+	p->side = ref >> (PORT_BITS + FD_BITS) & 1;
+	for (k = 0; (p->t = table_at(l, p->side, k)); k++) {
+		for (p->rule = 0; p->rule < p->t->rules.n; p->rule++) {
+			if (!is_open(p->t, p->rule, port))
+				continue;
+			p->n = slot_of(p->t, p->rule, port);
+			if (p->t->slot[p->n].fd == fd)
+				return true;
+		}
+	}
+	return false;
 }
 
 static unsigned watch_of(const struct listen *l, const struct rule *r)
@@ -171,36 +227,126 @@ static int open_port(struct listen *l, unsigned side,
 {
 	const struct rule *r = &t->rules.r[i];
 	int fd = open_socket(l, side, r, port), err;
+	unsigned n = slot_of(t, i, port);
 
 	if (fd < 0)
 		return fd;
-	err = loop_add(l->loop, fd, watch_of(l, r), ref_of(side, i, port),
+	err = loop_add(l->loop, fd, watch_of(l, r), ref_of(side, port, fd),
 		       EPOLLIN);
 	if (err) {
 		sock_close(fd);
 		return err;
 	}
-	put(t, i, port, (struct listener){
+	t->slot[n] = (struct listener){
 		.fd = fd, .inode = l->ns ? inode_of(fd) : 0,
-	});
+	};
+	set_bit(t->open, n, true);
 	return 0;
 }
 
-static void close_port(const struct listen_table *t, unsigned i, unsigned port)
+static void close_slot(const struct listen_table *t, unsigned n)
 {
-	sock_close(pull(t, i, port).fd);
+	set_bit(t->open, n, false);
+	set_bit(t->paused, n, false);
+	sock_close(t->slot[n].fd);
+}
+
+static void move_slot(const struct listen_table *from, unsigned o,
+		      const struct listen_table *to, unsigned n)
+{
+	to->slot[n] = from->slot[o];
+	set_bit(to->open, n, true);
+	set_bit(to->paused, n, get_bit(from->paused, o));
+	set_bit(from->open, o, false);
+	set_bit(from->paused, o, false);
+}
+
+/* --- pauses ------------------------------------------------------------- */
+
+/* What is wrong is reported in any case, but with EPOLLET just once */
+static void watch(const struct listen *l, const struct place *p, bool on)
+{
+	const struct rule *r = &p->t->rules.r[p->rule];
+	int fd = p->t->slot[p->n].fd;
+	uint64_t ref = ref_of(p->side, port_of(p->t, p->rule, p->n), fd);
+
+	if (!loop_mod(l->loop, fd, watch_of(l, r), ref,
+		      on ? EPOLLIN : EPOLLET))
+		set_bit(p->t->paused, p->n, !on);
+}
+
+static void look_later(struct listen *l, unsigned ms)
+{
+	timer_set(&l->loop->timers, &l->resume, l->loop->now_ms + ms);
+}
+
+void listen_pause(struct listen *l, uint64_t ref)
+{
+	struct place p;
+
+	if (!find(l, ref, &p))
+		return;
+	watch(l, &p, false);
+	look_later(l, LISTEN_PAUSE_MS);
+}
+
+/* At most @left of a table; how many may be resumed yet */
+static unsigned resume_some(const struct listen *l, unsigned side,
+			    const struct listen_table *t, unsigned left)
+{
+	struct place p = { .t = t, .side = side };
+	unsigned end;
+
+	for (; p.rule < t->rules.n; p.rule++) {
+		p.n = t->base[p.rule];
+		end = p.n + ports(&t->rules.r[p.rule]);
+		while (left &&
+		       (p.n = next_bit(t->paused, p.n, end)) < end) {
+			watch(l, &p, true);
+			p.n++;
+			left--;
+		}
+	}
+	return left;
+}
+
+static void resume(void *owner, struct timer *timer)
+{
+	const struct listen_table *t;
+	unsigned side, k, left = RESUMES;
+	struct listen *l = owner;
+
+	(void)timer;
+	for (side = 0; side < 2; side++)
+		for (k = 0; (t = table_at(l, side, k)); k++)
+			left = resume_some(l, side, t, left);
+	if (!left)
+		look_later(l, 1);
 }
 
 /* --- a table ------------------------------------------------------------ */
 
 static void lay_out(struct listen_table *t)
 {
-	unsigned i, at = 0;
+	unsigned i;
 
+	t->slots = 0;
 	for (i = 0; i < t->rules.n; i++) {
-		t->base[i] = at;
-		at += ports(&t->rules.r[i]);
+		t->base[i] = t->slots;
+		t->slots += ports(&t->rules.r[i]);
 	}
+}
+
+/* Close it, give its memory back */
+static void empty(struct listen_table *t)
+{
+	unsigned n = 0;
+
+	while ((n = next_bit(t->open, n, t->slots)) < t->slots)
+		close_slot(t, n);
+	/* #syscalls madvise(.,.,MADV_DONTNEED) */
+	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
+	t->rules.n = t->slots = 0;
 }
 
 static unsigned descriptors(const struct rules *rules)
@@ -220,18 +366,41 @@ static uint64_t descriptor_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &lim) ? UINT64_MAX : lim.rlim_cur;
 }
 
-static int check_limit(unsigned want, uint64_t limit)
+static int check_limit(uint64_t limit, const struct rules *host,
+		       const struct rules *splice)
 {
+	unsigned n = descriptors(host) + descriptors(splice);
 	char what[64] = "Running";
 
-	if (want + SPARE_DESCRIPTORS <= limit)
+	if (n + SPARE_DESCRIPTORS <= limit)
 		return 0;
-	if (want)
-		snprintf(what, sizeof(what), "Forwarding %u ports", want);
+	if (n)
+		snprintf(what, sizeof(what), "Forwarding %u ports", n);
 	log_err("%s needs %u descriptors, the limit (RLIMIT_NOFILE) is %llu",
-		what, want + SPARE_DESCRIPTORS, (unsigned long long)limit);
+		what, n + SPARE_DESCRIPTORS, (unsigned long long)limit);
 	return -EMFILE;
 }
+
+int listen_limit(const struct rules *host, const struct rules *splice)
+{
+	return check_limit(descriptor_limit(), host, splice);
+}
+
+int listen_fits(const struct listen *l, const struct rules *host,
+		const struct rules *splice)
+{
+	return check_limit(l->limit, host, splice);
+}
+
+unsigned listen_left(const struct listen *l)
+{
+	uint64_t used = descriptors(&l->table[0].rules) +
+			descriptors(&l->table[1].rules) + SPARE_DESCRIPTORS;
+
+	return l->limit <= used ? 0 : (unsigned)MIN(l->limit - used, UINT32_MAX);
+}
+
+/* --- from one table to the next ----------------------------------------- */
 
 static bool same_binding(const struct rule *a, const struct rule *b)
 {
@@ -240,33 +409,73 @@ static bool same_binding(const struct rule *a, const struct rule *b)
 	       !strncmp(a->ifname, b->ifname, sizeof(a->ifname));
 }
 
-/* What both tables bind goes from @old to @t */
-static void take_over(struct listen *l, unsigned side, struct listen_table *old,
-		      struct listen_table *t, unsigned o, unsigned i)
+/* The rule of @t that binds @port as @r does; there is one at most.  NULL: none */
+static const struct rule *same_rule(const struct listen_table *t,
+				    const struct rule *r, unsigned port)
 {
-	const struct rule *was = &old->rules.r[o], *r = &t->rules.r[i];
-	unsigned port, last = MIN(was->last, r->last);
+	const struct rule *s;
 
-	for (port = MAX(was->first, r->first); port <= last; port++) {
-		if (!is_open(old, o, port) || is_open(t, i, port))
-			continue;
-		if (o != i && loop_mod(l->loop, slot(old, o, port)->fd,
-				       watch_of(l, r), ref_of(side, i, port),
-				       EPOLLIN))
-			continue;
-		put(t, i, port, pull(old, o, port));
-	}
+	for (s = t->rules.r; s < t->rules.r + t->rules.n; s++)
+		if (has_port(s, port) && same_binding(s, r))
+			return s;
+	return NULL;
 }
 
-static void inherit(struct listen *l, unsigned side, struct listen_table *old,
-		    struct listen_table *t)
+/* Whether the old table has the socket.  If that follows the other side it may be
+ * closed before it can move. */
+static bool inherits(struct listen_change *c, const struct listen_table *old,
+		     const struct rule *r, unsigned port)
 {
-	unsigned o, i;
+	const struct rule *was = same_rule(old, r, port);
 
-	for (o = 0; o < old->rules.n; o++)
-		for (i = 0; i < t->rules.n; i++)
-			if (same_binding(&old->rules.r[o], &t->rules.r[i]))
-				take_over(l, side, old, t, o, i);
+	if (!was || !is_open(old, (unsigned)(was - old->rules.r), port))
+		return false;
+	c->again |= was->flags & RULE_SCAN;
+	return true;
+}
+
+/* A socket of the old table moves to the new one or is closed; what that costs */
+static int leave_slot(const struct listen *l, unsigned o, unsigned n)
+{
+	const struct listen_table *t = &l->table[l->change.side];
+	unsigned i, port = port_of(&l->other, o, n);
+	const struct rule *r = same_rule(t, &l->other.rules.r[o], port);
+
+	i = r ? (unsigned)(r - t->rules.r) : 0;
+	if (r && !is_open(t, i, port)) {
+		move_slot(&l->other, n, t, slot_of(t, i, port));
+		return LOOK_COST;
+	}
+	close_slot(&l->other, n);
+	return SOCKET_COST;
+}
+
+static int leave_some(struct listen *l)
+{
+	const struct listen_table *old = &l->other;
+	struct listen_change *c = &l->change;
+	unsigned end;
+
+	for (; c->rule < old->rules.n; c->rule++) {
+		end = old->base[c->rule] + ports(&old->rules.r[c->rule]);
+		while ((c->n = next_bit(old->open, c->n, end)) < end) {
+			if (c->left <= 0)
+				return -EINPROGRESS;
+			c->left -= leave_slot(l, c->rule, c->n);
+		}
+		c->n = end;
+	}
+	return 0;
+}
+
+static void clear_way(const struct listen_table *old, uint8_t proto,
+		      unsigned port)
+{
+	unsigned i;
+
+	for (i = 0; i < old->rules.n; i++)
+		if (old->rules.r[i].proto == proto && is_open(old, i, port))
+			close_slot(old, slot_of(old, i, port));
 }
 
 static void complain(unsigned side, const struct rule *r, unsigned port,
@@ -282,7 +491,7 @@ static void complain(unsigned side, const struct rule *r, unsigned port,
 		 r->ifname[0] ? "%" : "", r->ifname, port, util_error(-err));
 }
 
-/* Of a weak rule many may fail, mostly for one reason: that is one line */
+/* Many may fail, mostly for one reason: that is one line */
 static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 			  int err)
 {
@@ -293,138 +502,210 @@ static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 		 util_error(-err));
 }
 
-/* A weak rule may fail in parts, a strict one not at all */
-static int open_rule(struct listen *l, unsigned side, struct listen_table *t,
-		     unsigned i, bool quiet)
+/* What fails before may work yet */
+static bool tells(const struct listen_change *c)
 {
-	const struct rule *r = &t->rules.r[i];
-	bool weak = r->flags & RULE_WEAK;
-	unsigned port, failed = 0;
-	int err = 0, ret;
-
-	for (port = r->first; port <= r->last; port++) {
-		ret = is_open(t, i, port) ? 0 : open_port(l, side, t, i, port);
-		if (!ret)
-			continue;
-		err = ret;
-		failed++;
-		if (!quiet && !weak)
-			complain(side, r, port, err);
-	}
-	if (!quiet && weak && failed)
-		complain_once(side, r, failed, err);
-	return weak && failed < ports(r) ? 0 : err;
+	return c->phase == LISTEN_RETRY && !c->quiet;
 }
 
-static int open_all(struct listen *l, unsigned side, struct listen_table *t,
-		    bool quiet)
+static void failed(struct listen_change *c, const struct rule *r,
+		   unsigned port, int err)
 {
-	int err = 0, ret;
-	unsigned i;
+	c->again = true;
+	c->rule_err = err;
+	c->failed++;
+	if (tells(c) && !(r->flags & RULE_WEAK) && c->failed <= COMPLAINTS)
+		complain(c->side, r, port, err);
+}
 
-	for (i = 0; i < t->rules.n; i++) {
-		if (t->rules.r[i].flags & RULE_SCAN)
-			continue;
-		ret = open_rule(l, side, t, i, quiet);
-		err = err ? err : ret;
+/* A weak rule may fail in parts, a strict one not at all */
+static void rule_done(struct listen_change *c, const struct rule *r)
+{
+	bool weak = r->flags & RULE_WEAK;
+
+	if (tells(c) && c->failed > (weak ? 0 : COMPLAINTS))
+		complain_once(c->side, r, c->failed, c->rule_err);
+	if (c->failed && (!weak || c->failed == ports(r)) && !c->err)
+		c->err = c->rule_err;
+	c->failed = 0;
+}
+
+/* Open a port of the new table, unless it is open or will be; what that costs */
+static int try_port(struct listen *l, const struct listen_table *t,
+		    const struct listen_table *old, unsigned port)
+{
+	struct listen_change *c = &l->change;
+	const struct rule *r = &t->rules.r[c->rule];
+	int err;
+
+	if (is_open(t, c->rule, port) || inherits(c, old, r, port))
+		return LOOK_COST;
+	if (c->phase == LISTEN_REPLACE)
+		clear_way(old, r->proto, port);
+	err = open_port(l, c->side, t, c->rule, port);
+	if (err)
+		failed(c, r, port, err);
+	else
+		c->fd = t->slot[c->n].fd;
+	return SOCKET_COST;
+}
+
+/* While there are old and new ones, connections shall not go without descriptors:
+ * the kernel gives the lowest number that is free */
+static bool crowded(const struct listen *l, const struct listen_table *old)
+{
+	return l->change.phase != LISTEN_RETRY && old->slots &&
+	       l->change.fd >= 0 &&
+	       (uint64_t)l->change.fd >= l->limit - l->limit / 8;
+}
+
+static const struct listen_table *new_table(const struct listen *l)
+{
+	return l->change.phase == LISTEN_OPEN ? &l->other :
+						&l->table[l->change.side];
+}
+
+static int open_some(struct job *j)
+{
+	struct listen *l = j->l;
+	struct listen_change *c = &l->change;
+	const struct listen_table *t = new_table(l);
+	const struct listen_table *old = t == &l->other ?
+						 &l->table[c->side] : &l->other;
+
+	for (; c->rule < t->rules.n; c->rule++) {
+		const struct rule *r = &t->rules.r[c->rule];
+		unsigned end = t->base[c->rule] + ports(r);
+
+		for (; c->n < end && !(r->flags & RULE_SCAN); c->n++) {
+			if (c->left <= 0)
+				return -EINPROGRESS;
+			if (crowded(l, old)) {
+				c->again = true;
+				return 0;
+			}
+			c->left -= try_port(l, t, old,
+					    port_of(t, c->rule, c->n));
+		}
+		rule_done(c, r);
+		c->n = end;
 	}
+	return 0;
+}
+
+static void swap(struct listen_table *a, struct listen_table *b)
+{
+	struct listen_table was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+static void go(struct listen_change *c, int phase)
+{
+	c->phase = phase;
+	c->rule = c->n = c->failed = 0;
+	c->fd = -1;
+	if (phase == LISTEN_REPLACE || phase == LISTEN_RETRY) {
+		c->again = false;
+		c->err = 0;
+	}
+}
+
+/* After a phase; with @err it was not even tried */
+static void go_on(struct listen *l, int err)
+{
+	struct listen_change *c = &l->change;
+
+	if (err) {
+		c->err = err;
+		c->again = false;
+	}
+	switch (c->phase) {
+	case LISTEN_OPEN:
+		if (!err)
+			swap(&l->table[c->side], &l->other);
+		go(c, c->again ? LISTEN_REPLACE : LISTEN_LEAVE);
+		break;
+	case LISTEN_REPLACE:
+		go(c, LISTEN_LEAVE);
+		break;
+	case LISTEN_LEAVE:
+		empty(&l->other);
+		go(c, c->again ? LISTEN_RETRY : LISTEN_IDLE);
+		break;
+	default:
+		go(c, LISTEN_IDLE);
+	}
+}
+
+int listen_step(struct listen *l)
+{
+	struct listen_change *c = &l->change;
+	struct job j = { .l = l, .side = c->side, .fn = open_some };
+	int ret;
+
+	c->left = STEP_COST;
+	while (c->phase != LISTEN_IDLE) {
+		if (c->phase == LISTEN_LEAVE)
+			ret = leave_some(l);
+		else
+			ret = new_table(l)->rules.n ? work(&j) : 0;
+		if (ret == -EINPROGRESS)
+			return ret;
+		go_on(l, ret);
+	}
+	return c->err;
+}
+
+void listen_begin(struct listen *l, enum pif pif, const struct rules *rules)
+{
+	l->change = (struct listen_change){ .side = side_of(pif) };
+	l->other.rules = *rules;
+	lay_out(&l->other);
+	go(&l->change, LISTEN_OPEN);
+}
+
+static int finish(struct listen *l)
+{
+	int err;
+
+	do
+		err = listen_step(l);
+	while (err == -EINPROGRESS);
 	return err;
 }
 
-static void close_all(struct listen_table *t)
+static int retry(struct listen *l, bool quiet)
 {
-	unsigned i, port;
-
-	for (i = 0; i < t->rules.n; i++)
-		for (port = t->rules.r[i].first; port <= t->rules.r[i].last;
-		     port++)
-			if (is_open(t, i, port))
-				close_port(t, i, port);
-	/* #syscalls madvise(.,.,MADV_DONTNEED) */
-	madvise(t->slot, TABLE_BYTES, MADV_DONTNEED);
+	l->change.quiet = quiet;
+	go(&l->change, LISTEN_RETRY);
+	return finish(l);
 }
 
 /* Whoever has our ports may be about to leave them: a container is started anew
  * when its namespace is gone, which our predecessor saw a moment ago */
-static void wait_for_ports(struct listen *l, unsigned side,
-			   struct listen_table *t)
-{
-	const struct timespec step = { .tv_nsec = STEP_MS * 1000000 };
-	unsigned ms;
-
-	for (ms = 0; ms < PATIENCE_MS; ms += STEP_MS) {
-		if (open_all(l, side, t, true) != -EADDRINUSE)
-			break;
-		nanosleep(&step, NULL);
-	}
-}
-
-static int replace(struct job *j)
-{
-	struct listen *l = j->l;
-	struct listen_table *t = &l->table[j->side], old = *t;
-	int err;
-
-	*t = l->spare;
-	inherit(l, j->side, &old, t);
-	/* Old ones may be in the way: what fails now is tried again */
-	if (old.rules.n)
-		(void)open_all(l, j->side, t, true);
-	close_all(&old);
-	if (j->patient)
-		wait_for_ports(l, j->side, t);
-	err = open_all(l, j->side, t, false);
-	l->spare.slot = old.slot;
-	l->spare.open = old.open;
-	return err;
-}
-
-int listen_limit(const struct rules *host, const struct rules *splice)
-{
-	return check_limit(descriptors(host) + descriptors(splice),
-			   descriptor_limit());
-}
-
-unsigned listen_left(const struct listen *l)
-{
-	uint64_t used = descriptors(&l->table[0].rules) +
-			descriptors(&l->table[1].rules) + SPARE_DESCRIPTORS;
-
-	return l->limit <= used ? 0 : (unsigned)MIN(l->limit - used, UINT32_MAX);
-}
-
-static int set(struct listen *l, enum pif pif, const struct rules *rules,
-	       bool patient)
-{
-	struct job j = { .l = l, .side = side_of(pif), .patient = patient,
-			 .fn = replace };
-	int err;
-
-	if (!rules->n && !l->table[j.side].rules.n)
-		return 0;
-	err = check_limit(descriptors(rules) +
-			  descriptors(&l->table[!j.side].rules), l->limit);
-	if (err)
-		return err;
-	l->spare.rules = *rules;
-	lay_out(&l->spare);
-	return work(&j);
-}
-
-int listen_set(struct listen *l, enum pif pif, const struct rules *rules)
-{
-	return set(l, pif, rules, false);
-}
-
 int listen_start(struct listen *l, enum pif pif, const struct rules *rules)
 {
-	return set(l, pif, rules, true);
+	const struct timespec nap = { .tv_nsec = NAP_MS * 1000000 };
+	unsigned ms;
+	int err;
+
+	listen_begin(l, pif, rules);
+	l->change.quiet = true;
+	err = finish(l);
+	for (ms = 0; err == -EADDRINUSE && ms < PATIENCE_MS; ms += NAP_MS) {
+		nanosleep(&nap, NULL);
+		err = retry(l, true);
+	}
+	return l->change.again ? retry(l, false) : err;
 }
 
 void listen_end(struct listen *l)
 {
-	close_all(&l->table[0]);
-	close_all(&l->table[1]);
+	empty(&l->table[0]);
+	empty(&l->table[1]);
+	empty(&l->other);
 }
 
 static int map(struct listen_table *t)
@@ -433,6 +714,7 @@ static int map(struct listen_table *t)
 	if (!t->slot)
 		return -ENOMEM;
 	t->open = (uint64_t *)(t->slot + RULES_SOCKETS);
+	t->paused = t->open + MAP_WORDS;
 	return 0;
 }
 
@@ -443,8 +725,8 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 	l->env = env;
 	l->ns = ns;
 	l->limit = descriptor_limit();
-	l->table[0].rules.n = l->table[1].rules.n = 0;
-	return map(&l->table[0]) || map(&l->table[1]) || map(&l->spare) ?
+	timer_init(&l->resume, resume, l);
+	return map(&l->table[0]) || map(&l->table[1]) || map(&l->other) ?
 		       -ENOMEM : 0;
 }
 
@@ -458,57 +740,65 @@ const struct rules *listen_rules(const struct listen *l, enum pif pif)
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
 		enum pif *pif)
 {
-	unsigned port = ref & ((1U << PORT_BITS) - 1);
-	unsigned i = ref >> PORT_BITS & ((1U << RULE_BITS) - 1);
-	unsigned side = ref >> (PORT_BITS + RULE_BITS) & 1;
-	const struct listen_table *t = &l->table[side];
+	struct place p;
 
-	if (i >= t->rules.n || port < t->rules.r[i].first ||
-	    port > t->rules.r[i].last)
+	if (!find(l, ref, &p))
 		return -1;
-	*r = &t->rules.r[i];
-	*pif = pif_of(side);
-	return is_open(t, i, port) ? slot(t, i, port)->fd : -1;
+	*r = &p.t->rules.r[p.rule];
+	*pif = pif_of(p.side);
+	return p.t->slot[p.n].fd;
 }
 
-static bool serves(const struct rule *r, uint8_t proto, const struct addr *to,
-		   uint16_t port)
+static bool serves(const struct rule *r, uint8_t proto, const struct addr *to)
 {
-	if (r->proto != proto || port < r->first || port > r->last)
-		return false;
-	return r->flags & RULE_DUAL || addr_equal(&r->listen, to) ||
-	       (addr_is_unspecified(&r->listen) &&
-		addr_is_v4(&r->listen) == addr_is_v4(to));
+	return r->proto == proto &&
+	       (r->flags & RULE_DUAL || addr_equal(&r->listen, to) ||
+		(addr_is_unspecified(&r->listen) &&
+		 addr_is_v4(&r->listen) == addr_is_v4(to)));
 }
 
 const struct rule *listen_rule(const struct listen *l, enum pif pif,
 			       uint8_t proto, const struct addr *to,
 			       uint16_t port)
 {
-	const struct listen_table *t = &l->table[side_of(pif)];
-	unsigned i;
+	const struct listen_table *t;
+	unsigned i, k;
 
-	for (i = 0; i < t->rules.n; i++)
-		if (serves(&t->rules.r[i], proto, to, port) &&
-		    is_open(t, i, port))
-			return &t->rules.r[i];
+	for (k = 0; (t = table_at(l, side_of(pif), k)); k++)
+		for (i = 0; i < t->rules.n; i++)
+			if (serves(&t->rules.r[i], proto, to) &&
+			    is_open(t, i, port))
+				return &t->rules.r[i];
 	return NULL;
+}
+
+/* Whether a socket for @port is open, of whatever rule; if @inode, this one */
+static bool has_socket(const struct listen *l, enum pif pif, uint8_t proto,
+		       uint16_t port, const uint32_t *inode)
+{
+	const struct listen_table *t;
+	unsigned i, k;
+
+	for (k = 0; (t = table_at(l, side_of(pif), k)); k++)
+		for (i = 0; i < t->rules.n; i++)
+			if (t->rules.r[i].proto == proto &&
+			    is_open(t, i, port) &&
+			    (!inode ||
+			     t->slot[slot_of(t, i, port)].inode == *inode))
+				return true;
+	return false;
 }
 
 bool listen_has_port(const struct listen *l, enum pif pif, uint8_t proto,
 		     uint16_t port)
 {
-	const struct listen_table *t = &l->table[side_of(pif)];
-	unsigned i;
+	return has_socket(l, pif, proto, port, NULL);
+}
 
-	for (i = 0; i < t->rules.n; i++) {
-		const struct rule *r = &t->rules.r[i];
-
-		if (r->proto == proto && port >= r->first && port <= r->last &&
-		    is_open(t, i, port))
-			return true;
-	}
-	return false;
+bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
+		 uint16_t port, uint32_t inode)
+{
+	return has_socket(l, pif, proto, port, &inode);
 }
 
 bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto)
@@ -519,22 +809,6 @@ bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto)
 	for (i = 0; i < rules->n; i++)
 		if (rules->r[i].proto == proto && rules->r[i].flags & RULE_SCAN)
 			return true;
-	return false;
-}
-
-bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
-		 uint16_t port, uint32_t inode)
-{
-	const struct listen_table *t = &l->table[side_of(pif)];
-	unsigned i;
-
-	for (i = 0; i < t->rules.n; i++) {
-		const struct rule *r = &t->rules.r[i];
-
-		if (r->proto == proto && port >= r->first && port <= r->last &&
-		    is_open(t, i, port) && slot(t, i, port)->inode == inode)
-			return true;
-	}
 	return false;
 }
 
@@ -572,7 +846,7 @@ static int tidy(struct job *j, unsigned i, unsigned port, bool want)
 	const struct listen_table *t = &j->l->table[j->side];
 
 	if (!want && is_open(t, i, port))
-		close_port(t, i, port);
+		close_slot(t, slot_of(t, i, port));
 	return missing(j, i, port, want);
 }
 

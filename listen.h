@@ -4,8 +4,8 @@
  *
  * Two tables: PIF_HOST, whose sockets are in our namespace, and PIF_SPLICE,
  * whose sockets are in the namespace of the guest.  A table can be replaced
- * while running.  Rules that follow what is bound on the other side (RULE_SCAN)
- * have sockets only where listen_scan() says so.
+ * while running, in steps.  Rules that follow what is bound on the other side
+ * (RULE_SCAN) have sockets only where listen_scan() says so.
  */
 #ifndef LISTEN_H
 #define LISTEN_H
@@ -37,8 +37,31 @@ struct listener {
 struct listen_table {
 	struct rules rules;
 	unsigned base[RULES_MAX]; /* where a rule's ports begin in @slot */
+	unsigned slots;		  /* in use */
 	struct listener *slot;	  /* RULES_SOCKETS, mapped */
 	uint64_t *open;		  /* a bit for each slot that has a socket */
+	uint64_t *paused;	  /* and for each that is not watched */
+};
+
+/* The way from one table to the next.  REPLACE and RETRY only if something could
+ * not be opened before; after OPEN the new rules are those in force. */
+struct listen_change {
+	enum {
+		LISTEN_IDLE,
+		LISTEN_OPEN,	/* what the old table has not */
+		LISTEN_REPLACE, /* where the old table was in the way */
+		LISTEN_LEAVE,	/* the old table: move or close its sockets */
+		LISTEN_RETRY,	/* the rest, and tell what failed */
+	} phase;
+	unsigned side;
+	int left; /* that this step may cost */
+	unsigned rule, n; /* the next slot to look at, and its rule */
+	unsigned failed;  /* ports of that rule */
+	int rule_err;	  /* the last one's reason */
+	int fd;		  /* the last one that was opened */
+	bool again;	  /* something failed that may be possible later */
+	bool quiet;	  /* what fails is not told of */
+	int err;
 };
 
 struct listen {
@@ -49,8 +72,11 @@ struct listen {
 	unsigned tcp_watch, udp_watch; /* where events go: tcp_init() and
 					  udp_init() set them */
 	const struct flows *flows; /* whose sockets are no one else's; the same */
-	struct listen_table table[2]; /* HOST, SPLICE */
-	struct listen_table spare;    /* the next one of either */
+	struct listen_table table[2]; /* HOST, SPLICE: what is in force */
+	struct listen_table other; /* of the side that changes, the next one or the
+				      last one; else empty */
+	struct listen_change change;
+	struct timer resume; /* of those that are paused */
 };
 
 /* listen_init - the pointers stay the caller's; 0 or -errno
@@ -62,21 +88,32 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
  * 0, or -EMFILE after an error message. */
 int listen_limit(const struct rules *host, const struct rules *splice);
 
+/* listen_fits - the same while running */
+int listen_fits(const struct listen *l, const struct rules *host,
+		const struct rules *splice);
+
 /* listen_left - how many descriptors there are for connections */
 unsigned listen_left(const struct listen *l);
-
-/* listen_set - @rules, of which a copy is kept, become the table of @pif
- * What is common to the old table and the new stays open; new sockets open
- * before old ones close, unless an old one is in their way.  Returns the error
- * of a strict rule that has not got all of its ports, after a warning for each
- * of them; the others are open then.  A descriptor limit that is too low is
- * found before anything is changed: -EMFILE. */
-int listen_set(struct listen *l, enum pif pif, const struct rules *rules);
 
 /* listen_rules - the table of @pif as it is */
 const struct rules *listen_rules(const struct listen *l, enum pif pif);
 
-/* listen_start - the same before the loop runs: where a rule fails since a port is
+/* listen_begin - @rules, of which a copy is kept, are to become the table of @pif
+ * listen_fits() has been asked.  Nothing happens before listen_step(), which is
+ * called until it is done. */
+void listen_begin(struct listen *l, enum pif pif, const struct rules *rules);
+
+/* listen_step - go on, with LISTEN_STEP sockets at most; -EINPROGRESS: not done
+ * What is common to the old table and the new is not touched; new sockets open
+ * before old ones close, unless an old one is in their way, or too few
+ * descriptors are left.  listen_rules() become the new ones all at once.
+ * When done: 0 or the error of a strict rule that has not got all of its ports,
+ * after warnings; the others are open then.  If the other namespace cannot be
+ * entered, the table stays what it was. */
+enum { LISTEN_STEP = 64 };
+int listen_step(struct listen *l);
+
+/* listen_start - all of it before the loop runs: where a rule fails since a port is
  * in use, that is tried again for a fifth of a second before it is an error */
 int listen_start(struct listen *l, enum pif pif, const struct rules *rules);
 
@@ -87,6 +124,17 @@ void listen_end(struct listen *l);
  * Returns its descriptor, -1 if it is gone; *@r is its rule, *@pif its side. */
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
 		enum pif *pif);
+
+/* listen_port - its port */
+static inline uint16_t listen_port(uint64_t ref)
+{
+	return (uint16_t)ref;
+}
+
+/* listen_pause - do not watch the listener that @ref names for LISTEN_PAUSE_MS: what
+ * waits there cannot be taken now, and would be reported for ever */
+enum { LISTEN_PAUSE_MS = 100 };
+void listen_pause(struct listen *l, uint64_t ref);
 
 /* listen_rule - of the listener that gets what comes to @to and @port at @pif,
  * NULL if there is none */

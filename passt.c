@@ -482,7 +482,9 @@ static void rules_changed(void *owner)
 {
 	struct passt *p = owner;
 
-	scan_start(&p->scan);
+	share_descriptors(p);
+	if (p->ns.run)
+		scan_start(&p->scan);
 }
 
 static void start_control(struct passt *p)
@@ -491,10 +493,8 @@ static void start_control(struct passt *p)
 
 	if (!c->control[0])
 		return;
-	if (p->ns.run) {
-		p->control.changed = rules_changed;
-		p->control.owner = p;
-	}
+	p->control.changed = rules_changed;
+	p->control.owner = p;
 	must(control_start(&p->control, &p->loop, &p->listen, &c->rules_env,
 			   &p->http, p->control_fd),
 	     "Failed to watch control socket");

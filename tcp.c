@@ -19,7 +19,6 @@
 
 enum {
 	ACCEPTS_PER_EVENT = 64,
-	PAUSE_MS = 100, /* out of descriptors: look again */
 	SYN_LINEAR = 4, /* Linux's defaults of the sysctls */
 	SYN_RETRIES = 6,
 	RTO_MAX_MS = 120 * 1000,
@@ -180,33 +179,6 @@ static bool shed(struct tcp *t, int listener)
 	return fd >= 0;
 }
 
-static void pause_listener(struct tcp *t, int listener, uint64_t ref)
-{
-	if (t->paused_n == ARRAY_SIZE(t->paused))
-		return;
-	if (loop_mod(t->flows->loop, listener, t->watch, ref, 0))
-		return;
-	t->paused[t->paused_n++] = ref;
-	timer_set(&t->flows->loop->timers, &t->resume,
-		  t->flows->loop->now_ms + PAUSE_MS);
-}
-
-static void resume(void *owner, struct timer *timer)
-{
-	struct tcp *t = owner;
-	const struct rule *r;
-	enum pif pif;
-
-	(void)timer;
-	while (t->paused_n) {
-		uint64_t ref = t->paused[--t->paused_n];
-		int fd = listen_find(t->listen, ref, &r, &pif);
-
-		if (fd >= 0)
-			loop_mod(t->flows->loop, fd, t->watch, ref, EPOLLIN);
-	}
-}
-
 /* One connection for each event, as the next one would be reported just as well;
  * all there are of a listener that reports them turn by turn */
 static unsigned accepts(struct tcp *t, uint64_t ref)
@@ -246,7 +218,7 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 				continue;
 		}
 		if (s.fd != -EAGAIN)
-			pause_listener(t, listener, ref);
+			listen_pause(t->listen, ref);
 		break;
 	}
 }
@@ -455,7 +427,6 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	t->rto_max_ms = sysctl("/proc/sys/net/ipv4/tcp_rto_max_ms", RTO_MAX_MS);
 	t->watch = loop_watch(flows->loop, listener_event, t);
 	listen->tcp_watch = t->watch;
-	timer_init(&t->resume, resume, t);
 	flows_type(flows, FLOW_TCP, &type, t);
 	return 0;
 }

@@ -35,7 +35,7 @@ struct tcp {
 	struct flows *flows;
 	struct tap *tap;
 	struct fwd *fwd;
-	const struct listen *listen;
+	struct listen *listen;
 	struct splice *splice; /* NULL: everything goes to the guest */
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
@@ -47,9 +47,6 @@ struct tcp {
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
-	struct timer resume;
-	unsigned paused_n;
-	uint64_t paused[16]; /* listeners that wait for @resume */
 };
 
 /* tcp_init - registers FLOW_TCP with @flows and a watch for listeners, which

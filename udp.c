@@ -912,24 +912,28 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 	const struct rule *r;
 	enum pif pif;
 	int fd = listen_find(u->listen, ref, &r, &pif), err;
+	uint16_t port = listen_port(ref);
 	unsigned round, n, k;
 	struct sock_error e;
-	struct addr any;
-	uint16_t port = 0;
+	bool failed = false;
 
 	if (fd < 0)
 		return;
 	if (events & EPOLLERR)
 		while (sock_error_next(fd, &e))
 			; /* flows have sockets of their own: no one's error */
-	if (sock_local(fd, &any, &port))
-		return;
 	for (round = 0; round < ROUNDS; round++) {
 		n = receive_aside(u, fd, d, &err);
 		for (k = 0; k < n; k++)
 			dispatch(u, pif, r, port, &d[k], u->rx[k]);
-		if (n < UDP_BATCH)
+		if (n < UDP_BATCH && (!err || err == -EAGAIN))
 			break;
+		/* An error hides what is behind it, but only once */
+		if (err && failed) {
+			listen_pause(u->listen, ref);
+			break;
+		}
+		failed = err;
 	}
 }
 

@@ -20,7 +20,7 @@ struct udp {
 	struct flows *flows;
 	struct tap *tap;
 	struct fwd *fwd;
-	const struct listen *listen;
+	struct listen *listen;
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
 	struct udp_patience patience;

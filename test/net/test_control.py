@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The control socket (-c) and its client, pesto: rules change while we run."""
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -350,6 +352,51 @@ def test_no_connection_is_lost(lab, guest, path):
         done.set()
         thread.join()
     assert not failed
+
+
+def test_others_are_served_meanwhile(lab, guest, path):
+    """Some thousand ports are opened, moved and closed in many turns: questions
+    and answers go on between them."""
+    pesto(lab, path, "-A", "-t", "8080")
+    listener = guest.listen(V4, 8080)
+    client = lab.host.connect(V4, HOST[V4], 8080)
+    server = guest.accept(listener)
+
+    def during(*rules):
+        s = raw(lab, path)
+        s.sendall(update(*rules))
+        s.setblocking(False)
+        for n in range(1, 100000):
+            client.sendall(b"?")
+            assert server.recv(1) == b"?"
+            server.sendall(b"!")
+            assert client.recv(1) == b"!"
+            with contextlib.suppress(BlockingIOError):
+                assert s.recv(100) == b"ok\n"
+                return n
+    many = [rule(10000 + 1000 * i, 10999 + 1000 * i) for i in range(8)]
+    # It was one when all of it was one turn
+    assert during(rule(8080), *many) > 50
+    during(*many, rule(8080))
+    assert during(rule(8080)) > 50
+    assert "10000" not in pesto(lab, path)
+
+
+def test_who_comes_meanwhile_sees_what_is_in_force(lab, guest, path):
+    """The reference's client leaves at once; the next one waits for it all."""
+    many = [rule(10000 + 1000 * i, 10999 + 1000 * i) for i in range(8)]
+    for rules in (many, [rule(8080)], many[4:], []):
+        s = raw(lab, path)
+        s.sendall(update(*rules))
+        s.shutdown(socket.SHUT_RDWR)
+        s.close()
+        n = pesto(lab, path, "-s").count("TCP")
+        assert n == len(rules)
+        for r in rules:
+            port = struct.unpack_from("!H", r, 50)[0]
+            with lab.host.socket(V4) as client:
+                err = client.connect_ex((HOST[V4], port))
+                assert err in (0, errno.ECONNRESET)  # the guest refuses
 
 
 def test_descriptors_come_back(lab, guest, path):

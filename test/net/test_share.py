@@ -3,7 +3,9 @@
 
 import contextlib
 import os
+import pathlib
 import socket
+import struct
 
 import pytest
 
@@ -118,6 +120,45 @@ def test_client_without_descriptor(lab, options):
         guest.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             assert guest.recv(1) != b""
+
+
+def sleeps(pid):
+    """Does it wait for something?  Who is busy never does."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] == "S"
+
+
+def test_many_ports_wait(lab):
+    """Clients at any number of ports wait for a descriptor without a fuss, also
+    when the rules change meanwhile, and are served when there is one."""
+    control, ports = lab.path("control"), range(7001, 7041)
+    guest = lab.pasta("--config-net", "-c", control, "-t", "7001-7040", "-u",
+                      "none", *NONE)
+    pid = guest.daemon
+    most = len(descriptors(pid)) + 1
+    holder = unix(control)
+    assert holder.recv(8)
+    until(lambda: len(descriptors(pid)) == most, "the client's descriptor")
+    assert max(descriptors(pid)) == most - 1
+    limit(pid, 3)  # what accept() and its like may have
+    with contextlib.ExitStack() as scope:
+        waiting = [scope.enter_context(lab.peer.connect(V4, HOST[V4], p))
+                   for p in ports]
+        until(lambda: sleeps(pid), "some sleep")
+        # Rule 0 becomes rule 1, and nothing has to be opened
+        moved = struct.pack("!16s16s16sHHHBB", b"", b"", b"", 7001, 7040, 7001,
+                            6, 1)
+        follower = struct.pack("!16s16s16sHHHBB", b"", b"", b"", 9, 9, 9, 6, 5)
+        holder.sendall(struct.pack("!BI", 1, 2) + follower + moved + b"\0")
+        until(lambda: b"ok" in holder.recv(100), "the new rules")
+        until(lambda: sleeps(pid), "some sleep")
+        servers = [scope.enter_context(guest.listen(V4, p)) for p in ports]
+        limit(pid, 1000)
+        for client, server in zip(waiting, servers):
+            client.sendall(b"x")
+            end, _ = server.accept()
+            with end:
+                assert end.recv(1) == b"x"
 
 
 @pytest.mark.parametrize("kind", [STREAM, DGRAM])

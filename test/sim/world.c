@@ -102,7 +102,7 @@ void world_start(void)
 	w->loop.turn_owner = &w->guest;
 	forward(IPPROTO_TCP);
 	forward(IPPROTO_UDP);
-	must(listen_set(&listeners, PIF_HOST, &w->rules), "listen_set");
+	must(listen_start(&listeners, PIF_HOST, &w->rules), "listen_start");
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
 }
 

@@ -84,8 +84,8 @@ static int fresh(void **state)
 	l.tcp_watch = l.udp_watch = loop_watch(&loop, event, NULL);
 	if (!have_netns)
 		return 0;
-	assert_int_equal(listen_set(&l, PIF_HOST, &rules), 0);
-	assert_int_equal(listen_set(&l, PIF_SPLICE, &rules), 0);
+	assert_int_equal(listen_start(&l, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_start(&l, PIF_SPLICE, &rules), 0);
 	assert_int_equal(scan_init(&s, &loop, &flows, &l, &ns), 0);
 	return 0;
 }
@@ -95,8 +95,8 @@ static int teardown(void **state)
 	static const struct rules none;
 
 	(void)state;
-	assert_int_equal(listen_set(&l, PIF_HOST, &none), 0);
-	assert_int_equal(listen_set(&l, PIF_SPLICE, &none), 0);
+	assert_int_equal(listen_start(&l, PIF_HOST, &none), 0);
+	assert_int_equal(listen_start(&l, PIF_SPLICE, &none), 0);
 	close(loop.epfd);
 	return 0;
 }
@@ -130,22 +130,12 @@ static int serve(enum pif pif, uint8_t proto, const char *addr, uint16_t port)
 	return fd;
 }
 
-static bool listens(enum pif pif, uint8_t proto, uint16_t port)
-{
-	const struct rule *r;
-	enum pif got;
-
-	return listen_find(&l, (uint64_t)(pif == PIF_SPLICE) << 24 |
-				       (uint64_t)(proto == UDP) << 16 | port,
-			   &r, &got) >= 0;
-}
-
 static unsigned count(enum pif pif, uint8_t proto)
 {
 	unsigned port, n = 0;
 
 	for (port = 1; port <= PORTS; port++)
-		n += listens(pif, proto, (uint16_t)port);
+		n += listen_has_port(&l, pif, proto, (uint16_t)port);
 	return n;
 }
 
@@ -174,16 +164,16 @@ static void both_directions(void)
 	unsigned i;
 
 	scan_look(&s);
-	assert_true(listens(PIF_SPLICE, TCP, 1001));
-	assert_true(listens(PIF_SPLICE, TCP, 1002));
-	assert_true(listens(PIF_SPLICE, UDP, 1003));
-	assert_true(listens(PIF_HOST, TCP, 2001));
-	assert_true(listens(PIF_HOST, TCP, 2002));
-	assert_true(listens(PIF_HOST, UDP, 2003));
-	assert_true(listens(PIF_HOST, UDP, 2004));
+	assert_true(listen_has_port(&l, PIF_SPLICE, TCP, 1001));
+	assert_true(listen_has_port(&l, PIF_SPLICE, TCP, 1002));
+	assert_true(listen_has_port(&l, PIF_SPLICE, UDP, 1003));
+	assert_true(listen_has_port(&l, PIF_HOST, TCP, 2001));
+	assert_true(listen_has_port(&l, PIF_HOST, TCP, 2002));
+	assert_true(listen_has_port(&l, PIF_HOST, UDP, 2003));
+	assert_true(listen_has_port(&l, PIF_HOST, UDP, 2004));
 	/* And UDP where TCP is served */
-	assert_true(listens(PIF_SPLICE, UDP, 1001));
-	assert_true(listens(PIF_HOST, UDP, 2001));
+	assert_true(listen_has_port(&l, PIF_SPLICE, UDP, 1001));
+	assert_true(listen_has_port(&l, PIF_HOST, UDP, 2001));
 	check_counts(2, 4, 2, 3);
 	/* What we have opened is not found there and sent back */
 	scan_look(&s);
@@ -380,15 +370,15 @@ static void same_number(uint8_t proto)
 
 	fd = serve(PIF_SPLICE, proto, "127.0.0.1", 1001);
 	scan_look(&s);
-	assert_true(listens(PIF_HOST, proto, 1001));
+	assert_true(listen_has_port(&l, PIF_HOST, proto, 1001));
 	close(fd);
 	fd = serve(PIF_SPLICE, proto, "127.0.0.1", 1002);
-	for (looks = 0; !listens(PIF_HOST, proto, 1002); looks++) {
-		assert_true(listens(PIF_HOST, proto, 1001));
+	for (looks = 0; !listen_has_port(&l, PIF_HOST, proto, 1002); looks++) {
+		assert_true(listen_has_port(&l, PIF_HOST, proto, 1001));
 		scan_look(&s);
 	}
 	assert_int_equal(looks, 3);
-	assert_false(listens(PIF_HOST, proto, 1001));
+	assert_false(listen_has_port(&l, PIF_HOST, proto, 1001));
 	/* One less is seen at once */
 	close(fd);
 	scan_look(&s);
@@ -418,7 +408,7 @@ static void without_numbers(void **state)
 	close(fd);
 	fd = serve(PIF_SPLICE, UDP, "127.0.0.1", 1002);
 	scan_look(&s);
-	assert_true(listens(PIF_HOST, UDP, 1002));
+	assert_true(listen_has_port(&l, PIF_HOST, UDP, 1002));
 	check_counts(0, 1, 0, 0);
 	close(fd);
 }
@@ -431,9 +421,9 @@ static void on_the_clock(void **state)
 	NEED_NETNS();
 	scan_start(&s);
 	fd = serve(PIF_HOST, TCP, "127.0.0.1", 1001);
-	assert_false(listens(PIF_SPLICE, TCP, 1001));
+	assert_false(listen_has_port(&l, PIF_SPLICE, TCP, 1001));
 	timers_run(&loop.timers, loop.now_ms + 1000);
-	assert_true(listens(PIF_SPLICE, TCP, 1001));
+	assert_true(listen_has_port(&l, PIF_SPLICE, TCP, 1001));
 	close(fd);
 }
 
@@ -444,8 +434,8 @@ static void not_on_the_clock(void **state)
 
 	(void)state;
 	NEED_NETNS();
-	assert_int_equal(listen_set(&l, PIF_HOST, &none), 0);
-	assert_int_equal(listen_set(&l, PIF_SPLICE, &none), 0);
+	assert_int_equal(listen_start(&l, PIF_HOST, &none), 0);
+	assert_int_equal(listen_start(&l, PIF_SPLICE, &none), 0);
 	scan_start(&s);
 	assert_int_equal(s.timer.due_ms, 0);
 }

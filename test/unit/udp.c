@@ -51,8 +51,8 @@ static int teardown(void **state)
 	}
 	assert_int_equal(flows.count, 0);
 	rules.n = 0;
-	assert_int_equal(listen_set(&listeners, PIF_HOST, &rules), 0);
-	assert_int_equal(listen_set(&listeners, PIF_SPLICE, &rules), 0);
+	assert_int_equal(listen_start(&listeners, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_start(&listeners, PIF_SPLICE, &rules), 0);
 	close(loop.epfd);
 	return 0;
 }
@@ -805,7 +805,7 @@ static void serve(const char *listen, uint16_t port, uint16_t to)
 		rules.r[0].listen = toy_addr(listen);
 	else
 		rules.r[0].flags = RULE_DUAL;
-	assert_int_equal(listen_set(&listeners, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_start(&listeners, PIF_HOST, &rules), 0);
 }
 
 static struct flow *got_flow(unsigned i)
@@ -852,7 +852,7 @@ static void client(const char *listen, const char *at, const char *bind_to,
 static void close_listener(void)
 {
 	rules.n = 0;
-	assert_int_equal(listen_set(&listeners, PIF_HOST, &rules), 0);
+	assert_int_equal(listen_start(&listeners, PIF_HOST, &rules), 0);
 }
 
 static void clients_reach_the_guest(void **state)
@@ -1196,13 +1196,13 @@ static void serve_spliced(enum pif pif)
 				    .proto = IPPROTO_UDP, .flags = RULE_DUAL };
 	if (pif == PIF_SPLICE)
 		strcpy(rules.r[0].ifname, "lo");
-	assert_int_equal(listen_set(&listeners, pif, &rules), 0);
+	assert_int_equal(listen_start(&listeners, pif, &rules), 0);
 }
 
 static void unserve(enum pif pif)
 {
 	rules.n = 0;
-	assert_int_equal(listen_set(&listeners, pif, &rules), 0);
+	assert_int_equal(listen_start(&listeners, pif, &rules), 0);
 }
 
 static ssize_t next(int fd, void *buf, size_t size, uint16_t *from,
