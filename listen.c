@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 
 enum {
@@ -179,11 +178,9 @@ static int work(struct job *j)
 
 static uint32_t inode_of(int fd)
 {
-	struct stat st;
+	struct util_stat st;
 
-	/* #syscalls:pasta fstat fstat64 newfstatat fstatat64
-	 * #syscalls:pasta arm:statx i686:statx loongarch64:statx */
-	return fstat(fd, &st) ? 0 : (uint32_t)st.st_ino;
+	return util_fstat(fd, &st) ? 0 : (uint32_t)st.inode;
 }
 
 /* Ports of which there are many sockets on one host, since what comes there is

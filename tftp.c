@@ -412,17 +412,15 @@ static int open_file(int dir, const char *name)
 static int open_regular(struct tftp *t, const char *name, uint64_t *size)
 {
 	int fd = open_file(t->dir, name);
-	struct stat st;
+	struct util_stat st;
 
 	if (fd < 0)
 		return fd;
-	/* #syscalls fstat fstat64 newfstatat fstatat64
-	 * #syscalls arm:statx i686:statx loongarch64:statx */
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+	if (util_fstat(fd, &st) || !S_ISREG(st.mode)) {
 		close(fd);
 		return -EACCES;
 	}
-	*size = (uint64_t)st.st_size;
+	*size = st.size;
 	return fd;
 }
 

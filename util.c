@@ -7,6 +7,8 @@
  */
 #include "util.h"
 
+#include <linux/stat.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -170,6 +172,18 @@ int util_read_file(const char *path, char *buf, size_t size)
 	close(fd);
 	buf[n > 0 ? n : 0] = '\0';
 	return n;
+}
+
+int util_fstat(int fd, struct util_stat *st)
+{
+	struct statx x;
+
+	/* #syscalls statx */
+	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x))
+		return -errno;
+	*st = (struct util_stat){ x.stx_mode, x.stx_blksize, x.stx_size,
+				  x.stx_ino };
+	return 0;
 }
 
 void *util_map(size_t bytes)

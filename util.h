@@ -65,6 +65,16 @@ const char *util_error(int err);
  * Returns the length or -errno. */
 int util_read_file(const char *path, char *buf, size_t size);
 
+/* What is behind a descriptor */
+struct util_stat {
+	uint32_t mode, block; /* as st_mode, st_blksize */
+	uint64_t size, inode;
+};
+
+/* util_fstat - 0 or -errno
+ * One call on all machines, where fstat() of libc takes one of three. */
+int util_fstat(int fd, struct util_stat *st);
+
 /* util_map - @bytes of zeroed memory that cost nothing until touched
  * For tables of run time: there is no heap.  NULL if the kernel refuses. */
 void *util_map(size_t bytes);

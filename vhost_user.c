@@ -225,7 +225,8 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 {
 	struct virtq_region *r = &m->r[m->n];
 	uint64_t end = from->offset + from->size, page;
-	struct stat st;
+	struct util_stat st;
+	int err;
 
 	if (m->n == VIRTQ_REGIONS)
 		return -ENOSPC;
@@ -234,14 +235,13 @@ static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
 	    from->uva + from->size < from->size)
 		return -EINVAL;
 	/* What is not there would be a fault later */
-	/* #syscalls:vu fstat fstat64 newfstatat fstatat64
-	 * #syscalls:vu arm:statx i686:statx loongarch64:statx */
-	if (fstat(fd, &st))
-		return -errno;
-	if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < end)
+	err = util_fstat(fd, &st);
+	if (err)
+		return err;
+	if (S_ISREG(st.mode) && st.size < end)
 		return -EINVAL;
 	/* munmap() of huge pages wants all of the last one */
-	page = (uint64_t)MAX(st.st_blksize, 1);
+	page = (uint64_t)MAX(st.block, 1U);
 	end = (end + page - 1) / page * page;
 	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE)
 	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) */
@@ -417,12 +417,13 @@ static int get_vring_base(struct vhost_user *v)
  * other things could take any time. */
 static int check_bell(int fd, bool only_eventfd)
 {
-	struct stat st;
+	struct util_stat st;
+	int err = util_fstat(fd, &st);
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_mode & S_IFMT &&
-	    (only_eventfd || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))))
+	if (err)
+		return err;
+	if (st.mode & S_IFMT &&
+	    (only_eventfd || !(S_ISFIFO(st.mode) || S_ISSOCK(st.mode))))
 		return -EINVAL;
 	return 0;
 }

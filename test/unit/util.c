@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void numbers(void **state)
@@ -96,6 +97,25 @@ static void files(void **state)
 	assert_string_equal(buf, "");
 }
 
+/* As fstat() has it */
+static void about_a_file(void **state)
+{
+	int fd = memfd_create("util", 0);
+	struct util_stat st;
+	struct stat plain;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, 12345), 0);
+	assert_int_equal(util_fstat(fd, &st), 0);
+	assert_int_equal(fstat(fd, &plain), 0);
+	assert_int_equal(st.mode, plain.st_mode);
+	assert_int_equal(st.block, plain.st_blksize);
+	assert_int_equal(st.size, 12345);
+	assert_int_equal(st.inode, plain.st_ino);
+	close(fd);
+	assert_int_equal(util_fstat(-1, &st), -EBADF);
+}
+
 /* Word for word what strerror() of glibc says, or nothing */
 static void errors(void **state)
 {
@@ -152,6 +172,7 @@ int main(void)
 		cmocka_unit_test(number_keeps_errno),
 		cmocka_unit_test(byte_order),
 		cmocka_unit_test(files),
+		cmocka_unit_test(about_a_file),
 		cmocka_unit_test(errors),
 		cmocka_unit_test(memory),
 		cmocka_unit_test(randomness),
