@@ -13,10 +13,10 @@
  * a private epoll instance says whether there is room.  What a destination does
  * not take is lost for it, and it is told how much when it takes lines again.
  *
- * When the log file would grow beyond its limit the oldest three tenths go:
- * FALLOC_FL_COLLAPSE_RANGE drops whole blocks where the file system can, else
- * the rest is moved.  What is left of the first line after the cut is
- * overwritten by the header, so nothing has to be shifted by less than a block.
+ * When the log file would grow beyond its limit the oldest three tenths go, in
+ * whole pages, and the rest is moved.  (Some file systems could collapse it; not
+ * tmpfs or btrfs, and it would be one more system call in the filter.)  What is
+ * left of the first line after the cut is overwritten by the header.
  */
 #include "log.h"
 
@@ -33,13 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifndef FALLOC_FL_COLLAPSE_RANGE
-#define FALLOC_FL_COLLAPSE_RANGE 0x08
-#endif
-
 enum {
 	LINE = 2048,  /* longest message, the rest is cut off */
-	BLOCK = 4096, /* if the file system's is unknown or too large */
+	PAGE = 4096,
 	HEADER = 512,
 	PREFIX = 64,
 };
@@ -69,7 +65,6 @@ static struct {
 	struct dest running; /* what err will be: see log_start() */
 	int cut;	     /* the file again, without O_APPEND */
 	size_t limit, size;
-	off_t block;         /* of the file system: a cut is a multiple of it */
 	char header[HEADER]; /* first line of the log file */
 } lg = {
 	.err = { .fd = STDERR_FILENO },
@@ -202,7 +197,6 @@ int log_file(const char *path, size_t limit, const char *version)
 {
 	int cut = -1, fd = open_file(path, &cut), err;
 	char exe[HEADER / 2];
-	struct stat st;
 	ssize_t n;
 
 	if (fd < 0)
@@ -225,7 +219,6 @@ int log_file(const char *path, size_t limit, const char *version)
 		close(lg.cut);
 	lg.file.fd = fd;
 	lg.cut = cut;
-	lg.block = fstat(fd, &st) ? 0 : st.st_blksize;
 	lg.limit = limit;
 	lg.size = (size_t)n;
 	return 0;
@@ -234,7 +227,7 @@ int log_file(const char *path, size_t limit, const char *version)
 /* Bytes from @from on become the first ones; how many, or -1 */
 static off_t move_down(int fd, off_t from)
 {
-	static char buf[8 * BLOCK];
+	static char buf[8 * PAGE];
 	off_t to = 0;
 	ssize_t n;
 
@@ -271,25 +264,19 @@ static size_t put_header(int fd)
 /* The new size, 0 if it did not work */
 static size_t cut(int fd, off_t size)
 {
-	off_t block = lg.block, n = size * 3 / 10;
+	off_t n = size * 3 / 10;
 
-	if (block < BLOCK || block > size / 5)
-		block = BLOCK;
-	n = (n + block - 1) / block * block;
+	n = (n + PAGE - 1) / PAGE * PAGE;
 	if (n >= size)
 		return 0;
-	if (!fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, n))
-		size -= n;
-	else
-		size = move_down(fd, n);
+	size = move_down(fd, n);
 	return size > 0 && put_header(fd) ? (size_t)size : 0;
 }
 
 /* Make room.  With O_APPEND, pwrite() would append: the file is open twice. */
 static void rotate(void)
 {
-	/* #syscalls pread64 pwrite64 ftruncate
-	 * #syscalls fallocate(.,FALLOC_FL_COLLAPSE_RANGE) */
+	/* #syscalls pread64 pwrite64 ftruncate */
 	lg.size = cut(lg.cut, (off_t)lg.size);
 	/* Too small to cut, or the disk fails: begin anew */
 	if (!lg.size && !ftruncate(lg.cut, 0))

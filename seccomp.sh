@@ -219,7 +219,6 @@ notes "$@" >"$tmp.notes"
 	cat <<'EOT'
 /* Made by seccomp.sh, do not edit */
 #include <linux/audit.h>
-#include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 

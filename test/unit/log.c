@@ -271,18 +271,7 @@ static void fill(void)
 	CHECK(fcntl(fd, F_GETFL) & O_APPEND);
 }
 
-/* On a disk: collapses if the file system can */
 static void rotation(void)
-{
-	strcpy(path, "/tmp/unit-log-XXXXXX");
-	close(mkstemp(path));
-	CHECK(!log_file(path, LIMIT, "v"));
-	unlink(path);
-	fill();
-}
-
-/* On tmpfs, which cannot: moves */
-static void rotation_by_moving(void)
 {
 	int fd = memfd_create("log", 0);
 
@@ -597,7 +586,6 @@ T(keeps_errno)
 T(file_lines)
 T(file_mode)
 T(rotation)
-T(rotation_by_moving)
 T(rotation_of_long_lines)
 T(tiny_limit)
 T(syslog_lines)
@@ -623,7 +611,6 @@ int main(void)
 		cmocka_unit_test(t_file_lines),
 		cmocka_unit_test(t_file_mode),
 		cmocka_unit_test(t_rotation),
-		cmocka_unit_test(t_rotation_by_moving),
 		cmocka_unit_test(t_rotation_of_long_lines),
 		cmocka_unit_test(t_tiny_limit),
 		cmocka_unit_test(t_syslog_lines),
