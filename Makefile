@@ -35,7 +35,8 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 RANK0 := util log addr addrset resolvconf cursor siphash
 RANK1 := iov checksum packet segment
 RANK2 := timer loop acceptor http
-RANK3 := pcap tap tap_stream tap_tun virtq vhost_user tap_vhost
+RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
+	 vhost_user tap_vhost
 RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot
 RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp

@@ -602,7 +602,7 @@ static void vhost_flush(struct tap *tap)
 	struct tap_vhost *t = vhost(tap);
 
 	vhost_user_flush(&t->user);
-	if (UNLIKELY(t->user.torn)) {
+	if (UNLIKELY(t->user.mem.torn)) {
 		t->user.why = "its memory has become shorter";
 		hang_up(t);
 	}
@@ -685,13 +685,12 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 	t->user_watch = loop_watch(l, user_event, t);
 	kick[VHOST_TX] = watch;
 	kick[VHOST_RX] = loop_watch(l, rx_kick, t);
-	vhost_user_init(&t->user, l, kick);
 	t->tx = util_map((size_t)VHOST_SLOTS * VHOST_STRIDE);
 	t->bounce = util_map(VHOST_STRIDE);
 	t->split = util_map(VHOST_STRIDE);
 	if (!t->tx || !t->bounce || !t->split)
 		return -ENOMEM;
-	return vhost_user_guard(&t->user);
+	return vhost_user_init(&t->user, l, kick);
 }
 
 int tap_vhost_listen(struct tap_vhost *t, int fd)

@@ -16,11 +16,7 @@
 #include <linux/virtio_ring.h>
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define BIT(n)         ((uint64_t)1 << (n))
@@ -100,9 +96,9 @@ static void drop_fds(struct vhost_user *v)
 /* The front-end has it, too: closing would not take it out of epoll */
 static void drop_kick(struct vhost_user *v, unsigned i)
 {
-	if (v->ring[i].kick >= 0)
-		loop_del(v->loop, v->ring[i].kick);
-	drop_fd(&v->ring[i].kick);
+	if (v->ring[i].kick.fd >= 0)
+		loop_del(v->loop, v->ring[i].kick.fd);
+	vhost_bell_set(&v->ring[i].kick, -1);
 }
 
 /* --- features ------------------------------------------------------------- */
@@ -169,95 +165,6 @@ static int do_nothing(struct vhost_user *v)
 
 /* --- memory --------------------------------------------------------------- */
 
-/* Whose memory a fault may be about: the handler has nobody to ask */
-static struct vhost_user *guarded;
-
-/* The file behind a region has become shorter.  What was there reads as zeroes,
- * so that whoever is looking at it can end what he is doing. */
-static void on_fault(int sig, siginfo_t *info, void *context)
-{
-	struct virtq_mem *m = &guarded->mem;
-	uint8_t *at = info->si_addr;
-	unsigned i;
-
-	(void)sig;
-	(void)context;
-	for (i = 0; i < m->n; i++) {
-		struct virtq_region *r = &m->r[i];
-		uint8_t *map = r->map;
-
-		if (at < map || (size_t)(at - map) >= r->map_len)
-			continue;
-		guarded->torn = 1;
-		/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
-		 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn */
-		if (mmap(map, r->map_len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-				 MAP_NORESERVE,
-			 -1, 0) == map)
-			return;
-	}
-	__builtin_trap();
-}
-
-int vhost_user_guard(struct vhost_user *v)
-{
-	struct sigaction sa = { .sa_sigaction = on_fault,
-				.sa_flags = SA_SIGINFO };
-
-	guarded = v;
-	return sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
-}
-
-static void unmap(struct virtq_region *r)
-{
-	munmap(r->map, r->map_len); /* #syscalls:vu munmap */
-}
-
-static void unmap_all(struct virtq_mem *m)
-{
-	while (m->n)
-		unmap(&m->r[--m->n]);
-}
-
-/* From the file's start: huge pages would not let us begin anywhere */
-static int map(struct virtq_mem *m, const struct vhost_region *from, int fd)
-{
-	struct virtq_region *r = &m->r[m->n];
-	uint64_t end = from->offset + from->size, page;
-	struct util_stat st;
-	int err;
-
-	if (m->n == VIRTQ_REGIONS)
-		return -ENOSPC;
-	if (!from->size || end < from->size || end > SIZE_MAX ||
-	    from->gpa + from->size < from->size ||
-	    from->uva + from->size < from->size)
-		return -EINVAL;
-	/* What is not there would be a fault later */
-	err = util_fstat(fd, &st);
-	if (err)
-		return err;
-	if (S_ISREG(st.mode) && st.size < end)
-		return -EINVAL;
-	/* munmap() of huge pages wants all of the last one */
-	page = (uint64_t)MAX(st.block, 1U);
-	end = (end + page - 1) / page * page;
-	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE)
-	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) */
-	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (r->map == MAP_FAILED)
-		return -errno;
-	r->map_len = (size_t)end;
-	r->at = (uint8_t *)r->map + from->offset;
-	r->gpa = from->gpa;
-	r->uva = from->uva;
-	r->len = from->size;
-	m->n++;
-	return 0;
-}
-
 static int place(struct vhost_user *v, unsigned i)
 {
 	struct vhost_ring *r = &v->ring[i];
@@ -286,12 +193,12 @@ static int set_mem_table(struct vhost_user *v)
 	if (n > VHOST_FDS || v->fds_n != n ||
 	    v->msg.size < offsetof(struct vhost_msg, u.mem.r[n]) - HEAD)
 		return -EINVAL;
-	unmap_all(&v->mem);
+	vhost_mem_clear(&v->mem);
 	for (i = 0; i < n && !err; i++) {
 		struct vhost_region r = v->msg.u.mem.r[i];
 
 		fd = take_fd(v);
-		err = map(&v->mem, &r, fd);
+		err = vhost_mem_add(&v->mem, &r, fd);
 		drop_fd(&fd);
 	}
 	place_all(v);
@@ -300,7 +207,7 @@ static int set_mem_table(struct vhost_user *v)
 
 static int get_mem_slots(struct vhost_user *v)
 {
-	return reply_u64(v, VIRTQ_REGIONS);
+	return reply_u64(v, VHOST_REGIONS);
 }
 
 static int add_mem_reg(struct vhost_user *v)
@@ -310,7 +217,7 @@ static int add_mem_reg(struct vhost_user *v)
 
 	if (fd < 0)
 		return -EBADF;
-	err = map(&v->mem, &r, fd);
+	err = vhost_mem_add(&v->mem, &r, fd);
 	drop_fd(&fd);
 	place_all(v);
 	return err;
@@ -319,19 +226,11 @@ static int add_mem_reg(struct vhost_user *v)
 static int rem_mem_reg(struct vhost_user *v)
 {
 	struct vhost_region gone = v->msg.u.one.r;
-	struct virtq_mem *m = &v->mem;
-	unsigned i;
+	int err = vhost_mem_del(&v->mem, &gone);
 
-	for (i = 0; i < m->n; i++)
-		if (m->r[i].gpa == gone.gpa && m->r[i].uva == gone.uva &&
-		    m->r[i].len == gone.size)
-			break;
-	if (i == m->n)
-		return -ENOENT;
-	unmap(&m->r[i]);
-	m->r[i] = m->r[--m->n];
-	place_all(v);
-	return 0;
+	if (!err)
+		place_all(v);
+	return err;
 }
 
 /* --- rings ---------------------------------------------------------------- */
@@ -397,8 +296,8 @@ static void stop_ring(struct vhost_user *v, unsigned i)
 	changed(v, i);
 	v->ring[i].placed = false;
 	drop_kick(v, i);
-	drop_fd(&v->ring[i].err);
-	drop_fd(&v->q[i].call);
+	vhost_bell_set(&v->ring[i].err, -1);
+	vhost_bell_set(&v->ring[i].call, -1);
 }
 
 static int get_vring_base(struct vhost_user *v)
@@ -410,22 +309,6 @@ static int get_vring_base(struct vhost_user *v)
 	stop_ring(v, i);
 	v->msg.u.state.num = v->q[i].next;
 	return sizeof(v->msg.u.state);
-}
-
-/* An eventfd, which has no type for stat(); or, where it is only written to, a
- * pipe or a pair of sockets, by which User-mode Linux hears of calls.  Writing to
- * other things could take any time. */
-static int check_bell(int fd, bool only_eventfd)
-{
-	struct util_stat st;
-	int err = util_fstat(fd, &st);
-
-	if (err)
-		return err;
-	if (st.mode & S_IFMT &&
-	    (only_eventfd || !(S_ISFIFO(st.mode) || S_ISSOCK(st.mode))))
-		return -EINVAL;
-	return 0;
 }
 
 /* The ring that the message's eventfd is for, or -errno.  *@fd is -1 if there
@@ -442,7 +325,7 @@ static int eventfd_for(struct vhost_user *v, int *fd)
 	if (v->msg.u.u64 & NO_FD)
 		return (int)i;
 	*fd = take_fd(v);
-	err = *fd < 0 ? -EINVAL : check_bell(*fd, kick);
+	err = *fd < 0 ? -EINVAL : vhost_bell_check(*fd, kick);
 	if (!err)
 		return (int)i;
 	drop_fd(fd);
@@ -461,26 +344,12 @@ static int set_vring_kick(struct vhost_user *v)
 	r = &v->ring[i];
 	drop_kick(v, (unsigned)i);
 	changed(v, (unsigned)i);
-	r->kick = fd;
+	vhost_bell_set(&r->kick, fd);
 	/* Never read: each write to it is an event */
 	err = loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
 	if (err)
-		drop_fd(&r->kick);
+		vhost_bell_set(&r->kick, -1);
 	return err;
-}
-
-/* Who has not read what made it full is told already.  It is not ours to make
- * non-blocking: a front-end may wait on the same eventfd for our calls. */
-static void tell(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	const struct timespec now = { 0 };
-	uint64_t one = 1;
-
-	/* #syscalls:vu ppoll ppoll_time64 write */
-	if (fd >= 0 && ppoll(&p, 1, &now, NULL) == 1 &&
-	    p.revents == POLLOUT)
-		(void)!write(fd, &one, sizeof(one));
 }
 
 static int set_vring_call(struct vhost_user *v)
@@ -489,9 +358,9 @@ static int set_vring_call(struct vhost_user *v)
 
 	if (i < 0)
 		return i;
-	drop_fd(&v->q[i].call);
-	v->q[i].call = fd;
-	tell(fd); /* what was pushed in between nobody was told of */
+	vhost_bell_set(&v->ring[i].call, fd);
+	/* What was pushed in between nobody was told of */
+	vhost_bell_ring(&v->ring[i].call, v->look);
 	return 0;
 }
 
@@ -501,8 +370,7 @@ static int set_vring_err(struct vhost_user *v)
 
 	if (i < 0)
 		return i;
-	drop_fd(&v->ring[i].err);
-	v->ring[i].err = fd;
+	vhost_bell_set(&v->ring[i].err, fd);
 	return 0;
 }
 
@@ -722,19 +590,30 @@ int vhost_user_read(struct vhost_user *v)
 
 /* --- life ----------------------------------------------------------------- */
 
-void vhost_user_init(struct vhost_user *v, struct loop *l,
-		     const unsigned watch[VHOST_PAIR])
+static void reset(struct vhost_user *v, struct loop *l, int look,
+		  const unsigned watch[VHOST_PAIR])
 {
+	const struct vhost_bell none = { .fd = -1 };
 	unsigned i;
 
 	memset(v, 0, sizeof(*v));
 	v->loop = l;
+	v->look = look;
 	v->fd = -1;
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].mem = &v->mem;
-		v->q[i].call = v->ring[i].kick = v->ring[i].err = -1;
+		v->ring[i].call = v->ring[i].kick = v->ring[i].err = none;
 		v->ring[i].kick_watch = watch[i % VHOST_PAIR];
 	}
+}
+
+int vhost_user_init(struct vhost_user *v, struct loop *l,
+		    const unsigned watch[VHOST_PAIR])
+{
+	int look = vhost_bell_look();
+
+	reset(v, l, look, watch);
+	return look < 0 ? look : vhost_mem_guard(&v->mem);
 }
 
 void vhost_user_start(struct vhost_user *v, int fd)
@@ -750,18 +629,18 @@ void vhost_user_stop(struct vhost_user *v)
 
 	(void)reset_owner(v);
 	drop_fds(v);
-	unmap_all(&v->mem);
+	vhost_mem_clear(&v->mem);
 	if (v->fd >= 0)
 		loop_del(v->loop, v->fd);
 	drop_fd(&v->fd);
-	vhost_user_init(v, v->loop, watch);
+	reset(v, v->loop, v->look, watch);
 	v->changes = changes;
 	v->changes_more = more;
 }
 
 bool vhost_user_ring(const struct vhost_user *v, unsigned i)
 {
-	return v->ring[i].enabled && v->ring[i].kick >= 0 &&
+	return v->ring[i].enabled && v->ring[i].kick.fd >= 0 &&
 	       virtq_ready(&v->q[i]);
 }
 
@@ -777,8 +656,8 @@ static void report(struct vhost_user *v, unsigned i)
 	log_limited(LOG_WARN, "vhost-user: ring %u is broken: %s", i,
 		    v->q[i].broken);
 	r->reported = true;
-	tell(r->err);
-	drop_fd(&r->err);
+	vhost_bell_ring(&r->err, v->look);
+	vhost_bell_set(&r->err, -1);
 }
 
 void vhost_user_flush(struct vhost_user *v)
@@ -787,7 +666,7 @@ void vhost_user_flush(struct vhost_user *v)
 
 	for (i = 0; i < v->rings; i++) {
 		if (virtq_flush(&v->q[i]))
-			tell(v->q[i].call);
+			vhost_bell_ring(&v->ring[i].call, v->look);
 		if (UNLIKELY(v->q[i].broken && !v->ring[i].reported))
 			report(v, i);
 	}
@@ -795,5 +674,5 @@ void vhost_user_flush(struct vhost_user *v)
 
 void vhost_user_poke(struct vhost_user *v, unsigned i)
 {
-	tell(v->ring[i].kick);
+	vhost_bell_ring(&v->ring[i].kick, v->look);
 }

@@ -11,9 +11,8 @@
 #define VHOST_USER_H
 
 #include "loop.h"
+#include "vhost_bell.h"
 #include "virtq.h"
-
-#include <signal.h>
 
 /* Bits that older headers lack */
 enum { NET_GUEST_USO4 = 54, NET_GUEST_USO6, NET_HOST_USO };
@@ -25,10 +24,6 @@ enum {
 	VHOST_QUEUES = VHOST_PAIRS * VHOST_PAIR,
 };
 enum { VHOST_FDS = 8 };                    /* most descriptors of a message */
-
-struct vhost_region {
-	uint64_t gpa, size, uva, offset;
-};
 
 /* As it goes over the socket, in host byte order */
 struct vhost_msg {
@@ -58,12 +53,13 @@ struct vhost_ring {
 	bool placed;                /* these are set */
 	bool enabled;
 	bool reported;  /* that it is broken */
-	int kick, err; /* eventfds, -1 */
+	struct vhost_bell kick, call, err;
 	unsigned kick_watch;
 };
 
 struct vhost_user {
 	struct loop *loop;
+	int look;         /* see vhost_bell_look() */
 	int fd;           /* the front-end, -1 */
 	unsigned rings;   /* up to the last that was spoken of */
 	unsigned changes; /* of features, of where the first pair's rings are, of
@@ -72,7 +68,7 @@ struct vhost_user {
 	uint64_t
 		features; /* VIRTIO_F_*, VIRTIO_NET_F_*: what the driver took */
 	uint64_t protocol; /* VHOST_USER_PROTOCOL_F_* */
-	struct virtq_mem mem;
+	struct vhost_mem mem;
 	struct virtq q[VHOST_QUEUES];
 	struct vhost_ring ring[VHOST_QUEUES];
 	struct vhost_msg msg; /* in the making: */
@@ -80,17 +76,12 @@ struct vhost_user {
 	int fds[VHOST_FDS];   /* what came with it */
 	unsigned fds_n;
 	const char *why;      /* it is to be hung up on */
-	volatile sig_atomic_t torn; /* a file of @mem has become shorter */
 };
 
-/* vhost_user_init - @watch are told of kicks, one for each direction */
-void vhost_user_init(struct vhost_user *v, struct loop *l,
-		     const unsigned watch[VHOST_PAIR]);
-
-/* vhost_user_guard - outlive that a front-end truncates its memory
- * From now on such memory reads as zeroes and @v->torn is set: then stop.  For
- * one @v of a process, as SIGBUS is.  0 or -errno. */
-int vhost_user_guard(struct vhost_user *v);
+/* vhost_user_init - @watch are told of kicks, one for each direction
+ * For one @v of a process, as vhost_mem_guard().  0 or -errno. */
+int vhost_user_init(struct vhost_user *v, struct loop *l,
+		    const unsigned watch[VHOST_PAIR]);
 
 /* vhost_user_start - a front-end is on @fd, which is ours from now on */
 void vhost_user_start(struct vhost_user *v, int fd);

@@ -11,8 +11,6 @@
 
 #include <errno.h>
 
-/* --- guest memory --------------------------------------------------------- */
-
 /* The compiler must not read it twice, or before the index that covers it */
 static uint16_t load16(const void *p)
 {
@@ -22,37 +20,6 @@ static uint16_t load16(const void *p)
 static void store16(void *p, uint16_t v)
 {
 	__atomic_store_n((uint16_t *)p, htole16(v), __ATOMIC_RELEASE);
-}
-
-static void *in_region(const struct virtq_region *r, uint64_t off, uint64_t len)
-{
-	return off < r->len && len <= r->len - off ? r->at + off : NULL;
-}
-
-void *virtq_find(const struct virtq_mem *m, uint64_t gpa, uint64_t len)
-{
-	void *at;
-	unsigned i;
-
-	for (i = 0; i < m->n; i++) {
-		at = in_region(&m->r[i], gpa - m->r[i].gpa, len);
-		if (at)
-			return at;
-	}
-	return NULL;
-}
-
-void *virtq_find_user(const struct virtq_mem *m, uint64_t uva, uint64_t len)
-{
-	void *at;
-	unsigned i;
-
-	for (i = 0; i < m->n; i++) {
-		at = in_region(&m->r[i], uva - m->r[i].uva, len);
-		if (at)
-			return at;
-	}
-	return NULL;
 }
 
 /* --- set-up --------------------------------------------------------------- */
@@ -75,11 +42,11 @@ int virtq_set(struct virtq *q, uint64_t desc, uint64_t avail, uint64_t used)
 	virtq_unset(q);
 	if (!n)
 		return -EINVAL;
-	q->desc = virtq_find_user(q->mem, desc, n * sizeof(*q->desc));
-	q->avail = virtq_find_user(
+	q->desc = vhost_mem_find_user(q->mem, desc, n * sizeof(*q->desc));
+	q->avail = vhost_mem_find_user(
 		q->mem, avail,
 		sizeof(*q->avail) + n * sizeof(q->avail->ring[0]) + event);
-	q->used = virtq_find_user(q->mem, used,
+	q->used = vhost_mem_find_user(q->mem, used,
 				  sizeof(*q->used) +
 					  n * sizeof(q->used->ring[0]) + event);
 	if (!q->desc || (uintptr_t)q->desc % 16 || !q->avail ||
@@ -132,7 +99,7 @@ enum step { MORE, LAST, TOO_MANY, BAD };
 static enum step add(const struct virtq *q, struct walk *w, uint64_t gpa,
 		     uint32_t len)
 {
-	const struct virtq_region *r;
+	const struct vhost_mapped *r;
 	uint64_t off, part;
 	unsigned i;
 
@@ -173,7 +140,7 @@ static enum step follow(const struct virtq *q, struct walk *w, unsigned *at)
 		if (!q->indirect || w->indirect || !len ||
 		    flags & VRING_DESC_F_NEXT || len % sizeof(d))
 			return BAD;
-		w->table = virtq_find(q->mem, le64toh(d.addr), len);
+		w->table = vhost_mem_find(q->mem, le64toh(d.addr), len);
 		if (!w->table)
 			return BAD;
 		w->size = len / sizeof(d);

@@ -11,30 +11,16 @@
 #define VIRTQ_H
 
 #include "util.h"
+#include "vhost_mem.h"
 
 #include <sys/uio.h>
 
 enum {
 	VIRTQ_MAX = 1024, /* entries of a ring, as QEMU's VIRTQUEUE_MAX_SIZE */
-	VIRTQ_REGIONS = 64, /* of guest memory */
-};
-
-/* A piece of guest memory, mapped */
-struct virtq_region {
-	uint64_t gpa, len; /* guest physical address */
-	uint64_t uva;      /* where the front-end has it */
-	uint8_t *at;       /* where we have it */
-	void *map;         /* with what had to be mapped in front of it */
-	size_t map_len;
-};
-
-struct virtq_mem {
-	unsigned n;
-	struct virtq_region r[VIRTQ_REGIONS];
 };
 
 struct virtq {
-	const struct virtq_mem *mem;
+	const struct vhost_mem *mem;
 	unsigned size; /* a power of two, 0: not set */
 	/* All three or none.  In guest memory: through virtq.c only. */
 	struct vring_desc *desc;
@@ -47,7 +33,6 @@ struct virtq {
 	bool event_idx;  /* VIRTIO_RING_F_EVENT_IDX */
 	bool indirect;   /* VIRTIO_RING_F_INDIRECT_DESC */
 	const char *broken; /* why it is; NULL: it is not */
-	int call; /* eventfd, -1: it looks by itself */
 };
 
 /* One chain of descriptors that was taken */
@@ -56,11 +41,6 @@ struct virtq_elem {
 	unsigned iov_cnt; /* pieces */
 	size_t len;       /* bytes */
 };
-
-/* virtq_find - our address of @len bytes at guest address @gpa or at @uva
- * NULL unless they lie in one region. */
-void *virtq_find(const struct virtq_mem *m, uint64_t gpa, uint64_t len);
-void *virtq_find_user(const struct virtq_mem *m, uint64_t uva, uint64_t len);
 
 /* virtq_set - where the rings are; @q->size is set
  * Goes on where @q->next says, with the guest's own idea of what was used.

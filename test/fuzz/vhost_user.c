@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: virtq loop timer util */
+/* unit: virtq vhost_bell vhost_mem loop timer util */
 /* A front-end and its guest's driver, both of them made of the input's bytes.
  * What a session can't do is reach beyond the guest's memory, or leave a
  * descriptor open when it is over. */
@@ -106,7 +106,7 @@ static void make_world(void)
 	assert(!loop_init(&loop));
 	for (i = 0; i < VHOST_PAIR; i++)
 		watch[i] = loop_watch(&loop, on_kick, &kicks[i]);
-	vhost_user_init(&v, &loop, watch);
+	assert(!vhost_user_init(&v, &loop, watch));
 	kind[MEMFD] = new_memfd(MEM);
 	kind[SMALL_MEMFD] = new_memfd(4096 + 512);
 	kind[EVENTFD] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -210,7 +210,7 @@ static bool offer(void)
 {
 	unsigned which = u8(), id = u16();
 	struct virtq *q = &v.q[which & 1];
-	const struct virtq_region *r = &v.mem.r[which >> 2 & 1];
+	const struct vhost_mapped *r = &v.mem.r[which >> 2 & 1];
 	struct vring_desc d;
 	uint16_t idx;
 

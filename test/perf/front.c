@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -236,8 +237,9 @@ static void lay_out_ring(struct ring *r, uint8_t *at)
 	r->used = (void *)(at + 8 * PAGE);
 	r->tables = at + RING_BYTES;
 	r->buffers = r->tables + ENTRIES * TABLE_BYTES;
-	r->kick = eventfd(0, EFD_CLOEXEC);
-	r->call = eventfd(0, EFD_CLOEXEC);
+	/* As QEMU has them */
+	r->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	r->call = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 
 static size_t ring_bytes(void)
@@ -325,13 +327,14 @@ static void want_calls(struct ring *r, bool on)
 /* Until there is one more that was used */
 static void await_used(struct ring *r)
 {
+	struct pollfd p = { .fd = r->call, .events = POLLIN };
 	eventfd_t count;
 
 	if (is_used(r))
 		return;
 	want_calls(r, true);
 	while (!is_used(r))
-		if (eventfd_read(r->call, &count))
+		if (poll(&p, 1, -1) < 0 || eventfd_read(r->call, &count))
 			err(1, "call");
 	want_calls(r, false);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: vhost_user virtq tap_stream acceptor tap loop timer pcap segment packet checksum iov addr util */
+/* unit: vhost_user virtq vhost_bell vhost_mem tap_stream acceptor tap loop timer pcap segment packet checksum iov addr util */
 /* A front-end that says what starts two rings, and a toy driver on these: what
  * lies in its memory is compared with what the transport was given or lent. */
 #include "tap_vhost.h"

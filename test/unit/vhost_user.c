@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: virtq loop timer util */
+/* unit: virtq vhost_bell vhost_mem loop timer util */
 /* A front-end of few words: each test says what is to be sent, looks at what
  * comes back, and must leave neither descriptors nor mappings behind. */
 #include "vhost_user.h"
@@ -194,7 +194,7 @@ static int set_up(void **state)
 	memfd = new_memfd(MEM);
 	guest = map_memfd(memfd);
 	features = ended = 0;
-	vhost_user_init(&v, &loop, watch);
+	assert_int_equal(vhost_user_init(&v, &loop, watch), 0);
 	connect_them();
 	return 0;
 }
@@ -212,6 +212,7 @@ static void close_ours(void)
 	close(memfd);
 	close(them);
 	close(loop.epfd);
+	close(v.look);
 }
 
 static int tear_down(void **state)
@@ -537,7 +538,7 @@ static void negotiation(void **state)
 	assert_true(v.protocol & BIT(PROTO_REPLY_ACK));
 	assert_true(v.protocol & BIT(PROTO_MEM_SLOTS));
 	assert_int_equal(ask(GET_QUEUE_NUM), VHOST_PAIRS);
-	assert_int_equal(ask(GET_MEM_SLOTS), VIRTQ_REGIONS);
+	assert_int_equal(ask(GET_MEM_SLOTS), VHOST_REGIONS);
 	done(text_u64(SEND_RARP, 0x563412005452));
 	for (i = 0; i < VHOST_PAIR; i++) {
 		assert_true(v.q[i].event_idx);
@@ -736,25 +737,25 @@ static void truncated(void **state)
 	struct iovec iov[4];
 
 	(void)state;
-	assert_int_equal(vhost_user_guard(&v), 0);
+	assert_int_equal(vhost_mem_guard(&v.mem), 0); /* cmocka has its own */
 	run();
 	offer(VHOST_TX, 1);
 	take(VHOST_TX, 1);
-	assert_false(v.torn);
+	assert_false(v.mem.torn);
 	assert_int_equal(ftruncate(memfd, 0), 0);
 	while (virtq_pop(&v.q[VHOST_TX], &e, iov, 4, false) == 1)
 		virtq_push(&v.q[VHOST_TX], e.id, 0);
 	vhost_user_flush(&v);
-	assert_true(v.torn);
+	assert_true(v.mem.torn);
 	vhost_user_stop(&v);
-	assert_false(v.torn);
+	assert_false(v.mem.torn);
 	close(them);
 	connect_them();
 	assert_int_equal(ftruncate(memfd, MEM), 0);
 	run();
 	offer(VHOST_TX, 1);
 	take(VHOST_TX, 1);
-	assert_false(v.torn);
+	assert_false(v.mem.torn);
 }
 
 /* --- how it comes --------------------------------------------------------- */
@@ -1088,7 +1089,7 @@ static void bad_ring_state(void **state)
 			     .fds = { call[0] },
 			     .n = 1 },
 	      0);
-	assert_int_equal(v.q[0].call, -1);
+	assert_int_equal(v.ring[0].call.fd, -1);
 	acked(text_fd(SET_VRING_KICK, 0, memfd), 1); /* can't be watched */
 }
 
@@ -1286,21 +1287,21 @@ static void too_many_regions(void **state)
 
 	(void)state;
 	negotiate(0);
-	for (i = 0; i < VIRTQ_REGIONS; i++) {
+	for (i = 0; i < VHOST_REGIONS; i++) {
 		acked(text_reg(ADD_MEM_REG, &r, memfd), 0);
 		r.gpa += 0x1000;
 		r.uva += 0x1000;
 	}
 	acked(text_reg(ADD_MEM_REG, &r, memfd), 1);
-	assert_int_equal(v.mem.n, VIRTQ_REGIONS);
-	assert_int_equal(count_maps(), 1 + VIRTQ_REGIONS);
+	assert_int_equal(v.mem.n, VHOST_REGIONS);
+	assert_int_equal(count_maps(), 1 + VHOST_REGIONS);
 	r.gpa -= 0x1000 * 10;
 	r.uva -= 0x1000 * 10;
 	acked(text_reg(REM_MEM_REG, &r, -1), 0);
 	acked(text_reg(REM_MEM_REG, &r, -1), 1);
-	assert_int_equal(count_maps(), VIRTQ_REGIONS);
+	assert_int_equal(count_maps(), VHOST_REGIONS);
 	acked(text_reg(ADD_MEM_REG, &r, memfd), 0);
-	assert_int_equal(v.mem.n, VIRTQ_REGIONS);
+	assert_int_equal(v.mem.n, VHOST_REGIONS);
 }
 
 /* All of it, in the order that they come in, with offsets */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: */
+/* unit: vhost_mem util */
 /* A toy guest: two regions of memory that follow each other for the guest, not
  * for us, and a driver that makes chains available in there. */
 #include "virtq.h"
@@ -49,7 +49,7 @@ enum {
 /* The second region, what must not be touched, and the first: so that what
  * runs over its end leaves the array */
 static _Alignas(16) uint8_t memory[3][REGION];
-static struct virtq_mem mem;
+static struct vhost_mem mem;
 static struct virtq q;
 
 static struct vring_desc *desc(unsigned i)
@@ -86,19 +86,18 @@ static void begin(unsigned size, uint16_t at)
 {
 	memset(memory, 0, sizeof(memory));
 	memset(memory[1], CANARY, REGION);
-	mem = (struct virtq_mem){ .n = 2 };
-	mem.r[0] = (struct virtq_region){
+	mem = (struct vhost_mem){ .n = 2 };
+	mem.r[0] = (struct vhost_mapped){
 		.gpa = GPA, .len = REGION, .uva = UVA, .at = memory[2]
 	};
 	/* Apart for the front-end */
-	mem.r[1] = (struct virtq_region){ .gpa = GPA + REGION,
+	mem.r[1] = (struct vhost_mapped){ .gpa = GPA + REGION,
 					  .len = REGION,
 					  .uva = UVA + 4 * REGION,
 					  .at = memory[0] };
 	q = (struct virtq){ .mem = &mem,
 			    .size = size,
 			    .next = at,
-			    .call = -1,
 			    .indirect = true };
 	avail()->idx = htole16(at);
 	used()->idx = htole16(at);
@@ -218,42 +217,6 @@ static void refused(bool writable)
 	dead();
 }
 
-/* --- finding -------------------------------------------------------------- */
-
-static void find(void **state)
-{
-	(void)state;
-	assert_ptr_equal(virtq_find(&mem, GPA, REGION), memory[2]);
-	assert_ptr_equal(virtq_find(&mem, GPA + REGION - 1, 1),
-			 memory[2] + REGION - 1);
-	assert_ptr_equal(virtq_find(&mem, GPA + REGION, REGION), memory[0]);
-	assert_null(virtq_find(&mem, GPA - 1, 1));
-	assert_null(virtq_find(&mem, GPA - 1, 2));
-	assert_null(virtq_find(&mem, GPA, REGION + 1));
-	assert_null(virtq_find(&mem, GPA + REGION - 1, 2)); /* of both */
-	assert_null(virtq_find(&mem, GPA + 2 * REGION, 1));
-	assert_null(virtq_find(&mem, GPA + 2 * REGION, 0));
-	assert_null(virtq_find(&mem, GPA + 1, UINT64_MAX));
-	assert_null(virtq_find(&mem, GPA + 1, UINT64_MAX - GPA));
-	assert_null(virtq_find(&mem, UINT64_MAX, 2));
-	assert_null(virtq_find(&mem, UVA, 1));
-	mem.n = 1;
-	assert_null(virtq_find(&mem, GPA + REGION, 1));
-}
-
-static void find_user(void **state)
-{
-	(void)state;
-	assert_ptr_equal(virtq_find_user(&mem, UVA, REGION), memory[2]);
-	assert_ptr_equal(virtq_find_user(&mem, UVA + 4 * REGION + 5, 7),
-			 memory[0] + 5);
-	assert_null(virtq_find_user(&mem, UVA + REGION, 1));
-	assert_null(virtq_find_user(&mem, UVA + REGION - 1, 2));
-	assert_null(virtq_find_user(&mem, UVA + 4 * REGION - 1, 1));
-	assert_null(virtq_find_user(&mem, UVA + 1, UINT64_MAX));
-	assert_null(virtq_find_user(&mem, GPA, 1));
-}
-
 /* --- taking --------------------------------------------------------------- */
 
 static void single(void **state)
@@ -336,7 +299,7 @@ static void spans(void **state)
 
 static void regions_swapped(void **state)
 {
-	struct virtq_region r = mem.r[0];
+	struct vhost_mapped r = mem.r[0];
 
 	(void)state;
 	mem.r[0] = mem.r[1];
@@ -1227,8 +1190,6 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(find),
-		TEST(find_user),
 		TEST(single),
 		TEST(chain),
 		TEST(empty),

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * vhost_bell - descriptors by which the other side of a ring is told of news
+ *
+ * All front-ends that we know have non-blocking eventfds, so to tell is one
+ * write.  One that blocks we do not change: this is a property of the open file,
+ * and somebody may sit in a read() of it.  Nor has the kernel a write to an
+ * eventfd that does not wait for once (RWF_NOWAIT is refused).  So we ask first,
+ * by epoll, which the filter has anyway.
+ */
+#include "vhost_bell.h"
+
+#include "util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int vhost_bell_look(void)
+{
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int vhost_bell_check(int fd, bool listen)
+{
+	struct util_stat st;
+	int err = util_fstat(fd, &st);
+
+	if (err)
+		return err;
+	/* An eventfd has no type.  Writing to other things could take any time
+	 */
+	if (st.mode & S_IFMT &&
+	    (listen || !(S_ISFIFO(st.mode) || S_ISSOCK(st.mode))))
+		return -EINVAL;
+	return 0;
+}
+
+void vhost_bell_set(struct vhost_bell *b, int fd)
+{
+	if (b->fd >= 0)
+		close(b->fd);
+	/* #syscalls:vu fcntl(.,F_GETFL) fcntl64(.,F_GETFL) */
+	*b = (struct vhost_bell){
+		.fd = fd,
+		.waits = fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK),
+	};
+}
+
+static bool has_room(int fd, int look)
+{
+	struct epoll_event e = { .events = EPOLLOUT };
+	bool room;
+
+	/* #syscalls epoll_ctl epoll_pwait */
+	if (epoll_ctl(look, EPOLL_CTL_ADD, fd, &e))
+		return false;
+	room = epoll_pwait(look, &e, 1, 0, NULL) == 1 && e.events == EPOLLOUT;
+	epoll_ctl(look, EPOLL_CTL_DEL, fd, NULL);
+	return room;
+}
+
+void vhost_bell_ring(const struct vhost_bell *b, int look)
+{
+	uint64_t one = 1;
+
+	/* #syscalls write */
+	if (b->fd >= 0 && (!b->waits || has_room(b->fd, look)))
+		(void)!write(b->fd, &one, sizeof(one));
+}
