@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make            build passt and its links pasta, pesto and qrap
+# make            build passt and its links pasta, pesto, qrap and slirp4netns
 # make run        a shell (or CMD='...') in a namespace that has the network
 # make check      what can be tested anywhere, in less than a minute
 # make check-all  build and pass all tests; as root, installs what it needs
@@ -41,28 +41,30 @@ RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot
 RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := metrics stats options conf resolv netlink scan control fetch pesto qrap pasta sandbox isolation passt
+RANK7 := metrics stats options conf resolv netlink scan control fetch pesto qrap hostfwd \
+	 slirp4netns pasta sandbox isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
+
+# What the program is called, besides
+NAMES := pasta pesto qrap slirp4netns
 
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-install check-late \
 	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart ceilings
-all: passt pasta pesto qrap $(B)/completions/_passt
+all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
 passt: $(B)/passt
 	cp $< $@.new && mv -f $@.new $@
-pasta pesto qrap: passt
+$(NAMES): passt
 	ln -sf passt $@
 
 $(B)/passt: $(OBJ)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJ)
-	ln -sf passt $(B)/pasta
-	ln -sf passt $(B)/pesto
-	ln -sf passt $(B)/qrap
+	for l in $(NAMES); do ln -sf passt $(B)/$$l; done
 
 $(B)/%.o: %.c | $(B)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -269,7 +271,8 @@ $(B)/completions/_passt: $(B)/passt contrib/completions/generate
 	contrib/completions/generate $(B) $(@D) || \
 		echo "No completions for zsh and fish." >&2
 
-LINKS   := pasta pesto qrap
+# Of these; with slirp4netns it would take the place of another package
+LINKS   ?= pasta pesto qrap
 BASHDIR := $(datadir)/bash-completion/completions
 ZSHDIR  := $(datadir)/zsh/site-functions
 FISHDIR := $(datadir)/fish/vendor_completions.d
@@ -284,7 +287,8 @@ install: all
 		$(call to,$(docdir)/LICENSES)
 	install -m 755 passt $(call to,$(bindir)/passt)
 	for l in $(LINKS); do ln -sf passt $(call to,$(bindir))/$$l; done
-	install -m 644 doc/*.1 $(call to,$(mandir)/man1)
+	for l in passt $(LINKS); do \
+		install -m 644 doc/$$l.1 $(call to,$(mandir)/man1); done
 	install -m 644 contrib/completions/passt.bash $(call to,$(BASHDIR)/passt)
 	for l in pasta pesto; do ln -sf passt $(call to,$(BASHDIR))/$$l; done
 	! test -e $(B)/completions/_passt || \
@@ -307,4 +311,4 @@ uninstall:
 -include $(wildcard $(B)/*.d $(B)/calls/*.d)
 
 clean:
-	rm -rf build passt $(LINKS)
+	rm -rf build passt $(NAMES)

@@ -19,6 +19,7 @@
 #include "qrap.h"
 #include "resolv.h"
 #include "scan.h"
+#include "slirp4netns.h"
 #include "stats.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
@@ -546,6 +547,7 @@ static const struct program {
 } programs[] = {
 	{ "pesto", pesto_main },
 	{ "qrap", qrap_main },
+	{ "slirp4netns", slirp4netns_main },
 };
 
 static const struct program *other_program(int argc, char **argv)
