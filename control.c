@@ -141,16 +141,18 @@ static void applied(struct control *c)
 /* There is time between steps for what others want to do, here and on this CPU */
 static void step(struct control *c)
 {
-	int err = listen_step(c->listen);
+	int err;
 
-	if (err != -EINPROGRESS) {
-		c->err = c->err ? c->err : err;
-		if (!next_table(c)) {
-			applied(c);
+	do {
+		err = listen_step(c->listen);
+		if (err == -EINPROGRESS) {
+			timer_set(&c->loop->timers, &c->steps,
+				  c->loop->now_ms + STEP_MS);
 			return;
 		}
-	}
-	timer_set(&c->loop->timers, &c->steps, c->loop->now_ms + STEP_MS);
+		c->err = c->err ? c->err : err;
+	} while (next_table(c));
+	applied(c);
 }
 
 static void update(struct control *c)
