@@ -240,9 +240,8 @@ const char *rule_text(const struct rule *r, char buf[RULE_TEXT])
 	if (!(r->flags & RULE_DUAL))
 		addr_text(&r->listen, listen);
 	addr_text(&r->target, text);
-	if (!addr_is_none(&r->target))
-		snprintf(target, sizeof(target),
-			 addr_is_v4(&r->target) ? "%s:" : "[%s]:", text);
+	if (!addr_is_none(&r->target)) /* as the reference has it, no brackets */
+		snprintf(target, sizeof(target), "%s:", text);
 	put_range(from, sizeof(from), r->first, r->last);
 	put_range(to, sizeof(to), r->to, r->to + ports(r) - 1);
 	snprintf(buf, RULE_TEXT, "%s [%s]%s%.15s:%s  =>  %s%s %s%s",

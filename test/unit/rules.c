@@ -105,16 +105,16 @@ static const struct good {
 	{ "t0.0.0.0/80-81:192.0.2.1/90-91", &env,
 	  "TCP [0.0.0.0]:80-81  =>  192.0.2.1:90-91 \n" },
 	{ "t[::]/80:2001:db8::1", &env,
-	  "TCP [::]:80  =>  [2001:db8::1]:80 \n" },
+	  "TCP [::]:80  =>  2001:db8::1:80 \n" },
 	{ "t[::]/80:2001:db8::1/90", &env,
-	  "TCP [::]:80  =>  [2001:db8::1]:90 \n" },
+	  "TCP [::]:80  =>  2001:db8::1:90 \n" },
 	{ "t::/80:[2001:db8::1]/90", &env,
-	  "TCP [::]:80  =>  [2001:db8::1]:90 \n" },
+	  "TCP [::]:80  =>  2001:db8::1:90 \n" },
 	/* one family only: its wildcard may have a target, slash or not */
 	{ "t80:192.0.2.1/90", &only4,
 	  "TCP [0.0.0.0]:80  =>  192.0.2.1:90 \n" },
 	{ "t22,80:[2001:db8::1]/90", &only6,
-	  "TCP [::]:22  =>  22 \nTCP [::]:80  =>  [2001:db8::1]:90 \n" },
+	  "TCP [::]:22  =>  22 \nTCP [::]:80  =>  2001:db8::1:90 \n" },
 	/* listening addresses */
 	{ "t/80", &env, "TCP [*]:80  =>  80 \n" },
 	{ "t*/80", &env, "TCP [*]:80  =>  80 \n" },
@@ -167,7 +167,7 @@ static const struct good {
 	{ "t0.0.0.0/all:192.0.2.9", &upper,
 	  "TCP [0.0.0.0]:1-49151  =>  192.0.2.9:1-49151  (best effort)\n" },
 	{ "t::/all:[2001:db8::9],~1", &upper,
-	  "TCP [::]:2-49151  =>  [2001:db8::9]:2-49151  (best effort)\n" },
+	  "TCP [::]:2-49151  =>  2001:db8::9:2-49151  (best effort)\n" },
 	/* "all" beside named ports is not dropped */
 	{ "t20001:20002,all", &upper,
 	  "TCP [*]:20001  =>  20002 \n"
@@ -694,7 +694,7 @@ static void longest_text(void **state)
 	assert_string_equal(rule_text(&r, text),
 			    "UDP [fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]"
 			    "%xxxxxxxxxxxxxxx:10000-65535  =>  "
-			    "[fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe]:"
+			    "fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe:"
 			    "10000-65535  (best effort) (auto-scan)");
 }
 
