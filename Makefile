@@ -7,6 +7,7 @@
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make chart      draw what bench measured, doc/performance.svg
 # make check-late what happens after minutes, in seconds; other libcs
+# make check-peer with the passt, pasta and pesto of Debian unstable
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -52,7 +53,7 @@ NAMES := pasta pesto qrap slirp4netns
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-all check-fast check-net check-san check-guests check-install check-late \
+.PHONY: all run check check-all check-fast check-net check-san check-guests check-install check-late check-peer \
 	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
@@ -203,6 +204,11 @@ check-late: $(BRIDGE)
 check-guests: all $(BRIDGE)
 	test/deps guests
 	$(PYTEST) -s test/net/guests.py
+
+# Clients and servers of Debian unstable's passt and ours with each other, from a
+# root directory that is made once; without, check-net skips them
+check-peer: all $(BRIDGE)
+	test/peer
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
