@@ -278,6 +278,7 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 
 	memset(f, 0, sizeof(*f));
 	f->gen = ++t->gen;
+	f->born = (uint32_t)(t->loop->now_ms >> FLOW_BORN_SHIFT);
 	f->kind = kind;
 	f->side[0].fd = f->side[1].fd = -1;
 	f->inbox_end = &f->inbox;

@@ -59,6 +59,13 @@ enum flow_state {
 	FLOW_STATES
 };
 
+/* What a flow has moved: [i] came from side i.  In a queue is what is ours, or of
+ * our socket, and on its way to the other one, as far as we know. */
+struct flow_count {
+	bool known; /* @bytes are: the kernel may not count */
+	uint64_t bytes[2], queue[2];
+};
+
 /* What events have told and nobody has used up yet, for each side */
 enum {
 	READY_IN = EPOLLIN,
@@ -82,6 +89,7 @@ struct flow {
 	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
 	struct flow *lone_next, **lone_prev; /* flow_lone(); NULL: not */
 	uint8_t begun; /* descriptors of the guest's share */
+	uint32_t born; /* see flow_age_ms() */
 	struct flow *touched; /* guest.c's list of flows with an inbox; free
 				 list while FLOW_FREE */
 	union {
@@ -106,6 +114,8 @@ struct flow_type {
 	 * have none. */
 	void (*drop)(void *owner, struct flow *f);
 	enum flow_state (*state)(const struct flow *f);
+	/* For who watches, so it may ask the kernel; @n is all zero */
+	void (*count)(const struct flow *f, struct flow_count *n);
 	bool free_queue; /* served while the guest is full: no tap involved */
 };
 
@@ -268,6 +278,15 @@ static inline enum flow_state flow_closing(bool guest, bool host)
 static inline unsigned flow_index(const struct flows *t, const struct flow *f)
 {
 	return (unsigned)(f - t->flow);
+}
+
+/* flow_age_ms - how long ago it began */
+enum { FLOW_BORN_SHIFT = 4 }; /* so that 32 bits last for two years */
+static inline uint64_t flow_age_ms(const struct flows *t, const struct flow *f)
+{
+	uint32_t now = (uint32_t)(t->loop->now_ms >> FLOW_BORN_SHIFT);
+
+	return (uint64_t)(now - f->born) << FLOW_BORN_SHIFT;
 }
 
 /* flow_state - where it stands; it is in use

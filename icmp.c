@@ -41,6 +41,7 @@ struct echo {
 	struct mac mac; /* whom the guest takes the destination for */
 	uint8_t ttl;	/* of the socket now, 0: unknown */
 	bool open;	/* the socket is not connected */
+	uint64_t bytes[2]; /* that each side has sent */
 };
 static_assert(sizeof(struct echo) <= FLOW_PRIV, "private data of a flow");
 
@@ -413,6 +414,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	size_t got;
 
 	for (; list; list = list->next) {
+		echo_of(f)->bytes[TAP_SIDE] += list->payload_len;
 		if (!is_request(list)) {
 			drop(i, DROP_UNWANTED, 1);
 			continue;
@@ -469,6 +471,7 @@ static bool reply(struct icmp *i, struct flow *f, struct slot *s,
 	    !fwd_guest_view(i->fwd, &d->from, &a.head.t.src))
 		return false;
 	st_be16(m + 4, guest->their_port);
+	echo_of(f)->bytes[HOST_SIDE] += d->len;
 	packet_answer_head(s->head, &a);
 	tap_commit(i->tap, s, d->len, &finished);
 	flow_answered(i->flows, f);
@@ -534,6 +537,14 @@ static void expire(void *owner, struct flow *f)
 	finish(owner, f);
 }
 
+static void count(const struct flow *f, struct flow_count *n)
+{
+	const struct echo *x = (const struct echo *)(const void *)f->priv;
+
+	n->known = true;
+	memcpy(n->bytes, x->bytes, sizeof(n->bytes));
+}
+
 static enum flow_state state(const struct flow *f)
 {
 	return f->lone_prev ? FLOW_UNREPLIED : FLOW_REPLIED;
@@ -546,6 +557,7 @@ static const struct flow_type echo_type = {
 	.expire = expire,
 	.drop = expire,
 	.state = state,
+	.count = count,
 };
 
 void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,

@@ -9,6 +9,7 @@
 #include "checksum.h"
 #include "conf.h"
 #include "control.h"
+#include "flowpage.h"
 #include "guest.h"
 #include "isolation.h"
 #include "log.h"
@@ -51,6 +52,7 @@ struct passt {
 	struct scan scan;
 	struct http http;
 	struct metrics metrics;
+	struct flowpage flowpage;
 	struct control control;
 	struct chunks chunks;
 	struct tcp tcp;
@@ -514,6 +516,7 @@ static void start_metrics(struct passt *p)
 		strcpy(m->label, c->label);
 	else
 		snprintf(m->label, sizeof(m->label), "%d", getpid());
+	p->flowpage = (struct flowpage){ &p->flows, m->label };
 }
 
 static void start_http(struct passt *p)
@@ -522,6 +525,7 @@ static void start_http(struct passt *p)
 		return;
 	http_init(&p->http, &p->loop);
 	http_page(&p->http, &metrics_page, &p->metrics);
+	http_page(&p->http, &flowpage, &p->flowpage);
 	if (p->metrics_fd >= 0)
 		must(http_listen(&p->http, p->metrics_fd),
 		     "Failed to watch metrics socket");

@@ -9,6 +9,7 @@
 #include "pesto.h"
 
 #include "fetch.h"
+#include "flowtab.h"
 #include "log.h"
 #include "rulewire.h"
 
@@ -35,7 +36,9 @@ struct edit {
 
 struct pesto {
 	const char *path;
-	bool show, json, debug, metrics;
+	bool show, json, debug;
+	int watch; /* 0: rules, else the option that asks for something else */
+	char filter[128]; /* of flows */
 	unsigned edits;
 	struct edit edit[EDITS];
 	bool replaced[RULEWIRE_TABLES]; /* emptied by a REPLACE already */
@@ -62,8 +65,12 @@ static const char usage_text[] =
 	"                             the manual page\n"
 	"  -s, --show                 Show the rules, before and after a change\n"
 	"      --json                 Show them as JSON\n"
-	"      --metrics              Show what is counted, as OpenMetrics text; PATH\n"
-	"                             may also be a socket of --metrics-socket\n"
+	"      --flows                List live flows, with --json as JSON\n"
+	"      --port N               Only flows that have this port on some side\n"
+	"      --address ADDR         Only those that have this address\n"
+	"      --metrics              Show what is counted, as OpenMetrics text\n"
+	"                             For these PATH may also be a socket of\n"
+	"                             --metrics-socket\n"
 	"  -d, --debug                Tell what is received\n"
 	"  -h, --help                 Show this help and exit\n"
 	"      --version              Show the version and exit\n";
@@ -78,6 +85,9 @@ static const struct option options[] = {
 	{ "udp-ns", required_argument, NULL, 'U' },
 	{ "show", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
+	{ "flows", no_argument, NULL, 'f' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "address", required_argument, NULL, 'a' },
 	{ "metrics", no_argument, NULL, 'm' },
 	{ "debug", no_argument, NULL, 'd' },
 	{ "help", no_argument, NULL, 'h' },
@@ -109,6 +119,25 @@ static void add_edit(struct pesto *p, int verb, int opt, const char *arg)
 	p->edit[p->edits++] = (struct edit){ verb, (char)opt, arg };
 }
 
+static void add_filter(struct pesto *p, int opt, const char *arg)
+{
+	char text[ADDR_TEXT_LEN];
+	size_t len = strlen(p->filter);
+	struct addr a;
+	uint64_t port;
+
+	if (opt == 'p' && (!util_parse_u64(arg, 10, UINT16_MAX, &port) || !port))
+		die("Invalid port: %s", arg);
+	if (opt == 'a' && !addr_parse(arg, &a))
+		die("Invalid address: %s", arg);
+	if (opt == 'p')
+		snprintf(p->filter + len, sizeof(p->filter) - len,
+			 "&port=%u", (unsigned)port);
+	else
+		snprintf(p->filter + len, sizeof(p->filter) - len,
+			 "&address=%s", addr_text(&a, text));
+}
+
 static _Noreturn void leave(void)
 {
 	exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
@@ -137,7 +166,12 @@ static void parse(struct pesto *p, int argc, char **argv)
 			p->json = true;
 			break;
 		case 'm':
-			p->metrics = true;
+		case 'f':
+			p->watch = c;
+			break;
+		case 'p':
+		case 'a':
+			add_filter(p, c, optarg);
 			break;
 		case 'd':
 			p->debug = true;
@@ -458,15 +492,32 @@ static void show_after(const struct pesto *p)
 
 /* --- what is watched ------------------------------------------------------ */
 
-static int show_page(const struct pesto *p, const char *target)
+static void show_page(const struct pesto *p, const char *page,
+		      const char *filter)
 {
-	char *text;
+	char target[256], *text;
 
-	if (p->edits || p->show || p->json)
-		die("Rules are changed and shown without that");
+	snprintf(target, sizeof(target), "%s%s%s", page, *filter ? "?" : "",
+		 *filter ? filter + 1 : "");
 	text = fetch_page(p->path, target, NULL);
 	fputs(text, stdout);
 	free(text);
+}
+
+static int watch(const struct pesto *p)
+{
+	struct flowtab t = { 0 };
+
+	if (p->edits || p->show || (p->json && p->watch != 'f'))
+		die("Rules are changed and shown without that");
+	if (p->watch == 'm') {
+		show_page(p, "/metrics", "");
+	} else if (p->json) {
+		show_page(p, "/flows", p->filter);
+	} else {
+		flowtab_fetch(&t, p->path, p->filter);
+		flowtab_print(&t);
+	}
 	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -480,8 +531,10 @@ int pesto_main(int argc, char **argv)
 
 	log_init("pesto");
 	parse(p, argc, argv);
-	if (p->metrics)
-		return show_page(p, "/metrics");
+	if (p->watch)
+		return watch(p);
+	if (p->filter[0])
+		die("--port and --address are for --flows");
 	p->show |= !p->edits || p->json;
 	fd = fetch_connect(p->path);
 	take_greeting(p, fd);

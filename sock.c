@@ -504,6 +504,34 @@ size_t sock_rcvbuf(int fd)
 	return (size_t)size;
 }
 
+/* Of struct tcp_info, which libc's headers have in part */
+enum {
+	INFO_RECEIVED = 128,
+	INFO_UNSENT = 144, /* 32 bits */
+	INFO_SENT = 200,
+	INFO_REPEATED = 208,
+	INFO_SIZE = 216,
+};
+
+bool sock_count(int fd, struct sock_count *c)
+{
+	uint8_t info[INFO_SIZE];
+	socklen_t len = sizeof(info);
+	uint64_t repeated;
+	uint32_t unsent;
+
+	if (getsockopt(fd, SOL_TCP, TCP_INFO, info, &len) ||
+	    len < sizeof(info))
+		return false;
+	memcpy(&c->received, info + INFO_RECEIVED, sizeof(c->received));
+	memcpy(&c->sent, info + INFO_SENT, sizeof(c->sent));
+	memcpy(&repeated, info + INFO_REPEATED, sizeof(repeated));
+	memcpy(&unsent, info + INFO_UNSENT, sizeof(unsent));
+	c->sent -= repeated;
+	c->unsent = unsent;
+	return true;
+}
+
 int sock_shut_write(int fd)
 {
 	return result(shutdown(fd, SHUT_WR)); /* #syscalls shutdown */

@@ -110,6 +110,14 @@ ssize_t sock_room(int fd);
 /* sock_rcvbuf - size of the receive buffer now, from SO_MEMINFO or SO_RCVBUF */
 size_t sock_rcvbuf(int fd);
 
+/* sock_count - what a connection has moved, as the kernel counts (4.1, 4.19)
+ * False: it does not. */
+struct sock_count {
+	uint64_t received, sent; /* not what was repeated */
+	uint64_t unsent;	 /* of what it has taken */
+};
+bool sock_count(int fd, struct sock_count *c);
+
 int sock_shut_write(int fd);
 int sock_keepalive(int fd);
 /* sock_error - take the pending error, as a negative errno or 0 */

@@ -405,6 +405,18 @@ static enum flow_state state(const struct flow *f)
 	return flow_closing(x->way[guest].eof, x->way[!guest].eof);
 }
 
+static void count(const struct flow *f, struct flow_count *n)
+{
+	const struct ways *x = (const struct ways *)(const void *)f->priv;
+	struct sock_count k = { 0 };
+
+	n->known = sock_count(f->side[1].fd, &k);
+	n->bytes[0] = k.sent;
+	n->bytes[1] = k.received;
+	n->queue[0] = x->way[0].held + k.unsent;
+	n->queue[1] = x->way[1].held;
+}
+
 static int connect_side(struct splice *s, struct side *to)
 {
 	bool inside = to->pif == PIF_SPLICE;
@@ -459,7 +471,7 @@ void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
 {
 	static const struct flow_type type = {
 		.name = "TCP (spliced)", .ready = ready, .expire = expire,
-		.state = state, .free_queue = true,
+		.state = state, .count = count, .free_queue = true,
 	};
 	unsigned i;
 

@@ -405,13 +405,27 @@ static enum flow_state state(const struct flow *f)
 	}
 }
 
+/* Towards the guest: what it has not acknowledged */
+static void count(const struct flow *f, struct flow_count *n)
+{
+	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
+	unsigned tap = conn_tap(f);
+	struct sock_count k = { 0 };
+
+	n->known = sock_count(conn_fd(f), &k);
+	n->bytes[tap] = k.sent;
+	n->bytes[!tap] = k.received;
+	n->queue[tap] = c->out.len + k.unsent;
+	n->queue[!tap] = c->snd_max - c->snd_una;
+}
+
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
-		.expire = expire, .state = state,
+		.expire = expire, .state = state, .count = count,
 	};
 	int err;
 

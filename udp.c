@@ -63,6 +63,7 @@ struct dgrams {
 	bool dns;	  /* the host's side is a resolver */
 	bool elsewhere;	  /* which is silent, and there is another one */
 	uint64_t dns_due; /* when to give up waiting for it, 0: not waiting */
+	uint64_t bytes[2]; /* that each side has sent */
 };
 static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
 
@@ -403,6 +404,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	b.n = b.iovs = b.segments = 0;
 	b.segment = 0;
 	for (; list; list = list->next, n++) {
+		x->bytes[!x->host] += list->payload_len;
 		if (list->ttl != x->ttl) {
 			send_burst(u, f, &b);
 			x->ttl = list->ttl;
@@ -429,6 +431,12 @@ static struct head head_for(const struct udp *u, struct flow *f)
 		.t = { .src = g->ours, .dst = g->theirs, .sport = g->our_port,
 		       .dport = g->their_port, .proto = IPPROTO_UDP },
 	};
+}
+
+/* So much has come for the guest */
+static void count_in(struct flow *f, size_t len)
+{
+	dgrams_of(f)->bytes[dgrams_of(f)->host] += len;
 }
 
 static bool fits(const struct udp *u, const struct head *h, size_t len,
@@ -541,10 +549,12 @@ static void spilled(struct udp *u, struct flow *f, struct slot *s,
 		most = MAX(most, d[k].len);
 	}
 	for (k = from; k < n; k++)
-		if (dgrams_of(f)->connected || has_peer(host_of(f), &d[k]))
+		if (dgrams_of(f)->connected || has_peer(host_of(f), &d[k])) {
 			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
-		else
+			count_in(f, d[k].len);
+		} else {
 			from_other(u, f, &d[k], u->rx[k]);
+		}
 	while (dgrams_of(f)->want < MIN(most, (size_t)WANT_MAX))
 		dgrams_of(f)->want = (uint16_t)MIN(dgrams_of(f)->want * 2,
 						   WANT_MAX);
@@ -652,6 +662,7 @@ static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 		copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
 	for (k = 0; k < end; k++)
 		*bytes += d[k].len;
+	count_in(f, *bytes);
 	return received(f, got, n);
 }
 
@@ -693,6 +704,7 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 		}
 		if (fits(u, &h, d[k].len, d[k].gso_size)) {
 			commit(u, &h, &s[k], d[k].len, d[k].gso_size);
+			count_in(f, d[k].len);
 		} else {
 			lose(u, DROP_TOO_BIG, &h, iov[k][0].iov_base,
 			     d[k].len);
@@ -754,6 +766,7 @@ static bool dispatch(struct udp *u, enum pif pif, const struct rule *r,
 	} else {
 		h = head_for(u, f);
 		copy_out(u, &h, p, d->len, d->gso_size);
+		count_in(f, d->len);
 		keep_alive(u, f, dgrams_of(f)->host, 1);
 	}
 	return true;
@@ -774,6 +787,7 @@ static void others_answer(struct udp *u, struct flow *f,
 	}
 	h.t.sport = d->from_port;
 	copy_out(u, &h, p, d->len, d->gso_size);
+	count_in(f, d->len);
 	if (asked || dgrams_of(f)->group)
 		keep_alive(u, f, dgrams_of(f)->host, 1);
 }
@@ -808,10 +822,12 @@ static int receive_mixed(struct udp *u, struct flow *f)
 	for (k = 0; k < n; k++) {
 		const struct head h = head_for(u, f);
 
-		if (!x->group && has_peer(host_of(f), &d[k]))
+		if (!x->group && has_peer(host_of(f), &d[k])) {
 			copy_out(u, &h, u->rx[k], d[k].len, d[k].gso_size);
-		else
+			count_in(f, d[k].len);
+		} else {
 			from_other(u, f, &d[k], u->rx[k]);
+		}
 	}
 	if (err && err != -EAGAIN)
 		return err;
@@ -965,6 +981,14 @@ static enum flow_state state(const struct flow *f)
 	return x->count[0] && x->count[1] ? FLOW_REPLIED : FLOW_UNREPLIED;
 }
 
+static void count(const struct flow *f, struct flow_count *n)
+{
+	const struct dgrams *x = (const struct dgrams *)(const void *)f->priv;
+
+	n->known = true;
+	memcpy(n->bytes, x->bytes, sizeof(n->bytes));
+}
+
 static const struct flow_type udp_type = {
 	.name = "UDP",
 	.input = input,
@@ -972,6 +996,7 @@ static const struct flow_type udp_type = {
 	.expire = expire,
 	.drop = give_way,
 	.state = state,
+	.count = count,
 };
 
 static void expire_spliced(void *owner, struct flow *f)
@@ -986,6 +1011,7 @@ static const struct flow_type spliced_type = {
 	.ready = ready_spliced,
 	.expire = expire_spliced,
 	.state = udp_splice_state,
+	.count = udp_splice_count,
 	.free_queue = true,
 };
 

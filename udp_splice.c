@@ -18,6 +18,7 @@ enum { DGRAM_COST = 256 }; /* bytes of a turn besides those of the payload */
 struct dgrams {
 	uint8_t count[2];
 	unsigned fresh[2]; /* so many may have come before connect() */
+	uint64_t bytes[2]; /* that each side has sent */
 };
 static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
 
@@ -86,6 +87,7 @@ void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
 	const struct sock_dgram d = { .iov = &iov, .iov_cnt = 1, .len = len };
 
 	send_all(s, f, !i, &d, 1);
+	dgrams_of(f)->bytes[i] += len;
 	heard(s, f, i, 1);
 }
 
@@ -110,6 +112,7 @@ static int move(struct udp_splice *s, struct flow *f, unsigned i)
 		return 0;
 	for (k = 0; k < (unsigned)n; k++) {
 		iov[k].iov_len = d[k].len;
+		dgrams_of(f)->bytes[i] += d[k].len;
 		flow_charge(s->flows, f, d[k].len + DGRAM_COST);
 	}
 	send_all(s, f, !i, d, (unsigned)n);
@@ -263,4 +266,10 @@ enum flow_state udp_splice_state(const struct flow *f)
 	const uint8_t *count = dgrams_of(f)->count;
 
 	return count[0] && count[1] ? FLOW_REPLIED : FLOW_UNREPLIED;
+}
+
+void udp_splice_count(const struct flow *f, struct flow_count *n)
+{
+	n->known = true;
+	memcpy(n->bytes, dgrams_of(f)->bytes, sizeof(n->bytes));
 }

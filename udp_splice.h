@@ -51,8 +51,9 @@ void udp_splice_settled(struct flow *f, unsigned i, unsigned n);
 /* udp_splice_serve - move what side @i has received; false: the flow is gone */
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i);
 
-/* udp_splice_state - for flow_state() */
+/* udp_splice_state, udp_splice_count - of struct flow_type */
 enum flow_state udp_splice_state(const struct flow *f);
+void udp_splice_count(const struct flow *f, struct flow_count *n);
 
 /* udp_splice_finish - close the sockets and free the flow */
 void udp_splice_finish(struct udp_splice *s, struct flow *f);
