@@ -21,7 +21,6 @@
 enum {
 	LOG_SIZE_DEFAULT = 1 << 20,
 	DUID_EPOCH = 946684800, /* 2000-01-01 in seconds since 1970 */
-	MTU_MIN4 = 68,		/* RFC 791 */
 };
 
 static const char *const family[] = { "IPv4", "IPv6" };

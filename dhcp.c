@@ -335,6 +335,8 @@ static uint32_t netmask(unsigned prefix)
 static void stock_fill(struct stock *s, const struct lan *lan,
 		       const struct request *r, uint8_t type)
 {
+	unsigned mtu = lan_mtu_told(lan);
+
 	memset(s->at, 0, sizeof(s->at));
 	s->w = wr_init(s->buf, sizeof(s->buf));
 	s->due = 0;
@@ -352,8 +354,8 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 	stock_resolvers(s, lan);
 	stock_names(s, lan);
 	stock_boot(s, lan, r);
-	if (lan->mtu)
-		stock_put(s, OPT_MTU, &(uint16_t){ htobe16(lan->mtu) }, 2);
+	if (mtu >= MTU_MIN4) /* RFC 2132, 5.1 */
+		stock_put(s, OPT_MTU, &(uint16_t){ htobe16(mtu) }, 2);
 	if (r->type != INFORM)
 		stock_put32(s, OPT_LEASE, UINT32_MAX); /* for ever */
 	if (r->type == DISCOVER && type == ACK)

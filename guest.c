@@ -328,6 +328,7 @@ static void greet(struct guest *g)
 	struct answer a = { .body = wr_init(out, sizeof(out)) };
 
 	g->session = g->tap->session;
+	g->mtu = lan_mtu_told(g->lan);
 	if (arp_ask(g->lan, g->seen, &a))
 		send_answer(g, &a);
 	a = (struct answer){ .body = wr_init(out, sizeof(out)) };
@@ -420,6 +421,11 @@ void guest_turn_end(struct guest *g)
 {
 	if (g->tap->up && g->session != g->tap->session)
 		greet(g);
+	/* It has shown buffers that are too short for what it was told */
+	if (g->tap->up && g->mtu != lan_mtu_told(g->lan)) {
+		g->mtu = lan_mtu_told(g->lan);
+		guest_advertise(g);
+	}
 	tcp_turn_end(g->tcp);
 	tap_flush(g->tap);
 	if (!g->tap->full)

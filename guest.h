@@ -28,6 +28,7 @@ struct guest {
 	struct runq queue; /* of @run alone: frames are waiting */
 	struct run run;
 	unsigned session; /* last one greeted */
+	unsigned mtu;	  /* as told last */
 	struct timer ra;
 	struct timer call;
 	bool heard6; /* it has spoken from a global address this session */

@@ -19,6 +19,7 @@ enum {
 	LAN_BOOT = 16,		/* boot files, by kind of client */
 	LAN_BOOT_IPXE = 0xfffe, /* a kind of its own among the architectures */
 	MTU_MAX = 65535 - 14,	/* what fits a frame of 16-bit length */
+	MTU_MIN4 = 68,		/* RFC 791 */
 	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
 	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
 };
@@ -35,6 +36,9 @@ struct lan {
 	bool v4, v6; /* families that are on */
 	struct mac mac; /* ours, towards the guest */
 	uint16_t mtu;	/* 0: not advertised */
+	/* Longest frame that the guest takes, of the transport, which may learn
+	 * that it is less; NULL: any */
+	const size_t *frame_max;
 
 	struct addr guest4, guest6; /* assigned to the guest; none: unset */
 	unsigned prefix4;	    /* of @guest4 */
@@ -78,6 +82,16 @@ struct seen {
 static inline unsigned lan_mtu(const struct lan *l)
 {
 	return l->mtu ? l->mtu : MTU_MAX;
+}
+
+/* lan_mtu_told - the MTU to advertise to the guest, 0: none
+ * Longer packets it would only lose. */
+static inline unsigned lan_mtu_told(const struct lan *l)
+{
+	size_t most = l->frame_max ? *l->frame_max : MTU_MAX + 14;
+
+	most = most > 14 ? most - 14 : 0;
+	return most < l->mtu ? (unsigned)most : l->mtu;
 }
 
 /* lan_is_ours - whether @a is an address by which the guest is told to reach us

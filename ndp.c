@@ -180,8 +180,8 @@ static bool put_ra(const struct lan *lan, struct answer *out)
 	if (!addr_is_none(&lan->gone.prefix6))
 		put_prefix(w, &lan->gone.prefix6, true);
 	put_mac(w, OPT_SOURCE, &lan->mac);
-	if (lan->mtu)
-		put_mtu(w, lan->mtu);
+	if (lan_mtu_told(lan) >= MTU_MIN6) /* less would be ignored */
+		put_mtu(w, lan_mtu_told(lan));
 	put_rdnss(w, lan->dns6, lan->dns6_n, DNS_S);
 	put_rdnss(w, lan->gone.dns6, lan->gone.dns6_n, 0);
 	put_dnssl(w, lan->search, searched(lan), DNS_S);

@@ -376,13 +376,14 @@ static void watch_signals(struct passt *p, const sigset_t *set)
 static void start_modules(struct passt *p)
 {
 	const struct conf *c = &p->conf;
-	const struct lan *lan = &c->lan;
+	struct lan *lan = &p->conf.lan;
 
 	p->tap = c->mode == MODE_PASTA ? &p->tun.tap :
 		 c->mode == MODE_VHOST ? &p->vhost.tap :
 					 &p->stream.tap;
 	if (c->mode != MODE_PASTA)
 		memset(&p->seen.mac, 0xff, sizeof(p->seen.mac));
+	lan->frame_max = &p->tap->caps.frame_max;
 	p->seen.v4 = lan->guest4;
 	p->seen.v6 = lan->guest6;
 	if (has_namespace(c))

@@ -219,10 +219,12 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 		r->elems++;
 		t->buffer_len = MAX(e->len, (size_t)1);
 	}
+	if (!t->merge && r->elems)
+		never_fits(t, r->len); /* one is like the other */
 	if (r->len >= least)
 		return true;
 	if (r->elems && virtq_ready(q) &&
-	    (!t->merge || r->elems < there || r->elems == q->size))
+	    (r->elems < there || r->elems == q->size))
 		never_fits(t, r->len);
 	virtq_rewind(q, r->elems);
 	/* More than there are now */

@@ -425,6 +425,39 @@ def test_ring(driver):
     assert driver.memory[at + 12 + 12:at + 12 + 14] == b"\x08\x06"
 
 
+def udp4(sport, dport, payload):
+    """From nowhere to everybody; the sum of UDP is left out."""
+    length = 28 + len(payload)
+    head = bytearray(struct.pack("!BBHHHBBHII", 0x45, 0, length, 0, 0, 64, 17, 0,
+                                 0, 0xffffffff))
+    words = sum(struct.unpack("!10H", head))
+    words = (words & 0xffff) + (words >> 16)
+    head[10:12] = struct.pack("!H", ~words & 0xffff)
+    return (b"\xff" * 6 + b"\2\0\0\0\0\1\x08\0" + bytes(head) +
+            struct.pack("!HHHH", sport, dport, length - 20, 0) + payload)
+
+
+def test_mtu_of_buffers(driver):
+    """Who takes no long frames is not told of a long MTU: by an advertisement
+    as soon as it shows, then by DHCP."""
+    for i in range(32):
+        driver.describe(0, i, BUFFER + 4096 * (i + 1), 2048, WRITE)
+    driver.offer(0, *range(32))
+    ask_arp(driver)
+    mtu = 2048 - 12 - 14
+    found = struct.pack("!BBHI", 5, 1, 0, mtu)
+    until(lambda: driver.memory.find(found) >= 0, "an advertisement")
+    discover = (b"\1\1\6\0" + bytes(24) + b"\2\0\0\0\0\1" + bytes(202) +
+                b"\x63\x82\x53\x63" + b"\x35\1\1\xff")
+    frame = bytes(12) + udp4(68, 67, discover)
+    at = BUFFER - GPA
+    driver.memory[at:at + len(frame)] = frame
+    driver.describe(1, 1, BUFFER, len(frame))
+    driver.offer(1, 1)
+    found = struct.pack("!BBH", 26, 2, mtu)
+    until(lambda: driver.memory.find(found) >= 0, "an offer")
+
+
 def loop(driver):
     driver.describe(1, 0, BUFFER, 100, NEXT, 1)
     driver.describe(1, 1, BUFFER, 100, NEXT, 0)

@@ -503,6 +503,22 @@ static void never_left_out(void **state)
 			    BYTES(LEASE, TYPE(ACK), SERVER, END), 16);
 }
 
+/* No more than the link carries */
+static void mtu_of_link(void **state)
+{
+	size_t max = 14 + 2022;
+
+	(void)state;
+	lan.frame_max = &max;
+	REQUEST_WITH(TYPE(REQUEST), END);
+	assert_true(ask());
+	assert_non_null(memmem(out.body.buf, out.body.len,
+			       BYTES(26, 2, 0x7, 0xe6), 4));
+	max = 10;
+	assert_true(ask());
+	assert_null(memmem(out.body.buf, out.body.len, BYTES(26, 2), 2));
+}
+
 /* 307 bytes of options and their end fit exactly, 308 do not */
 static void exact_fit(void **state)
 {
@@ -643,6 +659,7 @@ int main(void)
 		cmocka_unit_test_setup(inform, start),
 		cmocka_unit_test_setup(too_much, start),
 		cmocka_unit_test_setup(never_left_out, start),
+		cmocka_unit_test_setup(mtu_of_link, start),
 		cmocka_unit_test_setup(exact_fit, start),
 		cmocka_unit_test_setup(boots, start),
 		cmocka_unit_test_setup(boots_http, start),

@@ -360,6 +360,25 @@ static void ra_bare(void **state)
 	assert_body(BYTES(RA_HEAD, RA_SOURCE), 24);
 }
 
+/* No more than the link carries, and no number that has no meaning */
+static void ra_mtu_of_link(void **state)
+{
+	size_t max = 14 + 2022;
+	const uint8_t *mtu = BYTES(5, 1, 0, 0, 0, 0, 0x7, 0xe6);
+
+	(void)state;
+	lan.frame_max = &max;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_non_null(memmem(out.body.buf, out.body.len, mtu, 8));
+	max = 14 + 1279;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_null(memmem(out.body.buf, out.body.len, mtu, 4));
+	max = 14 + 65535;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	mtu = BYTES(5, 1, 0, 0, 0, 0, 65520 >> 8, 65520 & 0xff);
+	assert_non_null(memmem(out.body.buf, out.body.len, mtu, 8));
+}
+
 /* Nobody is sent to a DHCPv6 server that does not answer */
 static void ra_unmanaged(void **state)
 {
@@ -524,6 +543,7 @@ int main(void)
 		cmocka_unit_test_setup(withdrawn, start),
 		cmocka_unit_test_setup(prefix_withdrawn, start),
 		cmocka_unit_test_setup(withdrawn_fits, start),
+		cmocka_unit_test_setup(ra_mtu_of_link, start),
 		cmocka_unit_test_setup(ra_bare, start),
 		cmocka_unit_test_setup(ra_unmanaged, start),
 		cmocka_unit_test_setup(rs_unspecified, start),

@@ -1495,6 +1495,19 @@ static void all_slots_that_there_were(void **state)
 	is_full(false);
 }
 
+/* The first frame shows how long the buffers are */
+static void buffers_known_by_one(void **state)
+{
+	struct slot s;
+
+	(void)state;
+	begin(USUAL & ~(MERGE | TSO | USO));
+	give(2, LONG);
+	assert_int_equal(reserve(&s, 1, 0, 100, 0), 1);
+	fill(&s, 0, 100, 0);
+	assert_int_equal(t.tap.caps.frame_max, LONG - 12);
+}
+
 /* A segment that no buffer will ever hold finds a slot and is lost; from then on
  * it is known what the guest takes */
 static void segment_longer_than_any_buffer(void **state)
@@ -1926,6 +1939,7 @@ int main(void)
 		TEST(slots_wait_for_room_by_index),
 		TEST(fewer_slots_than_asked_for),
 		TEST(all_slots_that_there_were),
+		TEST(buffers_known_by_one),
 		TEST(segment_longer_than_any_buffer),
 		TEST(goes_on_after_a_frame_too_long),
 		TEST(run_waits_for_what_was_promised),
