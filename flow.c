@@ -284,6 +284,7 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	f->inbox_end = &f->inbox;
 	timer_init(&f->timer, expire, t);
 	t->count++;
+	t->made[kind]++;
 	t->peak = MAX(t->peak, t->count);
 	return f;
 }

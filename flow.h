@@ -140,6 +140,7 @@ struct flows {
 	struct flow *free;
 	unsigned fresh; /* entries from here on are not in use */
 	unsigned count, peak;
+	uint64_t made[FLOW_KINDS]; /* since the start */
 	unsigned tidy; /* with fewer than that memory may be given back */
 	uint32_t gen;  /* of the last one */
 	unsigned share, begun; /* descriptors that the guest may take, 0: any;

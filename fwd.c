@@ -198,29 +198,32 @@ bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest)
 	return is_dns(&f->dns, proto, &guest->ours, guest->our_port);
 }
 
-static void next_resolver(struct fwd_dns *d, unsigned i,
+static bool next_resolver(struct fwd_dns *d, unsigned i,
 			  const struct addr *silent)
 {
 	char was[ADDR_TEXT_LEN], now[ADDR_TEXT_LEN];
 
 	if (d->n[i] < 2 || !addr_equal(silent, &d->host[i][d->current[i]]))
-		return;
+		return false;
 	d->current[i] = (d->current[i] + 1) % d->n[i];
 	log_limited(LOG_INFORM, "No answer from resolver %s, next is %s",
 		    addr_text(silent, was),
 		    addr_text(&d->host[i][d->current[i]], now));
+	return true;
 }
 
 bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
-		    const struct side *host)
+		    const struct side *host, bool silent)
 {
 	unsigned fam = family(&guest->ours);
 	struct fwd_dns *d = &f->dns;
 
 	if (!fwd_is_dns(f, proto, guest) || guest->our_port != DNS_PORT)
 		return false;
-	next_resolver(d, 0, &host->theirs);
-	next_resolver(d, 1, &host->theirs);
+	++*(silent ? &f->dns_silent : &f->dns_refused);
+	if (next_resolver(d, 0, &host->theirs) |
+	    next_resolver(d, 1, &host->theirs))
+		f->dns_switched++;
 	return d->n[fam] && !addr_equal(&host->theirs,
 					&d->host[fam][d->current[fam]]);
 }

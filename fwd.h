@@ -38,6 +38,9 @@ struct fwd {
 	const struct fwd_map *map;
 	const struct sock_env *env;
 	struct fwd_dns dns;
+	/* Questions that a resolver did not answer: with an error, not at all;
+	 * and how often another one was taken for that */
+	uint64_t dns_refused, dns_silent, dns_switched;
 };
 
 /* fwd_out - from a packet of the guest to the side of the host
@@ -71,11 +74,12 @@ enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
 /* fwd_is_dns - whether what the guest sends to @guest is for a resolver */
 bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest);
 
-/* fwd_dns_failed - @host, where fwd_out() has sent @guest, does not answer
+/* fwd_dns_failed - @host, where fwd_out() has sent @guest, does not answer, is
+ * @silent or says so
  * If it was asked as a resolver, the next one gets new questions.  True: there
  * is another one than @host.  Port 853 tells nothing: few serve it. */
 bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
-		    const struct side *host);
+		    const struct side *host, bool silent);
 
 /* fwd_resolvers - other resolvers from now on
  * Where they are the same, those found silent are not asked again. */

@@ -389,6 +389,20 @@ int listen_fits(const struct listen *l, const struct rules *host,
 	return check_limit(l->limit, host, splice);
 }
 
+static unsigned count(const struct listen_table *t)
+{
+	unsigned n = 0, i;
+
+	for (i = 0; i < (t->slots + 63) / 64; i++)
+		n += (unsigned)__builtin_popcountll(t->open[i]);
+	return n;
+}
+
+unsigned listen_count(const struct listen *l)
+{
+	return count(&l->table[0]) + count(&l->table[1]) + count(&l->other);
+}
+
 unsigned listen_left(const struct listen *l)
 {
 	uint64_t used = descriptors(&l->table[0].rules) +

@@ -95,6 +95,9 @@ int listen_fits(const struct listen *l, const struct rules *host,
 /* listen_left - how many descriptors there are for connections */
 unsigned listen_left(const struct listen *l);
 
+/* listen_count - how many have listeners */
+unsigned listen_count(const struct listen *l);
+
 /* listen_rules - the table of @pif as it is */
 const struct rules *listen_rules(const struct listen *l, enum pif pif);
 

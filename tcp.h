@@ -31,6 +31,23 @@ struct tcp_link {
 	uint32_t ssthresh; /* and how much would have been right then */
 };
 
+/* Time during which windows of connections were shut, summed up: of @n they are
+ * now, and @ns is as of @since_ns */
+struct tcp_shut {
+	unsigned n;
+	uint64_t ns, since_ns;
+};
+
+enum tcp_shutter { TCP_SHUT_GUEST, TCP_SHUT_HOST };
+
+struct tcp_count {
+	uint64_t repeated; /* bytes that the guest was sent again */
+	uint64_t timeouts, fast; /* what was seen to be lost: by the timer, by
+				    what the guest acknowledges */
+	struct tcp_shut shut[2]; /* by the guest; by us, as the host's socket
+				    takes no more */
+};
+
 struct tcp {
 	struct flows *flows;
 	struct tap *tap;
@@ -44,6 +61,7 @@ struct tcp {
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
 	struct tcp_link link;
+	struct tcp_count count;
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
@@ -65,6 +83,9 @@ static inline void tcp_splice(struct tcp *t, struct splice *s)
 /* tcp_open - a flow for a SYN of the guest; NULL: it was answered or dropped
  * Anything but a SYN is answered with RST (RFC 9293 3.10.7.1). */
 struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v);
+
+/* tcp_shut_ns - nanoseconds for which windows were shut, until now */
+uint64_t tcp_shut_ns(const struct tcp *t, enum tcp_shutter by);
 
 /* tcp_turn_end - send the ACKs that no data carried
  * One of bulk data may wait for more, see conn_ack_bulk(): then the next turn

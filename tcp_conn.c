@@ -173,7 +173,30 @@ uint16_t conn_window(struct tcp *t, struct flow *f)
 	left = MIN((left + unit - 1) >> c->rcv_shift, 65535U);
 	if (seq_after(c->rcv_nxt + (left << c->rcv_shift), c->rcv_edge))
 		c->rcv_edge = c->rcv_nxt + (left << c->rcv_shift);
+	conn_shut(t, f, TCP_SHUT_HOST, !left);
 	return (uint16_t)left;
+}
+
+uint64_t tcp_shut_ns(const struct tcp *t, enum tcp_shutter by)
+{
+	const struct tcp_shut *s = &t->count.shut[by];
+
+	return s->ns + s->n * (t->flows->loop->now_ns - s->since_ns);
+}
+
+void conn_count_shut(struct tcp *t, struct flow *f, enum tcp_shutter by,
+		     bool shut)
+{
+	uint32_t flag = (uint32_t)CONN_SHUT_GUEST << by;
+	struct tcp_shut *s = &t->count.shut[by];
+	struct tcp_conn *c = conn_of(f);
+
+	if (shut == !!(c->flags & flag))
+		return;
+	s->ns = tcp_shut_ns(t, by);
+	s->since_ns = t->flows->loop->now_ns;
+	c->flags ^= flag;
+	s->n += shut ? 1 : -1U;
 }
 
 void conn_ack_soon(struct tcp *t, struct flow *f)
@@ -519,6 +542,8 @@ static void end(struct tcp *t, struct flow *f)
 
 	conn_rtt_off(t, f);
 	conn_acked(t, f);
+	conn_shut(t, f, TCP_SHUT_GUEST, false);
+	conn_shut(t, f, TCP_SHUT_HOST, false);
 	chunk_drop(t->chunks, &c->out, c->out.len);
 	chunk_drop(t->chunks, &c->keep, c->keep.len);
 	chunk_drop(t->chunks, &c->ahead, c->ahead.len);

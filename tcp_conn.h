@@ -38,6 +38,8 @@ enum {
 	CONN_SACK = 1 << 16,	 /* both ends know RFC 2018 */
 	CONN_LOSSY = 1 << 17,	 /* @cwnd and @ssthresh hold, see tcp_loss.h */
 	CONN_RECOVERY = 1 << 18, /* until @recover is acknowledged */
+	CONN_SHUT_GUEST = 1 << 19, /* the guest's window is shut ... */
+	CONN_SHUT_HOST = 1 << 20, /* ... or ours, and that is counted */
 };
 
 /* Bytes from @from to before @to that the guest has, behind a hole */
@@ -166,6 +168,17 @@ void conn_fit(const struct tcp *t, struct flow *f);
 
 /* conn_window - the window field to send now; moves the advertised edge */
 uint16_t conn_window(struct tcp *t, struct flow *f);
+
+/* conn_shut - the window that @by opens and shuts is @shut now */
+void conn_count_shut(struct tcp *t, struct flow *f, enum tcp_shutter by,
+		     bool shut);
+
+static inline void conn_shut(struct tcp *t, struct flow *f,
+			     enum tcp_shutter by, bool shut)
+{
+	if (UNLIKELY(shut || conn_of(f)->flags & CONN_SHUT_GUEST << by))
+		conn_count_shut(t, f, by, shut);
+}
 
 /* conn_ack_soon, conn_ack_bulk, conn_ack_late, conn_acked - an ACK is owed by the
  * end of this turn; when the guest makes a pause or this flow a longer one, while

@@ -68,6 +68,7 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 	if (wnd > c->snd_wnd)
 		b->wake = true;
 	c->snd_wnd = wnd;
+	conn_shut(t, f, TCP_SHUT_GUEST, !wnd);
 	/* Linux shuts the window when it drops what was in flight */
 	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {
 		loss_rewind(t, f);

@@ -205,6 +205,7 @@ void loss_seen(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 	uint32_t lost = highest_sack(c);
 
+	t->count.fast++;
 	less(t, c);
 	if (!c->sacks)
 		lost = c->snd_una + MIN((uint32_t)c->mss,
@@ -216,6 +217,7 @@ void loss_time_out(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	t->count.timeouts++;
 	/* RFC 2018 8: the guest may have thrown away what it had.  One segment
 	 * tells nothing about bursts. */
 	if (c->retries > 1)

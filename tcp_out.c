@@ -305,7 +305,12 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	if (seq_after(c->snd_nxt, c->snd_max)) {
 		if (c->snd_nxt - c->snd_max == len + fin)
 			conn_rtt_begin(t, f, c->snd_nxt);
+		else
+			t->count.repeated += len + fin -
+					     (c->snd_nxt - c->snd_max);
 		c->snd_max = c->snd_nxt;
+	} else {
+		t->count.repeated += len;
 	}
 	c->flags &= ~CONN_PROBE;
 	c->active_ms = now_ms(t);

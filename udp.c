@@ -147,13 +147,13 @@ static void keep_alive(struct udp *u, struct flow *f, unsigned i, unsigned n)
 }
 
 /* What is asked next opens a flow to another resolver */
-static void dns_failed(struct udp *u, struct flow *f)
+static void dns_failed(struct udp *u, struct flow *f, bool silent)
 {
 	struct dgrams *x = dgrams_of(f);
 
 	x->dns_due = 0;
 	x->elsewhere = fwd_dns_failed(u->fwd, IPPROTO_UDP, guest_of(f),
-				      host_of(f));
+				      host_of(f), silent);
 }
 
 /* The flow of what is between @port of ours and @theirs, NULL.  Ours is an address
@@ -195,7 +195,7 @@ static void drain_errors(struct udp *u, struct flow *f)
 		if (!of)
 			continue;
 		if (dgrams_of(of)->dns && e.err != EMSGSIZE)
-			dns_failed(u, of);
+			dns_failed(u, of, false);
 		/* Nobody answers for a group (RFC 1122, 3.2.2) */
 		if (!dgrams_of(of)->group)
 			icmp_report(u->tap, u->fwd, guest_of(of), host_of(of),
@@ -262,7 +262,7 @@ static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
 	struct sock_error e;
 
 	if (dgrams_of(f)->dns)
-		dns_failed(u, f);
+		dns_failed(u, f, false);
 	if (dgrams_of(f)->group)
 		return;
 	e.mtu = 0;
@@ -965,7 +965,7 @@ static void expire(void *owner, struct flow *f)
 		return;
 	}
 	/* It may yet answer, but not everyone has to wait */
-	dns_failed(u, f);
+	dns_failed(u, f, true);
 	keep_alive(u, f, !x->host, 0);
 }
 
@@ -1221,7 +1221,7 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 	dgrams_of(f)->dns = fwd_is_dns(u->fwd, IPPROTO_UDP, guest_of(f));
 	err = open_out(u, f);
 	if (err) {
-		dns_failed(u, f);
+		dns_failed(u, f, false);
 		return fail(u, f, err, v);
 	}
 	return start(u, f, v);

@@ -263,7 +263,7 @@ static bool failed(const char *guest, uint16_t port, const char *host)
 	struct side g = { .ours = A(guest), .our_port = port };
 	struct side h = { .theirs = A(host), .their_port = port };
 
-	return fwd_dns_failed(&fwd, UDP, &g, &h);
+	return fwd_dns_failed(&fwd, UDP, &g, &h, false);
 }
 
 static void three_resolvers(void)
