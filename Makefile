@@ -73,7 +73,7 @@ $(B)/%.o: %.c | $(B)
 # What they say of themselves is not older than the rest
 $(B)/version: FORCE | $(B)
 	@echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' >$@
-$(B)/options.o $(B)/passt.o: $(B)/version
+$(B)/options.o $(B)/passt.o $(B)/metrics.o: $(B)/version
 FORCE:
 
 # The system call filters, from the notes beside the calls

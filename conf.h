@@ -51,6 +51,7 @@ struct conf {
 	/* process */
 	bool foreground, quiet, debug, trace, stats_on, one_off;
 	unsigned stats_s;
+	bool stats_json;
 	char log_file[4096], pcap[4096], pid_file[4096], control[108];
 	char metrics[108];
 	char label[LAN_NAME]; /* empty: not given */

@@ -9,8 +9,14 @@
 #include "metrics.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
+
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
 
 enum {
 	KEYS = 3,
@@ -18,13 +24,18 @@ enum {
 	NS = 1000000000,
 };
 
+/* Nobody knows */
+#define UNKNOWN UINT64_MAX
+
 typedef uint64_t get_fn(const struct metrics *m, const struct metrics_tally *t,
 			unsigned i);
+
+enum kind { GAUGE, COUNTER, INFO };
 
 /* A unit is the end of the name.  Values of seconds are in nanoseconds. */
 struct family {
 	const char *name, *unit, *help;
-	bool counter;
+	enum kind kind;
 	unsigned samples;
 	const char *key[KEYS];
 	const char *(*value)(unsigned i, unsigned key); /* of a label */
@@ -63,11 +74,14 @@ static const char *verdict(unsigned i, unsigned key)
 static uint64_t drops(const struct metrics *m, const struct metrics_tally *t,
 		      unsigned i)
 {
-	const struct guest *g = m->guest;
-
 	(void)t;
-	return g->drops[i + 1] + g->tap->drops[i + 1] + g->udp->drops[i + 1] +
-	       g->icmp->drops[i + 1];
+	return metrics_drops(m->guest, i + 1);
+}
+
+uint64_t metrics_drops(const struct guest *g, enum verdict v)
+{
+	return g->drops[v] + g->tap->drops[v] + g->udp->drops[v] +
+	       g->icmp->drops[v];
 }
 
 static const struct {
@@ -111,23 +125,76 @@ static uint64_t flows(const struct metrics *m, const struct metrics_tally *t,
 	return t->flows[stand[i].kind][stand[i].state];
 }
 
-static uint64_t flows_peak(const struct metrics *m,
-			   const struct metrics_tally *t, unsigned i)
+static const uint8_t made_kind[] = {
+	FLOW_TCP, FLOW_SPLICE, FLOW_UDP, FLOW_UDP_SPLICE, FLOW_ICMP,
+};
+
+static const char *made_label(unsigned i, unsigned key)
 {
-	(void)t;
-	(void)i;
-	return m->guest->flows->peak;
+	return kind_label(made_kind[i], key);
 }
 
-static uint64_t turns(const struct metrics *m, const struct metrics_tally *t,
-		      unsigned i)
+static uint64_t made(const struct metrics *m, const struct metrics_tally *t,
+		     unsigned i)
 {
 	(void)t;
-	(void)i;
-	return m->loop->turns;
+	return m->guest->flows->made[made_kind[i]];
 }
 
-/* We work, or wait in the loop and take none: no clock is needed for each turn */
+/* Rows of one sample share a function, as far as it is a matter of one field */
+#define FIELD(fn, expr)                                                        \
+	static uint64_t fn(const struct metrics *m,                            \
+			   const struct metrics_tally *t, unsigned i)          \
+	{                                                                      \
+		(void)m;                                                       \
+		(void)t;                                                       \
+		(void)i;                                                       \
+		return expr;                                                   \
+	}
+
+FIELD(one, 1)
+FIELD(up, m->guest->tap->up)
+FIELD(flows_peak, m->guest->flows->peak)
+FIELD(flows_limit, FLOW_MAX)
+FIELD(repeated, m->guest->tcp->count.repeated)
+FIELD(losses, i ? m->guest->tcp->count.fast : m->guest->tcp->count.timeouts)
+FIELD(shut, tcp_shut_ns(m->guest->tcp, i))
+FIELD(rtt, m->guest->tcp->link.srtt_us * 1000ULL)
+FIELD(dns_failures, i ? m->guest->tcp->fwd->dns_refused :
+			m->guest->tcp->fwd->dns_silent)
+FIELD(dns_switched, m->guest->tcp->fwd->dns_switched)
+FIELD(fds, i ? listen_count(m->listen) : t->fds)
+FIELD(fds_limit, m->listen->limit)
+FIELD(buffers, (uint64_t)m->guest->tcp->chunks->used * CHUNK_BLOCK)
+FIELD(turns, m->guest->loop->turns)
+FIELD(start, m->start_ns)
+
+static const char *seen_by(unsigned i, unsigned key)
+{
+	(void)key;
+	return i ? "acks" : "timer";
+}
+
+static const char *shut_by(unsigned i, unsigned key)
+{
+	(void)key;
+	return i == TCP_SHUT_HOST ? "host" : "guest";
+}
+
+static const char *dns_reason(unsigned i, unsigned key)
+{
+	(void)key;
+	return i ? "refused" : "timeout";
+}
+
+static const char *fd_use(unsigned i, unsigned key)
+{
+	(void)key;
+	return i ? "listeners" : "flows";
+}
+
+/* All that we do is to work, or to wait in the loop: the CPU's time is the time
+ * we were busy, and a turn needs no clock of its own for it */
 static uint64_t cpu(const struct metrics *m, const struct metrics_tally *t,
 		    unsigned i)
 {
@@ -138,33 +205,110 @@ static uint64_t cpu(const struct metrics *m, const struct metrics_tally *t,
 	(void)i;
 	/* #syscalls clock_gettime */
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts))
-		return 0;
+		return UNKNOWN;
 	return (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t resident(const struct metrics *m,
+			 const struct metrics_tally *t, unsigned i)
+{
+	unsigned long long pages;
+	char text[128];
+	ssize_t n = -1;
+
+	(void)t;
+	(void)i;
+	if (m->statm >= 0) /* #syscalls pread64 */
+		n = pread(m->statm, text, sizeof(text) - 1, 0);
+	if (n <= 0)
+		return UNKNOWN;
+	text[n] = '\0';
+	if (sscanf(text, "%*u %llu", &pages) != 1)
+		return UNKNOWN;
+	return pages * m->page;
 }
 
 /* --- the table ------------------------------------------------------------ */
 
+static const char *version(unsigned i, unsigned key)
+{
+	(void)i;
+	(void)key;
+	return VERSION;
+}
+
+#define PLAIN 1, { NULL }, NULL
+
 static const struct family family[] = {
+	{ "passt_build", NULL, "What runs.", INFO, 1, { "version" }, version,
+	  one },
+	{ "passt_start_time_seconds", "seconds",
+	  "When it was started, since 1970.", GAUGE, PLAIN, start },
+	{ "passt_link_up", NULL, "Whether a guest is there.", GAUGE, PLAIN,
+	  up },
 	{ "passt_link_bytes", "bytes", "Bytes of frames on the guest's link.",
-	  true, 2, { "direction" }, direction, link_bytes },
+	  COUNTER, 2, { "direction" }, direction, link_bytes },
 	{ "passt_link_frames", NULL,
-	  "Frames on the guest's link; a run of segments is one.",
-	  true, 2, { "direction" }, direction, link_frames },
+	  "Frames on the guest's link; a run of segments is one.", COUNTER, 2,
+	  { "direction" }, direction, link_frames },
 	{ "passt_dropped_packets", NULL,
-	  "Packets that were dropped, by the reason.",
-	  true, VERDICTS - 1, { "reason" }, verdict, drops },
+	  "Packets that were dropped, by the reason.", COUNTER, VERDICTS - 1,
+	  { "reason" }, verdict, drops },
 	{ "passt_flows", NULL,
 	  "Connections, exchanges of datagrams and pings, as the guest's socket "
-	  "sees them.",
-	  false, ARRAY_SIZE(stand), { "protocol", "path", "state" },
+	  "sees them.", GAUGE, ARRAY_SIZE(stand), { "protocol", "path", "state" },
 	  stand_label, flows },
-	{ "passt_flows_peak", NULL, "Most flows at a time.",
-	  false, 1, { NULL }, NULL, flows_peak },
-	{ "passt_loop_turns", NULL, "Turns of the event loop.",
-	  true, 1, { NULL }, NULL, turns },
+	{ "passt_flows_opened", NULL, "Flows since the start.", COUNTER,
+	  ARRAY_SIZE(made_kind), { "protocol", "path" }, made_label, made },
+	{ "passt_flows_peak", NULL, "Most flows at a time.", GAUGE, PLAIN,
+	  flows_peak },
+	{ "passt_flows_limit", NULL, "Flows for which there is room.", GAUGE,
+	  PLAIN, flows_limit },
+	{ "passt_tcp_retransmitted_bytes", "bytes",
+	  "Bytes that the guest was sent again.", COUNTER, PLAIN, repeated },
+	{ "passt_tcp_losses", NULL,
+	  "Times that something sent to the guest was found lost.", COUNTER, 2,
+	  { "seen_by" }, seen_by, losses },
+	{ "passt_tcp_window_shut_seconds", "seconds",
+	  "Time during which windows of connections were shut, summed up.",
+	  COUNTER, 2, { "by" }, shut_by, shut },
+	{ "passt_tcp_rtt_seconds", "seconds",
+	  "Smoothed round trip to the guest, 0 if none was measured.", GAUGE,
+	  PLAIN, rtt },
+	{ "passt_dns_failures", NULL,
+	  "Questions that the host's resolver did not answer.", COUNTER, 2,
+	  { "reason" }, dns_reason, dns_failures },
+	{ "passt_dns_failovers", NULL,
+	  "Times that another resolver was taken for that.", COUNTER, PLAIN,
+	  dns_switched },
+	{ "passt_descriptors", NULL, "Sockets, by what they are for.", GAUGE,
+	  2, { "use" }, fd_use, fds },
+	{ "passt_descriptors_limit", NULL,
+	  "Descriptors that the process may have.", GAUGE, PLAIN, fds_limit },
+	{ "passt_resident_memory_bytes", "bytes", "Memory in use.", GAUGE,
+	  PLAIN, resident },
+	{ "passt_buffered_bytes", "bytes",
+	  "Memory with bytes that a socket or the guest has yet to take.",
+	  GAUGE, PLAIN, buffers },
+	{ "passt_loop_turns", NULL, "Turns of the event loop.", COUNTER, PLAIN,
+	  turns },
 	{ "passt_cpu_seconds", "seconds", "Time that the process was busy.",
-	  true, 1, { NULL }, NULL, cpu },
+	  COUNTER, PLAIN, cpu },
 };
+
+void metrics_start(struct metrics *m)
+{
+	struct timespec ts = { 0 };
+
+	m->statm = -1;
+	if (m->proc >= 0) {
+		m->statm = openat(m->proc, "self/statm", O_RDONLY | O_CLOEXEC);
+		close(m->proc);
+	}
+	m->page = (size_t)sysconf(_SC_PAGESIZE);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	m->start_ns = (uint64_t)ts.tv_sec * NS + (uint64_t)ts.tv_nsec;
+}
 
 /* --- the flow table ------------------------------------------------------- */
 
@@ -193,10 +337,16 @@ struct place {
 	unsigned family, sample;
 };
 
+static const char *suffix(const struct family *f)
+{
+	return f->kind == COUNTER ? "_total" : f->kind == INFO ? "_info" : "";
+}
+
 static void put_head(const struct family *f, struct wr *w)
 {
-	http_print(w, "# TYPE %s %s\n", f->name,
-		   f->counter ? "counter" : "gauge");
+	static const char *const type[] = { "gauge", "counter", "info" };
+
+	http_print(w, "# TYPE %s %s\n", f->name, type[f->kind]);
 	if (f->unit)
 		http_print(w, "# UNIT %s %s\n", f->name, f->unit);
 	http_print(w, "# HELP %s %s\n", f->name, f->help);
@@ -204,7 +354,9 @@ static void put_head(const struct family *f, struct wr *w)
 
 static void put_value(const struct family *f, uint64_t v, struct wr *w)
 {
-	if (f->unit && !strcmp(f->unit, "seconds"))
+	if (v == UNKNOWN)
+		http_print(w, "null");
+	else if (f->unit && !strcmp(f->unit, "seconds"))
 		http_print(w, "%llu.%09llu", (unsigned long long)(v / NS),
 			   (unsigned long long)(v % NS));
 	else
@@ -214,14 +366,18 @@ static void put_value(const struct family *f, uint64_t v, struct wr *w)
 static void put_sample(const struct metrics *m, const struct metrics_tally *t,
 		       const struct family *f, unsigned i, struct wr *w)
 {
+	uint64_t v = f->get(m, t, i);
 	unsigned k;
 
-	http_print(w, "%s%s{label=\"%s\"", f->name, f->counter ? "_total" : "",
-		   m->label);
+	if (v == UNKNOWN)
+		return;
+	http_print(w, "%s%s{label=\"%s\"", f->name, suffix(f), m->label);
+	if (f->kind == INFO)
+		http_print(w, ",mode=\"%s\"", m->mode);
 	for (k = 0; k < KEYS && f->key[k]; k++)
 		http_print(w, ",%s=\"%s\"", f->key[k], f->value(i, k));
 	http_print(w, "} ");
-	put_value(f, f->get(m, t, i), w);
+	put_value(f, v, w);
 	http_print(w, "\n");
 }
 
@@ -303,7 +459,7 @@ static void put_object(const struct metrics *m, const struct metrics_tally *t,
 {
 	unsigned n = keys(f), i;
 
-	http_print(w, ", \"%s%s\": ", f->name, f->counter ? "_total" : "");
+	http_print(w, ", \"%s%s\": ", f->name, suffix(f));
 	if (n)
 		wr_u8(w, '{');
 	for (i = 0; i < f->samples; i++) {
@@ -320,8 +476,9 @@ void metrics_json(const struct metrics *m, const struct metrics_tally *t,
 {
 	unsigned i;
 
-	http_print(w, "{\"label\": \"%s\"", m->label);
-	for (i = 0; i < ARRAY_SIZE(family); i++)
+	http_print(w, "{\"label\": \"%s\", \"mode\": \"%s\", \"version\": "
+		      "\"%s\"", m->label, m->mode, VERSION);
+	for (i = 1; i < ARRAY_SIZE(family); i++) /* the first is that */
 		put_object(m, t, &family[i], w);
 	http_print(w, "}\n");
 }

@@ -15,11 +15,16 @@
 
 #define METRICS_VERSION "1.0.0"
 
+/* Set by its owner, but for what metrics_start() does */
 struct metrics {
-	const struct loop *loop;
 	const struct guest *guest;
 	const struct listen *listen;
+	const char *mode; /* how we were called */
 	char label[LAN_NAME]; /* without " and \ */
+	int proc; /* directory, for metrics_start(); -1: none */
+	int statm; /* -1: not known */
+	size_t page;
+	uint64_t start_ns; /* since 1970 */
 };
 
 /* What is found by a walk through the flow table, a part at a time */
@@ -31,6 +36,12 @@ struct metrics_tally {
 
 /* metrics_page - /metrics, whose owner is a struct metrics */
 extern const struct http_page metrics_page;
+
+/* metrics_start - behind the last fork, before the filter */
+void metrics_start(struct metrics *m);
+
+/* metrics_drops - packets dropped for the reason @v */
+uint64_t metrics_drops(const struct guest *g, enum verdict v);
 
 /* metrics_tally - look at some more flows; true: that were all
  * @t begins as all zero. */

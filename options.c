@@ -199,10 +199,12 @@ static void warn_stderr(struct conf *c, const struct option_row *o,
 static void set_stats(struct conf *c, const struct option_row *o,
 		      const char *arg)
 {
-	uint64_t v;
+	bool plain = !strcmp(arg, "json"), delayed = !strncmp(arg, "json,", 5);
+	uint64_t v = 1;
 
-	if (!util_parse_u64(arg, 0, INT_MAX, &v))
+	if (!plain && !util_parse_u64(arg + (delayed ? 5 : 0), 0, INT_MAX, &v))
 		refuse(o, arg);
+	c->stats_json = plain || delayed;
 	c->stats_on = true;
 	c->stats_s = (unsigned)v;
 }
@@ -791,9 +793,10 @@ const struct option_row option_table[] = {
 	  .help = "Be verbose, on stderr, not in the\nsystem log" },
 	{ .name = "trace", .modes = IN_ALL, .set = set_level,
 	  .value = LOG_TRACE, .help = "Be even more verbose" },
-	{ .name = "stats", .arg = "DELAY", .modes = IN_ALL, .set = set_stats,
-	  .help = "Show counters on stderr, at most every\nDELAY seconds; "
-		  "needs -f" },
+	{ .name = "stats", .arg = "DELAY|json[,DELAY]", .modes = IN_ALL,
+	  .set = set_stats,
+	  .help = "Show counters on stderr, at most every\nDELAY seconds, as a "
+		  "table or a JSON object\na line; needs -f" },
 	{ .name = "stderr", .letter = 'e', .modes = IN_ALL, .set = warn_stderr,
 	  .help = "No effect, for compatibility" },
 	{ .name = "log-file", .letter = 'l', .arg = "PATH", .modes = IN_ALL,

@@ -322,8 +322,9 @@ static void turn_end(void *owner)
 	if (!p->conf.splice_only)
 		guest_turn_end(&p->guest);
 	flows_tidy(&p->flows);
-	if (UNLIKELY(p->conf.stats_on))
-		stats_turn(&p->stats, &p->guest, p->loop.now_ms);
+	if (UNLIKELY(p->conf.stats_on) &&
+	    stats_turn(&p->stats, p->loop.now_ms))
+		loop_soon(&p->loop);
 }
 
 static void signal_event(void *owner, uint64_t ref, uint32_t events)
@@ -402,7 +403,7 @@ static void start_modules(struct passt *p)
 	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->icmp);
 	p->loop.turn_end = turn_end;
 	p->loop.turn_owner = p;
-	stats_init(&p->stats, c->stats_s);
+	stats_init(&p->stats, &p->metrics, c->stats_s, c->stats_json);
 }
 
 /* An eighth of what the listeners leave is for connections from outside: the
@@ -504,24 +505,30 @@ static void start_control(struct passt *p)
 	     "Failed to watch control socket");
 }
 
-/* What is counted, and for whom; our process ID is final */
+/* Our process ID is final */
 static void start_metrics(struct passt *p)
 {
 	const struct conf *c = &p->conf;
 	struct metrics *m = &p->metrics;
 
-	m->loop = &p->loop;
 	m->guest = &p->guest;
 	m->listen = &p->listen;
+	m->mode = c->mode == MODE_PASTA ? "pasta" :
+		  c->mode == MODE_VHOST ? "vhost-user" : "passt";
 	if (c->label[0])
 		strcpy(m->label, c->label);
 	else
 		snprintf(m->label, sizeof(m->label), "%d", getpid());
+	metrics_start(m);
 	p->flowpage = (struct flowpage){ &p->flows, m->label };
 }
 
 static void start_http(struct passt *p)
 {
+	p->metrics.proc = -1;
+	if (p->control_fd >= 0 || p->metrics_fd >= 0 || p->conf.stats_json)
+		p->metrics.proc = open("/proc", O_PATH | O_DIRECTORY |
+						O_CLOEXEC);
 	if (p->control_fd < 0 && p->metrics_fd < 0)
 		return;
 	http_init(&p->http, &p->loop);

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a running daemon tells of itself, and that nobody who asks disturbs it."""
 
+import json
+import re
 import resource
 import socket
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from lab import PESTO, STREAM, USER, V4, GATEWAY, PEER, until
+from lab import DGRAM, DNS, PASTA, PEER, PESTO, ROOT, USER, V4, until
 
 TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -104,6 +106,83 @@ def test_counts(lab, guest, path):
     grown = total(after, "passt_link_bytes_total", direction="from_guest") - \
         total(before, "passt_link_bytes_total", direction="from_guest")
     assert 100000 < grown < 200000
+
+
+def test_a_guest_that_does_not_read(lab, guest, path):
+    """Its window shuts, and is probed with what it has had before."""
+    server = lab.peer.listen(V4)
+    with guest.connect(V4, PEER[V4], server.getsockname()[1]), \
+            lab.peer.accept(server) as far:
+        far.setblocking(False)
+
+        def shut():
+            try:
+                while far.send(bytes(1 << 20)):
+                    pass
+            except BlockingIOError:
+                pass
+            now = metrics(lab, path)
+            return total(now, "passt_tcp_window_shut_seconds_total",
+                         by="guest") > 0 and now
+        now = until(shut, "the guest's window to shut")
+        assert total(now, "passt_tcp_window_shut_seconds_total",
+                     by="host") == 0
+        until(lambda: total(metrics(lab, path),
+                            "passt_tcp_retransmitted_bytes_total") > 0,
+              "a window probe")
+
+
+def test_dns(lab, path):
+    """Nobody answers at either of the host's resolvers."""
+    lab.resolver("127.0.0.8", "127.0.0.9")
+    guest = lab.pasta("--config-net", "--metrics-socket", path,
+                      "--dns-forward", DNS[V4])
+    with guest.socket(V4, DGRAM) as s:
+        def failed():
+            s.sendto(b"x" * 20, (DNS[V4], 53))
+            now = metrics(lab, path)
+            return total(now, "passt_dns_failures_total", reason="refused") \
+                and now
+        now = until(failed, "a question without an answer")
+    assert total(now, "passt_dns_failovers_total") > 0
+
+
+def leaves(tree, *at):
+    """What is at the ends of nested objects, by the keys that lead there"""
+    if not isinstance(tree, dict):
+        return {at}
+    return set().union(*(leaves(v, *at, k) for k, v in tree.items()))
+
+
+def test_json(lab, path):
+    """A line has what the page has, under the same names."""
+    process = lab.host.spawn(*USER, PASTA, "-f", "--stats=json,0",
+                             "--config-net", "--metrics-socket", path,
+                             "--label", "x", *NONE, "--", "sleep", "1000")
+    line = process.says(r'(?m)^\{"label".*\}$')[0]
+    told = json.loads(line)
+    assert (told["label"], told["mode"]) == ("x", "pasta")
+    rest = {k: v for k, v in told.items() if k.startswith("passt_")}
+    page = {(name, *(v for k, v in labels if k != "label"))
+            for name, *labels in metrics(lab, path)
+            if name != "passt_build_info"}
+    assert {(at[0], *sorted(at[1:])) for at in leaves(rest)} == \
+        {(at[0], *sorted(at[1:])) for at in page}
+
+
+def test_manual(lab, guest, path):
+    """Each name, and each value that a label can have, is in the manual."""
+    text = (ROOT / "doc/passt.1").read_text(encoding="utf-8")
+    text = text[text.index(".SH METRICS"):text.index(".SH NOTES")]
+    text = re.sub(r"\\f.", "", text).replace("\\-", "-").replace('"', "")
+    words = set(re.split(r"[\s,.;:()]+", text))
+    for name, *labels in metrics(lab, path):
+        assert name in words
+        for key, value in labels:
+            assert key in words
+            if key not in ("label", "version", "mode"):
+                assert value in words or f".BR {value}" in text \
+                    or f" {value} " in text
 
 
 # --- who asks and does not behave -------------------------------------------------

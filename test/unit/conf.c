@@ -267,6 +267,10 @@ static void refusals(void **state)
 		  "Can't display statistics if not running in foreground" },
 		{ "passt -f --stats 1x", "Invalid --stats: 1x" },
 		{ "passt -f --stats=-1", "Invalid --stats: -1" },
+		{ "passt -f --stats json,", "Invalid --stats: json," },
+		{ "passt -f --stats jsonx", "Invalid --stats: jsonx" },
+		{ "passt --label=", "Invalid --label: " },
+		{ "passt --label a\"b", "Invalid --label: a\"b" },
 		{ "passt --log-size 40959", "Invalid --log-size: 40959" },
 		{ "passt --log-size x", "Invalid --log-size: x" },
 		{ "passt --runas :", "Invalid --runas option: :" },
@@ -442,7 +446,17 @@ static void levels(void **state)
 	parse("passt");
 	assert_true(log_max == LOG_INFORM);
 	parse("passt --stats 0 -f");
-	assert_true(c.stats_on && !c.stats_s);
+	assert_true(c.stats_on && !c.stats_s && !c.stats_json);
+	parse("passt --stats json -f");
+	assert_true(c.stats_on && c.stats_s == 1 && c.stats_json);
+	parse("passt --stats=json,7 -f");
+	assert_true(c.stats_on && c.stats_s == 7 && c.stats_json);
+	parse("passt -H web --label other");
+	assert_string_equal(c.label, "other");
+	parse("passt -H web");
+	assert_string_equal(c.label, "web");
+	parse("passt");
+	assert_string_equal(c.label, "");
 }
 
 static void ids(void **state)
