@@ -43,12 +43,12 @@ RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
 RANK7 := metrics flowpage stats options conf resolv netlink scan control fetch flowtab \
-	 pesto qrap hostfwd slirp4netns pasta sandbox isolation passt
+	 pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 
 # What the program is called, besides
-NAMES := pasta pesto qrap slirp4netns
+NAMES := pasta pesto qrap passt-repair slirp4netns
 
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
@@ -77,10 +77,14 @@ $(B)/options.o $(B)/passt.o $(B)/metrics.o: $(B)/version
 FORCE:
 
 # The system call filters, from the notes beside the calls
-$(B)/seccomp.h: seccomp.sh $(SRC) | $(B)
-	CC="$(CC)" ./seccomp.sh $@ $(SRC)
+$(B)/seccomp.h: seccomp.sh $(filter-out passt_repair.c,$(SRC)) | $(B)
+	CC="$(CC)" ./seccomp.sh $@ $(filter-out passt_repair.c,$(SRC))
+$(B)/seccomp_repair.h: seccomp.sh passt_repair.c | $(B)
+	CC="$(CC)" ./seccomp.sh $@ passt_repair.c
 $(B)/isolation.o: ALL_CFLAGS += -I$(B)
 $(B)/isolation.o: $(B)/seccomp.h
+$(B)/passt_repair.o: ALL_CFLAGS += -I$(B)
+$(B)/passt_repair.o: $(B)/seccomp_repair.h
 
 $(B):
 	mkdir -p $@
@@ -90,6 +94,7 @@ $(B)/calls/%.o: %.c | $(B)/calls
 	$(CC) -std=c11 -D_GNU_SOURCE -DVERSION='"lint"' -I$(B) -O0 \
 		$(CPPFLAGS) -U_FORTIFY_SOURCE -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 $(B)/calls/isolation.o: $(B)/seccomp.h
+$(B)/calls/passt_repair.o: $(B)/seccomp_repair.h
 $(B)/calls:
 	mkdir -p $@
 
@@ -278,7 +283,7 @@ $(B)/completions/_passt: $(B)/passt contrib/completions/generate
 		echo "No completions for zsh and fish." >&2
 
 # Of these; with slirp4netns it would take the place of another package
-LINKS   ?= pasta pesto qrap
+LINKS   ?= pasta pesto qrap passt-repair
 BASHDIR := $(datadir)/bash-completion/completions
 ZSHDIR  := $(datadir)/zsh/site-functions
 FISHDIR := $(datadir)/fish/vendor_completions.d

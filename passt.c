@@ -15,6 +15,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "netlink.h"
+#include "passt_repair.h"
 #include "pasta.h"
 #include "pesto.h"
 #include "qrap.h"
@@ -559,6 +560,7 @@ static const struct program {
 } programs[] = {
 	{ "pesto", pesto_main },
 	{ "qrap", qrap_main },
+	{ "passt-repair", passt_repair_main },
 	{ "slirp4netns", slirp4netns_main },
 };
 

@@ -50,8 +50,9 @@ REFUSE = ROOT / "build/perf/refuse"
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
 TMP.chmod(0o755)
 atexit.register(shutil.rmtree, TMP, True)
-PASST, PASTA, PESTO, QRAP, SLIRP, HTTPD = (str(TMP / n) for n in (
-    "passt", "pasta", "pesto", "qrap", "slirp4netns", "httpd.py"))
+PASST, PASTA, PESTO, QRAP, SLIRP, REPAIR, HTTPD = (str(TMP / n) for n in (
+    "passt", "pasta", "pesto", "qrap", "slirp4netns", "passt-repair",
+    "httpd.py"))
 PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -373,7 +374,7 @@ class Wires:
 
     def make(self):
         shutil.copy(BUILT, PASST)
-        for link in PASTA, PESTO, QRAP, SLIRP:
+        for link in PASTA, PESTO, QRAP, SLIRP, REPAIR:
             os.symlink("passt", link)
         shutil.copy(HERE / "httpd.py", HTTPD)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
