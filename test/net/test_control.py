@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import threading
@@ -14,7 +15,7 @@ import threading
 import pytest
 
 from clients import read_all
-from lab import (HOST, PASST, PESTO, STREAM, DGRAM, USER, V4, V6, until)
+from lab import (HOST, PASST, PESTO, STREAM, DGRAM, USER, V4, V6, alive, until)
 
 NONE = ("-t", "none", "-u", "none", "-T", "none", "-U", "none")
 ADDRESS = {V4: "0.0.0.0", V6: "[::]"}
@@ -352,6 +353,79 @@ def test_no_connection_is_lost(lab, guest, path):
         done.set()
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize("rules, to", [
+    ([rule(9000), rule(8080)], 8080),           # another number
+    ([rule(8080, to=80)], 80),                  # another port of the guest
+    ([rule(8000, 8100)], 8080),                 # part of another rule
+    ([rule(8080, flags=3), rule(8081)], 8080),  # another flag
+])
+def test_accept_queue_stays(lab, guest, path, rules, to):
+    """Who waits to be accepted when the rules change is served by the new ones."""
+    pesto(lab, path, "-A", "-t", "8080")
+    server = guest.listen(V4, to)
+    s = raw(lab, path)
+    os.kill(guest.daemon, signal.SIGSTOP)
+    s.sendall(update(*rules))           # what it finds first when it goes on
+    clients = [lab.host.connect(V4, HOST[V4], 8080) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"?")
+    os.kill(guest.daemon, signal.SIGCONT)
+    assert answers(s) == b"ok\n"
+    for client in clients:
+        end = guest.accept(server)
+        assert end.recv(1) == b"?"
+        end.close()
+
+
+def test_network_disconnect_and_connect(lab, guest, path, family):
+    """As Podman has it when a container changes networks, with others beside it:
+    its rules are deleted and come back with another target."""
+    inner = {V4: ("10.89.0.2", "10.90.0.2", "10.89.0.3"),
+             V6: ("fd00::5", "fd01::5", "fd00::6")}[family]
+    for address in inner:
+        guest.run("ip", "addr", "add", address, "dev", "lo")
+
+    def server(address, port):
+        s = guest.bind(family, STREAM, port, address)
+        s.listen()
+        return s
+
+    def is_served(s, port):
+        with lab.host.connect(family, HOST[family], port) as client:
+            client.sendall(b"?")
+            end = guest.accept(s)
+            assert end.recv(1) == b"?"
+
+    def published(verb, *specs):
+        args = [a for s in specs for a in ("-t", f"{ADDRESS[family]}/{s}")]
+        assert pesto(lab, path, verb, *args) == ""
+    published("--add", f"8080:{inner[0]}/80", f"9000-9001:{inner[0]}/90-91")
+    published("--add", f"8081:{inner[2]}/80")
+    before = server(inner[0], 80), server(inner[0], 91)
+    other = server(inner[2], 80)
+    is_served(before[0], 8080)
+    is_served(before[1], 9001)
+    client = lab.host.connect(family, HOST[family], 8081)
+    end = guest.accept(other)
+
+    published("--delete", f"8080:{inner[0]}/80", f"9000-9001:{inner[0]}/90-91")
+    for port in 8080, 9000, 9001:
+        with lab.host.socket(family) as s:
+            assert s.connect_ex((HOST[family], port)) == errno.ECONNREFUSED
+    published("--add", f"8080:{inner[1]}/80", f"9000-9001:{inner[1]}/90-91")
+    is_served(server(inner[1], 80), 8080)
+    is_served(server(inner[1], 91), 9001)
+    is_served(other, 8081)
+    client.sendall(b"still")
+    client.shutdown(socket.SHUT_WR)
+    assert read_all(end) == b"still"
+
+    os.kill(guest.daemon, signal.SIGTERM)
+    until(lambda: not alive(guest.daemon), "its end")
+    with lab.host.socket(family) as s:
+        assert s.connect_ex((HOST[family], 8081)) == errno.ECONNREFUSED
 
 
 def test_others_are_served_meanwhile(lab, guest, path):
