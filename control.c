@@ -125,7 +125,7 @@ static void updated(struct control *c, int err)
 	}
 	snprintf(text, sizeof(text), "Can't listen on all requested ports: %s",
 		 util_error(-err));
-	log_err("%s", text);
+	log_limited(LOG_ERROR, "%s", text);
 	answer(c, text);
 }
 
@@ -187,7 +187,7 @@ static void take_update(struct control *c)
 		update(c);
 		break;
 	case RULEWIRE_BAD:
-		log_err("Forwarding rules refused: %s", err);
+		log_limited(LOG_ERROR, "Forwarding rules refused: %s", err);
 		answer(c, err);
 		break;
 	}
@@ -220,7 +220,8 @@ static bool receive(struct control *c)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (!n && c->len)
-			log_err("Incomplete forwarding rules from client");
+			log_limited(LOG_ERROR, "Incomplete forwarding rules "
+					       "from client");
 		if (n <= 0)
 			return false;
 		c->len += (size_t)n;
@@ -280,10 +281,9 @@ static void tell_client(int fd)
 	socklen_t len = sizeof(u);
 
 	/* #syscalls getsockopt */
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) || !u.pid)
-		log_info("Accepted configuration client");
-	else
-		log_info("Accepted configuration client, PID %d", u.pid);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len))
+		u.pid = 0; /* as it is of another PID namespace */
+	log_limited(LOG_INFORM, "Accepted configuration client, PID %d", u.pid);
 }
 
 static void event(void *owner, uint64_t ref, uint32_t events)

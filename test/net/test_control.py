@@ -281,6 +281,36 @@ def test_half_an_update(lab, guest, path):
     assert "8080" in pesto(lab, path)
 
 
+def test_hostile_crowd(lab, path):
+    """Clients without end that ask nothing, or nonsense, cost a few lines of the
+    log, and the rules stay."""
+    log = lab.path("log")
+    guest = lab.pasta("--config-net", "-c", path, "-l", log, *NONE)
+    pesto(lab, path, "-A", "-t", "8080")
+    bad = (b"", b"\x02", update(rule(0)), update(rule(9))[:30],
+           b"basil:s\0" + bytes(60), os.urandom(50000),
+           update(*[rule(9)] * 255)[:-1] + b"\1" + bytes(50000))
+    for _ in range(100):
+        for data in bad:
+            s = raw(lab, path)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                s.sendall(data)
+            s.close()
+    assert "8080" in pesto(lab, path)
+    assert talks(lab, guest, V4, 8080)
+    text = log.read_text()
+    for line in "refused: ", "Incomplete":
+        assert 1 <= text.count(line) < 100
+
+
+def test_more_than_asked_for(lab, guest, path):
+    """What follows an update is nobody's."""
+    s = raw(lab, path)
+    s.sendall(update(rule(8080)) + update())
+    assert answers(s) in (b"ok\n", b"")
+    assert "8080" in pesto(lab, path)
+
+
 def test_gone_in_the_middle(lab, guest, path):
     pesto(lab, path, "-A", "-t", "8080")
     for cut in (1, 5, 30, 61, 66):
