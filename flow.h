@@ -26,6 +26,12 @@ enum {
 	FLOW_SPARSE = 32 << 10,
 	FLOW_BUDGET = 256 << 10,
 	FLOW_FREE_BUDGET = 1 << 20,
+	/* Who sends faster than that, bytes a millisecond, in more than small
+	 * bursts, is heavy */
+	FLOW_HEAVY_RATE = 512,
+	FLOW_TICK_MS = 16,
+	FLOW_HEAVY = FLOW_SPARSE,
+	FLOW_LIGHT = FLOW_HEAVY / 4,
 	FLOW_PRIV = 192,
 	FLOW_KEEP = 1024, /* so many stay in memory */
 };
@@ -84,12 +90,15 @@ struct flow {
 	uint8_t bound, open; /* bit i: see struct flow_port */
 	uint32_t gen;
 	bool drains;	/* events of room or failure go to type->drain() first */
+	bool heavy;	/* see flow_weigh() */
+	uint8_t weighed; /* when, in FLOW_TICK_MS */
+	uint8_t begun;	/* descriptors of the guest's share */
 	struct run run, drain;
 	struct timer timer; /* type->expire() */
 	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
 	struct flow *lone_next, **lone_prev; /* flow_lone(); NULL: not */
-	uint8_t begun; /* descriptors of the guest's share */
 	uint32_t born; /* see flow_age_ms() */
+	uint32_t sent; /* bytes, see flow_weigh() */
 	struct flow *touched; /* guest.c's list of flows with an inbox; free
 				 list while FLOW_FREE */
 	union {
@@ -230,6 +239,29 @@ void flow_wake(struct flows *t, struct flow *f);
 
 /* flow_drain - have type->drain() called in this turn or the next */
 void flow_drain(struct flows *t, struct flow *f);
+
+/* flow_weigh - @sent has grown by what the guest sends: whether that is much
+ * A bucket that leaks. */
+static inline void flow_weigh(const struct flows *t, struct flow *f)
+{
+	uint8_t now = (uint8_t)(t->loop->now_ms / FLOW_TICK_MS);
+	uint32_t ticks = (uint8_t)(now - f->weighed);
+
+	f->weighed = now;
+	f->sent -= MIN(f->sent, ticks * FLOW_TICK_MS * FLOW_HEAVY_RATE);
+	f->sent = MIN(f->sent, 2U * FLOW_HEAVY);
+	if (f->sent > FLOW_HEAVY)
+		f->heavy = true;
+}
+
+/* flow_answers - something goes to the guest that it is likely to have waited for:
+ * it is light if it had made a pause.  Nothing else says so, since what it sends
+ * next may overtake what it sent before. */
+static inline void flow_answers(struct flow *f)
+{
+	if (f->sent < FLOW_LIGHT)
+		f->heavy = false;
+}
 
 /* flow_timer - call type->expire() at @due_ms; 0: never */
 void flow_timer(struct flows *t, struct flow *f, uint64_t due_ms);

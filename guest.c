@@ -174,6 +174,7 @@ static void post(struct guest *g, struct flow *f, struct packet *p)
 	}
 	*f->inbox_end = p;
 	f->inbox_end = &p->next;
+	f->sent += p->payload_len;
 }
 
 /* A flow for a packet that has none; it is posted there unless TCP used it */
@@ -220,6 +221,7 @@ static void hand_over(struct guest *g)
 			g->touched_end = &g->touched;
 		p = f->inbox;
 		f->inbox = NULL;
+		flow_weigh(t, f);
 		p = t->type[f->kind]->input(t->owner[f->kind], f, p);
 		for (; p; p = next) {
 			next = p->next;
@@ -298,7 +300,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct guest *g = owner;
 
-	(void)ref;
+	g->tap->refs |= 1U << (ref & 31);
 	g->tap->events |= events & ~(uint32_t)EPOLLOUT;
 	if (events & EPOLLOUT && g->tap->full)
 		tap_flush(g->tap);

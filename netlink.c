@@ -17,6 +17,7 @@
 #include <linux/if_arp.h>
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 
 #include <errno.h>
@@ -392,6 +393,18 @@ int nl_link_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 		put_u32(&r, IFLA_MTU, mtu);
 	if (queue)
 		put_u32(&r, IFLA_TXQLEN, queue);
+	return tell(n, &r);
+}
+
+int nl_link_unqueue(struct netlink *n, unsigned ifindex)
+{
+	static const char kind[] = "noqueue";
+	struct tcmsg m = { .tcm_ifindex = (int)ifindex,
+			   .tcm_parent = TC_H_ROOT };
+	struct request r;
+
+	begin(&r, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+	put(&r, TCA_KIND, kind, sizeof(kind));
 	return tell(n, &r);
 }
 

@@ -36,6 +36,9 @@ unsigned nl_link_queue(struct netlink *n, unsigned ifindex);
 int nl_link_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 		unsigned mtu, unsigned queue, bool up);
 
+/* nl_link_unqueue - no queueing discipline; before the interface is up */
+int nl_link_unqueue(struct netlink *n, unsigned ifindex);
+
 /* nl_configure - addresses and routes of the guest's link (--config-net)
  * Sequence of spec: behaviour 2.14.  @host is asked for what is copied, @ns is
  * told; @lan learns what was copied.  A family that the namespace's kernel does not have, or that is turned

@@ -188,6 +188,7 @@ struct head {
 	uint32_t flow_label;
 	uint8_t ttl; /* 0 means 255 */
 	uint8_t tos;
+	bool bulk; /* of a flow that sends much, see struct slot */
 };
 
 struct tcp_head {

@@ -220,8 +220,8 @@ static void open_namespace(struct passt *p)
 static void set_up_namespace(struct passt *p)
 {
 	struct conf *c = &p->conf;
+	int tun[TUN_LANES], err;
 	unsigned index;
-	int err;
 
 	if (c->mode != MODE_PASTA)
 		return;
@@ -231,7 +231,8 @@ static void set_up_namespace(struct passt *p)
 	}
 	if (c->splice_only)
 		return;
-	err = tap_tun_open(&p->tun, pasta_tun(&p->pasta), c->ns_ifname);
+	pasta_tun(&p->pasta, tun, TUN_LANES);
+	err = tap_tun_open(&p->tun, tun, TUN_LANES, c->ns_ifname);
 	if (err)
 		die("Failed to set up tap device %s in namespace: %s",
 		    c->ns_ifname, util_error(-err));
@@ -242,6 +243,9 @@ static void set_up_namespace(struct passt *p)
 	must(nl_link_set(&p->nl_ns, index,
 			 c->ns_mac_set ? &c->ns_mac : NULL, 0, TX_QUEUE, false),
 	     "Failed to set up namespace interface");
+	/* Nothing waits in front of the device, which takes what comes, and
+	 * each of its 256 queues would have lists for 10000 frames */
+	(void)nl_link_unqueue(&p->nl_ns, index);
 	must(nl_link_mac(&p->nl_ns, index, &p->seen.mac),
 	     "Failed to read MAC address of namespace interface");
 	if (c->config_net) {

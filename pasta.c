@@ -105,21 +105,32 @@ int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg)
 	return call.ret;
 }
 
+struct tuns {
+	int *fd;
+	unsigned n;
+};
+
 static int open_tun(void *arg)
 {
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	const struct tuns *want = arg;
+	unsigned i;
 
-	(void)arg;
-	return fd < 0 ? -errno : fd;
+	for (i = 0; i < want->n; i++) {
+		want->fd[i] = open("/dev/net/tun",
+				   O_RDWR | O_CLOEXEC | O_NONBLOCK);
+		if (want->fd[i] < 0)
+			return -errno;
+	}
+	return 0;
 }
 
-int pasta_tun(struct pasta *p)
+void pasta_tun(struct pasta *p, int *fd, unsigned n)
 {
-	int fd = pasta_in_ns(p, open_tun, NULL);
+	struct tuns want = { fd, n };
+	int err = pasta_in_ns(p, open_tun, &want);
 
-	if (fd < 0)
-		die("Can't open /dev/net/tun: %s", util_error(-fd));
-	return fd;
+	if (err)
+		die("Can't open /dev/net/tun: %s", util_error(-err));
 }
 
 struct first {

@@ -53,9 +53,9 @@ void pasta_open(struct pasta *p, const struct conf *c, bool outside);
  * Signals wait meanwhile. */
 int pasta_in_ns(struct pasta *p, int (*fn)(void *arg), void *arg);
 
-/* pasta_tun - /dev/net/tun, opened inside the network namespace
+/* pasta_tun - /dev/net/tun, opened @n times inside the network namespace
  * Failures end the process with one line. */
-int pasta_tun(struct pasta *p);
+void pasta_tun(struct pasta *p, int *fd, unsigned n);
 
 /* pasta_go - everything is up: the command may run
  * The terminal is the command's now: unless debugging, messages to stderr end. */

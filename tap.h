@@ -30,6 +30,8 @@ struct slot {
 			       segment size was given */
 	size_t mss;	    /* as asked for; 0: one datagram, or a run whose
 			       segment size only tap_commit()'s note knows */
+	bool bulk;	    /* what the guest sends on the same flow may come
+			       behind what it sends on others; false at first */
 	void *priv;	    /* the transport's */
 	size_t priv_len;
 };
@@ -74,6 +76,7 @@ struct tap {
 	unsigned session; /* counts guests: a change means say hello */
 	uint32_t events;  /* that the loop has told, for the transport to use
 			     up if it needs them */
+	uint32_t refs;	  /* and of which of its descriptors: bits by reference */
 	bool drained;	  /* after tap_receive(): what is left, if anything, the
 			     loop reports; else call again */
 };

@@ -74,59 +74,155 @@ static void lost(struct tap_tun *t, const char *what)
 
 /* How many frames to read: where all came that were expected, and the next turn
  * reports more, twice as many */
-static unsigned expected(struct tap_tun *t)
+static unsigned expected(struct tun_lane *l, uint64_t turn)
 {
-	uint64_t turn = t->tap.loop->turns;
-
-	if (t->met && turn == t->turn + 1)
-		t->expect = MIN(t->expect * 2, (unsigned)PACKET_BATCH);
-	t->turn = turn;
-	t->met = true;
-	return t->expect;
+	if (l->met && turn == l->turn + 1)
+		l->expect = MIN(l->expect * 2, (unsigned)PACKET_BATCH);
+	l->turn = turn;
+	l->met = true;
+	return l->expect;
 }
 
-static unsigned receive(struct tap *tap, struct frame *f, unsigned max)
+static void fill(struct tap_tun *t, struct frame *f, uint8_t *at, size_t len)
 {
-	struct tap_tun *t = tun_of(tap);
-	size_t vnet = t->vnet ? VNET : 0, at = 0;
+	size_t vnet = t->vnet ? VNET : 0;
+
+	f->len = len - vnet;
+	f->one = (struct iovec){ at + vnet, f->len };
+	f->iov = &f->one;
+	f->iov_cnt = 1;
+	if (vnet)
+		f->note = note_in(at);
+	else
+		f->note = (struct note){ 0 };
+	tap_captured(&t->tap, false, f->iov, 1, f->len, &f->note);
+}
+
+/* Up to @max frames that begin before @end, *@at moves behind them */
+static unsigned take(struct tap_tun *t, struct tun_lane *l, struct frame *f,
+		     unsigned max, uint8_t **at, const uint8_t *end)
+{
+	size_t vnet = t->vnet ? VNET : 0;
 	unsigned n = 0;
 
-	max = MIN(max, expected(t));
-	while (n < max && at < TUN_RX_BYTES) {
+	while (n < max && *at < end) {
 		/* #syscalls read */
-		ssize_t len = read(t->fd, t->rx + at, vnet + TUN_FRAME);
+		ssize_t len = read(l->fd, *at, vnet + TUN_FRAME);
 
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len <= 0) {
-			t->met = false;
-			t->expect = MAX(n, 1U);
+			l->met = false;
+			l->expect = MAX(n, 1U);
 			if (!len || errno != EAGAIN)
 				lost(t, "read");
 			break;
 		}
 		if ((size_t)len <= vnet)
 			continue;
-		f->len = (size_t)len - vnet;
-		f->one = (struct iovec){ t->rx + at + vnet, f->len };
-		f->iov = &f->one;
-		f->iov_cnt = 1;
-		if (vnet)
-			f->note = note_in(t->rx + at);
-		else
-			f->note = (struct note){ 0 };
-		tap_captured(tap, false, f->iov, 1, f->len, &f->note);
+		fill(t, f + n, *at, (size_t)len);
 		/* Keep the headers of the next one aligned for the CPU */
-		at += ((size_t)len + 15) & ~(size_t)15;
-		f++;
+		*at += ((size_t)len + 15) & ~(size_t)15;
 		n++;
 	}
 	return n;
 }
 
+static void take_bulk(struct tap_tun *t, unsigned max)
+{
+	struct tun_lane *l = &t->lane[t->lanes - 1];
+	uint8_t *at = t->rx_bulk;
+
+	max = MIN(max, expected(l, t->tap.loop->turns));
+	t->held = take(t, l, t->bulk, max, &at, at + TUN_BULK_BYTES);
+}
+
+/* All of the other lanes, if bulk waits for it; true: there is more */
+static bool take_others(struct tap_tun *t, uint32_t ready, struct frame *f,
+			unsigned max, unsigned *n)
+{
+	const uint8_t *end = t->rx + TUN_RX_BYTES;
+	uint8_t *at = t->rx;
+	bool more = false;
+	unsigned i;
+
+	for (i = 0; ready >> i; i++) {
+		unsigned room = max - *n, got;
+		const uint8_t *stop = end;
+
+		if (!(ready >> i & 1))
+			continue;
+		if (ready >> i > 1) { /* something for those behind it */
+			room /= 2;
+			stop = at + (end - at) / 2;
+		}
+		if (!t->held)
+			room = MIN(room, expected(&t->lane[i],
+						  t->tap.loop->turns));
+		got = take(t, &t->lane[i], f + *n, room, &at, stop);
+		more |= got == room || at >= stop;
+		*n += got;
+	}
+	return more;
+}
+
+static void give_bulk(struct tap_tun *t, struct frame *f)
+{
+	unsigned i;
+
+	for (i = 0; i < t->held; i++) {
+		f[i] = t->bulk[i];
+		f[i].iov = &f[i].one;
+	}
+	t->held = t->passed = 0;
+}
+
+/* Bulk is read before the other lanes and comes after them: a flow that began to
+ * send much keeps its order, as what it sent before is there by then.  It waits
+ * while others have more than a turn takes, but not for ever. */
+static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
+{
+	enum { PATIENCE = 16 };
+	uint32_t bulk = 1U << (t->lanes - 1), ready = t->tap.refs;
+	unsigned n = 0;
+	bool more;
+
+	t->tap.refs = 0;
+	if (t->held)
+		ready |= bulk - 1;
+	else if (ready & bulk)
+		take_bulk(t, ready == bulk ? max : max / 2);
+	more = take_others(t, ready & (bulk - 1), f, max - t->held, &n);
+	if (t->held && (!more || t->passed++ == PATIENCE)) {
+		unsigned held = t->held;
+
+		give_bulk(t, f + n);
+		n += held;
+	}
+	t->tap.drained = !t->held;
+	return n;
+}
+
+static unsigned receive(struct tap *tap, struct frame *f, unsigned max)
+{
+	struct tap_tun *t = tun_of(tap);
+	uint8_t *at = t->rx;
+
+	if (t->lanes > 1)
+		return receive_lanes(t, f, max);
+	max = MIN(max, expected(&t->lane[0], tap->loop->turns));
+	return take(t, &t->lane[0], f, max, &at, at + TUN_RX_BYTES);
+}
+
 static void release(struct tap *tap)
 {
 	(void)tap;
+}
+
+/* Where flows that are not bulk are called */
+static unsigned light_lane(const struct tap_tun *t)
+{
+	return t->lanes > 2 ? t->lanes - 2 : 0;
 }
 
 static uint8_t *slot_body(struct tap_tun *t, unsigned i)
@@ -139,6 +235,7 @@ static void lay_out(struct tap_tun *t, struct slot *s, unsigned i, size_t want)
 	uint8_t *body = slot_body(t, i);
 	size_t max = MIN(want, (size_t)BODY_MAX), used;
 
+	s->bulk = false;
 	s->head = body - s->head_len;
 	s->body = t->body[i];
 	s->priv = body;
@@ -169,12 +266,13 @@ static unsigned reserve(struct tap *tap, struct slot *s, unsigned n,
 	return n;
 }
 
-static enum verdict send_frame(struct tap_tun *t, const uint8_t *p, size_t len)
+static enum verdict send_frame(struct tap_tun *t, int fd, const uint8_t *p,
+			       size_t len)
 {
 	ssize_t n;
 
 	do /* #syscalls write */
-		n = write(t->fd, p, len);
+		n = write(fd, p, len);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return PASS;
@@ -188,7 +286,7 @@ static enum verdict send_frame(struct tap_tun *t, const uint8_t *p, size_t len)
 }
 
 /* One frame or run in a row; what the kernel refuses is lost as on a wire */
-static void put(struct tap_tun *t, uint8_t *frame, size_t len,
+static void put(struct tap_tun *t, int fd, uint8_t *frame, size_t len,
 		const struct note *n)
 {
 	struct iovec iov = { frame, len };
@@ -198,7 +296,7 @@ static void put(struct tap_tun *t, uint8_t *frame, size_t len,
 	memset(frame + len, 0, all - len);
 	if (vnet)
 		note_out(frame - vnet, n);
-	v = send_frame(t, frame - vnet, all + vnet);
+	v = send_frame(t, fd, frame - vnet, all + vnet);
 	if (v == PASS) {
 		tap_captured(&t->tap, true, &iov, 1, len, n);
 	} else {
@@ -207,8 +305,8 @@ static void put(struct tap_tun *t, uint8_t *frame, size_t len,
 	}
 }
 
-static void put_pieces(struct tap_tun *t, const struct slot *s, size_t used,
-		       const struct note *n)
+static void put_pieces(struct tap_tun *t, int fd, const struct slot *s,
+		       size_t used, const struct note *n)
 {
 	static const struct note finished;
 	uint8_t head[HEAD_MAX];
@@ -222,7 +320,7 @@ static void put_pieces(struct tap_tun *t, const struct slot *s, size_t used,
 
 		/* The next piece's gap is our tail: write before it is used */
 		segment_head(at, head, s->head_len, n, off, len, used);
-		put(t, at, s->head_len + len, &finished);
+		put(t, fd, at, s->head_len + len, &finished);
 		off += len;
 	}
 }
@@ -231,18 +329,19 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 		   const struct note *n)
 {
 	struct tap_tun *t = tun_of(tap);
+	int fd = t->lane[s->bulk ? t->lanes - 1 : light_lane(t)].fd;
 	size_t len = s->head_len + used;
 	struct note left = *n;
 
 	if (s->body_cnt > 1 && n->gso_type) {
-		put_pieces(t, s, used, n);
+		put_pieces(t, fd, s, used, n);
 		return;
 	}
 	if (!t->vnet && n->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
 		segment_finish(s->head, len, n);
 		left = (struct note){ 0 };
 	}
-	put(t, s->head, len, &left);
+	put(t, fd, s->head, len, &left);
 }
 
 static void cancel(struct tap *tap, struct slot *s)
@@ -273,31 +372,28 @@ static void ask_offload(struct tap_tun *t)
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(step); i++)
-		if (!ioctl(t->fd, TUNSETOFFLOAD, step[i]))
+		if (!ioctl(t->lane[0].fd, TUNSETOFFLOAD, step[i]))
 			break;
 	t->offload = i < ARRAY_SIZE(step) ? step[i] : 0;
 }
 
 static int set_up(struct tap_tun *t)
 {
-	int size = VNET, le = 1, flags;
+	int fd = t->lane[0].fd, size = VNET, le = 1;
 
-	flags = fcntl(t->fd, F_GETFL);
-	if (flags < 0 || fcntl(t->fd, F_SETFL, flags | O_NONBLOCK))
-		return -errno;
 	if (t->vnet) {
-		if (ioctl(t->fd, TUNSETVNETHDRSZ, &size))
+		if (ioctl(fd, TUNSETVNETHDRSZ, &size))
 			return -errno;
 		/* Host order is little endian on the CPUs that lack it */
-		(void)ioctl(t->fd, TUNSETVNETLE, &le);
+		(void)ioctl(fd, TUNSETVNETLE, &le);
 		ask_offload(t);
 	}
 	t->rx = util_map(TUN_RX_BYTES + VNET + TUN_FRAME);
+	t->rx_bulk = util_map(TUN_BULK_BYTES + VNET + TUN_FRAME);
 	t->tx = util_map((size_t)TUN_TX_SLOTS * TUN_TX_STRIDE);
-	if (!t->rx || !t->tx)
+	if (!t->rx || !t->rx_bulk || !t->tx)
 		return -ENOMEM;
-	t->expect = 1;
-	t->tap.drained = true; /* always: the loop tells of more */
+	t->tap.drained = true; /* the loop tells of more */
 	t->tap.ops = &tun_ops;
 	t->tap.caps = (struct tap_caps){
 		.tso = t->vnet,
@@ -308,49 +404,93 @@ static int set_up(struct tap_tun *t)
 	return 0;
 }
 
-int tap_tun_open(struct tap_tun *t, int dev_fd, char *name)
+static int add_lane(struct tap_tun *t, int fd)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		return -errno;
+	t->lane[t->lanes++] = (struct tun_lane){ .fd = fd, .expect = 1 };
+	return 0;
+}
+
+/* Attach @fd to interface @name: 0 or -errno */
+static int attach(int fd, char *name, int flags)
+{
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | flags) };
+
+	memcpy(ifr.ifr_name, name, IFNAMSIZ);
+	if (ioctl(fd, TUNSETIFF, &ifr))
+		return -errno;
+	memcpy(name, ifr.ifr_name, IFNAMSIZ);
+	return 0;
+}
+
+/* With as much as the kernel and a device that is there already allow */
+static int attach_first(int fd, char *name, bool lanes, int *flags)
+{
+	static const int step[] = { IFF_VNET_HDR | IFF_MULTI_QUEUE,
+				    IFF_VNET_HDR, 0 };
+	unsigned i;
+	int err = -EINVAL;
+
+	for (i = lanes ? 0 : 1; i < ARRAY_SIZE(step) && err == -EINVAL; i++) {
+		*flags = step[i];
+		err = attach(fd, name, *flags);
+	}
+	return err;
+}
+
+int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)
+{
+	unsigned i;
+	int flags, err;
 
 	memset(t, 0, sizeof(*t));
-	t->fd = dev_fd;
-	t->vnet = true;
-	memcpy(ifr.ifr_name, name, IFNAMSIZ);
-	if (ioctl(dev_fd, TUNSETIFF, &ifr)) {
-		if (errno != EINVAL)
-			return -errno;
-		t->vnet = false;
-		ifr.ifr_flags = IFF_TAP | IFF_NO_PI;
-		if (ioctl(dev_fd, TUNSETIFF, &ifr))
-			return -errno;
-	}
-	memcpy(name, ifr.ifr_name, IFNAMSIZ);
+	t->lane[0].fd = dev_fd[0];
+	err = attach_first(dev_fd[0], name, n > 1, &flags);
+	if (!err)
+		err = add_lane(t, dev_fd[0]);
+	if (err)
+		return err;
+	t->vnet = flags & IFF_VNET_HDR;
+	for (i = 1; i < MIN(n, (unsigned)TUN_LANES); i++)
+		if (!(flags & IFF_MULTI_QUEUE) ||
+		    attach(dev_fd[i], name, flags) || add_lane(t, dev_fd[i]))
+			close(dev_fd[i]);
 	return set_up(t);
 }
 
 int tap_tun_adopt(struct tap_tun *t, int fd)
 {
 	struct ifreq ifr = { 0 };
+	int err;
 
 	memset(t, 0, sizeof(*t));
-	t->fd = fd;
+	t->lane[0].fd = fd;
 	if (ioctl(fd, TUNGETIFF, &ifr))
 		return -errno;
 	/* Packet information cannot be told: IFF_NO_PI is IFF_NOFILTER here */
 	if (!(ifr.ifr_flags & IFF_TAP))
 		return -EINVAL;
 	t->vnet = ifr.ifr_flags & IFF_VNET_HDR;
-	return set_up(t);
+	err = add_lane(t, fd);
+	return err ? err : set_up(t);
 }
 
 int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
 		  unsigned watch, unsigned queue)
 {
+	unsigned i;
+	int err = 0;
+
 	t->tap.loop = l;
 	t->tap.pcap = pcap;
 	t->tap.watch = watch;
 	t->tap.caps.queue = queue;
 	t->tap.up = true;
 	t->tap.session = 1;
-	return loop_add(l, t->fd, watch, 0, EPOLLIN);
+	for (i = 0; i < t->lanes && !err; i++)
+		err = loop_add(l, t->lane[i].fd, watch, i, EPOLLIN);
+	return err;
 }

@@ -4,6 +4,13 @@
  *
  * One read is one frame, of up to 64 KiB when the namespace's kernel leaves
  * segmentation to us; one write is one frame or a run of segments.
+ *
+ * The kernel queues what the guest sends in first come, first served, 64 KiB
+ * frames of its long transfers before a question.  But a device may have several
+ * queues, and a frame comes by the one where the last frame of its flow went in
+ * (automq, as for a card with a queue for each CPU).  So they are lanes: the
+ * last is for flows that send much, the one before for all others, and what the
+ * kernel has not seen a frame for may come by any, by its hash.
  */
 #ifndef TAP_TUN_H
 #define TAP_TUN_H
@@ -11,7 +18,9 @@
 #include "tap.h"
 
 enum {
+	TUN_LANES = 4,
 	TUN_RX_BYTES = 512 << 10, /* frames are packed: small ones stay warm */
+	TUN_BULK_BYTES = 256 << 10, /* of bulk in a turn, with several lanes */
 	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
 	TUN_TX_HEAD = 128,	  /* bytes in front of a slot's body */
 	TUN_TX_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
@@ -20,23 +29,31 @@ enum {
 
 struct tap_tun {
 	struct tap tap; /* first: ops get a pointer to this */
-	int fd;
+	struct tun_lane {
+		int fd;
+		unsigned expect; /* frames to read at once ... */
+		bool met;	 /* ... which the last burst had ... */
+		uint64_t turn;	 /* ... in this turn of the loop */
+	} lane[TUN_LANES];
+	unsigned lanes;
+	struct frame bulk[PACKET_BATCH]; /* of the last lane, the first @held */
+	unsigned held;	 /* are to be received when the others are empty, */
+	unsigned passed; /* and have waited so many turns */
 	bool vnet;    /* frames have a virtio-net header */
 	unsigned offload; /* TUN_F_* in force */
-	unsigned expect;  /* frames to read at once ... */
-	bool met;	  /* ... which the last burst had ... */
-	uint64_t turn;	  /* ... in this turn of the loop */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */
+	uint8_t *rx_bulk; /* TUN_BULK_BYTES and a frame, mapped */
 	uint8_t *tx;  /* TUN_TX_SLOTS frames with heads, mapped */
 	struct iovec body[TUN_TX_SLOTS][TUN_TX_PIECES];
 };
 
 /* tap_tun_open - make or attach to interface @name through @dev_fd
- * @dev_fd is an open /dev/net/tun of the right namespace, ours afterwards.
+ * @dev_fd are @n times /dev/net/tun of the right namespace, ours afterwards: as
+ * many lanes, if the kernel and the device allow.
  * Tries offloads in steps: all; without USO; CSUM and TSO; CSUM; none; and no
  * header at all.  @name is IFNAMSIZ bytes and gets the kernel's choice.
  * 0 or -errno. */
-int tap_tun_open(struct tap_tun *t, int dev_fd, char *name);
+int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name);
 
 /* tap_tun_adopt - use a tap descriptor that somebody else set up (--fd)
  * Asks the kernel whether it has a header. 0 or -errno. */

@@ -37,6 +37,7 @@ static struct head head_for(const struct tcp *t, struct flow *f)
 		.t = { .src = s->ours, .dst = s->theirs,
 		       .sport = s->our_port, .dport = s->their_port,
 		       .proto = IPPROTO_TCP },
+		.bulk = f->heavy,
 	};
 }
 
@@ -64,6 +65,7 @@ static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 	if (!tap_reserve(t->tap, &s, 1, head_size(f) + th->opt_len, 0, 0))
 		return false;
 	packet_put_tcp(s.head, &h, th, 0, &n);
+	s.bulk = h.bulk;
 	tap_commit(t->tap, &s, 0, &n);
 	return true;
 }
@@ -280,7 +282,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		     bool fin)
 {
 	struct tcp_conn *c = conn_of(f);
-	const struct head h = head_for(t, f);
+	struct head h;
 	struct tcp_head th = {
 		.seq = c->snd_nxt, .ack = c->rcv_nxt,
 		.window = conn_window(t, f),
@@ -288,12 +290,16 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	};
 	struct note n;
 
+	if (len)
+		flow_answers(f);
+	h = head_for(t, f);
 	flow_charge(t->flows, f, len);
 	packet_put_tcp(s->head, &h, &th, len, &n);
 	if (len > c->mss) {
 		n.gso_type = gso_type(f);
 		n.gso_size = c->mss;
 	}
+	s->bulk = h.bulk;
 	tap_commit(t->tap, s, len, &n);
 
 	/* It carries an ACK, or would have, had that waited */

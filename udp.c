@@ -426,10 +426,12 @@ static struct head head_for(const struct udp *u, struct flow *f)
 {
 	const struct side *g = guest_of(f);
 
+	flow_answers(f);
 	return (struct head){
 		.src = dgrams_of(f)->mac, .dst = u->fwd->seen->mac,
 		.t = { .src = g->ours, .dst = g->theirs, .sport = g->our_port,
 		       .dport = g->their_port, .proto = IPPROTO_UDP },
+		.bulk = f->heavy,
 	};
 }
 
@@ -488,6 +490,7 @@ static void commit(struct udp *u, const struct head *h, struct slot *s,
 				  len ? s->body[0].iov_base : NULL, len);
 		n = (struct note){ 0 };
 	}
+	s->bulk = h->bulk;
 	tap_commit(u->tap, s, len, &n);
 }
 

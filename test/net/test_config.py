@@ -103,6 +103,8 @@ def test_config_net_given_values(lab):
     assert guest.default_route(V6) == ["fe80::1"]
     link, = guest.ip("link show dev net7")
     assert link["address"] == "02:00:00:00:00:07"
+    # One with several queues would have a list of frames for each of 256
+    assert link["qdisc"] == "noqueue"
     assert guest.reachable(V4) and guest.reachable(V6)
 
 

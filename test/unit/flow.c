@@ -350,6 +350,46 @@ static int start(void **state)
 
 /* --- the guest's share ---------------------------------------------------- */
 
+/* Much at once is heavy, and so is what goes on */
+static void heavy_until_a_pause(void **state)
+{
+	struct flow *f;
+
+	(void)state;
+	f = flow_new(&flows, FLOW_TCP);
+	assert_non_null(f);
+	loop.now_ms = 100000 / FLOW_TICK_MS * FLOW_TICK_MS;
+	flow_weigh(&flows, f);
+	assert_false(f->heavy);
+	f->sent += FLOW_HEAVY;
+	flow_weigh(&flows, f);
+	assert_false(f->heavy);
+	f->sent += 1;
+	flow_weigh(&flows, f);
+	assert_true(f->heavy);
+
+	loop.now_ms += FLOW_HEAVY / 2 / FLOW_HEAVY_RATE;
+	flow_weigh(&flows, f);
+	assert_true(f->heavy); /* still */
+	loop.now_ms += FLOW_HEAVY / FLOW_HEAVY_RATE;
+	f->sent += 100;
+	flow_weigh(&flows, f);
+	assert_true(f->heavy); /* this may be the begin of more */
+	flow_answers(f);
+	assert_false(f->heavy);
+
+	/* However much it was */
+	f->sent += 1 << 30;
+	flow_weigh(&flows, f);
+	flow_answers(f);
+	assert_true(f->heavy);
+	loop.now_ms += 2 * FLOW_HEAVY / FLOW_HEAVY_RATE;
+	flow_weigh(&flows, f);
+	flow_answers(f);
+	assert_false(f->heavy);
+	flow_free(&flows, f);
+}
+
 static void on_drop(void *owner, struct flow *f)
 {
 	(void)owner;
@@ -412,6 +452,7 @@ int main(void)
 		cmocka_unit_test(event_reaches_its_flow_only),
 		cmocka_unit_test(timer_reaches_its_flow),
 		cmocka_unit_test(held_queue_keeps_its_order),
+		cmocka_unit_test(heavy_until_a_pause),
 		cmocka_unit_test(gives_way),
 		cmocka_unit_test(held_queue_lets_drain),
 	};

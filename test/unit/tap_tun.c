@@ -60,7 +60,7 @@ static struct loop loop;
 static struct pcap pcap = { .fd = -1 };
 static unsigned ifindex, events_seen;
 static uint16_t our_port = OUR_PORT;
-static bool have_v6;
+static bool have_v6, bulk;
 
 #define NEED_TUN()                                                             \
 	do {                                                                   \
@@ -79,8 +79,8 @@ static struct addr A(const char *text)
 static void on_event(void *owner, uint64_t ref, uint32_t events)
 {
 	(void)owner;
-	(void)ref;
 	(void)events;
+	t.tap.refs |= 1U << ref;
 	events_seen++;
 }
 
@@ -199,7 +199,7 @@ static void begin(bool vnet)
 	our_port++; /* the guest remembers its connections */
 	assert_int_equal(loop_init(&loop), 0);
 	if (vnet)
-		assert_int_equal(tap_tun_open(&t, open_dev(), name), 0);
+		assert_int_equal(tap_tun_open(&t, (int[]){ open_dev() }, 1, name), 0);
 	else
 		assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP |
 							      IFF_NO_PI)), 0);
@@ -208,17 +208,22 @@ static void begin(bool vnet)
 
 static void finish(void)
 {
-	close(t.fd);
+	close(t.lane[0].fd);
 	close(loop.epfd);
-	t.fd = -1;
+	t.lane[0].fd = -1;
 }
 
 /* A test that failed leaves its device to nobody else */
 static int clean_up(void **state)
 {
+	unsigned i;
+
 	(void)state;
-	close(t.fd);
-	t.fd = -1;
+	close(t.lane[0].fd);
+	t.lane[0].fd = -1;
+	for (i = 1; i < t.lanes; i++)
+		close(t.lane[i].fd);
+	t.lanes = 0;
 	return 0;
 }
 
@@ -296,6 +301,7 @@ static void send_to_guest(struct way w, struct tcp_head *th, size_t len,
 				    VIRTIO_NET_HDR_GSO_TCPV6;
 		n.gso_size = (uint16_t)mss;
 	}
+	s.bulk = bulk;
 	tap_commit(&t.tap, &s, len, &n);
 	assert_true(t.tap.drops[DROP_CONN] ||
 		    t.tap.count.bytes[1] >= bytes + head + len);
@@ -310,7 +316,7 @@ static const struct packet *from_guest(struct way w)
 	for (;;) {
 		if (!tap_receive(&t.tap, &f, 1)) {
 			assert_true(t.tap.drained);
-			wait_in(t.fd);
+			wait_in(t.lane[0].fd);
 			continue;
 		}
 		if (packet_parse(&f, &p) == PASS && p.t.proto == w.proto &&
@@ -488,15 +494,15 @@ static void open_with_header(void **state)
 
 	(void)state;
 	NEED_TUN();
-	assert_int_equal(tap_tun_open(&t, open_dev(), name), 0);
+	assert_int_equal(tap_tun_open(&t, (int[]){ open_dev() }, 1, name), 0);
 	assert_string_equal(name, "any0");
 	assert_caps(true);
 	assert_false(t.tap.up);
-	assert_int_equal(ioctl(t.fd, TUNGETIFF, &r), 0);
+	assert_int_equal(ioctl(t.lane[0].fd, TUNGETIFF, &r), 0);
 	assert_int_equal(r.ifr_flags & (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR),
 			 IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	assert_true(fcntl(t.fd, F_GETFL) & O_NONBLOCK);
-	close(t.fd);
+	assert_true(fcntl(t.lane[0].fd, F_GETFL) & O_NONBLOCK);
+	close(t.lane[0].fd);
 }
 
 static void open_refused(void **state)
@@ -507,14 +513,15 @@ static void open_refused(void **state)
 	(void)state;
 	NEED_TUN();
 	first = ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	assert_int_equal(tap_tun_open(&t, open_dev(), taken), -EBUSY);
-	close(t.fd);
+	assert_int_equal(tap_tun_open(&t, (int[]){ open_dev() }, 1, taken),
+			 -EBUSY);
+	close(t.lane[0].fd);
 	close(first);
-	assert_true(tap_tun_open(&t, open_dev(), lo) < 0);
-	close(t.fd);
-	t.fd = eventfd(0, EFD_CLOEXEC);
-	assert_true(tap_tun_open(&t, t.fd, taken) < 0);
-	close(t.fd);
+	assert_true(tap_tun_open(&t, (int[]){ open_dev() }, 1, lo) < 0);
+	close(t.lane[0].fd);
+	t.lane[0].fd = eventfd(0, EFD_CLOEXEC);
+	assert_true(tap_tun_open(&t, &t.lane[0].fd, 1, taken) < 0);
+	close(t.lane[0].fd);
 }
 
 static void adopt_with_header(void **state)
@@ -524,7 +531,7 @@ static void adopt_with_header(void **state)
 	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP | IFF_NO_PI |
 						      IFF_VNET_HDR)), 0);
 	assert_caps(true);
-	close(t.fd);
+	close(t.lane[0].fd);
 }
 
 static void adopt_without_header(void **state)
@@ -533,7 +540,7 @@ static void adopt_without_header(void **state)
 	NEED_TUN();
 	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP | IFF_NO_PI)), 0);
 	assert_caps(false);
-	close(t.fd);
+	close(t.lane[0].fd);
 }
 
 /* Its header may have been of another size: ours is set */
@@ -543,12 +550,12 @@ static void adopt_header_size(void **state)
 
 	(void)state;
 	NEED_TUN();
-	t.fd = ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
-	assert_int_equal(ioctl(t.fd, TUNSETVNETHDRSZ, &size), 0);
-	assert_int_equal(tap_tun_adopt(&t, t.fd), 0);
-	assert_int_equal(ioctl(t.fd, TUNGETVNETHDRSZ, &size), 0);
+	t.lane[0].fd = ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	assert_int_equal(ioctl(t.lane[0].fd, TUNSETVNETHDRSZ, &size), 0);
+	assert_int_equal(tap_tun_adopt(&t, t.lane[0].fd), 0);
+	assert_int_equal(ioctl(t.lane[0].fd, TUNGETVNETHDRSZ, &size), 0);
 	assert_int_equal(size, VNET);
-	close(t.fd);
+	close(t.lane[0].fd);
 }
 
 static void adopt_refused(void **state)
@@ -557,9 +564,9 @@ static void adopt_refused(void **state)
 	NEED_TUN();
 	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TUN | IFF_NO_PI)),
 			 -EINVAL);
-	close(t.fd);
+	close(t.lane[0].fd);
 	assert_true(tap_tun_adopt(&t, open_dev()) < 0); /* no device behind */
-	close(t.fd);
+	close(t.lane[0].fd);
 	assert_true(tap_tun_adopt(&t, eventfd(0, EFD_CLOEXEC)) < 0);
 }
 
@@ -754,6 +761,121 @@ static void slots_out(struct way w, bool vnet)
 	}
 	assert_int_equal(recv(fd, &n, sizeof(n), MSG_DONTWAIT), -1);
 	close(fd);
+}
+
+/* --- lanes ---------------------------------------------------------------- */
+
+enum { LIGHT, BULK };
+
+static void begin_lanes(void)
+{
+	int fd[TUN_LANES];
+	char name[IFNAMSIZ] = "tap0";
+	unsigned i;
+
+	for (i = 0; i < TUN_LANES; i++)
+		fd[i] = open_dev();
+	our_port += 2;
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(tap_tun_open(&t, fd, TUN_LANES, name), 0);
+	assert_int_equal(t.lanes, TUN_LANES);
+	start();
+}
+
+/* The two flows, each with a datagram from us, which says what it is */
+static void two_flows(struct way w, int fd[2])
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		our_port++;
+		fd[i] = guest_socket(w);
+		guest_connect(fd[i], w);
+		bulk = i == BULK;
+		send_to_guest(w, NULL, 1, 1);
+	}
+	bulk = false;
+}
+
+static void guest_sends(int fd, unsigned n, size_t len)
+{
+	static uint8_t b[BIG];
+
+	while (n--)
+		assert_int_equal(send(fd, b, len, 0), len);
+}
+
+/* One turn's frames of both flows, in order, and which was the last one's */
+static void turn(unsigned *last, unsigned count[2])
+{
+	struct frame f[PACKET_BATCH];
+	struct packet p;
+	unsigned n, i;
+
+	assert_true(loop_turn(&loop));
+	n = tap_receive(&t.tap, f, PACKET_BATCH);
+	for (i = 0; i < n; i++) {
+		if (packet_parse(&f[i], &p) != PASS ||
+		    p.t.proto != IPPROTO_UDP || p.t.sport != GUEST_PORT)
+			continue;
+		*last = p.t.dport == our_port ? BULK : LIGHT;
+		count[*last]++;
+	}
+	tap_release(&t.tap);
+}
+
+static void lanes_in(void **state)
+{
+	struct way w = { .v4 = true, .proto = IPPROTO_UDP };
+	unsigned count[2] = { 0, 0 }, last = 0;
+	int fd[2];
+
+	(void)state;
+	NEED_TUN();
+	begin_lanes();
+	two_flows(w, fd);
+
+	/* A question passes what the other one has sent before */
+	guest_sends(fd[BULK], 20, 1400);
+	guest_sends(fd[LIGHT], 1, 100);
+	while (!count[LIGHT])
+		turn(&last, count);
+	assert_true(count[BULK] < 10);
+	while (count[BULK] < 20)
+		turn(&last, count);
+
+	/* What was sent before the flow was bulk is not overtaken */
+	count[LIGHT] = count[BULK] = 0;
+	guest_sends(fd[LIGHT], 2 * PACKET_BATCH, 100);
+	guest_sends(fd[BULK], 1, 100);
+	while (!count[BULK])
+		turn(&last, count);
+	assert_int_equal(count[LIGHT], 2 * PACKET_BATCH);
+
+	close(fd[LIGHT]);
+	close(fd[BULK]);
+	finish();
+}
+
+/* A device of one queue that somebody has made */
+static void no_lanes(void **state)
+{
+	int fd[2], first, on = 1;
+	char name[IFNAMSIZ] = "tap0";
+
+	(void)state;
+	NEED_TUN();
+	first = ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+	assert_int_equal(ioctl(first, TUNSETPERSIST, on), 0);
+	close(first);
+	fd[0] = open_dev();
+	fd[1] = open_dev();
+	assert_int_equal(tap_tun_open(&t, fd, 2, name), 0);
+	assert_int_equal(t.lanes, 1);
+	assert_true(t.vnet);
+	assert_int_equal(fcntl(fd[1], F_GETFD), -1);
+	assert_int_equal(ioctl(fd[0], TUNSETPERSIST, 0), 0);
+	close(fd[0]);
 }
 
 static void slots_out_in_order(void **state)
@@ -1084,6 +1206,8 @@ int main(void)
 		TUN(datagrams_in),
 		TUN(bursts_in),
 		TUN(slots_out_in_order),
+		TUN(lanes_in),
+		TUN(no_lanes),
 		TUN(runs_in),
 		TUN(runs_out),
 		TUN(streams_out),
