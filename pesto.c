@@ -12,6 +12,7 @@
 #include "flowtab.h"
 #include "log.h"
 #include "rulewire.h"
+#include "top.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -66,6 +67,7 @@ static const char usage_text[] =
 	"  -s, --show                 Show the rules, before and after a change\n"
 	"      --json                 Show them as JSON\n"
 	"      --flows                List live flows, with --json as JSON\n"
+	"      --top                  Watch them on a terminal, the busy ones first\n"
 	"      --port N               Only flows that have this port on some side\n"
 	"      --address ADDR         Only those that have this address\n"
 	"      --metrics              Show what is counted, as OpenMetrics text\n"
@@ -86,6 +88,7 @@ static const struct option options[] = {
 	{ "show", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "flows", no_argument, NULL, 'f' },
+	{ "top", no_argument, NULL, 'o' },
 	{ "port", required_argument, NULL, 'p' },
 	{ "address", required_argument, NULL, 'a' },
 	{ "metrics", no_argument, NULL, 'm' },
@@ -167,6 +170,7 @@ static void parse(struct pesto *p, int argc, char **argv)
 			break;
 		case 'm':
 		case 'f':
+		case 'o':
 			p->watch = c;
 			break;
 		case 'p':
@@ -510,6 +514,8 @@ static int watch(const struct pesto *p)
 
 	if (p->edits || p->show || (p->json && p->watch != 'f'))
 		die("Rules are changed and shown without that");
+	if (p->watch == 'o')
+		return top_run(p->path, p->filter);
 	if (p->watch == 'm') {
 		show_page(p, "/metrics", "");
 	} else if (p->json) {
@@ -534,7 +540,7 @@ int pesto_main(int argc, char **argv)
 	if (p->watch)
 		return watch(p);
 	if (p->filter[0])
-		die("--port and --address are for --flows");
+		die("--port and --address are for --flows and --top");
 	p->show |= !p->edits || p->json;
 	fd = fetch_connect(p->path);
 	take_greeting(p, fd);
