@@ -296,10 +296,25 @@ static const struct family family[] = {
 	  COUNTER, PLAIN, cpu },
 };
 
+/* In the background we are 1 to ourselves: what others call us, /proc knows */
+static void name_process(struct metrics *m)
+{
+	ssize_t n = -1;
+
+	if (m->proc >= 0)
+		n = readlinkat(m->proc, "self", m->label, sizeof(m->label) - 1);
+	if (n > 0)
+		m->label[n] = '\0';
+	else
+		snprintf(m->label, sizeof(m->label), "%d", getpid());
+}
+
 void metrics_start(struct metrics *m)
 {
 	struct timespec ts = { 0 };
 
+	if (!m->label[0])
+		name_process(m);
 	m->statm = -1;
 	if (m->proc >= 0) {
 		m->statm = openat(m->proc, "self/statm", O_RDONLY | O_CLOEXEC);

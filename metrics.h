@@ -20,7 +20,7 @@ struct metrics {
 	const struct guest *guest;
 	const struct listen *listen;
 	const char *mode; /* how we were called */
-	char label[LAN_NAME]; /* without " and \ */
+	char label[LAN_NAME]; /* without " and \; empty: the process ID */
 	int proc; /* directory, for metrics_start(); -1: none */
 	int statm; /* -1: not known */
 	size_t page;

@@ -30,7 +30,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -510,7 +509,6 @@ static void start_control(struct passt *p)
 	     "Failed to watch control socket");
 }
 
-/* Our process ID is final */
 static void start_metrics(struct passt *p)
 {
 	const struct conf *c = &p->conf;
@@ -520,10 +518,7 @@ static void start_metrics(struct passt *p)
 	m->listen = &p->listen;
 	m->mode = c->mode == MODE_PASTA ? "pasta" :
 		  c->mode == MODE_VHOST ? "vhost-user" : "passt";
-	if (c->label[0])
-		strcpy(m->label, c->label);
-	else
-		snprintf(m->label, sizeof(m->label), "%d", getpid());
+	strcpy(m->label, c->label);
 	metrics_start(m);
 	p->flowpage = (struct flowpage){ &p->flows, m->label };
 }
