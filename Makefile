@@ -310,7 +310,7 @@ install: all
 	install -m 644 doc/*.md doc/*.svg doc/*.1 $(call to,$(docdir)/doc)
 	install -m 644 LICENSES/*.txt $(call to,$(docdir)/LICENSES)
 	install -d $(call to,$(docdir)/contrib)
-	cd contrib && cp -R apparmor completions systemd $(call to,$(docdir)/contrib)
+	cd contrib && cp -R apparmor completions prometheus systemd $(call to,$(docdir)/contrib)
 
 uninstall:
 	for l in passt $(LINKS); do rm -f $(call to,$(bindir))/$$l \

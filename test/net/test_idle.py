@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lab import HOST, PASST, PASTA, PEER, UPLINK, V4, V6, until
+from lab import HOST, PASST, PASTA, PEER, PESTO, UPLINK, V4, V6, until
 
 pytestmark = pytest.mark.alone
 
@@ -50,8 +50,18 @@ class Pasta:
 
 
 PORTS = ("-t", "7001", "-u", "none", "-T", "none", "-U", "none")
+
+
+def watched(lab):
+    """One that tells what it has counted, and was asked"""
+    path = lab.path("metrics")
+    pasta = Pasta(lab, *PORTS, "--metrics-socket", path)
+    assert "# EOF" in lab.host.run(PESTO, "--metrics", path)
+    return pasta
+
+
 KINDS = {"passt": lambda lab: Passt(lab),
-         "pasta": lambda lab: Pasta(lab, *PORTS),
+         "pasta": watched,
          "pasta, auto ports": lambda lab: Pasta(lab, server=True)}
 
 

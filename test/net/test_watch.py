@@ -9,7 +9,7 @@ import socket
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from lab import DGRAM, DNS, PASTA, PEER, PESTO, ROOT, USER, V4, until
+from lab import DGRAM, DNS, PASST, PASTA, PEER, PESTO, ROOT, USER, V4, until
 
 TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -79,6 +79,29 @@ def test_curl(lab, guest, path):
                     "-w", "%{http_code}") == status
     assert "405 Method Not Allowed" in curl(lab, path, "/metrics", "-i", "-d", "")
     assert curl(lab, path, "/metrics", "-I").rstrip().endswith("chunked")
+
+
+def test_scrape(lab, guest, path):
+    """As Prometheus does it, by contrib/prometheus/README.md."""
+    port = 9100
+    lab.host.spawn("socat", f"TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr",
+                   f"UNIX-CONNECT:{path}")
+    asks = ("curl", "-sSf", "--max-time", "10", "-H",
+            "Accept: application/openmetrics-text;version=1.0.0;q=0.5,"
+            "text/plain;version=0.0.4;q=0.3", "-H",
+            "X-Prometheus-Scrape-Timeout-Seconds: 10", "-A", "Prometheus/2.42.0",
+            f"http://127.0.0.1:{port}/metrics")
+    until(lambda: lab.host.ok(*asks), "socat to listen")
+    assert parse(lab.host.run(*asks))
+
+
+def test_label(lab, path):
+    """In the background it is the first process of a namespace of its own."""
+    pid = lab.daemon(PASST, "-s", lab.path("vm"), "--metrics-socket", path)
+    values = metrics(lab, path)
+    assert {dict(labels)["label"] for _, *labels in values} == {str(pid)}
+    assert total(values, "passt_link_up") == 0
+    assert total(values, "passt_resident_memory_bytes") > 0
 
 
 def test_either_socket(lab, guest, path):
