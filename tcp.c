@@ -247,6 +247,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	struct tcp *t = owner;
 	int err;
 
+	if (conn_of(f)->flags & CONN_RESET)
+		return RUN_DONE;
 	switch (conn_of(f)->state) {
 	case TCP_OPEN:
 		return ready_open(t, f);
@@ -342,10 +344,12 @@ static void expire(void *owner, struct flow *f)
 		return;
 	}
 	if (silent >= TCP_DEAD_MS) {
-		tcp_out_reset(t, f);
+		if (!tcp_out_reset(t, f)) /* enough */
+			conn_abort(t, f);
 		return;
 	}
-	if (c->state == TCP_OPEN && silent >= TCP_PROBE_IDLE_MS)
+	if (c->state == TCP_OPEN && silent >= TCP_PROBE_IDLE_MS &&
+	    !(c->flags & CONN_RESET))
 		tcp_out_probe(t, f);
 	conn_timer(t, f);
 }
@@ -369,6 +373,11 @@ void tcp_turn_end(struct tcp *t)
 		if (more && c->ack_waits > 1 && !t->flows->loop->napping) {
 			c->ack_waits--;
 			loop_soon(t->flows->loop);
+			continue;
+		}
+		if (c->flags & CONN_RESET) {
+			if (!tcp_out_reset(t, f))
+				break;
 			continue;
 		}
 		if (!(c->state == TCP_OPEN ? tcp_out_ack(t, f) :

@@ -56,7 +56,7 @@ struct tcp {
 	struct splice *splice; /* NULL: everything goes to the guest */
 	const struct neigh *neigh;
 	unsigned watch; /* listeners' */
-	struct flow *acks; /* flows that owe the guest an ACK this turn */
+	struct flow *acks; /* flows that owe the guest an ACK, SYN or RST this turn */
 	uint64_t frames;   /* that the guest had sent when the last one ended */
 	unsigned syn_linear, syn_retries; /* net.ipv4.tcp_syn_* */
 	unsigned rto_max_ms;
@@ -87,7 +87,8 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v);
 /* tcp_shut_ns - nanoseconds for which windows were shut, until now */
 uint64_t tcp_shut_ns(const struct tcp *t, enum tcp_shutter by);
 
-/* tcp_turn_end - send the ACKs that no data carried
+/* tcp_turn_end - send the ACKs that no data carried, and SYN and RST for which the
+ * guest had no room
  * One of bulk data may wait for more, see conn_ack_bulk(): then the next turn
  * comes at once. */
 void tcp_turn_end(struct tcp *t);

@@ -536,7 +536,7 @@ struct tcp_past *conn_past(struct tcp *t, const struct side *key)
 	return p;
 }
 
-static void end(struct tcp *t, struct flow *f)
+static void let_go(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
@@ -547,7 +547,6 @@ static void end(struct tcp *t, struct flow *f)
 	chunk_drop(t->chunks, &c->out, c->out.len);
 	chunk_drop(t->chunks, &c->keep, c->keep.len);
 	chunk_drop(t->chunks, &c->ahead, c->ahead.len);
-	flow_free(t->flows, f);
 }
 
 void conn_close(struct tcp *t, struct flow *f)
@@ -556,12 +555,26 @@ void conn_close(struct tcp *t, struct flow *f)
 	conn_remove(f);
 	sock_close(conn_fd(f));
 	remember(t, f);
-	end(t, f);
+	let_go(t, f);
+	flow_free(t->flows, f);
 }
 
 void conn_abort(struct tcp *t, struct flow *f)
 {
 	if (conn_fd(f) >= 0)
 		sock_abort(conn_fd(f));
-	end(t, f);
+	let_go(t, f);
+	flow_free(t->flows, f);
+}
+
+void conn_reset(struct tcp *t, struct flow *f)
+{
+	if (conn_fd(f) >= 0)
+		sock_abort(conn_fd(f));
+	f->side[!conn_tap(f)].fd = -1;
+	f->drains = false;
+	let_go(t, f);
+	conn_of(f)->flags = CONN_RESET;
+	conn_ack_soon(t, f);
+	conn_timer(t, f);
 }

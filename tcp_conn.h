@@ -40,6 +40,7 @@ enum {
 	CONN_RECOVERY = 1 << 18, /* until @recover is acknowledged */
 	CONN_SHUT_GUEST = 1 << 19, /* the guest's window is shut ... */
 	CONN_SHUT_HOST = 1 << 20, /* ... or ours, and that is counted */
+	CONN_RESET = 1 << 21, /* over, but for an RST that the guest is owed */
 };
 
 /* Bytes from @from to before @to that the guest has, behind a hole */
@@ -253,8 +254,11 @@ struct tcp_past *conn_past(struct tcp *t, const struct side *key);
 /* conn_finished - both directions ended and all is acknowledged, by us too */
 bool conn_finished(const struct tcp_conn *c);
 
-/* conn_close, conn_abort - free the flow; the peer sees FIN or RST */
+/* conn_close, conn_abort - free the flow; the peer sees FIN or RST
+ * conn_reset - the peer sees RST, and the guest is owed one: until then the flow
+ * stays, with CONN_RESET and nothing else */
 void conn_close(struct tcp *t, struct flow *f);
 void conn_abort(struct tcp *t, struct flow *f);
+void conn_reset(struct tcp *t, struct flow *f);
 
 #endif /* TCP_CONN_H */

@@ -467,6 +467,8 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 	struct packet *p, *next;
 	struct burst b;
 
+	if (conn_of(f)->flags & CONN_RESET)
+		return NULL;
 	b.n = b.gaps = 0;
 	b.len = 0;
 	b.ack = b.bulk = b.wake = false;

@@ -165,7 +165,7 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 	return false;
 }
 
-void tcp_out_reset(struct tcp *t, struct flow *f)
+bool tcp_out_reset(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 	struct tcp_head th = { .seq = c->snd_nxt, .ack = c->rcv_nxt,
@@ -176,8 +176,14 @@ void tcp_out_reset(struct tcp *t, struct flow *f)
 		th.seq = 0;
 	if (c->state == TCP_SYN_SENT)
 		th.flags = TCP_RST;
-	put(t, f, &th);
-	conn_abort(t, f);
+	/* A guest that has yet to answer our SYN will have to ask */
+	if (put(t, f, &th) || c->state == TCP_SYN_SENT) {
+		conn_abort(t, f);
+		return true;
+	}
+	if (!(c->flags & CONN_RESET))
+		conn_reset(t, f);
+	return false;
 }
 
 static void put_stray(struct tcp *t, const struct packet *p,

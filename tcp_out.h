@@ -21,8 +21,9 @@ bool tcp_out_ack(struct tcp *t, struct flow *f);
 /* tcp_out_probe - an empty segment with an old number, which demands an ACK */
 void tcp_out_probe(struct tcp *t, struct flow *f);
 
-/* tcp_out_reset - RST to the guest and to the socket; frees @f */
-void tcp_out_reset(struct tcp *t, struct flow *f);
+/* tcp_out_reset - RST to the guest and to the socket
+ * Frees @f, unless the guest has no room: false, it stays owed, see conn_reset(). */
+bool tcp_out_reset(struct tcp *t, struct flow *f);
 
 /* tcp_out_refuse - RST in answer to a segment (RFC 9293 3.10.7.1) */
 void tcp_out_refuse(struct tcp *t, const struct packet *p);
