@@ -138,7 +138,7 @@ bool flow_enter(struct flows *t, struct flow *f, unsigned i)
 		grow(t);
 	if (!insert(t, f, i))
 		return false;
-	f->hashed |= 1U << i;
+	f->hashed |= 1U << i & 3;
 	t->entered++;
 	return true;
 }
@@ -170,7 +170,7 @@ void flow_leave(struct flows *t, struct flow *f, unsigned i)
 
 	if (!(f->hashed & 1U << i))
 		return;
-	f->hashed &= ~(1U << i);
+	f->hashed &= ~(1U << i) & 3;
 	t->entered--;
 	hole = probe(t, flow_proto(f), &f->side[i],
 		     flow_hash(t, flow_proto(f), &f->side[i]));
@@ -242,7 +242,6 @@ int flows_init(struct flows *t, struct loop *l)
 	if (!util_random(&t->key, sizeof(t->key)))
 		return -EIO;
 	t->watch = loop_watch(l, event, t);
-	t->lone_end = &t->lone;
 	runq_init(l, &t->guest_q, FLOW_SPARSE, FLOW_BUDGET, serve, t);
 	runq_init(l, &t->free_q, FLOW_SPARSE, FLOW_FREE_BUDGET, serve, t);
 	runq_init(l, &t->drain_q, FLOW_SPARSE, FLOW_BUDGET, serve_drain, t);
@@ -281,7 +280,6 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	f->born = (uint32_t)(t->loop->now_ms >> FLOW_BORN_SHIFT);
 	f->kind = kind;
 	f->side[0].fd = f->side[1].fd = -1;
-	f->inbox_end = &f->inbox;
 	timer_init(&f->timer, expire, t);
 	t->count++;
 	t->made[kind]++;
@@ -291,22 +289,39 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 
 void flow_lone(struct flows *t, struct flow *f)
 {
-	f->lone_next = NULL;
-	f->lone_prev = t->lone_end;
-	*t->lone_end = f;
-	t->lone_end = &f->lone_next;
+	struct flow *last = t->lone_last;
+
+	f->lone_next = 0;
+	f->lone_prev = last ? flow_index(t, last) + 1 : LONE_FIRST;
+	if (last)
+		last->lone_next = flow_index(t, f) + 1;
+	else
+		t->lone = f;
+	t->lone_last = f;
+}
+
+/* NULL where there is none */
+static struct flow *lone_at(const struct flows *t, uint32_t n)
+{
+	return n && n != LONE_FIRST ? &t->flow[n - 1] : NULL;
 }
 
 void flow_answered(struct flows *t, struct flow *f)
 {
+	struct flow *prev = lone_at(t, f->lone_prev);
+	struct flow *next = lone_at(t, f->lone_next);
+
 	if (!f->lone_prev)
 		return;
-	*f->lone_prev = f->lone_next;
-	if (f->lone_next)
-		f->lone_next->lone_prev = f->lone_prev;
+	if (prev)
+		prev->lone_next = f->lone_next;
 	else
-		t->lone_end = f->lone_prev;
-	f->lone_prev = NULL;
+		t->lone = next;
+	if (next)
+		next->lone_prev = f->lone_prev;
+	else
+		t->lone_last = prev;
+	f->lone_prev = 0;
 }
 
 /* What is in a burst's hands is not ours to end */
@@ -315,7 +330,7 @@ static bool make_room(struct flows *t)
 	struct flow *f = t->lone;
 
 	while (f && f->inbox)
-		f = f->lone_next;
+		f = lone_at(t, f->lone_next);
 	if (!f)
 		return false;
 	t->type[f->kind]->drop(t->owner[f->kind], f);
@@ -353,7 +368,7 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 		events |= EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
 	err = loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
 	if (!err && flow_proto(f) == IPPROTO_UDP) {
-		f->bound |= 1U << i;
+		f->bound |= 1U << i & 3;
 		flow_port(t, f->side[i].pif, f->side[i].our_port)->bound++;
 	}
 	return err;
@@ -383,7 +398,7 @@ void flow_open(struct flows *t, struct flow *f, unsigned i, bool open)
 
 	if (open == !!(f->open & 1U << i))
 		return;
-	f->open ^= 1U << i;
+	f->open ^= 1U << i & 3;
 	p->open += open ? 1 : -1U;
 }
 

@@ -34,6 +34,7 @@ enum {
 	FLOW_LIGHT = FLOW_HEAVY / 4,
 	FLOW_PRIV = 192,
 	FLOW_KEEP = 1024, /* so many stay in memory */
+	LONE_FIRST = FLOW_MAX + 1, /* the number of none */
 };
 
 /* Numbers of the control and migration protocols */
@@ -85,20 +86,22 @@ enum {
 struct flow {
 	struct side side[2]; /* [0] began it */
 	uint16_t ready[2];
-	uint8_t kind;	/* enum flow_kind */
-	uint8_t hashed; /* bit i: side i is in the hash */
-	uint8_t bound, open; /* bit i: see struct flow_port */
+	uint8_t kind;	    /* enum flow_kind */
+	uint8_t begun;	    /* descriptors of the guest's share */
+	uint8_t hashed : 2; /* bit i: side i is in the hash */
+	uint8_t bound : 2;  /* bit i: see struct flow_port */
+	uint8_t open : 2;
+	bool drains : 1;    /* events of room or failure go to type->drain() first */
+	bool heavy : 1;	    /* see flow_weigh() */
+	uint8_t weighed;    /* when, in FLOW_TICK_MS */
 	uint32_t gen;
-	bool drains;	/* events of room or failure go to type->drain() first */
-	bool heavy;	/* see flow_weigh() */
-	uint8_t weighed; /* when, in FLOW_TICK_MS */
-	uint8_t begun;	/* descriptors of the guest's share */
+	uint32_t born; /* see flow_age_ms() */
 	struct run run, drain;
 	struct timer timer; /* type->expire() */
-	struct packet *inbox, **inbox_end; /* this burst's, for type->input() */
-	struct flow *lone_next, **lone_prev; /* flow_lone(); NULL: not */
-	uint32_t born; /* see flow_age_ms() */
+	struct packet *inbox; /* this burst's, for type->input() */
 	uint32_t sent; /* bytes, see flow_weigh() */
+	uint32_t lone_next;   /* number of a flow and one, 0: the last */
+	uint32_t lone_prev;   /* likewise; LONE_FIRST, 0: it is not flow_lone() */
 	struct flow *touched; /* guest.c's list of flows with an inbox; free
 				 list while FLOW_FREE */
 	union {
@@ -154,7 +157,7 @@ struct flows {
 	uint32_t gen;  /* of the last one */
 	unsigned share, begun; /* descriptors that the guest may take, 0: any;
 				  and has taken */
-	struct flow *lone, **lone_end;
+	struct flow *lone, *lone_last; /* flow_lone(), oldest first; or NULL */
 };
 
 /* flows_init - 0 or -errno */

@@ -166,14 +166,15 @@ static bool same_tuple(const struct tuple *a, const struct tuple *b)
 static void post(struct guest *g, struct flow *f, struct packet *p)
 {
 	p->next = NULL;
-	if (!f->inbox) {
-		f->inbox_end = &f->inbox;
+	if (f->inbox) {
+		f->inbox->tail->next = p;
+	} else {
+		f->inbox = p;
 		f->touched = NULL;
 		*g->touched_end = f;
 		g->touched_end = &f->touched;
 	}
-	*f->inbox_end = p;
-	f->inbox_end = &p->next;
+	f->inbox->tail = p;
 	f->sent += p->payload_len;
 }
 

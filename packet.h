@@ -126,6 +126,7 @@ const char *verdict_name(enum verdict v);
 struct packet {
 	struct tuple t;
 	struct packet *next;	   /* in its flow's inbox */
+	struct packet *tail;	   /* of the first: the last one there */
 	const struct frame *frame; /* payload bytes stay there */
 	uint32_t flow_label;	   /* IPv6 only, else 0 */
 	uint32_t payload_len;	   /* what follows the layer-4 header */
