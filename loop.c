@@ -144,13 +144,14 @@ static void take_out(struct runq *q, struct run *r)
 void runq_init(struct loop *l, struct runq *q, int32_t sparse_max,
 	       int32_t budget, run_fn *serve, void *owner)
 {
+	assert(l->queues < LOOP_QUEUES);
 	*q = (struct runq){ .sparse_max = sparse_max, .budget = budget,
 			    .round = 1, .serve = serve, .owner = owner,
-			    .next = l->queues };
+			    .loop = l, .bit = 1U << l->queues };
 	q->sparse.tail = &q->sparse.head;
 	q->bulk.tail = &q->bulk.head;
 	put_last(&q->bulk, &q->mark);
-	l->queues = q;
+	l->queue[l->queues++] = q;
 }
 
 /* Whether it may go first.  Debts are paid off round by round, so that who comes
@@ -166,19 +167,29 @@ static bool is_sparse(const struct runq *q, struct run *r)
 
 void runq_add(struct runq *q, struct run *r)
 {
-	if (!r->prev)
-		put_last(is_sparse(q, r) ? &q->sparse : &q->bulk, r);
+	if (r->prev)
+		return;
+	put_last(is_sparse(q, r) ? &q->sparse : &q->bulk, r);
+	if (!q->held)
+		q->loop->runnable |= q->bit;
 }
 
 void runq_del(struct runq *q, struct run *r)
 {
-	if (r->prev)
-		take_out(q, r);
+	if (!r->prev)
+		return;
+	take_out(q, r);
+	if (runq_empty(q))
+		q->loop->runnable &= ~q->bit;
 }
 
 void runq_release(struct runq *q)
 {
+	if (!q->held)
+		return;
 	q->held = false;
+	if (!runq_empty(q))
+		q->loop->runnable |= q->bit;
 }
 
 /* Who is next, NULL: nobody */
@@ -187,9 +198,9 @@ static struct run *pick(struct runq *q)
 	if (q->sparse.head)
 		return q->sparse.head;
 	if (q->bulk.head == &q->mark) {
-		q->round++;
 		if (!q->mark.next)
 			return NULL;
+		q->round++;
 		take_out(q, &q->mark);
 		put_last(&q->bulk, &q->mark);
 	}
@@ -202,7 +213,7 @@ static void serve(struct runq *q)
 	struct run *r;
 
 	q->left = q->budget;
-	while (!q->held && q->left > 0 && (r = pick(q))) {
+	while (q->left > 0 && (r = pick(q))) {
 		from = q->sparse.head == r ? &q->sparse : &q->bulk;
 		take_out(q, r);
 		q->now = r;
@@ -222,8 +233,27 @@ static void serve(struct runq *q)
 			q->held = true;
 			runq_del(q, r);
 			put_first(from, r);
-			break;
+			q->loop->runnable &= ~q->bit;
+			return;
 		}
+	}
+	if (runq_empty(q)) {
+		q->round++;
+		q->loop->runnable &= ~q->bit;
+	} else {
+		q->loop->runnable |= q->bit;
+	}
+}
+
+static void serve_all(struct loop *l)
+{
+	uint32_t todo = UINT32_MAX, now;
+
+	while ((now = l->runnable & todo)) {
+		unsigned i = 31 - (unsigned)__builtin_clz(now);
+
+		serve(l->queue[i]);
+		todo = (1U << i) - 1;
 	}
 }
 
@@ -231,14 +261,10 @@ static void serve(struct runq *q)
 
 static int wait_ms(struct loop *l)
 {
-	const struct runq *q;
 	uint64_t next;
 
-	if (l->quit || l->soon || l->late_n)
+	if (l->quit || l->soon || l->late_n || l->runnable)
 		return 0;
-	for (q = l->queues; q; q = q->next)
-		if (!q->held && !runq_empty(q))
-			return 0;
 	next = timers_next(&l->timers);
 	if (next == UINT64_MAX)
 		return -1;
@@ -330,7 +356,6 @@ bool loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
 	int n, i, ms = wait_ms(l);
-	struct runq *q;
 
 	if (l->napping && ms)
 		nap();
@@ -346,8 +371,7 @@ bool loop_turn(struct loop *l)
 			       data & ((1ULL << REF_BITS) - 1), ev[i].events);
 	}
 	timers_run(&l->timers, l->now_ms);
-	for (q = l->queues; q; q = q->next)
-		serve(q);
+	serve_all(l);
 	if (l->turn_end)
 		l->turn_end(l->turn_owner);
 	if (l->late_n)

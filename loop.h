@@ -52,12 +52,14 @@ struct runq {
 	struct run *now; /* being served */
 	run_fn *serve;
 	void *owner;
+	struct loop *loop;
+	uint32_t bit; /* of @loop's queues */
 	bool held;
-	struct runq *next;
 };
 
 enum {
 	LOOP_WATCHES = 24,
+	LOOP_QUEUES = 8,
 	LOOP_EVENTS = 256,
 	LOOP_LATE = 64,
 };
@@ -76,7 +78,9 @@ struct loop {
 		watch_fn *fn;
 		void *owner;
 	} watch[LOOP_WATCHES];
-	struct runq *queues;
+	struct runq *queue[LOOP_QUEUES];
+	unsigned queues;
+	uint32_t runnable; /* bits of those that have something and are not held */
 	void (*turn_end)(void *owner); /* planted by passt.c */
 	void *turn_owner;
 	uint64_t turns; /* for tests and --stats */
@@ -124,7 +128,7 @@ int loop_mod(struct loop *l, int fd, unsigned watch, uint64_t ref,
 void loop_del(struct loop *l, int fd);
 
 /* runq_init - a queue of @l served by @serve
- * Of several queues the last one is served first. */
+ * Of several queues the last one is served first.  LOOP_QUEUES at most. */
 void runq_init(struct loop *l, struct runq *q, int32_t sparse_max,
 	       int32_t budget, run_fn *serve, void *owner);
 /* runq_add - have it served, unless it is queued already */
