@@ -43,7 +43,7 @@ RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
 	 tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
 RANK7 := metrics flowpage stats options conf resolv netlink scan control fetch flowtab \
-	 top pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation passt
+	 top pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation marker passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))
 

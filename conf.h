@@ -56,6 +56,7 @@ struct conf {
 	char metrics[108];
 	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
+	uint32_t mark; /* of sockets; 0: none */
 	struct pcap_conf capture;
 	bool runas;
 	uid_t uid;

@@ -69,6 +69,8 @@ static const uint64_t outside_caps =
 	CAP(CAP_SYS_PTRACE) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_SETUID) |
 	CAP(CAP_SETGID) | CAP(CAP_SETFCAP) | CAP(CAP_SYS_CHROOT) |
 	CAP(CAP_SETPCAP);
+/* For SO_MARK: either will do, the second since Linux 5.17 */
+static const uint64_t mark_caps = CAP(CAP_NET_ADMIN) | CAP(CAP_NET_RAW);
 /* Without these there is nothing to be done in a namespace from outside; the
  * others are for what only some callers need */
 static const uint64_t outside_needs = CAP(CAP_SYS_ADMIN) |
@@ -278,7 +280,7 @@ static void close_from(int first)
 
 void isolation_start(struct given *g, bool later)
 {
-	keep_caps(outside_caps);
+	keep_caps(outside_caps | mark_caps);
 	claim_given(g);
 	if (!later)
 		close_from(gather(g));
@@ -402,8 +404,22 @@ static void enter_userns(const struct conf *c)
 
 void isolation_user(const struct conf *c)
 {
+	uint64_t mark = c->mark ? mark_caps : 0;
+
 	become(c);
-	keep_caps(c->mode == MODE_PASTA ? outside_caps : passt_caps);
+	keep_caps((c->mode == MODE_PASTA ? outside_caps : passt_caps) | mark);
+}
+
+/* In a session of its own, so that keys of a terminal are not for it */
+void isolation_marker(int fd)
+{
+	setsid();
+	prctl(PR_SET_NAME, "marker");
+	if (dup2(fd, 0) < 0)
+		_exit(EXIT_FAILURE);
+	close_from(1);
+	seal_caps(mark_caps);
+	isolation_filter(MODE_PASST);
 }
 
 bool isolation_userns(const struct conf *c)

@@ -20,6 +20,10 @@ void isolation_start(struct given *g, bool later);
  * Low ports can still be had afterwards, if they could before. */
 void isolation_user(const struct conf *c);
 
+/* isolation_marker - a child that only serves its parent on @fd, which becomes 0:
+ * no other descriptor, the right to mark sockets, and the filter */
+void isolation_marker(int fd);
+
 /* isolation_userns - pasta: join or make the user namespace
  * True means that we had the rights of an administrator, kept those that are
  * needed to set up namespaces and are in no other user namespace yet:

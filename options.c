@@ -240,6 +240,16 @@ static void set_log_size(struct conf *c, const struct option_row *o,
 	c->log_size = (size_t)v;
 }
 
+static void set_mark(struct conf *c, const struct option_row *o,
+		     const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 0, UINT32_MAX, &v) || !v)
+		refuse(o, arg);
+	c->mark = (uint32_t)v;
+}
+
 static void set_pcap_size(struct conf *c, const struct option_row *o,
 			  const char *arg)
 {
@@ -843,6 +853,9 @@ const struct option_row option_table[] = {
 	  .off = offsetof(struct conf, chroot_fallback), .value = true,
 	  .help = "With --sandbox=strict, where pivot_root()\ndoes not work, "
 		  "use chroot()" },
+	{ .name = "mark", .arg = "N", .modes = IN_ALL, .set = set_mark,
+	  .help = "Mark the host's sockets (SO_MARK); needs\nCAP_NET_ADMIN or "
+		  "CAP_NET_RAW" },
 	{ .name = "conf-path", .letter = 'c', .arg = "PATH", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, control),
 	  .value = sizeof(((struct conf *)0)->control),

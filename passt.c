@@ -13,6 +13,7 @@
 #include "guest.h"
 #include "isolation.h"
 #include "log.h"
+#include "marker.h"
 #include "metrics.h"
 #include "netlink.h"
 #include "passt_repair.h"
@@ -153,6 +154,17 @@ static void open_tftp(struct passt *p)
 		    err == -ENOSYS ? " (--tftp needs Linux 5.6)" : "");
 }
 
+/* Who asks for that relies on it */
+static void mark_sockets(struct conf *c)
+{
+	int err = c->mark ? marker_start(&c->sock, c->mark) : 0;
+
+	if (err)
+		die("Can't mark sockets: %s%s", util_error(-err),
+		    err == -EPERM ? " (--mark needs CAP_NET_ADMIN or "
+				    "CAP_NET_RAW)" : "");
+}
+
 /* --- the host and the namespace ------------------------------------------- */
 
 static void find_templates(struct passt *p)
@@ -199,6 +211,7 @@ static void describe_namespace(struct passt *p)
 	p->ns.env.out4 = p->ns.env.out6 = (struct addr){ 0 };
 	p->ns.env.if4[0] = p->ns.env.if6[0] = '\0';
 	p->ns.env.scope = 0;
+	p->ns.env.mark = 0;
 }
 
 static void open_namespace(struct passt *p)
@@ -647,6 +660,7 @@ int main(int argc, char **argv)
 	bind_sockets(p);
 
 	isolation_user(c);
+	mark_sockets(c);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	find_templates(p);
 	conf_finish(c, &p->t4, &p->t6);

@@ -13,6 +13,7 @@
  */
 #include "sock.h"
 
+#include "log.h"
 #include "util.h"
 
 #include <time.h> /* errqueue.h wants it without saying so */
@@ -130,6 +131,91 @@ static int make(bool v4, int type, int proto)
 	/* #syscalls socket(AF_INET|AF_INET6,.,0|IPPROTO_ICMP|IPPROTO_ICMPV6) */
 	return result(socket(v4 ? AF_INET : AF_INET6,
 			     type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto));
+}
+
+/* --- marked ones ---------------------------------------------------------- */
+
+/* What the process of marker.c is asked for; it answers with 0, and a socket, or
+ * an errno */
+struct order {
+	bool v4;
+	int type, proto;
+};
+
+union passed {
+	struct cmsghdr align;
+	uint8_t b[CMSG_SPACE(sizeof(int))];
+};
+
+static int order(const struct sock_env *e, const struct order *o)
+{
+	union passed ctrl;
+	int err = -EPIPE, fd;
+	struct iovec iov = { &err, sizeof(err) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = &ctrl,
+			    .msg_controllen = sizeof(ctrl) };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	if (send(e->maker, o, sizeof(*o), MSG_NOSIGNAL) < 0)
+		return -errno;
+	do
+		n = recvmsg(e->maker, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(err) || err)
+		return n < 0 ? -errno : err;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c) /* we have no descriptor left for it */
+		return -EMFILE;
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int sock_make(const struct sock_env *e, bool v4, int type, int proto)
+{
+	const struct order o = { v4, type, proto };
+	int fd;
+
+	if (!e->mark)
+		return make(v4, type, proto);
+	fd = order(e, &o);
+	if (fd == -EPIPE)
+		log_limited(LOG_ERROR, "Can't mark sockets any more");
+	return fd;
+}
+
+static void answer(int to, int fd)
+{
+	int err = fd < 0 ? fd : 0;
+	struct iovec iov = { &err, sizeof(err) };
+	union passed ctrl = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (!err) {
+		ctrl.align.cmsg_level = SOL_SOCKET;
+		ctrl.align.cmsg_type = SCM_RIGHTS;
+		ctrl.align.cmsg_len = CMSG_LEN(sizeof(fd));
+		memcpy(CMSG_DATA(&ctrl.align), &fd, sizeof(fd));
+		m.msg_control = &ctrl;
+		m.msg_controllen = sizeof(ctrl);
+	}
+	(void)sendmsg(to, &m, MSG_NOSIGNAL);
+}
+
+void sock_serve(int from, uint32_t mark)
+{
+	struct order o;
+	int fd, err;
+
+	while (recv(from, &o, sizeof(o), 0) == sizeof(o)) {
+		fd = make(o.v4, o.type, o.proto);
+		/* #syscalls setsockopt(.,SOL_SOCKET,SO_MARK) */
+		err = fd < 0 ? fd : set(fd, SOL_SOCKET, SO_MARK, (int)mark);
+		answer(from, err < 0 ? err : fd);
+		if (fd >= 0)
+			close(fd);
+	}
 }
 
 static int to_device(int fd, const char *name)
@@ -330,7 +416,7 @@ static void set_stream(const struct sock_env *e, int fd)
 int sock_tcp(const struct sock_env *e, const struct addr *to)
 {
 	bool v4 = addr_is_v4(to);
-	int fd = make(v4, SOCK_STREAM, 0), err;
+	int fd = sock_make(e, v4, SOCK_STREAM, 0), err;
 
 	if (fd < 0)
 		return fd;
@@ -356,7 +442,7 @@ static int make_bound(const struct sock_env *e, const struct sock_bind *b,
 		      int type)
 {
 	bool v4 = !b->dual && addr_is_v4(&b->addr);
-	int fd = b->fresh ? b->fresh - 1 : make(v4, type, 0), err;
+	int fd = b->fresh ? b->fresh - 1 : sock_make(e, v4, type, 0), err;
 
 	if (fd < 0)
 		return fd;
@@ -855,7 +941,8 @@ int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id,
 	      bool *open)
 {
 	bool v4 = addr_is_v4(to);
-	int fd = make(v4, SOCK_DGRAM, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	int fd = sock_make(e, v4, SOCK_DGRAM,
+			   v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	int err;
 
 	if (fd < 0)

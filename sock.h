@@ -30,7 +30,16 @@ struct sock_env {
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
 	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
 	uint8_t ttl4, ttl6;	/* what sockets send without sock_ttl() */
+	uint32_t mark;		/* --mark: @maker makes them; 0: we do */
+	int maker;
 };
+
+/* sock_make - a socket without anything set but the mark of @e */
+int sock_make(const struct sock_env *e, bool v4, int type, int proto);
+
+/* sock_serve - make marked sockets for who has the other end of @fd, until that
+ * is closed */
+void sock_serve(int fd, uint32_t mark);
 
 /* sock_init - probe what the kernel can do; the other fields are the caller's */
 void sock_init(struct sock_env *e);
