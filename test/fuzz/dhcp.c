@@ -16,6 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(out.head.t.sport == 67 && out.head.t.dport == 68);
 	REQUIRE(out.body.len >= 300 && out.body.len <= 548);
 
+	/* A server and a file's name, ended, if there is anything to boot */
+	REQUIRE(lan.boot_n || (!ld_be32(room + 20) && !room[108]));
+	REQUIRE(memchr(room + 108, 0, 128));
+
 	a = rd_init(room, out.body.len);
 	REQUIRE(rd_u8(&a) == 2);
 	rd_skip(&a, 239);

@@ -38,6 +38,7 @@ bool log_allowed(struct log_rate *r)
 enum {
 	HEAD = 12,
 	MEM = 0x10000, /* of the guest */
+	SMALL = 4096 + 512,
 	FDS = VHOST_FDS + 1,
 	OUT = 256,    /* chains taken and not given back, at most */
 	TOUCH = 4096, /* bytes from either end of a piece */
@@ -108,7 +109,7 @@ static void make_world(void)
 		watch[i] = loop_watch(&loop, on_kick, &kicks[i]);
 	assert(!vhost_user_init(&v, &loop, watch));
 	kind[MEMFD] = new_memfd(MEM);
-	kind[SMALL_MEMFD] = new_memfd(4096 + 512);
+	kind[SMALL_MEMFD] = new_memfd(SMALL);
 	kind[EVENTFD] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	assert(!pipe2(fd, O_NONBLOCK | O_CLOEXEC));
 	kind[PIPE] = fd[1]; /* which is written to, and nobody reads */
@@ -332,6 +333,13 @@ static bool turn(void)
 	return loop_turn(&loop);
 }
 
+/* Memory that is taken away: zeroes, from then on */
+static bool tear(void)
+{
+	assert(!ftruncate(kind[SMALL_MEMFD], (off_t)u8() * 16));
+	return true;
+}
+
 /* --- a session ------------------------------------------------------------ */
 
 /* Those with the lowest numbers: what is passed takes the next that is free */
@@ -353,6 +361,8 @@ static bool step(void)
 
 	if (what == 0xff)
 		return turn();
+	if (what == 0xfe)
+		return tear();
 	if (what % ARRAY_SIZE(steps) < 2) {
 		/* Between bursts: no chain is out */
 		out_n = 0;
@@ -372,6 +382,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	in_left = size;
 	out_n = 0;
 	memset(guest, 0, MEM);
+	assert(!ftruncate(kind[SMALL_MEMFD], SMALL));
 	assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
 	them = fd[1];
 	vhost_user_start(&v, fd[0]);
