@@ -7,21 +7,28 @@ time in which each timer has to fire.  The traces say which did.  Whoever makes
 a call late that the filter lacks is dead by then.
 """
 
+import contextlib
 import os
 import re
+import resource
 import signal
+import socket
+import struct
 import subprocess
 import time
 
 import pytest
 
-from lab import (BRIDGE, BUILT, DGRAM, FRONT, GATEWAY, HOST, PASST, PEER,
-                 UPLINK, USER, V4, V6, Lab, alive, until)
+from lab import (BRIDGE, BUILT, DGRAM, DNS, FAR, FRONT, GATEWAY, HOST, PASST,
+                 PEER, PESTO, UPLINK, USER, V4, V6, Lab, alive, run, until)
+from test_dns import Resolver, who_soon
 
 # The same with a build as others have it, for so many seconds of patience
 SOAK_S = int(os.environ.get("LATE_SOAK_S", 0))
 # At an interval of 200 to 600 s: with the fast clock 2 to 6 s each
 ADVERTISED = 1 if SOAK_S else 2
+LOG_SIZE = 40960        # the least
+STATS_S = 10
 PORTS = iter(range(7100, 7200))
 FAMILIES = (V4, V6)
 
@@ -41,8 +48,12 @@ class Daemon:
         self.port = next(PORTS)
         self.path = lab.path(f"socket-{kind}-{trace}")
         self.log = lab.path(f"log-{kind}-{trace}")
-        options = ["-f", "-t", self.port, "-u", self.port]
-        options += ["--trace"] if trace else ["--log-file", self.log]
+        self.control = lab.path(f"control-{kind}-{trace}")
+        options = ["-f", "-t", self.port, "-u", self.port, "-c", self.control,
+                   "--log-file", self.log, "--log-size", LOG_SIZE]
+        options += ["--trace"] if trace else ["--stats", STATS_S]
+        for address in DNS.values():
+            options += ["--dns-forward", address]
         if kind.startswith("pasta"):
             self.start_pasta(options)
         else:
@@ -77,6 +88,9 @@ class Daemon:
 
     def output(self):
         return self.process.log.read_text(errors="replace")
+
+    def said(self):
+        return self.output() + self.log.read_text(errors="replace")
 
     def advertisements(self):
         text = self.guest.run("cat", "/proc/net/snmp6")
@@ -205,6 +219,108 @@ def test_resolvers_change(daemons):
         # pasta tells nobody about resolvers unless asked to
         if d.trace and not d.kind.startswith("pasta"):
             until(lambda: "resolv look" in d.fired(), "resolv look")
+        d.is_well()
+
+
+# --- what has a time of its own, as it is seen from outside --------------------
+
+def segments_in(s):
+    """Of TCP_INFO: tcpi_segs_in"""
+    info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
+    return struct.unpack_from("=I", info, 140)[0]
+
+
+def test_idle_is_probed(daemons):
+    """Both ends silent for half a minute: the guest is asked whether it is
+    still there, and answers."""
+    with contextlib.ExitStack() as scope:
+        idle = []
+        for d in daemons:
+            listener = scope.enter_context(d.lab.peer.listen(V4))
+            s = scope.enter_context(d.guest.connect(
+                V4, PEER[V4], listener.getsockname()[1]))
+            c = scope.enter_context(d.lab.peer.accept(listener))
+            exchange(s, c)
+            idle.append((d, s, c, segments_in(s)))
+        for d, s, c, before in idle:
+            until(lambda: segments_in(s) >= before + 3, f"probes of {d.kind}",
+                  30 + 4 * SOAK_S)
+            d.is_well()
+            exchange(s, c)
+
+
+def test_silent_control(daemons):
+    """Who says nothing at the control socket makes room for the next."""
+    for d in daemons:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(30)
+            s.connect(str(d.control))
+            while s.recv(1 << 16):      # a greeting, then the end
+                pass
+        d.is_well()
+
+
+def test_stats(daemons):
+    for d in daemons:
+        if d.trace:
+            continue
+        before = d.output().count("\n")
+        def more():
+            out_udp(d, V4)
+            return d.output().count("\n") > before + 2
+        until(more, f"figures of {d.kind}", 30 + 4 * SOAK_S)
+        d.is_well()
+
+
+MANY = ",".join(map(str, range(20000, 20200, 2)))
+
+
+def test_log_is_cut(daemons):
+    """It goes on, and is no longer than it may be."""
+    for d in daemons:
+        # Traces do not go to the file, and pasta with a command says little
+        if d.trace or d.kind.startswith("pasta"):
+            continue
+        def cut():      # a line for each rule
+            for change in "-A", "-D":
+                d.lab.host.run(*USER, PESTO, change, "-t", MANY, d.control)
+            return "log truncated at" in d.log.read_text()
+        until(cut, f"a shorter log of {d.kind}")
+        assert d.log.stat().st_size <= LOG_SIZE
+        d.is_well()
+
+
+def test_silent_resolver(daemons):
+    """The next one is asked, after two seconds."""
+    lab = daemons[0].lab
+    Resolver(lab.peer, PEER[V4], 1, silent=True)
+    Resolver(lab.far, FAR[V4], 2)
+    lab.resolver(PEER[V4], FAR[V4])
+    for d in daemons:
+        assert until(lambda: who_soon(d.guest, V4, 0.5), "an answer") == 2
+        d.is_well()
+
+
+def limit(d, most):
+    """No number from @most on for what it opens."""
+    run(*USER, "prlimit", "--pid", str(d.process.pid), f"--nofile={most}:")
+
+
+def test_descriptors_are_back(daemons):
+    """Listeners that found none left rest, and wake up by themselves."""
+    for d in daemons:
+        limit(d, 1)
+        with d.guest.listen(V4, d.port) as listener, \
+             socket.socket(socket.AF_UNIX) as control, \
+             d.lab.peer.connect(V4, HOST[V4], d.port) as s:
+            control.settimeout(30)
+            control.connect(str(d.control))
+            until(lambda: "Out of descriptors" in d.said() and
+                  "Can't accept client" in d.said(), "both to be paused")
+            limit(d, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            with d.guest.accept(listener) as c:
+                exchange(s, c)
+            assert control.recv(1)
         d.is_well()
 
 
