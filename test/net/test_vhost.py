@@ -193,6 +193,7 @@ def table(*regions):
 
 
 REGION = (GPA, SIZE, UVA, 0)
+MORE = (GPA + SIZE, SIZE, UVA + SIZE, 0)
 
 
 def test_negotiation(front):
@@ -334,13 +335,14 @@ def test_one_off(lab):
 class Driver:
     """Both rings, a page each for their three parts, and eventfds."""
 
-    def __init__(self, front, fd):
+    def __init__(self, front, fd, more=None):
         self.front, self.memory = front, mmap.mmap(fd, SIZE)
         features = 1 << 32 | 1 << 30
         front.send(SET_PROTOCOL, U64(ACK))
         for request, payload, fds in (
                 (SET_FEATURES, U64(features), []),
-                (SET_MEM_TABLE, table(REGION), [fd])):
+                (SET_MEM_TABLE, table(REGION, MORE) if more else table(REGION),
+                 [fd, more] if more else [fd])):
             assert not front.refused(request, payload, fds=fds)
         self.kick, self.call, self.err = [], [], []
         for ring in 0, 1:
@@ -425,11 +427,18 @@ def test_ring(driver):
     assert driver.memory[at + 12 + 12:at + 12 + 14] == b"\x08\x06"
 
 
-def udp4(sport, dport, payload):
-    """From nowhere to everybody; the sum of UDP is left out."""
+def driver_again(passt, driver, memory):
+    """One in the same memory, when another one has gone."""
+    driver.front.s.close()
+    os.pwrite(memory, bytes(SIZE), 0)
+    return Driver(passt(), memory)
+
+
+def udp4(sport, dport, payload, src="0.0.0.0", dst="255.255.255.255"):
+    """The sum of UDP is left out."""
     length = 28 + len(payload)
-    head = bytearray(struct.pack("!BBHHHBBHII", 0x45, 0, length, 0, 0, 64, 17, 0,
-                                 0, 0xffffffff))
+    head = bytearray(struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, 17,
+                                 0, socket.inet_aton(src), socket.inet_aton(dst)))
     words = sum(struct.unpack("!10H", head))
     words = (words & 0xffff) + (words >> 16)
     head[10:12] = struct.pack("!H", ~words & 0xffff)
@@ -504,9 +513,7 @@ def test_broken_ring(passt, driver, memory, nonsense):
     assert driver.used(1) == 0
     until(lambda: re.search("ring 1 is broken: .+", passt.log.read_text()),
           "a line about it")
-    driver.front.s.close()
-    os.pwrite(memory, bytes(SIZE), 0)
-    test_ring(Driver(passt(), memory))
+    test_ring(driver_again(passt, driver, memory))
 
 
 def full_eventfd():
@@ -562,6 +569,46 @@ def test_truncated(passt, driver, memory):
     assert "its memory has become shorter" in passt.log.read_text()
     os.ftruncate(memory, SIZE)
     test_ring(Driver(passt(), memory))
+
+
+@pytest.fixture
+def more():
+    fd = os.memfd_create("more")
+    os.ftruncate(fd, SIZE)
+    yield fd
+    os.close(fd)
+
+
+def test_truncated_payload(lab, passt, memory, more):
+    """Where the headers are there is memory; it is the kernel that finds the
+    hole behind them."""
+    driver = Driver(passt(), memory, more)
+    at = BUFFER + 4096 - GPA
+    with lab.peer.bind(V4) as server:
+        port = server.getsockname()[1]
+        frame = bytes(12) + udp4(1000, port, bytes(1400), HOST[V4], PEER[V4])
+        driver.memory[at:at + 300] = frame[:300]
+        driver.describe(1, 0, GPA + at, 300, NEXT, 1)
+        driver.describe(1, 1, GPA + SIZE, len(frame) - 300)
+        driver.offer(1, 0)
+        assert server.recv(2000) == bytes(1400)
+        os.ftruncate(more, 0)
+        driver.offer(1, 0)
+        assert driver.front.is_gone()
+    assert "its memory has become shorter" in passt.log.read_text()
+    test_ring(driver_again(passt, driver, memory))
+
+
+def test_truncated_buffers(passt, memory, more):
+    """An answer that there is no memory for."""
+    driver = Driver(passt(), memory, more)
+    driver.describe(0, 0, GPA + SIZE, 2048, WRITE)
+    driver.offer(0, 0)
+    os.ftruncate(more, 0)
+    ask_arp(driver)
+    assert driver.front.is_gone()
+    assert "its memory has become shorter" in passt.log.read_text()
+    test_ring(driver_again(passt, driver, memory))
 
 
 def test_stopped_ring(driver):
