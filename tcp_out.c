@@ -482,9 +482,8 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 			tcp_out_reset(t, f);
 		return RUN_DONE;
 	}
-	fin = c->flags & CONN_EOF &&
-	      c->snd_nxt + (uint32_t)got == c->eof_seq &&
-	      window_left(c) > (uint32_t)got;
+	/* Alone: U-Boot overlooks a FIN that comes with data */
+	fin = !got && c->flags & CONN_EOF && c->snd_nxt == c->eof_seq;
 	if (got || fin)
 		send_run(t, f, &s, (size_t)got, fin);
 	else
