@@ -37,6 +37,7 @@ enum {
 	SOCKET_COST = 64,
 	STEP_COST = LISTEN_STEP * SOCKET_COST,
 	RESUMES = 256, /* at a time */
+	FOLLOWS = 1024,
 	MAP_WORDS = RULES_SOCKETS / 64,
 	TABLE_BYTES = RULES_SOCKETS * sizeof(struct listener) +
 		      2 * MAP_WORDS * sizeof(uint64_t),
@@ -48,6 +49,7 @@ struct job {
 	unsigned side;
 	uint8_t proto;
 	const struct portmap *want, *busy;
+	unsigned left; /* sockets that it may open and close */
 	int err;
 	int (*fn)(struct job *j);
 };
@@ -130,7 +132,8 @@ static const struct listen_table *table_at(const struct listen *l,
 
 	if (!k)
 		return &l->table[side];
-	return k == 1 && c->phase && c->side == side ? &l->other : NULL;
+	return k == 1 && c->phase != LISTEN_IDLE && c->side == side ?
+		       &l->other : NULL;
 }
 
 static uint64_t ref_of(unsigned side, unsigned port, int fd)
@@ -851,12 +854,23 @@ static bool missing(const struct job *j, unsigned i, unsigned port, bool want)
 	       !portmap_has(j->busy, port);
 }
 
+/* The rest comes with the next look */
+static bool is_enough(struct job *j)
+{
+	if (!j->left) {
+		j->err = -EAGAIN;
+		return true;
+	}
+	j->left--;
+	return false;
+}
+
 /* Close what is not wanted, count what is missing */
 static int tidy(struct job *j, unsigned i, unsigned port, bool want)
 {
 	const struct listen_table *t = &j->l->table[j->side];
 
-	if (!want && is_open(t, i, port))
+	if (!want && is_open(t, i, port) && !is_enough(j))
 		close_slot(t, slot_of(t, i, port));
 	return missing(j, i, port, want);
 }
@@ -865,14 +879,15 @@ static int add(struct job *j, unsigned i, unsigned port, bool want)
 {
 	int err;
 
-	if (!missing(j, i, port, want))
+	if (!missing(j, i, port, want) || is_enough(j))
 		return 0;
 	err = open_port(j->l, j->side, &j->l->table[j->side], i, port);
 	if (err)
 		log_debug("Can't follow %s port %u in %s: %s",
 			  j->proto == IPPROTO_TCP ? "TCP" : "UDP", port,
 			  j->side ? "SPLICE" : "HOST", util_error(-err));
-	j->err = err ? err : j->err;
+	if (j->err != -EAGAIN)
+		j->err = err ? err : j->err;
 	return 0;
 }
 
@@ -886,7 +901,8 @@ int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
 		const struct portmap *want, const struct portmap *busy)
 {
 	struct job j = { .l = l, .side = side_of(pif), .proto = proto,
-			 .want = want, .busy = busy, .fn = add_all };
+			 .want = want, .busy = busy, .left = FOLLOWS,
+			 .fn = add_all };
 
-	return scan(&j, tidy) ? work(&j) : 0;
+	return scan(&j, tidy) ? work(&j) : j.err;
 }

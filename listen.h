@@ -154,7 +154,8 @@ bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto);
 
 /* listen_scan - open and close what rules with RULE_SCAN ask for
  * @want are ports bound on the other side; what is in @busy is not opened.
- * 0, or why something could not be opened. */
+ * 0, or why something could not be opened; -EAGAIN: there is more to do than one
+ * call does. */
 int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
 		const struct portmap *want, const struct portmap *busy);
 

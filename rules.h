@@ -3,7 +3,7 @@
  * rules - the table of forwarding rules: grammar, conflicts, display
  *
  * One table for each side that listens (HOST for -t and -u, SPLICE for -T and
- * -U).  Knows no sockets: fwd opens what the table says.
+ * -U).  Knows no sockets: listen opens what the table says.
  */
 #ifndef RULES_H
 #define RULES_H

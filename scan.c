@@ -266,6 +266,14 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 	return err;
 }
 
+/* Which error to act upon: that there is more to do counts first */
+static int first(int a, int b)
+{
+	if (a == -EAGAIN || b == -EAGAIN)
+		return -EAGAIN;
+	return a ? a : b;
+}
+
 static int follow(struct scan *s, unsigned side)
 {
 	static const struct portmap none;
@@ -283,7 +291,7 @@ static int follow(struct scan *s, unsigned side)
 	/* Two UDP sockets can have one port: ours would take over a server's */
 	ret = listen_scan(s->listen, pif, IPPROTO_UDP, &udp,
 			  &s->now[side][SCAN_UDP]);
-	return err ? err : ret;
+	return first(err, ret);
 }
 
 static bool wanted(const struct scan *s, uint8_t number)
@@ -323,9 +331,10 @@ void scan_look(struct scan *s)
 	/* Somebody else may have a port for a moment, or for good */
 	s->pause = MIN(s->pause * 2, (unsigned)PAUSE_MAX);
 	s->left = s->pause;
-	err = follow(s, HOST);
-	err |= follow(s, SPLICE);
-	if (!err)
+	err = first(follow(s, HOST), follow(s, SPLICE));
+	if (err == -EAGAIN)
+		s->pause = s->left = 1;
+	else if (!err)
 		s->pause = 0;
 	memcpy(s->before, s->now, sizeof(s->before));
 }

@@ -157,7 +157,7 @@ static unsigned descriptors(void)
 	unsigned n = 0;
 	int fd;
 
-	for (fd = 0; fd < 1024; fd++)
+	for (fd = 0; fd < 4096; fd++)
 		n += fcntl(fd, F_GETFD) >= 0;
 	return n;
 }
@@ -472,6 +472,33 @@ static void followers_stay(void **state)
 	assert_false(answers(true, 7001));
 }
 
+/* Who opens thousands of ports at once is followed bit by bit */
+static void follows_many_in_parts(void **state)
+{
+	static struct portmap want, none;
+	unsigned port, before = descriptors();
+	struct rlimit lim;
+
+	(void)state;
+	NEED_NETNS();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &lim), 0);
+	lim.rlim_cur = lim.rlim_max;
+	if (lim.rlim_max < 2048 || setrlimit(RLIMIT_NOFILE, &lim))
+		skip();
+	for (port = 7000; port < 8100; port++)
+		portmap_put(&want, port);
+	add(NULL, TCP, 1, 9999, 1, RULE_SCAN);
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &want, &none), -EAGAIN);
+	assert_int_equal(descriptors(), before + 1024);
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &want, &none), 0);
+	assert_true(answers(true, 8099));
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &none, &none), -EAGAIN);
+	assert_int_equal(descriptors(), before + 1100 - 1024);
+	assert_int_equal(listen_scan(&l, PIF_HOST, TCP, &none, &none), 0);
+	assert_int_equal(descriptors(), before);
+}
+
 /* The target port counts, not the one that is listened on */
 static void follows_translated_ports(void **state)
 {
@@ -744,6 +771,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(follows_the_other_side, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(followers_stay, fresh, teardown),
+		cmocka_unit_test_setup_teardown(follows_many_in_parts, fresh,
+						teardown),
 		cmocka_unit_test_setup_teardown(follows_translated_ports, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(steps_are_short, fresh, teardown),
