@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { STEP_MS = 1 };
+enum { STEP_MS = TIMER_TICK };
 
 static const char *const name[] = { "HOST", "SPLICE" };
 static const enum pif pif[] = { PIF_HOST, PIF_SPLICE };

@@ -113,7 +113,7 @@ void listen_begin(struct listen *l, enum pif pif, const struct rules *rules);
  * When done: 0 or the error of a strict rule that has not got all of its ports,
  * after warnings; the others are open then.  If the other namespace cannot be
  * entered, the table stays what it was. */
-enum { LISTEN_STEP = 64 };
+enum { LISTEN_STEP = 128 };
 int listen_step(struct listen *l);
 
 /* listen_start - all of it before the loop runs: where a rule fails since a port is
