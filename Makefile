@@ -6,6 +6,7 @@
 # make check-all  build and pass all tests; as root, installs what it needs
 # make bench      measure against another build, PEER=path (PATHS, SECONDS)
 # make chart      draw what bench measured, doc/performance.svg
+# make picture    draw what pesto --top shows, doc/top.svg
 # make check-late what happens after minutes, in seconds; other libcs
 # make check-peer with the passt, pasta and pesto of Debian unstable
 # make ceilings   count system calls and instructions
@@ -54,7 +55,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-install check-late check-peer \
-	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart ceilings
+	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -252,6 +253,10 @@ JSON ?= build/bench.json
 chart:
 	@test/deps chart
 	/usr/bin/python3 test/perf/chart.py '$(JSON)' doc/performance.svg
+
+# What pesto --top shows of real traffic, doc/top.svg
+picture: all $(BRIDGE)
+	$(PYTEST) test/net/picture.py
 
 # --- packaging ----------------------------------------------------------------
 
