@@ -19,6 +19,7 @@ import time
 
 import pytest
 
+from clients import read_all
 from lab import (BRIDGE, BUILT, DGRAM, DNS, FAR, FRONT, GATEWAY, HOST, PASST,
                  PEER, PESTO, UPLINK, USER, V4, V6, Lab, alive, run, until)
 from test_dns import Resolver, who_soon
@@ -51,9 +52,12 @@ class Daemon:
         self.control = lab.path(f"control-{kind}-{trace}")
         options = ["-f", "-t", self.port, "-u", self.port, "-c", self.control,
                    "--log-file", self.log, "--log-size", LOG_SIZE]
-        options += ["--trace"] if trace else ["--stats", STATS_S]
+        options += ["--trace"] if trace else \
+            ["--stats", f"json,{STATS_S}" if kind == "pasta" else STATS_S]
         for address in DNS.values():
             options += ["--dns-forward", address]
+        self.metrics = lab.path(f"metrics-{kind}-{trace}")
+        options += ["--metrics-socket", self.metrics]
         if kind.startswith("pasta"):
             self.start_pasta(options)
         else:
@@ -155,6 +159,18 @@ def in_udp(d, family):
             talk_udp(s, server)
 
 
+def watch(d):
+    """One who asks, and one who says nothing."""
+    for page in "metrics", "flows":
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(d.metrics))
+            s.sendall(f"GET /{page} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert read_all(s).endswith(b"\r\n0\r\n\r\n")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(d.metrics))
+        assert read_all(s) == b""
+
+
 def talk(d):
     d.is_well()
     for family in FAMILIES:
@@ -163,6 +179,8 @@ def talk(d):
             d.is_well()
         # Of a raw socket's or of an ICMP socket's make, as ping has it
         d.guest.run("ping", "-c", 1, "-W", 5, PEER[family])
+    watch(d)
+    d.is_well()
 
 
 KINDS = ["stream", "vhost", "pasta-config", "pasta"]
@@ -178,7 +196,7 @@ def daemons(wires):
 
 def expected(d):
     """The timers that fire whatever else happens"""
-    want = {"flow expire"}
+    want = {"flow expire", "http expire"}
     if d.advertises:
         want |= {"guest advertise"}
     if d.kind.startswith("pasta"):
