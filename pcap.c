@@ -117,7 +117,7 @@ static void end_block(struct pcap *p, size_t at)
 {
 	uint32_t len = (uint32_t)(p->used - at + BLOCK_END);
 
-	put_option(p, OPT_END, NULL, 0);
+	put_option(p, OPT_END, "", 0);
 	put(p, &len, sizeof(len));
 	memcpy(buf + at + offsetof(struct block, len), &len, sizeof(len));
 }
