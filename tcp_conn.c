@@ -447,7 +447,7 @@ void conn_peek_at(struct flow *f, uint32_t off)
  * loopback), and that puts a sender on its timer of 200 ms.  And they pin more
  * than themselves: the kernel joins what arrives, and the last byte of such a
  * buffer holds all of it.  So when nothing is on its way, little may stay, not
- * a byte behind a large read, and none for long. */
+ * a byte behind a read that was large or left something, and none for long. */
 static uint32_t lazy_limit(const struct tcp_conn *c)
 {
 	if (c->snd_una != c->snd_max && c->flags & CONN_ROOMY)
@@ -461,7 +461,7 @@ void conn_remove(struct flow *f)
 
 	if (!c->lazy)
 		return;
-	if (c->lazy < TCP_LAZY)
+	if (c->lazy < TCP_LAZY && c->snd_una == c->snd_max)
 		c->flags &= (uint32_t)~CONN_LARGE;
 	(void)sock_discard(conn_fd(f), c->lazy);
 	c->lazy = 0;

@@ -395,7 +395,8 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 	if (c->flags & CONN_PEEK) {
 		find_place(f);
 		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
-		if (got >= TCP_LAZY)
+		/* Or little of much, as the guest's window has it */
+		if (got >= TCP_LAZY || (size_t)got == s->room)
 			c->flags |= CONN_LARGE;
 	} else {
 		if (seq_before(c->snd_nxt, c->snd_max))

@@ -809,6 +809,11 @@ static void sock_cmd(void)
 	} else if (is(w, "keepalive")) {
 		if (!stream()->keepalive)
 			sim_fail("no SO_KEEPALIVE");
+	} else if (is(w, "queue")) {
+		world_run(sim.now + 2 * MS, NULL);
+		check("bytes in the socket's queue",
+		      (long long)(stream()->rx - stream()->rx_read),
+		      need("bytes"));
 	} else if (is(w, "gone")) {
 		world_run(sim.now + 2 * MS, NULL);
 		if (stream()->toy.fd >= 0)
