@@ -155,6 +155,11 @@ static void look(void *owner, struct timer *timer)
 	if (fd == -EXDEV)
 		log_limited(LOG_WARN, "%s leads out of the sandbox, not read",
 			    r->path);
+	/* AppArmor, to name one, refuses what was opened before the sandbox */
+	if ((fd == -EACCES || fd == -EPERM) && !r->refused)
+		log_warn("%s can't be read again (%s), going on with what it "
+			 "said", r->path, util_error(-fd));
+	r->refused = fd == -EACCES || fd == -EPERM;
 	if (fd < 0) /* it may come back */
 		return;
 	err = resolvconf_read(&rc, fd);

@@ -23,6 +23,7 @@ struct resolv {
 	int file;   /* the file, if a mount of its own hides it from the
 		       directory that it is in, else -1 */
 	int file_watch;
+	bool refused; /* to be read, the last time: that was told */
 	const char *path;
 	unsigned dirs;
 	struct {

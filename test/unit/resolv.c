@@ -285,6 +285,47 @@ static void told(void **state)
 	assert_int_equal(advertised, 2);
 }
 
+/* What a policy refuses to read again stays as it was, and that is told once */
+static void refused(void **state)
+{
+	int err = dup(2), p[2];
+	uid_t uid = geteuid();
+	char text[1024];
+	ssize_t len;
+
+	(void)state;
+	put("etc/resolv.conf", "nameserver 10.0.0.1\n");
+	start();
+	settle();
+	assert_string_equal(asked(), "10.0.0.1");
+	replace("etc/resolv.conf", "nameserver 10.0.0.2\n");
+	assert_int_equal(chmod(at("etc/resolv.conf"), 0), 0);
+	assert_int_equal(pipe2(p, O_NONBLOCK | O_CLOEXEC), 0);
+	fflush(stderr);
+	dup2(p[1], 2);
+	log_level(LOG_WARN);
+	if (!uid)
+		assert_int_equal(seteuid(65534), 0);
+	settle();
+	timer_set(&loop.timers, &r.timer, loop.now_ms + 1);
+	settle();
+	assert_int_equal(seteuid(uid), 0);
+	log_level(LOG_ERROR);
+	dup2(err, 2);
+	close(err);
+	len = read(p[0], text, sizeof(text) - 1);
+	close(p[0]);
+	close(p[1]);
+	assert_true(len > 0);
+	text[len] = '\0';
+	assert_non_null(strstr(text, "can't be read again (Permission denied)"));
+	assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+	assert_string_equal(asked(), "10.0.0.1");
+	assert_int_equal(chmod(at("etc/resolv.conf"), 0644), 0);
+	replace("etc/resolv.conf", "nameserver 10.0.0.3\n");
+	until_asked("10.0.0.3");
+}
+
 /* Nothing depends on it: nothing is watched */
 static void unwanted(void **state)
 {
@@ -311,7 +352,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(replaced),	  TEST(rewritten), TEST(late),
 		TEST(linked),	  TEST(chain),	   TEST(touched),
-		TEST(told),	  TEST(unwanted),
+		TEST(told),	  TEST(refused),   TEST(unwanted),
 	};
 
 	log_init("passt");
