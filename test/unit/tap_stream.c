@@ -4,6 +4,8 @@
 #include "log.h"
 #include "segment.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/virtio_net.h>
 
 #include <errno.h>
@@ -15,9 +17,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -443,6 +448,48 @@ static void test_adopts_streams_only(void **st)
 	close(ends[0]);
 	close(ends[1]);
 	assert_false(t.tap.up);
+}
+
+/* getsockopt(SO_TYPE) is refused, as by a security module */
+static bool forbid_type(void)
+{
+	enum { LOW = (__BYTE_ORDER == __BIG_ENDIAN) * sizeof(uint32_t) };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_getsockopt, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[2]) + LOW),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SO_TYPE, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EACCES),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+/* Not to know what it is is no error; in a process of its own, the filter stays */
+static void test_adopts_what_it_may_not_ask(void **st)
+{
+	int fds[2], status, type;
+	socklen_t len = sizeof(type);
+	pid_t pid;
+
+	(void)st;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		assert_true(forbid_type());
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+		assert_true(getsockopt(fds[0], SOL_SOCKET, SO_TYPE, &type,
+				       &len) < 0 && errno == EACCES);
+		assert_int_equal(tap_stream_adopt(&t, fds[0]), 0);
+		_exit(t.tap.up ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void test_adopted_is_one_off(void **st)
@@ -946,6 +993,7 @@ int main(void)
 		TEST(test_successor),
 		TEST(test_one_off),
 		TEST(test_adopts_streams_only),
+		TEST(test_adopts_what_it_may_not_ask),
 		TEST(test_adopted_is_one_off),
 		TEST(test_padding),
 		TEST(test_runs),
