@@ -235,9 +235,9 @@ static void update(struct top *t, struct past *p, const char *const *row,
 
 static void make_room(struct top *t)
 {
-	if (t->tab.n <= t->cap)
+	if (t->cap && t->tab.n <= t->cap)
 		return;
-	t->cap = 2 * t->tab.n;
+	t->cap = 2 * t->tab.n + 16;
 	t->now = realloc(t->now, t->cap * sizeof(*t->now));
 	t->was = realloc(t->was, t->cap * sizeof(*t->was));
 	t->order = realloc(t->order, t->cap * sizeof(*t->order));
