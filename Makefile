@@ -54,7 +54,7 @@ NAMES := pasta pesto qrap passt-repair slirp4netns
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-all check-fast check-net check-san check-guests check-install check-late check-peer \
+.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
 	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
@@ -215,6 +215,10 @@ check-guests: all $(BRIDGE)
 # root directory that is made once; without, check-net skips them
 check-peer: all $(BRIDGE)
 	test/peer
+
+# Programs that start us, from a root of Debian unstable; doc/callers.md
+check-callers: all $(BRIDGE)
+	$(PYTEST) -s test/net/callers.py
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
