@@ -8,11 +8,13 @@ import pathlib
 import select
 import shutil
 import socket
+import subprocess
 
 import pytest
 
-from lab import (DEADLINE, HOST, PASST, PASTA, PYTHON, REFUSE, UPLINK, USER,
-                 V4, V6, Namespace, alive, end, run, signal_pid, until)
+from lab import (BRIDGE, DEADLINE, HOST, PASST, PASTA, PEER, PYTHON, REFUSE,
+                 UPLINK, USER, V4, V6, Namespace, alive, end, run, signal_pid,
+                 until)
 
 
 def start(lab, shell, *options, user=USER, check=True):
@@ -281,6 +283,7 @@ class Tried:
         return done
 
 
+ALL = "passt command join"
 # What it is, and what works all the same: passt, pasta with a command, joined
 CIRCUMSTANCES = {
     "root": (ROOT, "passt command join"),
@@ -295,7 +298,8 @@ CIRCUMSTANCES = {
     **{f"{call} refused, {who}": ((*refused(call), *user), works)
        for who, user in (("user", USER), ("root", ROOT))
        for call, works in {
-           "mount": "", "umount2": "", "pivot_root": "", "unshare": "",
+           **dict.fromkeys(("mount", "umount2", "pivot_root"), ALL),
+           "unshare": ALL if user == ROOT else "passt join",
            "setns": "passt", "chroot": "passt command join",
            "sethostname": "passt command join",
            "inotify_init1": "passt command join",
@@ -323,6 +327,63 @@ def test_circumstances(lab, name):
             lines = [l for l in done.stderr.splitlines()
                      if not l.startswith("==")]     # a sanitizer's
             assert len(lines) == 1, done.stderr
+
+
+# ping itself would connect, to find its own address
+ECHO = """import socket, sys
+proto, kind = (58, 128) if ":" in sys.argv[1] else (1, 8)
+family = socket.AF_INET6 if proto == 58 else socket.AF_INET
+s = socket.socket(family, socket.SOCK_DGRAM, proto)
+s.settimeout(10)
+s.sendto(bytes([kind]) + bytes(7) + b"?", (sys.argv[1], 0))
+assert s.recv(100)[8:] == b"?"
+"""
+
+
+def test_ping_that_may_not_connect(lab, family):
+    """As Fedora's policy has it: the socket does without."""
+    done = lab.host.run(*refused("connect", "EACCES"), *USER, PASTA, "-q",
+                        "--config-net", "--", PYTHON, "-c", ECHO, PEER[family],
+                        check=False)
+    assert done.status == 0, done.stderr
+
+
+@pytest.mark.parametrize("before", [(), refused("mount")],
+                         ids=["", "without mount"])
+def test_no_pid_namespace(lab, before):
+    """The command is a process of the host's, which its /proc shows."""
+    done = lab.host.run(*before, *USER, PASTA, "--no-pidns", "-q", "--", "sh",
+                        "-c", "echo $$ $(readlink /proc/self/ns/pid); "
+                        "exec readlink /proc/$$/ns/pid")
+    words = done.split()
+    assert int(words[0]) > 1
+    assert words[1] == words[2] == os.readlink("/proc/self/ns/pid")
+
+
+def test_stderr_that_nobody_reads(lab):
+    """A pipe that is full keeps no guest waiting, nor the end."""
+    path = lab.path("socket")
+    reader, writer = os.pipe()
+    ready, tell = os.pipe()
+    process = subprocess.Popen(
+        [*lab.host.prefix, *USER, PASST, "-f", "--trace", "-s", path,
+         "--ready-fd", str(tell)], stderr=writer, pass_fds=[tell])
+    lab.scope.callback(process.kill)
+    os.close(tell)
+    assert os.read(ready, 1)
+    with contextlib.suppress(BlockingIOError):
+        os.set_blocking(writer, False)
+        while os.write(writer, b"x" * 512):
+            pass
+    os.set_blocking(writer, True)       # it is the daemon's, too
+    guest = lab.join(process.pid, 1500, BRIDGE, path)
+    for family in V4, V6:
+        guest.connect(family, PEER[family],
+                      lab.peer.listen(family).getsockname()[1])
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+    for fd in reader, writer, ready:
+        os.close(fd)
 
 
 BIND = "import socket; socket.create_server(('', 7100))"

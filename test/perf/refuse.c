@@ -24,7 +24,8 @@ static const struct {
 	const char *name;
 	unsigned number;
 } calls[] = {
-	CALL(capset), CALL(chroot), CALL(close_range), CALL(inotify_init1),
+	CALL(capset), CALL(chroot), CALL(close_range), CALL(connect),
+	CALL(inotify_init1),
 	CALL(inotify_add_watch), CALL(mount), CALL(pidfd_open),
 	CALL(pidfd_send_signal), CALL(pivot_root), CALL(setgroups),
 	CALL(setns), CALL(setsid), CALL(sethostname), CALL(umount2),
