@@ -600,15 +600,6 @@ void isolation_ready(const struct conf *c)
 
 /* --- filter -------------------------------------------------------------- */
 
-/* Sanitizers make calls of their own */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SECCOMP_NONE
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define SECCOMP_NONE
-#endif
-
 #define FILTER(x)                                                              \
 	(struct sock_fprog)                                                    \
 	{                                                                      \

@@ -181,8 +181,12 @@ static void allow_little(void)
 				   (struct sock_filter *)(uintptr_t)
 					   filter_passt };
 
+#ifdef SECCOMP_NONE
+	(void)prog;
+#else
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		die("Can't set the system call filter: %s", util_error(errno));
+#endif
 }
 
 /* --- repair --------------------------------------------------------------- */

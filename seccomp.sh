@@ -246,6 +246,15 @@ notes "$@" >"$tmp.notes"
 #define SECCOMP_DENY SECCOMP_RET_TRAP
 #endif
 
+/* Sanitizers make calls of their own */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SECCOMP_NONE
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SECCOMP_NONE
+#endif
+
 /* The lower half of an argument */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define SECCOMP_LOW 4

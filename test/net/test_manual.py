@@ -2,7 +2,9 @@
 """The commands of pasta(1), EXAMPLES, as they stand there: each does what is said
 above it.  example.org is the peer, and /tmp a directory of the test."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -39,8 +41,13 @@ class Shell:
         return self.host.run(*self.argv(*around), cwd=self.dir)
 
     def spawn(self):
-        return self.host.spawn(*self.argv(), cwd=self.dir,
-                               start_new_session=True)
+        """With what it leaves in the background it ends with the test."""
+        process = self.host.spawn(*self.argv(), cwd=self.dir,
+                                  start_new_session=True)
+        self.lab.scope.callback(
+            until, lambda: not self.host.run("ss", "-Hltn", "sport", ":8080"),
+            "the end of the port")
+        self.lab.scope.callback(os.killpg, process.pid, signal.SIGKILL)
 
     def reached(self, ns, address):
         return ns.run("curl", "-sS", f"http://{address}:8080/",
