@@ -923,7 +923,21 @@ static enum run_verdict ready_spliced(void *owner, struct flow *f)
 	return (f->ready[0] | f->ready[1]) & READY_IN ? RUN_AGAIN : RUN_DONE;
 }
 
-/* Level-triggered: what is left after these rounds comes back next turn */
+/* For one datagram at least.  What begins a flow is worth the question: no other
+ * will come if it is lost. */
+static bool has_room(struct udp *u)
+{
+	struct slot s;
+
+	if (!tap_reserve(u->tap, &s, 1, ETH_HEAD + IP6_HEAD + UDP_HEAD, 0,
+			 0))
+		return false;
+	tap_cancel(u->tap, &s);
+	return true;
+}
+
+/* Level-triggered: what is left after these rounds comes back next turn, and what
+ * the guest has no room for waits in the socket */
 static void listener_event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct sock_dgram d[UDP_BATCH];
@@ -942,6 +956,10 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 		while (sock_error_next(fd, &e))
 			; /* flows have sockets of their own: no one's error */
 	for (round = 0; round < ROUNDS; round++) {
+		if (!has_room(u)) {
+			listen_pause(u->listen, ref);
+			break;
+		}
 		n = receive_aside(u, fd, d, &err);
 		for (k = 0; k < n; k++)
 			dispatch(u, pif, r, port, &d[k], u->rx[k]);
