@@ -929,6 +929,8 @@ static bool has_room(struct udp *u)
 {
 	struct slot s;
 
+	if (!u->tap->up) /* or all is spliced, and there is no tap */
+		return true;
 	if (!tap_reserve(u->tap, &s, 1, ETH_HEAD + IP6_HEAD + UDP_HEAD, 0,
 			 0))
 		return false;
