@@ -75,7 +75,7 @@ numbers() {
 	while IFS='"' read -r number call _; do
 		case $number in
 		*__NR_*) ;; # not on this target
-		*) echo "$((number)) $call" ;;
+		*) echo "$(($number)) $call" ;; # it may be a sum
 		esac
 	done | sort -k1n -k2
 }

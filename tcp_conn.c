@@ -370,7 +370,7 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
 	sent = sock_send(conn_fd(f), iov, n);
 	if (sent < 0)
 		return sent == -EAGAIN ? 0 : sent;
-	c->room = c->room > sent ? c->room - (uint32_t)sent : 0;
+	c->room -= MIN(c->room, (uint32_t)sent);
 	look_for_room(f);
 	return sent;
 }

@@ -31,8 +31,10 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		if (at < map || (size_t)(at - map) >= r->map_len)
 			continue;
 		guarded->torn = 1;
-		/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
-		 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn */
+		/* On s390x the arguments are in memory.
+		 * #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
+		 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn
+		 * #syscalls:vu s390x:mmap */
 		if (mmap(map, r->map_len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
 				 MAP_NORESERVE,

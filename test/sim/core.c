@@ -347,6 +347,14 @@ int __wrap_clock_gettime(int clock, struct timespec *ts)
 	return 0;
 }
 
+/* By these names where time has 64 bits by choice */
+int __wrap___clock_gettime64(int clock, struct timespec *ts)
+	__attribute__((alias("__wrap_clock_gettime")));
+int __wrap___clock_nanosleep_time64(int clock, int flags,
+				    const struct timespec *ts,
+				    struct timespec *left)
+	__attribute__((alias("__wrap_clock_nanosleep")));
+
 bool __wrap_util_random(void *buf, size_t n)
 {
 	uint8_t *p = buf;

@@ -8,7 +8,8 @@ SIM_SRC   := $(wildcard test/sim/*.c)
 SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) \
 	     $(patsubst %.c,$(B)/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))
 SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
-	     clock_nanosleep util_random
+	     clock_nanosleep util_random \
+	     __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
 
 $(B)/sim: $(SIM_OBJ)
