@@ -55,7 +55,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
+	check-builds calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -99,8 +99,10 @@ $(B)/calls/passt_repair.o: $(B)/seccomp_repair.h
 $(B)/calls:
 	mkdir -p $@
 
-lint: $(OBJ) $(SRC:%.c=$(B)/calls/%.o)
+lint: calls $(OBJ)
 	NM="$(NM)" test/lint $(B)
+
+calls: $(SRC:%.c=$(B)/calls/%.o)
 	test/calls $(B)/calls $(B)/seccomp.h
 
 # --- run ----------------------------------------------------------------------
@@ -157,6 +159,8 @@ CMOCKA = $(shell echo 'int main(void) { return 0; }' | $(CC) $(CFLAGS) $(LDFLAGS
 	-o /dev/null - -lcmocka 2>/dev/null && echo yes)
 .SECONDEXPANSION:
 unit: $$(if $$(CMOCKA),$(UNITS:%=unit-%),no-unit)
+has-cmocka:
+	@test -n '$(CMOCKA)'
 no-unit:
 	@echo "unit: skipped, $(CC) finds no cmocka"
 
@@ -219,6 +223,10 @@ check-peer: all $(BRIDGE)
 # Programs that start us, from a root of Debian unstable; doc/callers.md
 check-callers: all $(BRIDGE)
 	$(PYTEST) -s test/net/callers.py
+
+# With what compilers and for what machines there are; a quarter of an hour
+check-builds:
+	test/builds
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it
