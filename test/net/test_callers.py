@@ -88,9 +88,10 @@ class Builder(Engine):
         super().__init__(lab)
         self.inner = lab.host.spawn(*self.prefix, "nsenter",
                                     f"--net={self.netns}", "sleep", "infinity")
+        # On its way there it is in two others
+        there = os.stat(f"/proc/{self.process.pid}/root{self.netns}").st_ino
         self.netns = f"/proc/{self.inner.pid}/ns/net"
-        host = os.readlink(f"/proc/{self.process.pid}/ns/net")
-        until(lambda: os.readlink(self.netns) != host, "the process")
+        until(lambda: os.stat(self.netns).st_ino == there, "the process")
 
     def remove(self):
         self.inner.kill()

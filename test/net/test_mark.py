@@ -56,7 +56,8 @@ def test_pasta(lab, user):
     server.listen()
     guest.connect(V4, "127.0.0.1", 7002)
     lab.host.accept(server)
-    assert set(marks(lab, "-t", "dport = :7002")) == {MARK}
+    assert set(marks(lab, "-t", "state", "established",
+                     "dport = :7002")) == {MARK}
     # What is in the namespace is no business of the host's
     ss = guest.run("ss", "-Hanet")
     assert "fwmark" not in ss
