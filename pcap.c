@@ -254,6 +254,7 @@ static void give_up(struct pcap *p)
 {
 	log_warn("Can't write packet capture, giving up");
 	close_files(p);
+	p->used = p->held = p->rest_len = 0;
 }
 
 /* What there is to write, or false: not now, or never */

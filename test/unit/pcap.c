@@ -458,6 +458,35 @@ static void no_ring(void **state)
 	assert_int_equal(q.fd, -1);
 }
 
+/* A file that became append-only: the end of the capture, and of no more */
+static void stuck_ring(void **state)
+{
+	enum { LEN = 60000 };
+	const struct pcap_conf c = { .drops = true, .limit = PCAP_SIZE_MIN,
+				     .files = 2, .program = "unit" };
+	static uint8_t b[LEN];
+	struct iovec iov = all(b, LEN);
+	char second[80];
+	unsigned i;
+
+	(void)state;
+	close(p.fd);
+	assert_int_equal(pcap_open(&p, path, &c), 0);
+	snprintf(second, sizeof(second), "%s.1", path);
+	close(p.file[1]);
+	p.file[1] = open(second, O_RDONLY); /* cannot be truncated */
+	assert_true(p.file[1] >= 0);
+	for (i = 0; i < PCAP_SIZE_MIN / LEN + 2; i++) {
+		pcap_frame(&p, false, &iov, 1, LEN, NULL);
+		pcap_verdict(&p, DROP_NO_ROUTE);
+		pcap_release(&p);
+	}
+	assert_int_equal(p.fd, -1);
+	pcap_release(&p);
+	pcap_sync(&p);
+	unlink(second);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest t[] = {
@@ -477,6 +506,7 @@ int main(void)
 		T(much_meanwhile),
 		T(ring),
 		T(no_ring),
+		T(stuck_ring),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
