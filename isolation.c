@@ -225,12 +225,12 @@ static void claim_given(struct given *g)
 	claim(&g->exit, FIRST_FD + 3, "--exit-fd");
 }
 
-static void fill_stdio(void)
+void isolation_stdio(int mode)
 {
 	int fd;
 
 	do {
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", mode);
 	} while (fd >= 0 && fd <= 2);
 	if (fd > 2)
 		close(fd);
@@ -284,7 +284,7 @@ void isolation_start(struct given *g, bool later)
 	claim_given(g);
 	if (!later)
 		close_from(gather(g));
-	fill_stdio();
+	isolation_stdio(O_RDWR);
 	raise_limit();
 }
 

@@ -16,6 +16,10 @@
  * @later: leave what we were started with to isolation_inherited(). */
 void isolation_start(struct given *g, bool later);
 
+/* isolation_stdio - put /dev/null, opened with @mode, where 0-2 are closed: what is
+ * opened next would get what is printed */
+void isolation_stdio(int mode);
+
 /* isolation_user - become --runas or nobody
  * Low ports can still be had afterwards, if they could before. */
 void isolation_user(const struct conf *c);

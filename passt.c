@@ -635,8 +635,11 @@ int main(int argc, char **argv)
 	bool empty;
 
 	other = other_program(argc, argv);
-	if (other)
+	if (other) {
+		/* What cannot be written is to fail as it would have */
+		isolation_stdio(O_RDONLY);
 		return other->main(argc, argv);
+	}
 	c->mode = conf_mode(argc, argv, &given);
 	pasta_inherit();
 	reset_signals();

@@ -508,6 +508,15 @@ static void show_page(const struct pesto *p, const char *page,
 	free(text);
 }
 
+/* Not all of it may have waited in the buffer until now */
+static int told(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	log_err("Failed to write to standard output");
+	return EXIT_FAILURE;
+}
+
 static int watch(const struct pesto *p)
 {
 	struct flowtab t = { 0 };
@@ -515,7 +524,7 @@ static int watch(const struct pesto *p)
 	if (p->edits || p->show || (p->json && p->watch != 'f'))
 		die("Rules are changed and shown without that");
 	if (p->watch == 'o')
-		return top_run(p->path, p->filter);
+		return told(top_run(p->path, p->filter));
 	if (p->watch == 'm') {
 		show_page(p, "/metrics", "");
 	} else if (p->json) {
@@ -524,7 +533,7 @@ static int watch(const struct pesto *p)
 		flowtab_fetch(&t, p->path, p->filter);
 		flowtab_print(&t);
 	}
-	return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+	return told(EXIT_SUCCESS);
 }
 
 /* --- all of it ------------------------------------------------------------- */
@@ -555,5 +564,5 @@ int pesto_main(int argc, char **argv)
 	if (p->edits)
 		status = update(p, fd);
 	close(fd);
-	return fflush(stdout) ? EXIT_FAILURE : status;
+	return told(status);
 }

@@ -655,7 +655,7 @@ int top_run(const char *path, const char *filter)
 		usleep(INTERVAL_MS * 1000);
 		sample(t);
 		show_plain(t);
-		return fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;
+		return EXIT_SUCCESS;
 	}
 	keys = !tcgetattr(STDIN_FILENO, &before);
 	atexit(leave);

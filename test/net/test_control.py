@@ -212,6 +212,20 @@ def test_bad_argument(lab, guest, path, args, words):
     assert pesto(lab, path).count("\n") == 3
 
 
+@pytest.mark.parametrize("to", ["/dev/full", "&-"])
+@pytest.mark.parametrize("what", ["-s", "--flows", "--metrics", "--top"])
+def test_output_lost(lab, guest, path, what, to):
+    """That is an error, and what would have been printed goes nowhere else."""
+    got = lab.host.run(*USER, "sh", "-c", f'exec "$@" >{to}', "sh", PESTO,
+                       what, path, check=False)
+    assert got.status == 1
+    assert got.stderr == "Failed to write to standard output\n"
+    got = lab.host.run(*USER, "sh", "-c", 'exec "$@" >&- 2>&- <&-', "sh",
+                       PESTO, "-A", "-t", "8080", path, check=False)
+    assert got.status == 0
+    assert ":8080" in pesto(lab, path)
+
+
 def test_usage(lab):
     assert lab.host.run(PESTO, "--version").startswith("pesto ")
     assert "--delete" in lab.host.run(PESTO, "--help")
