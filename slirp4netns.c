@@ -200,7 +200,7 @@ static void parse(struct slirp *s, int argc, char **argv)
 			usage(stdout);
 		case 'v':
 			puts("slirp4netns version 1.2.0\npasta " VERSION);
-			exit(EXIT_SUCCESS);
+			exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
 		case '?':
 			exit(EXIT_FAILURE);
 		default:

@@ -166,3 +166,6 @@ def test_what_callers_look_for(lab):
                    "--netns-type", "--userns-path", "--macaddress"):
         assert option in text
     assert lab.host.run(SLIRP, "--version").startswith("slirp4netns version ")
+    for to in "/dev/full", "&-":
+        assert lab.host.run("sh", "-c", f'"$0" --version >{to}', SLIRP,
+                            check=False).status == 1
