@@ -344,6 +344,15 @@ static void style(struct top *t, const char *sgr)
 	put_raw(t, "m", 1);
 }
 
+/* Of C0, DEL, or of C1 as UTF-8 has them: a terminal may obey */
+static bool is_control(const char *s)
+{
+	unsigned char c = (unsigned char)*s;
+
+	return c < ' ' || c == 0x7f ||
+	       (c == 0xc2 && (unsigned char)s[1] < 0xa0);
+}
+
 /* As much of it as the line has columns; what a terminal would obey is not sent */
 static void put(struct top *t, const char *s)
 {
@@ -353,7 +362,7 @@ static void put(struct top *t, const char *s)
 		len = 1;
 		while ((s[len] & 0xc0) == 0x80)
 			len++;
-		if (*s >= 0 && *s < ' ')
+		if (is_control(s))
 			put_raw(t, "?", 1);
 		else
 			put_raw(t, s, len);
