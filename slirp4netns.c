@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -476,15 +477,39 @@ static void open_api(struct slirp *s)
 	}
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Wait for the client, as long as nothing else wants us; false: no longer */
+static bool await(const struct slirp *s, int fd, int64_t end)
+{
+	struct pollfd p[] = {
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = s->ready, .events = POLLIN },
+		{ .fd = s->exit_fd },
+		{ .fd = s->signal_fd, .events = POLLIN },
+	};
+	int64_t left = end - now_ms();
+
+	return left > 0 && poll(p, ARRAY_SIZE(p), (int)left) > 0 &&
+	       p[0].revents && !p[1].revents && !p[2].revents && !p[3].revents;
+}
+
 /* All that the client says until it shuts its side; 0: it says too much, or
  * takes too long */
-static size_t read_request(int fd, char buf[HOSTFWD_REQUEST])
+static size_t read_request(const struct slirp *s, int fd,
+			   char buf[HOSTFWD_REQUEST])
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int64_t end = now_ms() + CLIENT_MS;
 	size_t len = 0;
 	ssize_t n;
 
-	while (poll(&p, 1, CLIENT_MS) > 0) {
+	while (await(s, fd, end)) {
 		n = read(fd, buf + len, HOSTFWD_REQUEST - len);
 		if (n <= 0)
 			return n ? 0 : len;
@@ -505,7 +530,7 @@ static void serve(struct slirp *s)
 	if (fd < 0)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	len = read_request(fd, s->request);
+	len = read_request(s, fd, s->request);
 	if (len) {
 		n = hostfwd_request(&s->forwards, s->request, len, s->answer);
 		sent = send(fd, s->answer, n, MSG_NOSIGNAL);

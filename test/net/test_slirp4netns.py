@@ -133,6 +133,22 @@ def test_patience(lab):
         assert ask(api, {"execute": "list_hostfwd"})["entries"] == []
 
 
+def test_end_while_a_client_dawdles(lab):
+    api = lab.path("api")
+    with joined(lab, "-c", "-a", api) as (_, process, ours), \
+            socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(api))
+        s.send(b" ")
+        s.settimeout(0.1)
+        with contextlib.suppress(TimeoutError): # for as long as it takes
+            assert s.recv(1) == b"?"
+        ours.close()
+        assert process.exit() == 0
+        s.settimeout(DEADLINE)
+        with contextlib.suppress(ConnectionResetError):
+            assert s.recv(1) == b""
+
+
 def test_killed(lab):
     """Nobody is left in the namespace."""
     with joined(lab, "-c") as (guest, process, _):
