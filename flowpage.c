@@ -83,8 +83,8 @@ static const char *begin(void *owner, char *query, struct http_answer *a)
 /* What the kernel has chosen for a socket that was never bound is not noted */
 static void look_up(struct side *s)
 {
-	struct addr a;
-	uint16_t port;
+	struct addr a = { 0 };
+	uint16_t port = 0;
 
 	if (s->fd < 0 || (s->our_port && !addr_is_none(&s->ours) &&
 			  !addr_is_unspecified(&s->ours)))

@@ -215,15 +215,16 @@ static bool next_resolver(struct fwd_dns *d, unsigned i,
 bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
 		    const struct side *host, bool silent)
 {
-	unsigned fam = family(&guest->ours);
+	unsigned fam = family(&guest->ours), i;
 	struct fwd_dns *d = &f->dns;
+	bool moved = false;
 
 	if (!fwd_is_dns(f, proto, guest) || guest->our_port != DNS_PORT)
 		return false;
 	++*(silent ? &f->dns_silent : &f->dns_refused);
-	if (next_resolver(d, 0, &host->theirs) |
-	    next_resolver(d, 1, &host->theirs))
-		f->dns_switched++;
+	for (i = 0; i < 2; i++)
+		moved |= next_resolver(d, i, &host->theirs);
+	f->dns_switched += moved;
 	return d->n[fam] && !addr_equal(&host->theirs,
 					&d->host[fam][d->current[fam]]);
 }

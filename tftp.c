@@ -412,7 +412,7 @@ static int open_file(int dir, const char *name)
 static int open_regular(struct tftp *t, const char *name, uint64_t *size)
 {
 	int fd = open_file(t->dir, name);
-	struct util_stat st;
+	struct util_stat st = { 0 };
 
 	if (fd < 0)
 		return fd;

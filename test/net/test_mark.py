@@ -9,6 +9,9 @@ import pytest
 from lab import (DGRAM, HOST, PASST, PASTA, PEER, USER, V4, alive, end,
                  until)
 
+# One after the other: who they are is seen by name
+pytestmark = pytest.mark.xdist_group("mark")
+
 MARK = 0x7b
 PORT = 7001
 AMBIENT = ("setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups",

@@ -568,7 +568,7 @@ static void steps_are_short(void **state)
 static void both_tables_serve(void **state)
 {
 	const struct addr lo = A("127.0.0.1");
-	const struct rule *r;
+	const struct rule *r = NULL;
 	enum pif pif;
 	int old, fd;
 

@@ -311,7 +311,7 @@ static struct conf c;
 
 static void copy_many(void **state)
 {
-	struct addr a;
+	struct addr a = { 0 };
 	FILE *f;
 	unsigned i;
 
