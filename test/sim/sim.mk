@@ -21,7 +21,7 @@ $(B)/sim-%.o: test/sim/%.c | $(B)
 
 .PHONY: sim
 sim: $(B)/sim
-	$(B)/sim --script $(wildcard test/sim/*.sim)
-	$(B)/sim --lossy
-	$(B)/sim --beside
-	$(B)/sim --seeds $(SIM_SEEDS)
+	$(RUN) $(B)/sim --script $(wildcard test/sim/*.sim)
+	$(RUN) $(B)/sim --lossy
+	$(RUN) $(B)/sim --beside
+	$(RUN) $(B)/sim --seeds $(SIM_SEEDS)

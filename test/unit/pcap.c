@@ -379,12 +379,14 @@ static void late_verdict(void **state)
 	assert_int_equal(word(0), 0x0a0d0d0a);
 	for (i = 0; i < 5; i++) {
 		size_t at = block(2 + i);
+		uint32_t flags;
 
 		assert_int_equal(word(at), 6);
 		assert_int_equal(word(at + 20), 61 - i);
 		assert_int_equal(word(at + 24), 61 - i);
 		assert_memory_equal(file + at + 28, b, 61 - i);
-		assert_int_equal(*option(at, 2), i == 1 || i == 2 ? 2 : 1);
+		memcpy(&flags, option(at, 2), sizeof(flags));
+		assert_int_equal(flags, i == 1 || i == 2 ? 2 : 1);
 	}
 	assert_int_equal(block(7), size);
 	assert_string_equal(option(block(2), 1), "dropped: extension header");
