@@ -147,7 +147,7 @@ static void far_step(void *arg)
 
 	e->step_due = false;
 	got[0] += far_read(e->s, SIZE_MAX);
-	e->to_write -= far_write(e->s, e->to_write);
+	e->to_write -= far_write(e->s, (size_t)MIN(e->to_write, (uint64_t)SIZE_MAX / 2));
 	if (far_eof(e->s))
 		far_fin(e->s);
 	look();
