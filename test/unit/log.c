@@ -264,7 +264,7 @@ static void fill(void)
 			 "............................................."
 			 "...............");
 		CHECK(!fstat(fd, &st) && st.st_size <= LIMIT);
-		if (st.st_size < was)
+		if ((unsigned)st.st_size < was)
 			check_rotated(i);
 		was = (unsigned)st.st_size;
 	}
