@@ -9,6 +9,7 @@
 # make picture    draw what pesto --top shows, doc/top.svg
 # make check-late what happens after minutes, in seconds; other libcs
 # make check-peer with the passt, pasta and pesto of Debian unstable
+# make check-packages what contrib/ has for distributions, by their own tools
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -55,7 +56,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
+	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -227,6 +228,10 @@ check-callers: all $(BRIDGE)
 # With what compilers and for what machines there are; a quarter of an hour
 check-builds:
 	test/builds
+
+# Recipes, profiles, units and completions of contrib/, with what tools there are
+check-packages: all
+	+@test/packages/run
 
 # Instructions for a fixed amount of work, system calls for what alternates and
 # for a gigabyte; each row is printed as the tables have it

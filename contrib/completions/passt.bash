@@ -25,9 +25,13 @@ _passt_argument()
 {
 	case $1 in
 	-l|--log-file|-p|--pcap|-P|--pid|-s|--socket|--socket-path|-c|\
-	--conf-path|--repair-path|--userns)
+	--conf-path|--repair-path|--metrics-socket|--userns)
 		compopt -o filenames
 		compgen -f -- "$cur"
+		;;
+	--tftp)
+		compopt -o filenames
+		compgen -d -- "$cur"
 		;;
 	--netns)
 		compopt -o filenames
