@@ -10,6 +10,7 @@
 #define CONF_H
 
 #include "fwd.h"
+#include "hostnet.h"
 #include "lan.h"
 #include "pcap.h"
 #include "resolvconf.h"
@@ -19,20 +20,6 @@
 #include <sys/types.h>
 
 enum mode { MODE_PASST, MODE_PASTA, MODE_VHOST };
-
-/* A template: what the guest's link is modelled on, one a family.  Filled by
- * netlink, index 0 means none: local mode. */
-struct template {
-	unsigned ifindex;
-	char ifname[16];
-	bool multiple;	   /* several default routes, the first was picked */
-	struct addr addr;  /* none: the interface has none */
-	unsigned prefix;
-	struct addr ll;	   /* IPv6 link-local */
-	struct addr gw;	   /* none: no default route, or one without gateway */
-	struct mac mac;
-	bool has_mac;
-};
 
 /* Descriptors that options name, -1: none */
 struct given {

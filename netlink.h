@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * netlink - ask and tell the kernel about links, addresses, routes, neighbours
+ * netlink - requests, dumps and notifications of the kernel
  *
  * A struct netlink belongs to the namespace in which it was opened and can be
  * used from any other.  Dumps of any size are handled.  0 or -errno.
@@ -8,8 +8,10 @@
 #ifndef NETLINK_H
 #define NETLINK_H
 
-#include "conf.h"
-#include "neigh.h"
+#include "addr.h"
+
+#include <linux/netlink.h>
+#include <stddef.h>
 
 struct netlink {
 	int fd;
@@ -19,46 +21,55 @@ struct netlink {
 int nl_open(struct netlink *n);
 void nl_close(struct netlink *n);
 
-/* nl_template - choose and describe the template interface of a family
- * @ifname, if not NULL or empty, is taken; else the first default route of the
- * main table, else any other route (spec: behaviour 1.6).  @t->ifindex is 0
- * when there is none or it has no usable address. */
-int nl_template(struct netlink *n, bool v4, const char *ifname,
-		struct template *t);
+/* Room for every request but copied routes, which are sent as they came */
+struct nl_request {
+	struct nlmsghdr h;
+	uint8_t body[256];
+};
 
-/* nl_link_index - of @ifname, 0 if there is none */
-unsigned nl_link_index(struct netlink *n, const char *ifname);
+/* nl_begin - a request of @type with its @fixed header
+ * nl_put - an attribute more; nl_append - to any message that has room behind it */
+void nl_begin(struct nl_request *r, unsigned type, unsigned flags,
+	      const void *fixed, size_t size);
+void nl_append(void *message, unsigned type, const void *data, size_t len);
+void nl_put(struct nl_request *r, unsigned type, const void *data, size_t len);
+void nl_put_u32(struct nl_request *r, unsigned type, uint32_t v);
+void nl_put_addr(struct nl_request *r, unsigned type, const struct addr *a);
 
-/* nl_link_mac, nl_link_queue - read; nl_link_set - change what is given
- * @mac may be NULL, @mtu and @queue 0, @up false: left alone. */
-int nl_link_mac(struct netlink *n, unsigned ifindex, struct mac *mac);
-unsigned nl_link_queue(struct netlink *n, unsigned ifindex);
-int nl_link_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
-		unsigned mtu, unsigned queue, bool up);
+typedef void nl_fn(void *arg, const struct nlmsghdr *h);
 
-/* nl_link_unqueue - no queueing discipline; before the interface is up */
-int nl_link_unqueue(struct netlink *n, unsigned ifindex);
+enum { NL_ANSWER = 64 << 10 }; /* the kernel fills at most 32 KiB at a time */
 
-/* nl_configure - addresses and routes of the guest's link (--config-net)
- * Sequence of spec: behaviour 2.14.  @host is asked for what is copied, @ns is
- * told; @lan learns what was copied.  A family that the namespace's kernel does not have, or that is turned
- * off there, is switched off in @lan with a warning.  What else fails is
- * reported. */
-int nl_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
-		 const struct conf *c, const struct template *t4,
-		 const struct template *t6, struct lan *lan);
+/* nl_talk - send @h, and give each message of the answer to @fn
+ * -EAGAIN: a dump that was not consistent, to be repeated. */
+int nl_talk(struct netlink *n, struct nlmsghdr *h, nl_fn *fn, void *arg);
 
-/* nl_neigh_open - a second socket that reports neighbour changes
+/* nl_tell - a request that is only acknowledged */
+int nl_tell(struct netlink *n, struct nl_request *r);
+
+/* nl_ask - a dump of a family, with nl_talk() */
+int nl_ask(struct netlink *n, unsigned type, bool v4, nl_fn *fn, void *arg);
+
+/* A gathered dump */
+struct nl_store {
+	uint8_t *base;
+	size_t len, size;
+	bool full; /* no memory: what did not fit is missing */
+};
+
+/* nl_dump - gather all that @type has of a family, until nl_drop() */
+int nl_dump(struct netlink *n, struct nl_store *s, unsigned type, bool v4);
+void nl_drop(struct nl_store *s);
+
+/* nl_next - the message at offset *@at, NULL behind the last one */
+struct nlmsghdr *nl_next(const struct nl_store *s, size_t *at);
+
+/* nl_listen - a socket that reports changes of @groups, RTMGRP_...
  * Returns its descriptor, non-blocking, or -errno. */
-int nl_neigh_open(void);
+int nl_listen(unsigned groups);
 
-/* nl_neigh_dump - report all current neighbours of an interface */
-typedef void nl_neigh_fn(void *owner, unsigned ifindex, const struct addr *a,
-			 const struct mac *mac); /* @mac NULL: it is gone */
-int nl_neigh_dump(struct netlink *n, bool v4, nl_neigh_fn *fn, void *owner);
-
-/* nl_neigh_read - report what a socket of nl_neigh_open() has to say
- * -ENOBUFS: changes were lost, dump again. */
-int nl_neigh_read(int fd, nl_neigh_fn *fn, void *owner);
+/* nl_read - give what a socket of nl_listen() has to say to @fn
+ * -ENOBUFS: changes were lost. */
+int nl_read(int fd, nl_fn *fn, void *arg);
 
 #endif /* NETLINK_H */

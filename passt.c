@@ -15,7 +15,9 @@
 #include "log.h"
 #include "marker.h"
 #include "metrics.h"
-#include "netlink.h"
+#include "neighwatch.h"
+#include "nllink.h"
+#include "nslink.h"
 #include "passt_repair.h"
 #include "pasta.h"
 #include "pesto.h"
@@ -44,6 +46,7 @@ struct passt {
 	struct pasta pasta;
 	struct ns ns;
 	struct neigh neigh;
+	struct neighwatch neighwatch;
 	struct seen seen;
 	struct flows flows;
 	struct fwd fwd;
@@ -67,8 +70,7 @@ struct passt {
 		struct tap_tun tun;
 		struct tap_vhost vhost;
 	};
-	int pid_fd, listen_fd, control_fd, metrics_fd, signal_fd, neigh_fd;
-	unsigned neigh_watch;
+	int pid_fd, listen_fd, control_fd, metrics_fd, signal_fd;
 };
 
 enum { TX_QUEUE = 10000 };
@@ -173,16 +175,16 @@ static void find_templates(struct passt *p)
 	const char *if4 = c->ifname[0] ? c->ifname : c->sock.if4;
 	const char *if6 = c->ifname[0] ? c->ifname : c->sock.if6;
 
-	if (c->ifname[0] && !nl_link_index(&p->nl, c->ifname))
+	if (c->ifname[0] && !nllink_index(&p->nl, c->ifname))
 		die("Invalid interface name %s: %s", c->ifname,
 		    util_error(ENODEV));
 	if (c->splice_only)
 		return;
 	if (c->lan.v4)
-		must(nl_template(&p->nl, true, if4, &p->t4),
+		must(hostnet_template(&p->nl, true, if4, &p->t4),
 		     "Failed to read IPv4 routes");
 	if (c->lan.v6)
-		must(nl_template(&p->nl, false, if6, &p->t6),
+		must(hostnet_template(&p->nl, false, if6, &p->t6),
 		     "Failed to read IPv6 routes");
 }
 
@@ -250,84 +252,31 @@ static void set_up_namespace(struct passt *p)
 		    c->ns_ifname, util_error(-err));
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
-	index = nl_link_index(&p->nl_ns, c->ns_ifname);
+	index = nllink_index(&p->nl_ns, c->ns_ifname);
 	/* A queue for whole windows: what does not fit is lost */
-	must(nl_link_set(&p->nl_ns, index,
+	must(nllink_set(&p->nl_ns, index,
 			 c->ns_mac_set ? &c->ns_mac : NULL, 0, TX_QUEUE, false),
 	     "Failed to set up namespace interface");
 	/* Nothing waits in front of the device, which takes what comes, and
 	 * each of its 256 queues would have lists for 10000 frames */
-	(void)nl_link_unqueue(&p->nl_ns, index);
-	must(nl_link_mac(&p->nl_ns, index, &p->seen.mac),
+	(void)nllink_unqueue(&p->nl_ns, index);
+	must(nllink_mac(&p->nl_ns, index, &p->seen.mac),
 	     "Failed to read MAC address of namespace interface");
 	if (c->config_net) {
-		err = nl_configure(&p->nl, &p->nl_ns, index, c, &p->t4, &p->t6,
+		err = nslink_configure(&p->nl, &p->nl_ns, index, c, &p->t4, &p->t6,
 				   &c->lan);
 		must(err, "Failed to configure namespace interface");
 	}
-	p->tun.tap.caps.queue = nl_link_queue(&p->nl_ns, index);
+	p->tun.tap.caps.queue = nllink_queue(&p->nl_ns, index);
 	p->ns.env.scope = index;
-}
-
-/* --- neighbours ------------------------------------------------------------ */
-
-static void neighbour(void *owner, unsigned ifindex, const struct addr *a,
-		      const struct mac *mac)
-{
-	struct passt *p = owner;
-	struct addr shown;
-
-	if (ifindex != (addr_is_v4(a) ? p->t4.ifindex : p->t6.ifindex))
-		return;
-	if (fwd_guest_view(&p->fwd, a, &shown))
-		guest_neighbour(&p->guest, &shown, mac);
-}
-
-static void dump_neighbours(struct passt *p)
-{
-	if (p->t4.ifindex)
-		(void)nl_neigh_dump(&p->nl, true, neighbour, p);
-	if (p->t6.ifindex)
-		(void)nl_neigh_dump(&p->nl, false, neighbour, p);
-}
-
-static void neighbour_event(void *owner, uint64_t ref, uint32_t events)
-{
-	struct passt *p = owner;
-
-	(void)ref;
-	(void)events;
-	if (nl_neigh_read(p->neigh_fd, neighbour, p) == -ENOBUFS)
-		dump_neighbours(p);
-}
-
-static void set_ours(struct passt *p, const struct addr names[FWD_NAMES])
-{
-	unsigned i;
-
-	for (i = 0; i < FWD_NAMES && !addr_is_none(&names[i]); i++)
-		neigh_set(&p->neigh, &names[i], &p->conf.lan.mac, true);
 }
 
 static void watch_neighbours(struct passt *p)
 {
-	const struct fwd_map *m = &p->conf.map;
-	unsigned i;
+	const unsigned ifindex[2] = { p->t4.ifindex, p->t6.ifindex };
 
-	for (i = 0; i < 2; i++) {
-		set_ours(p, m->host_loopback[i]);
-		set_ours(p, m->guest_addr[i]);
-		neigh_set(&p->neigh, &m->dns.match[i], &p->conf.lan.mac, true);
-	}
-	if (!p->t4.ifindex && !p->t6.ifindex)
-		return;
-	p->neigh_fd = nl_neigh_open();
-	if (p->neigh_fd < 0)
-		return;
-	must(loop_add(&p->loop, p->neigh_fd,
-		      loop_watch(&p->loop, neighbour_event, p), 0, EPOLLIN),
-	     "Failed to watch neighbours");
-	dump_neighbours(p);
+	must(neighwatch_start(&p->neighwatch, &p->loop, &p->nl, &p->fwd,
+			      &p->guest, ifindex), "Failed to watch neighbours");
 }
 
 /* --- the daemon ------------------------------------------------------------ */

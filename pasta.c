@@ -13,7 +13,7 @@
  */
 #include "pasta.h"
 #include "log.h"
-#include "netlink.h"
+#include "nllink.h"
 
 #include <linux/magic.h>
 #include <linux/nsfs.h>
@@ -145,7 +145,7 @@ static int bring_up_lo(void)
 	err = nl_open(&n);
 	if (err)
 		return err;
-	err = nl_link_set(&n, nl_link_index(&n, "lo"), NULL, 0, 0, true);
+	err = nllink_set(&n, nllink_index(&n, "lo"), NULL, 0, 0, true);
 	nl_close(&n);
 	return err;
 }

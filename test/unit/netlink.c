@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addrset addr util log */
-/* netlink against the real kernel: two network namespaces, "host" with links
+/* unit: nlmsg nllink hostnet nslink addrset addr util log */
+/* netlink and what stands on it against the real kernel: two network namespaces, "host" with links
  * made by ip(8), and "guest" with one that is configured after them.
  * Skipped where namespaces or ip(8) are not to be had. */
-#include "netlink.h"
+#include "nslink.h"
 #include "log.h"
+#include "nllink.h"
+#include "nlmsg.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -147,20 +149,20 @@ static void links(void **state)
 
 	(void)state;
 	fresh("true");
-	i = nl_link_index(&host, "h0");
+	i = nllink_index(&host, "h0");
 	assert_int_not_equal(i, 0);
-	assert_int_equal(nl_link_index(&host, "nosuch"), 0);
-	assert_int_equal(nl_link_mac(&host, i, &mac), 0);
+	assert_int_equal(nllink_index(&host, "nosuch"), 0);
+	assert_int_equal(nllink_mac(&host, i, &mac), 0);
 	assert_int_equal(mac.b[5], 7);
-	assert_int_equal(nl_link_mac(&host, 1, &mac), -ENOENT); /* lo */
-	assert_int_equal(nl_link_mac(&host, 99999, &mac), -ENODEV);
-	assert_int_equal(nl_link_set(&host, i, &other, 1300, 77, false), 0);
-	assert_int_equal(nl_link_queue(&host, i), 77);
-	assert_int_equal(nl_link_mac(&host, i, &mac), 0);
+	assert_int_equal(nllink_mac(&host, 1, &mac), -ENOENT); /* lo */
+	assert_int_equal(nllink_mac(&host, 99999, &mac), -ENODEV);
+	assert_int_equal(nllink_set(&host, i, &other, 1300, 77, false), 0);
+	assert_int_equal(nllink_queue(&host, i), 77);
+	assert_int_equal(nllink_mac(&host, i, &mac), 0);
 	assert_true(mac_equal(&mac, &other));
 	assert_int_equal(count(host_ns, "ip link show h0 | grep 'mtu 1300'"),
 			 1);
-	assert_int_equal(nl_link_set(&host, 99999, NULL, 0, 0, true), -ENODEV);
+	assert_int_equal(nllink_set(&host, 99999, NULL, 0, 0, true), -ENODEV);
 }
 
 /* --- templates ----------------------------------------------------------- */
@@ -175,7 +177,7 @@ static void template_default(void **state)
 	      "ip addr add 192.0.2.131/26 dev h0 &&"
 	      "ip addr add 192.0.2.140/26 dev h0 &&"
 	      "ip route add default via 192.0.2.129 dev h0");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "192.0.2.131"); /* longest, first among equals */
 	assert_int_equal(t.prefix, 26);
@@ -184,10 +186,10 @@ static void template_default(void **state)
 	assert_int_equal(t.mac.b[5], 7);
 	assert_false(t.multiple);
 	/* by name: no default route there */
-	assert_int_equal(nl_template(&host, true, "h1", &t), 0);
+	assert_int_equal(hostnet_template(&host, true, "h1", &t), 0);
 	assert_string_equal(t.ifname, "h1");
 	expect(&t.gw, "none");
-	assert_int_equal(nl_template(&host, true, "nosuch", &t), 0);
+	assert_int_equal(hostnet_template(&host, true, "nosuch", &t), 0);
 	assert_int_equal(t.ifindex, 0);
 }
 
@@ -202,15 +204,15 @@ static void template_service(void **state)
 	      "ip addr add 10.0.0.5/28 dev h0 &&"
 	      "ip addr add 192.0.2.6/25 dev h0 &&"
 	      "ip route add default via 192.0.2.1 dev h0");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.6");
 	assert_int_equal(t.prefix, 25);
 	run(host_ns, "ip addr del 192.0.2.6/25 dev h0");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.5");
 	/* none has it: as ever */
 	run(host_ns, "ip route replace default via 10.9.9.9 dev h0 onlink");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.77");
 }
 
@@ -222,11 +224,11 @@ static void template_other(void **state)
 	/* link-local route first: ignored; no address on h0: no template */
 	fresh("ip route add 169.254.0.0/16 dev h0 &&"
 	      "ip addr add 198.51.100.1/24 dev h1");
-	assert_int_equal(nl_template(&host, true, "", &t), 0);
+	assert_int_equal(hostnet_template(&host, true, "", &t), 0);
 	assert_string_equal(t.ifname, "h1");
 	expect(&t.gw, "none");
 	run(host_ns, "ip addr flush dev h1; ip route add 203.0.113.0/24 dev h1");
-	assert_int_equal(nl_template(&host, true, "", &t), 0);
+	assert_int_equal(hostnet_template(&host, true, "", &t), 0);
 	assert_int_equal(t.ifindex, 0);
 }
 
@@ -241,11 +243,11 @@ static void template_multipath(void **state)
 	      " nexthop via 192.0.2.1 dev h0 weight 1"
 	      " nexthop via 192.0.2.9 dev h0 weight 3"
 	      " nexthop via 198.51.100.1 dev h1 weight 9");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.gw, "192.0.2.9"); /* the heaviest of this interface */
 	run(host_ns, "ip route add default via 198.51.100.1 metric 50");
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	assert_true(t.multiple);
 }
 
@@ -262,7 +264,7 @@ static void template_nexthop_object(void **state)
 		skip();
 	}
 	enter(home_ns);
-	assert_int_equal(nl_template(&host, true, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.gw, "192.0.2.3");
 }
@@ -276,14 +278,14 @@ static void template_v6(void **state)
 	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
 	      "ip -6 addr add fd00::7/48 dev h0 nodad &&"
 	      "ip -6 route add default via fe80::99 dev h0");
-	assert_int_equal(nl_template(&host, false, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, false, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "2001:db8::6");
 	expect(&t.ll, "fe80::ff:fe00:7");
 	expect(&t.gw, "fe80::99");
 	/* link-local only will do */
 	run(host_ns, "ip -6 addr flush dev h0 scope global");
-	assert_int_equal(nl_template(&host, false, NULL, &t), 0);
+	assert_int_equal(hostnet_template(&host, false, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "none");
 	expect(&t.ll, "fe80::ff:fe00:7");
@@ -296,14 +298,14 @@ static int configure(struct conf *c)
 {
 	struct template t4, t6;
 
-	assert_int_equal(nl_template(&host, true, NULL, &t4), 0);
-	assert_int_equal(nl_template(&host, false, NULL, &t6), 0);
+	assert_int_equal(hostnet_template(&host, true, NULL, &t4), 0);
+	assert_int_equal(hostnet_template(&host, false, NULL, &t6), 0);
 	c->lan.v4 = c->lan.v6 = true;
 	if (addr_is_none(&c->lan.guest4)) {
 		c->lan.guest4 = t4.addr;
 		c->lan.prefix4 = t4.prefix;
 	}
-	return nl_configure(&host, &guest, nl_link_index(&guest, "g0"), c, &t4,
+	return nslink_configure(&host, &guest, nllink_index(&guest, "g0"), c, &t4,
 			    &t6, &c->lan);
 }
 
@@ -504,16 +506,19 @@ static void without_v6(void **state)
 static struct addr last;
 static unsigned seen, gone;
 
-static void heard(void *owner, unsigned ifindex, const struct addr *a,
-		  const struct mac *mac)
+static void heard(void *arg, const struct nlmsghdr *h)
 {
-	assert_ptr_equal(owner, &seen);
-	assert_int_not_equal(ifindex, 0);
-	if (mac)
-		seen++;
-	else
+	struct nlmsg_neigh n;
+
+	assert_ptr_equal(arg, &seen);
+	if (!nlmsg_read_neigh(&n, h))
+		return;
+	assert_int_not_equal(n.ifindex, 0);
+	if (n.gone)
 		gone++;
-	last = *a;
+	else
+		seen++;
+	last = n.addr;
 }
 
 static void neighbours(void **state)
@@ -523,22 +528,22 @@ static void neighbours(void **state)
 	(void)state;
 	fresh("ip addr add 10.0.0.2/24 dev h0");
 	enter(host_ns);
-	fd = nl_neigh_open();
+	fd = nl_listen(RTMGRP_NEIGH);
 	enter(home_ns);
 	assert_true(fd >= 0);
-	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_int_equal(nl_read(fd, heard, &seen), 0);
 	seen = gone = 0;
 	run(host_ns, "ip neigh replace 10.0.0.3 lladdr 02:00:00:00:00:33 dev h0"
 		     " nud permanent");
-	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_int_equal(nl_read(fd, heard, &seen), 0);
 	assert_int_equal(seen, 1);
 	expect(&last, "10.0.0.3");
-	assert_int_equal(nl_neigh_dump(&host, true, heard, &seen), 0);
+	assert_int_equal(nl_ask(&host, RTM_GETNEIGH, true, heard, &seen), 0);
 	assert_int_equal(seen, 2);
 	run(host_ns, "ip neigh del 10.0.0.3 dev h0");
-	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_int_equal(nl_read(fd, heard, &seen), 0);
 	assert_true(gone >= 1);
-	assert_int_equal(nl_neigh_read(fd, heard, &seen), 0);
+	assert_int_equal(nl_read(fd, heard, &seen), 0);
 	close(fd);
 }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * neighwatch - tells the guest of the neighbours that the host has
+ */
+#ifndef NEIGHWATCH_H
+#define NEIGHWATCH_H
+
+#include "fwd.h"
+#include "guest.h"
+#include "netlink.h"
+
+struct neighwatch {
+	struct netlink *host;
+	int fd;		     /* of notifications */
+	unsigned ifindex[2]; /* where IPv4 and IPv6 neighbours count; 0: none */
+	const struct fwd *fwd;
+	struct guest *guest;
+};
+
+/* neighwatch_start - names that stand for us have our MAC address, those of
+ * neighbours at @ifindex follow the host's table
+ * The pointers stay the caller's.  0 or -errno. */
+int neighwatch_start(struct neighwatch *w, struct loop *l, struct netlink *host,
+		     const struct fwd *fwd, struct guest *guest,
+		     const unsigned ifindex[2]);
+
+#endif /* NEIGHWATCH_H */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nllink - asks and tells the kernel about one link
+ */
+#include "nllink.h"
+#include "nlmsg.h"
+
+#include <linux/pkt_sched.h>
+
+#include <errno.h>
+
+int nllink_get(struct netlink *n, unsigned ifindex, const char *name,
+	       struct nlmsg_link *l)
+{
+	struct ifinfomsg i = { .ifi_index = name ? 0 : (int)ifindex };
+	struct nl_request r;
+	int err;
+
+	*l = (struct nlmsg_link){ 0 };
+	nl_begin(&r, RTM_GETLINK, 0, &i, sizeof(i));
+	if (name)
+		nl_put(&r, IFLA_IFNAME, name, strnlen(name, IFNAMSIZ - 1) + 1);
+	err = nl_talk(n, &r.h, nlmsg_read_link, l);
+	if (!err && !l->ifindex)
+		err = -ENODEV;
+	return err;
+}
+
+unsigned nllink_index(struct netlink *n, const char *ifname)
+{
+	struct nlmsg_link l;
+
+	return nllink_get(n, 0, ifname, &l) ? 0 : l.ifindex;
+}
+
+int nllink_mac(struct netlink *n, unsigned ifindex, struct mac *mac)
+{
+	struct nlmsg_link l;
+	int err = nllink_get(n, ifindex, NULL, &l);
+
+	if (err)
+		return err;
+	if (!l.has_mac)
+		return -ENOENT;
+	*mac = l.mac;
+	return 0;
+}
+
+unsigned nllink_queue(struct netlink *n, unsigned ifindex)
+{
+	struct nlmsg_link l;
+
+	return nllink_get(n, ifindex, NULL, &l) ? 0 : l.queue;
+}
+
+int nllink_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
+	       unsigned mtu, unsigned queue, bool up)
+{
+	struct ifinfomsg i = {
+		.ifi_index = (int)ifindex,
+		.ifi_flags = up ? IFF_UP : 0,
+		.ifi_change = up ? IFF_UP : 0,
+	};
+	struct nl_request r;
+
+	nl_begin(&r, RTM_NEWLINK, 0, &i, sizeof(i));
+	if (mac)
+		nl_put(&r, IFLA_ADDRESS, mac, sizeof(*mac));
+	if (mtu)
+		nl_put_u32(&r, IFLA_MTU, mtu);
+	if (queue)
+		nl_put_u32(&r, IFLA_TXQLEN, queue);
+	return nl_tell(n, &r);
+}
+
+int nllink_unqueue(struct netlink *n, unsigned ifindex)
+{
+	static const char kind[] = "noqueue";
+	struct tcmsg m = { .tcm_ifindex = (int)ifindex,
+			   .tcm_parent = TC_H_ROOT };
+	struct nl_request r;
+
+	nl_begin(&r, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+	nl_put(&r, TCA_KIND, kind, sizeof(kind));
+	return nl_tell(n, &r);
+}
+
+int nllink_flags(struct netlink *n, unsigned ifindex, unsigned flags,
+		 unsigned mask)
+{
+	struct ifinfomsg i = {
+		.ifi_index = (int)ifindex,
+		.ifi_flags = flags,
+		.ifi_change = mask,
+	};
+	struct nl_request r;
+
+	nl_begin(&r, RTM_NEWLINK, 0, &i, sizeof(i));
+	return nl_tell(n, &r);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nllink - asks and tells the kernel about one link
+ *
+ * 0 or -errno, where nothing else is said.
+ */
+#ifndef NLLINK_H
+#define NLLINK_H
+
+#include "netlink.h"
+
+struct nlmsg_link;
+
+/* nllink_get - describe the link @name if it is given, else @ifindex */
+int nllink_get(struct netlink *n, unsigned ifindex, const char *name,
+	       struct nlmsg_link *l);
+
+/* nllink_index - of @ifname, 0 if there is none */
+unsigned nllink_index(struct netlink *n, const char *ifname);
+
+int nllink_mac(struct netlink *n, unsigned ifindex, struct mac *mac);
+
+/* nllink_queue - length of its queue, 0 if there is none */
+unsigned nllink_queue(struct netlink *n, unsigned ifindex);
+
+/* nllink_set - change what is given
+ * @mac may be NULL, @mtu and @queue 0, @up false: left alone. */
+int nllink_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
+	       unsigned mtu, unsigned queue, bool up);
+
+/* nllink_flags - set @flags; those of @mask that are not in @flags are cleared */
+int nllink_flags(struct netlink *n, unsigned ifindex, unsigned flags,
+		 unsigned mask);
+
+/* nllink_unqueue - no queueing discipline; before the interface is up */
+int nllink_unqueue(struct netlink *n, unsigned ifindex);
+
+#endif /* NLLINK_H */

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nlmsg - reads the kernel's messages about links, addresses, routes,
+ * neighbours
+ */
+#include "nlmsg.h"
+#include "util.h"
+
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+
+#include <stdio.h>
+#include <sys/socket.h>
+
+/* --- reading messages ---------------------------------------------------- */
+
+const struct rtattr *nlmsg_attr_in(const struct rtattr *a, size_t left,
+				   unsigned type)
+{
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+		if ((a->rta_type & NLA_TYPE_MASK) == type)
+			return a;
+	}
+	return NULL;
+}
+
+const struct rtattr *nlmsg_attr(const struct nlmsghdr *h, size_t size,
+				unsigned type)
+{
+	size_t at = NLMSG_SPACE(size);
+
+	if (h->nlmsg_len < at)
+		return NULL;
+	return nlmsg_attr_in((const void *)((const uint8_t *)h + at),
+			     h->nlmsg_len - at, type);
+}
+
+uint32_t nlmsg_u32(const struct rtattr *a)
+{
+	uint32_t v = 0;
+
+	if (a && RTA_PAYLOAD(a) >= sizeof(v))
+		memcpy(&v, RTA_DATA(a), sizeof(v));
+	return v;
+}
+
+struct addr nlmsg_addr(const struct rtattr *a)
+{
+	if (a && RTA_PAYLOAD(a) == 4)
+		return addr_from4(RTA_DATA(a));
+	if (a && RTA_PAYLOAD(a) == 16)
+		return addr_from6(RTA_DATA(a));
+	return (struct addr){ 0 };
+}
+
+bool nlmsg_mac(const struct rtattr *a, struct mac *mac)
+{
+	static const struct mac zero;
+
+	if (!a || RTA_PAYLOAD(a) != sizeof(*mac))
+		return false;
+	memcpy(mac, RTA_DATA(a), sizeof(*mac));
+	return !mac_equal(mac, &zero);
+}
+
+/* --- links --------------------------------------------------------------- */
+
+void nlmsg_read_link(void *arg, const struct nlmsghdr *h)
+{
+	const struct ifinfomsg *i = NLMSG_DATA(h);
+	const struct rtattr *name;
+	struct nlmsg_link *l = arg;
+
+	if (h->nlmsg_type != RTM_NEWLINK)
+		return;
+	l->ifindex = (unsigned)i->ifi_index;
+	l->queue = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_TXQLEN));
+	l->has_mac =
+		nlmsg_mac(nlmsg_attr(h, sizeof(*i), IFLA_ADDRESS), &l->mac);
+	name = nlmsg_attr(h, sizeof(*i), IFLA_IFNAME);
+	if (name)
+		snprintf(l->name, sizeof(l->name), "%.*s",
+			 (int)RTA_PAYLOAD(name), (char *)RTA_DATA(name));
+}
+
+/* --- routes -------------------------------------------------------------- */
+
+bool nlmsg_is_route(const struct nlmsghdr *h, bool v4)
+{
+	const struct rtmsg *m = NLMSG_DATA(h);
+
+	return h->nlmsg_type == RTM_NEWROUTE &&
+	       m->rtm_family == (v4 ? AF_INET : AF_INET6) &&
+	       m->rtm_table == RT_TABLE_MAIN && m->rtm_type == RTN_UNICAST &&
+	       !(m->rtm_flags & RTM_F_CLONED);
+}
+
+bool nlmsg_is_default(const struct nlmsghdr *h)
+{
+	return !((const struct rtmsg *)NLMSG_DATA(h))->rtm_dst_len;
+}
+
+const struct rtattr *nlmsg_route_attr(const struct nlmsghdr *h, unsigned type)
+{
+	return nlmsg_attr(h, sizeof(struct rtmsg), type);
+}
+
+struct rtnexthop *nlmsg_next_hop(struct rtnexthop **at, size_t *left)
+{
+	struct rtnexthop *nh = *at;
+	size_t len;
+
+	if (*left < sizeof(*nh) || nh->rtnh_len < sizeof(*nh) ||
+	    nh->rtnh_len > *left)
+		return NULL;
+	len = MIN((size_t)RTNH_ALIGN(nh->rtnh_len), *left);
+	*left -= len;
+	*at = (void *)((uint8_t *)nh + len);
+	return nh;
+}
+
+struct rtnexthop *nlmsg_first_hop(const struct nlmsghdr *h,
+				  struct rtnexthop **at, size_t *left)
+{
+	const struct rtattr *a = nlmsg_route_attr(h, RTA_MULTIPATH);
+
+	if (!a)
+		return NULL;
+	*at = RTA_DATA(a);
+	*left = RTA_PAYLOAD(a);
+	return nlmsg_next_hop(at, left);
+}
+
+unsigned nlmsg_ifindex(const struct nlmsghdr *h)
+{
+	unsigned ifindex = nlmsg_u32(nlmsg_route_attr(h, RTA_OIF));
+	struct rtnexthop *nh, *at;
+	size_t left;
+
+	if (ifindex)
+		return ifindex;
+	nh = nlmsg_first_hop(h, &at, &left);
+	return nh ? (unsigned)nh->rtnh_ifindex : 0;
+}
+
+bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex, bool only)
+{
+	unsigned hits = 0, misses = 0;
+	struct rtnexthop *nh, *at;
+	size_t left;
+
+	nh = nlmsg_first_hop(h, &at, &left);
+	if (!nh)
+		return nlmsg_u32(nlmsg_route_attr(h, RTA_OIF)) == ifindex;
+	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
+		if ((unsigned)nh->rtnh_ifindex == ifindex)
+			hits++;
+		else
+			misses++;
+	}
+	return hits && !(only && misses);
+}
+
+struct addr nlmsg_gateway(const struct nlmsghdr *h, unsigned ifindex)
+{
+	struct addr gw = nlmsg_addr(nlmsg_route_attr(h, RTA_GATEWAY)), a;
+	struct rtnexthop *nh, *at;
+	int hops = -1;
+	size_t left;
+
+	nh = nlmsg_first_hop(h, &at, &left);
+	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
+		if ((unsigned)nh->rtnh_ifindex != ifindex ||
+		    nh->rtnh_hops < hops)
+			continue;
+		a = nlmsg_addr(nlmsg_attr_in(RTNH_DATA(nh),
+					     nh->rtnh_len - RTNH_LENGTH(0),
+					     RTA_GATEWAY));
+		if (addr_is_none(&a))
+			continue;
+		gw = a;
+		hops = nh->rtnh_hops;
+	}
+	return gw;
+}
+/* --- addresses ----------------------------------------------------------- */
+
+uint32_t nlmsg_addr_flags(const struct nlmsghdr *h)
+{
+	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	const struct rtattr *a = nlmsg_attr(h, sizeof(*m), IFA_FLAGS);
+
+	return a ? nlmsg_u32(a) : m->ifa_flags;
+}
+
+bool nlmsg_is_address(const struct nlmsghdr *h, bool v4, unsigned ifindex)
+{
+	const struct ifaddrmsg *m = NLMSG_DATA(h);
+
+	return h->nlmsg_type == RTM_NEWADDR &&
+	       m->ifa_family == (v4 ? AF_INET : AF_INET6) &&
+	       m->ifa_index == ifindex &&
+	       !(nlmsg_addr_flags(h) & IFA_F_DEPRECATED);
+}
+
+struct addr nlmsg_local(const struct nlmsghdr *h)
+{
+	const struct rtattr *a =
+		nlmsg_attr(h, sizeof(struct ifaddrmsg), IFA_LOCAL);
+
+	if (!a)
+		a = nlmsg_attr(h, sizeof(struct ifaddrmsg), IFA_ADDRESS);
+	return nlmsg_addr(a);
+}
+
+/* --- neighbours ---------------------------------------------------------- */
+
+enum {
+	NUD_USABLE = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_PROBE |
+		     NUD_STALE | NUD_DELAY,
+};
+
+bool nlmsg_read_neigh(struct nlmsg_neigh *n, const struct nlmsghdr *h)
+{
+	const struct ndmsg *m = NLMSG_DATA(h);
+
+	if ((h->nlmsg_type != RTM_NEWNEIGH && h->nlmsg_type != RTM_DELNEIGH) ||
+	    h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||
+	    (m->ndm_family != AF_INET && m->ndm_family != AF_INET6) ||
+	    m->ndm_flags & NTF_PROXY)
+		return false;
+	n->ifindex = (unsigned)m->ndm_ifindex;
+	n->addr = nlmsg_addr(nlmsg_attr(h, sizeof(*m), NDA_DST));
+	if (addr_is_none(&n->addr) || !addr_is_unicast(&n->addr))
+		return false;
+	n->gone = h->nlmsg_type == RTM_DELNEIGH || !(m->ndm_state & NUD_USABLE);
+	/* It has none on a link that is not Ethernet */
+	return nlmsg_mac(nlmsg_attr(h, sizeof(*m), NDA_LLADDR), &n->mac) ||
+	       n->gone;
+}

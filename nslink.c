@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * nslink - addresses and routes of the link in the namespace
+ *
+ * What is copied is asked for at the host as messages of the kernel, which
+ * become requests for the other namespace with as little changed as possible.
+ */
+#include "nslink.h"
+#include "log.h"
+#include "nllink.h"
+#include "nlmsg.h"
+#include "util.h"
+
+#include <linux/if_addr.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum {
+	SETTLE_MS = 1000,
+	SETTLE_STEP_MS = 1,
+	/* A tap device holds 1000 packets by default: at MTU 1500 that is less
+	 * than one TCP window, which then overflows it */
+	QUEUE = 10000,
+};
+
+/* --- configuration of the guest's link ----------------------------------- */
+
+/* What the steps of nslink_configure() have in common */
+struct job {
+	struct netlink *host, *ns;
+	unsigned from, to; /* interfaces: template's and guest's */
+	bool v4;
+	const struct conf *conf;
+	struct lan *lan;
+	struct addr ll; /* of the guest's interface; none: it has none */
+};
+
+/* NODAD: the caller expects addresses that can be used as soon as we return */
+static void put_flags(struct nl_request *r, struct ifaddrmsg *m, uint32_t flags)
+{
+	flags |= IFA_F_NODAD;
+	m->ifa_flags = (uint8_t)flags;
+	memcpy(r->body, m, sizeof(*m));
+	/* Kernels before 3.14 do not know it */
+	if (flags > UINT8_MAX)
+		nl_put_u32(r, IFA_FLAGS, flags);
+}
+
+/* Label, lifetime and state stay behind */
+static int copy_address(struct job *j, const struct nlmsghdr *h)
+{
+	static const uint8_t keep[] = { IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST,
+					IFA_RT_PRIORITY };
+	struct ifaddrmsg m = *(const struct ifaddrmsg *)NLMSG_DATA(h);
+	const struct rtattr *a;
+	struct nl_request r;
+	unsigned i;
+
+	m.ifa_index = j->to;
+	nl_begin(&r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+	for (i = 0; i < ARRAY_SIZE(keep); i++) {
+		a = nlmsg_attr(h, sizeof(m), keep[i]);
+		if (a && RTA_PAYLOAD(a) <= 16)
+			nl_put(&r, keep[i], RTA_DATA(a), RTA_PAYLOAD(a));
+	}
+	put_flags(&r, &m,
+		  nlmsg_addr_flags(h) &
+			  (IFA_F_HOMEADDRESS | IFA_F_NOPREFIXROUTE));
+	return nl_tell(j->ns, &r);
+}
+
+/* Addresses of the link stay behind, unless the guest has no other */
+static bool is_copied(struct job *j, const struct nlmsghdr *h)
+{
+	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	struct addr a;
+
+	if (!nlmsg_is_address(h, j->v4, j->from))
+		return false;
+	a = nlmsg_local(h);
+	return m->ifa_scope < RT_SCOPE_LINK ||
+	       (j->v4 && addr_equal(&a, &j->lan->guest4));
+}
+
+static int copy_addresses(struct job *j)
+{
+	const struct nlmsghdr *h;
+	struct nl_store addrs;
+	struct addr a;
+	size_t at = 0;
+	int err;
+
+	err = nl_dump(j->host, &addrs, RTM_GETADDR, j->v4);
+	while (!err && (h = nl_next(&addrs, &at))) {
+		if (!is_copied(j, h))
+			continue;
+		err = copy_address(j, h);
+		if (err == -EEXIST)
+			err = 0;
+		a = nlmsg_local(h);
+		if (!err && !addrset_add(&j->lan->copies, &a))
+			err = -ENOMEM;
+	}
+	nl_drop(&addrs);
+	return err;
+}
+
+static int add_address(struct job *j)
+{
+	const struct addr *a = j->v4 ? &j->lan->guest4 : &j->lan->guest6;
+	struct ifaddrmsg m = {
+		.ifa_family = j->v4 ? AF_INET : AF_INET6,
+		.ifa_prefixlen = (uint8_t)(j->v4 ? j->lan->prefix4 : 64),
+		.ifa_index = j->to,
+	};
+	struct nl_request r;
+	int err;
+
+	if (addr_is_none(a))
+		return 0;
+	nl_begin(&r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+	nl_put_addr(&r, IFA_LOCAL, a);
+	nl_put_addr(&r, IFA_ADDRESS, a);
+	put_flags(&r, &m, 0);
+	err = nl_tell(j->ns, &r);
+	return err == -EEXIST ? 0 : err;
+}
+
+/* What of a route is not copied */
+enum { SOURCE = 1, HOPS = 2 };
+
+static bool stays_behind(unsigned type, unsigned what)
+{
+	switch (type) {
+	case RTA_OIF:
+	case RTA_GATEWAY:
+	case RTA_VIA:
+	case RTA_MULTIPATH:
+		return what & HOPS;
+	case RTA_PREFSRC:
+		return what & SOURCE;
+	case RTA_NH_ID:     /* the object is not known there */
+	case RTA_CACHEINFO: /* lifetimes are not ours to count */
+	case RTA_EXPIRES:
+	case RTA_UID:
+	case RTA_MARK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void strip(struct nlmsghdr *h, unsigned what)
+{
+	uint8_t *to = (uint8_t *)h + NLMSG_SPACE(sizeof(struct rtmsg));
+	struct rtattr *a = (void *)to, *after;
+	size_t left = h->nlmsg_len - NLMSG_SPACE(sizeof(struct rtmsg));
+
+	for (; RTA_OK(a, left); a = after) {
+		size_t len = MIN((size_t)RTA_ALIGN(a->rta_len), left);
+
+		after = (void *)((uint8_t *)a + len);
+		left -= len;
+		if (stays_behind(a->rta_type & NLA_TYPE_MASK, what))
+			continue;
+		memmove(to, a, len);
+		to += len;
+	}
+	h->nlmsg_len = (uint32_t)(to - (uint8_t *)h);
+}
+
+/* Whether a gateway can be used only if the kernel is told that it is there */
+static bool is_outside(const struct job *j, const struct addr *gw)
+{
+	if (!j->v4)
+		return !addr_is_link_local(gw) &&
+		       !addr_in_prefix(gw, &j->lan->guest6, 64);
+	return !addr_in_prefix(gw, &j->lan->guest4, j->lan->prefix4);
+}
+
+/* One hop by a gateway of the other family, or a default route without any */
+static bool hop_leads_nowhere(const struct nlmsghdr *h, const struct rtattr *gw,
+			      const struct rtattr *via)
+{
+	return via || (!gw && nlmsg_is_default(h));
+}
+
+static bool leads_nowhere(const struct nlmsghdr *h)
+{
+	struct rtnexthop *nh, *at;
+	size_t left;
+
+	nh = nlmsg_first_hop(h, &at, &left);
+	if (!nh)
+		return hop_leads_nowhere(h, nlmsg_route_attr(h, RTA_GATEWAY),
+					 nlmsg_route_attr(h, RTA_VIA));
+	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
+		const struct rtattr *a = (void *)RTNH_DATA(nh);
+		size_t n = nh->rtnh_len - RTNH_LENGTH(0);
+
+		if (hop_leads_nowhere(h, nlmsg_attr_in(a, n, RTA_GATEWAY),
+				      nlmsg_attr_in(a, n, RTA_VIA)))
+			return true;
+	}
+	return false;
+}
+
+/* What the host reaches by IPv6 (RFC 9229), or without a gateway as at the end
+ * of a line, is behind our address in there: neighbours of a whole world do not
+ * fit a table, and without IPv6 there are none */
+static void redirect(struct job *j, struct nlmsghdr *h)
+{
+	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
+	struct rtmsg *m = NLMSG_DATA(h);
+
+	if (!leads_nowhere(h) || addr_is_none(gw))
+		return;
+	strip(h, HOPS);
+	nl_append(h, RTA_OIF, &j->to, sizeof(j->to));
+	nl_append(h, RTA_GATEWAY, j->v4 ? &gw->b[12] : gw->b, j->v4 ? 4 : 16);
+	m->rtm_scope = RT_SCOPE_UNIVERSE;
+	m->rtm_flags = is_outside(j, gw) ? RTNH_F_ONLINK : 0;
+}
+
+/* A route of the host becomes a request for the guest's link.  The source
+ * address goes, as the guest may not have it; but the route that the kernel
+ * itself makes with an address is to be recognised as the one that is there. */
+static void rewrite(struct job *j, struct nlmsghdr *h)
+{
+	struct rtmsg *m = NLMSG_DATA(h);
+	struct rtnexthop *nh, *at;
+	const struct rtattr *oif;
+	size_t left;
+
+	strip(h, m->rtm_protocol != RTPROT_KERNEL ? SOURCE : 0);
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+	/* In the host's order.  For IPv6 this flag would make multipath routes
+	 * of those that differ in their gateway only. */
+	if (j->v4)
+		h->nlmsg_flags |= NLM_F_APPEND;
+	m->rtm_flags &= RTNH_F_ONLINK;
+	oif = nlmsg_route_attr(h, RTA_OIF);
+	if (oif)
+		memcpy(RTA_DATA(oif), &j->to, sizeof(j->to));
+	nh = nlmsg_first_hop(h, &at, &left);
+	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
+		nh->rtnh_ifindex = (int)j->to;
+		nh->rtnh_flags &= RTNH_F_ONLINK;
+	}
+	redirect(j, h);
+}
+
+/* What is not to be copied gets type 0; how many are left */
+static unsigned select_routes(struct job *j, struct nl_store *s)
+{
+	struct nlmsghdr *h;
+	unsigned n = 0;
+	size_t at = 0;
+
+	while ((h = nl_next(s, &at))) {
+		if (nlmsg_is_route(h, j->v4) && nlmsg_uses(h, j->from, true))
+			n++;
+		else
+			h->nlmsg_type = 0;
+	}
+	return n;
+}
+
+/* Insert one route: true if it is done with, false to try again later */
+static bool insert_route(struct job *j, const struct nlmsghdr *orig)
+{
+	static uint8_t copy[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
+	int err;
+
+	memcpy(copy, orig, orig->nlmsg_len);
+	rewrite(j, h);
+	err = nl_talk(j->ns, h, NULL, NULL);
+	if (err == -EINVAL && nlmsg_route_attr(h, RTA_PREFSRC)) {
+		strip(h, SOURCE);
+		err = nl_talk(j->ns, h, NULL, NULL);
+	}
+	if (err == -ENETUNREACH || err == -EHOSTUNREACH)
+		return false;
+	if (err && err != -EEXIST)
+		log_warn("Can't copy an IPv%c route: %s", j->v4 ? '4' : '6',
+			 util_error(-err));
+	return true;
+}
+
+/* A gateway can be used only once there is a route to it, and the order of the
+ * dump does not tell: go on as long as a round helps */
+static int copy_routes(struct job *j)
+{
+	struct nl_store routes;
+	struct nlmsghdr *h;
+	unsigned left = 0, before;
+	size_t at;
+	int err;
+
+	err = nl_dump(j->host, &routes, RTM_GETROUTE, j->v4);
+	if (!err)
+		left = select_routes(j, &routes);
+	do {
+		before = left;
+		for (at = 0; !err && (h = nl_next(&routes, &at));) {
+			if (h->nlmsg_type && insert_route(j, h)) {
+				h->nlmsg_type = 0;
+				left--;
+			}
+		}
+	} while (left && left < before);
+	if (left)
+		log_debug("%u IPv%c routes lead nowhere, not copied", left,
+			  j->v4 ? '4' : '6');
+	nl_drop(&routes);
+	return err;
+}
+
+static int add_default_route(struct job *j)
+{
+	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
+	struct rtmsg m = {
+		.rtm_family = j->v4 ? AF_INET : AF_INET6,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = RTPROT_BOOT,
+		.rtm_scope = RT_SCOPE_UNIVERSE,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct nl_request r;
+	int err;
+
+	if (addr_is_none(gw))
+		return 0;
+	/* With --gateway it may lie anywhere, and still it is us */
+	if (is_outside(j, gw))
+		m.rtm_flags = RTNH_F_ONLINK;
+	nl_begin(&r, RTM_NEWROUTE, NLM_F_CREATE, &m, sizeof(m));
+	nl_put_addr(&r, RTA_GATEWAY, gw);
+	nl_put_u32(&r, RTA_OIF, j->to);
+	err = nl_tell(j->ns, &r);
+	return err == -EEXIST ? 0 : err;
+}
+
+static int remove_address(struct job *j, const struct nlmsghdr *h)
+{
+	struct ifaddrmsg m = *(const struct ifaddrmsg *)NLMSG_DATA(h);
+	struct addr a = nlmsg_local(h);
+	struct nl_request r;
+
+	nl_begin(&r, RTM_DELADDR, 0, &m, sizeof(m));
+	nl_put_addr(&r, IFA_LOCAL, &a);
+	return nl_tell(j->ns, &r);
+}
+
+static int each_link_local(struct job *j, const struct nl_store *addrs,
+			   int (*fn)(struct job *j, const struct nlmsghdr *h))
+{
+	const struct nlmsghdr *h;
+	size_t at = 0;
+	int err = 0;
+
+	while (!err && (h = nl_next(addrs, &at))) {
+		const struct ifaddrmsg *m = NLMSG_DATA(h);
+
+		if (!nlmsg_is_address(h, false, j->to) ||
+		    m->ifa_scope != RT_SCOPE_LINK)
+			continue;
+		err = fn(j, h);
+		j->ll = nlmsg_local(h);
+	}
+	return err;
+}
+
+/* The kernel's own link-local address is tentative for as long as a second,
+ * with or without NODAD set later: have the same again, born without.  With
+ * IFF_NOARP it was not looked for on the link.  Clearing that has the kernel
+ * begin again with every address there is, up to a second later, so there is
+ * none meanwhile. */
+static int settle_link_local(struct job *j)
+{
+	struct nl_store addrs;
+	int err;
+
+	err = nl_dump(j->ns, &addrs, RTM_GETADDR, false);
+	if (!err)
+		err = each_link_local(j, &addrs, remove_address);
+	if (!err)
+		err = nllink_flags(j->ns, j->to, 0, IFF_NOARP);
+	if (!err)
+		err = each_link_local(j, &addrs, copy_address);
+	nl_drop(&addrs);
+	return err;
+}
+
+static int configure_family(struct job *j)
+{
+	unsigned i = j->v4 ? 0 : 1;
+	bool local = j->conf->local[i] || !j->from;
+	int err = 0;
+
+	if (!j->v4)
+		err = settle_link_local(j);
+	if (!err)
+		err = local || j->conf->no_copy_addrs[i] ? add_address(j)
+							 : copy_addresses(j);
+	if (!err)
+		err = local || j->conf->no_copy_routes[i] ? add_default_route(j)
+							  : copy_routes(j);
+	return err;
+}
+
+/* No such family in this kernel, or disable_ipv6 is set */
+static bool means_unavailable(int err, bool v4)
+{
+	return err == -EOPNOTSUPP || err == -EAFNOSUPPORT ||
+	       (!v4 && err == -EACCES);
+}
+
+static int try_family(struct job *j, const struct template *t, bool *on)
+{
+	char f = j->v4 ? '4' : '6';
+	int err;
+
+	j->from = t ? t->ifindex : 0;
+	err = configure_family(j);
+	if (means_unavailable(err, j->v4)) {
+		log_warn("The namespace has no IPv%c, going on without: %s", f,
+			 util_error(-err));
+		*on = false;
+		return 0;
+	}
+	if (err)
+		log_err("Can't configure IPv%c in the namespace: %s", f,
+			util_error(-err));
+	return err;
+}
+
+static void note_local(void *arg, const struct nlmsghdr *h)
+{
+	const struct rtmsg *m = NLMSG_DATA(h);
+	bool *local = arg;
+
+	*local = h->nlmsg_type == RTM_NEWROUTE && m->rtm_type == RTN_LOCAL;
+}
+
+/* An IPv6 address is not the namespace's own before the kernel's worker has got
+ * round to it, and what was sent there earlier keeps going out to us */
+static void await_own_address(struct job *j, const struct addr *a)
+{
+	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000 };
+	struct rtmsg m = { .rtm_family = AF_INET6, .rtm_dst_len = 128 };
+	bool local = false;
+	struct nl_request r;
+	unsigned i;
+
+	for (i = 0; i < SETTLE_MS / SETTLE_STEP_MS; i++) {
+		nl_begin(&r, RTM_GETROUTE, 0, &m, sizeof(m));
+		nl_put_addr(&r, RTA_DST, a);
+		if (addr_is_link_local(a))
+			nl_put_u32(&r, RTA_OIF, j->to);
+		(void)nl_talk(j->ns, &r.h, note_local, &local);
+		if (local)
+			return;
+		nanosleep(&step, NULL);
+	}
+}
+
+static void await_own_addresses(struct job *j)
+{
+	if (!addr_is_none(&j->ll))
+		await_own_address(j, &j->ll);
+	if (!addr_is_none(&j->lan->guest6))
+		await_own_address(j, &j->lan->guest6);
+}
+
+static int configure_link(struct netlink *ns, unsigned ifindex,
+			  const struct conf *c, const struct lan *lan)
+{
+	int err;
+
+	err = nllink_set(ns, ifindex, c->ns_mac_set ? &c->ns_mac : NULL,
+			 lan->mtu, 0, false);
+	if (err) {
+		log_err("Can't set MAC address or MTU in the namespace: %s",
+			util_error(-err));
+		return err;
+	}
+	if (nllink_queue(ns, ifindex) < QUEUE)
+		(void)nllink_set(ns, ifindex, NULL, 0, QUEUE, false);
+	/* Without ARP there is no duplicate address detection either */
+	err = nllink_flags(ns, ifindex, IFF_UP | (lan->v6 ? IFF_NOARP : 0),
+			   IFF_UP | IFF_NOARP);
+	if (err)
+		log_err("Can't bring up the link in the namespace: %s",
+			util_error(-err));
+	return err;
+}
+
+int nslink_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
+		     const struct conf *c, const struct template *t4,
+		     const struct template *t6, struct lan *lan)
+{
+	struct job j = { .host = host,
+			 .ns = ns,
+			 .to = ifindex,
+			 .v4 = true,
+			 .conf = c,
+			 .lan = lan };
+	int err;
+
+	err = configure_link(ns, ifindex, c, lan);
+	if (!err && lan->v4)
+		err = try_family(&j, t4, &lan->v4);
+	j.v4 = false;
+	if (!err && lan->v6) {
+		err = try_family(&j, t6, &lan->v6);
+		if (!err && !lan->v6)
+			err = nllink_flags(ns, ifindex, 0, IFF_NOARP);
+		if (!err && lan->v6)
+			await_own_addresses(&j);
+	}
+	return err;
+}
