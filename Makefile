@@ -40,9 +40,9 @@ RANK1 := iov checksum packet segment nlmsg
 RANK2 := timer loop acceptor http netlink nllink
 RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
 	 device_state vhost_user tap_vhost
-RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot hostnet
-RANK5 := arp ndp dhcp dhcpv6 icmp tftp udp_splice udp chunk splice tcp_conn \
-	 tcp_loss tcp_out tcp_in tcp
+RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot hostnet emit
+RANK5 := arp ndp dhcp dhcpv6 icmp echo tftp udp_splice udp_flow udp_out \
+	 udp_in udp chunk splice tcp_conn tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
 RANK7 := metrics flowpage stats options conf resolv nslink neighwatch scan control migrate fetch flowtab \
 	 top pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation marker passt

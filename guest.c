@@ -12,6 +12,7 @@
 #include "arp.h"
 #include "dhcp.h"
 #include "dhcpv6.h"
+#include "emit.h"
 #include "log.h"
 #include "ndp.h"
 
@@ -33,7 +34,7 @@ static void drop(struct guest *g, enum verdict v)
 
 static void send_answer(struct guest *g, struct answer *a)
 {
-	if (!wr_ok(&a->body) || !icmp_send(g->tap, a))
+	if (!wr_ok(&a->body) || !emit_answer(g->tap, a))
 		g->drops[DROP_NO_ROOM]++;
 }
 
@@ -189,7 +190,7 @@ static struct flow *open_flow(struct guest *g, struct packet *p)
 	else if (p->kind == PACKET_UDP)
 		f = udp_open(g->udp, p, &v);
 	else
-		f = icmp_open(g->icmp, p, &v);
+		f = echo_open(g->echo, p, &v);
 	if (v != PASS)
 		drop(g, v);
 	if (f && p->kind != PACKET_TCP)
@@ -413,11 +414,11 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 }
 
 void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
-		     struct icmp *icmp)
+		     struct echo *echo)
 {
 	g->tcp = tcp;
 	g->udp = udp;
-	g->icmp = icmp;
+	g->echo = echo;
 }
 
 void guest_turn_end(struct guest *g)

@@ -5,7 +5,7 @@
 #ifndef GUEST_H
 #define GUEST_H
 
-#include "icmp.h"
+#include "echo.h"
 #include "lan.h"
 #include "neigh.h"
 #include "tap.h"
@@ -22,7 +22,7 @@ struct guest {
 	struct neigh *neigh;
 	struct tcp *tcp;
 	struct udp *udp;
-	struct icmp *icmp;
+	struct echo *echo;
 	struct tftp tftp;
 	unsigned watch;	  /* the transport's events come here */
 	struct runq queue; /* of @run alone: frames are waiting */
@@ -45,7 +45,7 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 
 /* guest_protocols - whom packets are given to; before the first frame */
 void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
-		     struct icmp *icmp);
+		     struct echo *echo);
 
 /* guest_turn_end - greet a new guest; ACKs and frames go out */
 void guest_turn_end(struct guest *g);

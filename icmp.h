@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * icmp - echo flows; ICMP errors built from socket errors
+ * icmp - ICMP errors built from socket errors
  */
 #ifndef ICMP_H
 #define ICMP_H
 
 #include "flow.h"
 #include "fwd.h"
-#include "neigh.h"
 #include "tap.h"
 
 /* So many errors of our own a second (RFC 1812 4.3.2.8, RFC 4443 2.4(f)) */
@@ -18,26 +17,6 @@ struct icmp_limit {
 	unsigned n;
 };
 
-struct icmp {
-	struct icmp_limit limit;
-	struct flows *flows;
-	struct tap *tap;
-	const struct fwd *fwd;
-	const struct neigh *neigh;
-	uint64_t drops[VERDICTS]; /* datagrams lost after their flow was found */
-};
-
-enum { ICMP_TIMEOUT_MS = 60 * 1000 };
-
-/* icmp_init - registers FLOW_ICMP with @flows */
-void icmp_init(struct icmp *i, struct flows *flows, struct tap *tap,
-	       const struct fwd *fwd, const struct neigh *neigh);
-
-/* icmp_open - a flow for the guest's echo request @p; NULL and *@v: why not
- * The packet itself is handed to its input() afterwards. */
-struct flow *icmp_open(struct icmp *i, const struct packet *p,
-		       enum verdict *v);
-
 /* icmp_error - the ICMP or ICMPv6 error that a router would have sent
  * @quoted is the tuple as the guest sent it: UDP, TCP or echo.  @e's payload is
  * what followed that layer-4 header and is cut to what RFC 1812 4.3.2.3 and RFC
@@ -47,9 +26,6 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 		const struct tuple *quoted, uint32_t seq,
 		const struct sock_error *e, const struct addr *from,
 		struct answer *out);
-
-/* icmp_send - one answer to the guest, if there is room: for all of rank 5 */
-bool icmp_send(struct tap *tap, struct answer *a);
 
 /* icmp_report - tell the guest what a socket said about a packet of its
  * @guest and @host are the sides of the flow; @e may be changed.  For UDP, TCP

@@ -81,7 +81,7 @@ static uint64_t drops(const struct metrics *m, const struct metrics_tally *t,
 uint64_t metrics_drops(const struct guest *g, enum verdict v)
 {
 	return g->drops[v] + g->tap->drops[v] + g->udp->drops[v] +
-	       g->icmp->drops[v];
+	       g->echo->drops[v];
 }
 
 static const struct {

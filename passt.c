@@ -61,7 +61,7 @@ struct passt {
 	struct chunks chunks;
 	struct tcp tcp;
 	struct udp udp;
-	struct icmp icmp;
+	struct echo echo;
 	struct guest guest;
 	struct stats stats;
 	struct tap *tap;
@@ -363,10 +363,10 @@ static void start_modules(struct passt *p)
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
 	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);
-	icmp_init(&p->icmp, &p->flows, p->tap, &p->fwd, &p->neigh);
+	echo_init(&p->echo, &p->flows, p->tap, &p->fwd, &p->neigh);
 	guest_init(&p->guest, &p->loop, &p->flows, p->tap, lan, &p->seen,
 		   &p->neigh);
-	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->icmp);
+	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->echo);
 	p->loop.turn_end = turn_end;
 	p->loop.turn_owner = p;
 	stats_init(&p->stats, &p->metrics, c->stats_s, c->stats_json);

@@ -9,6 +9,7 @@
  */
 #include "tcp.h"
 
+#include "emit.h"
 #include "icmp.h"
 #include "log.h"
 #include "tcp_in.h"
@@ -57,7 +58,7 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 	a = (struct answer){ .body = wr_init(body, sizeof(body)) };
 	if (icmp_error(lan, t->fwd->seen, &quoted, conn_of(f)->rcv_nxt - 1, &e,
 		       v4 ? &lan->our4 : &lan->our_ll6, &a))
-		icmp_send(t->tap, &a);
+		emit_answer(t->tap, &a);
 	conn_abort(t, f);
 }
 

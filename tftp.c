@@ -11,7 +11,7 @@
  * guest that asks for everything at once gets TFTP_SESSIONS of it.
  */
 #include "tftp.h"
-#include "icmp.h"
+#include "emit.h"
 #include "log.h"
 
 #include <errno.h>
@@ -174,7 +174,7 @@ static void send_error(struct tftp *t, const struct tuple *from,
 	wr_be16(&a.body, ERROR);
 	wr_be16(&a.body, (uint16_t)fault);
 	wr_bytes(&a.body, text, strlen(text) + 1);
-	icmp_send(t->tap, &a);
+	emit_answer(t->tap, &a);
 }
 
 static void put_option(struct wr *w, const char *name, uint64_t value)
@@ -303,7 +303,7 @@ static bool send_block(struct tftp_session *s)
 	a.body.len = HEAD + (size_t)n;
 	if ((unsigned)n < s->block)
 		s->last = number;
-	if (!icmp_send(s->tftp->tap, &a))
+	if (!emit_answer(s->tftp->tap, &a))
 		return false; /* there is a time for that */
 	s->sent = number;
 	at[1] = next;
@@ -325,7 +325,7 @@ static void send_oack(struct tftp_session *s)
 	struct answer a = answer_to(s->tftp, &s->t, &s->mac, room);
 
 	put_oack(&a.body, s);
-	icmp_send(s->tftp->tap, &a);
+	emit_answer(s->tftp->tap, &a);
 	set_timer(s);
 }
 

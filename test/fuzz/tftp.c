@@ -4,7 +4,7 @@
  * front and a byte that says from where and whereto, or that time passes.  The
  * directory has a file that each block can be told of. */
 #include "tftp.h"
-#include "icmp.h"
+#include "emit.h"
 #include "log.h"
 
 #include <fcntl.h>
@@ -29,7 +29,7 @@ static struct loop loop;
 static struct tftp t;
 static uint16_t port; /* that the server answered from last */
 
-bool icmp_send(struct tap *to, struct answer *a)
+bool emit_answer(struct tap *to, struct answer *a)
 {
 	const uint8_t *b = a->body.buf;
 	uint16_t op = ld_be16(b);

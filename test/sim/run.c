@@ -244,7 +244,7 @@ static struct uflow *uflow_find(bool inbound, uint16_t gport, uint16_t fport)
 	sim_fail("datagram between ports %u and %u: nobody's", gport, fport);
 }
 
-struct echo {
+struct query {
 	struct uflow *u;
 	struct addr to;
 	uint16_t port;
@@ -254,7 +254,7 @@ struct echo {
 
 static void echo(void *arg)
 {
-	struct echo *e = arg;
+	struct query *e = arg;
 
 	far_datagram(&far_addr[e->u->v6], e->u->fport, &e->to, e->port,
 		     e->data, e->len);
@@ -266,13 +266,13 @@ static void far_gets(struct sock *s, const uint8_t *p, size_t len,
 		     const struct addr *to, uint16_t port)
 {
 	struct uflow *u;
-	struct echo *e;
+	struct query *e;
 
 	if (port >= ECHO_PORT) {
 		u = uflow_find(false, s->local_port, port);
 		udp_judge(u, p, len, "there");
 		e = malloc(sizeof(*e) + len + 1);
-		*e = (struct echo){ u, s->local, s->local_port, len };
+		*e = (struct query){ u, s->local, s->local_port, len };
 		memcpy(e->data, p, len);
 		sim_after(rnd_in(100 * US, 2 * MS), echo, e);
 		return;

@@ -254,7 +254,7 @@ extern struct world {
 	struct chunks chunks;
 	struct tcp tcp;
 	struct udp udp;
-	struct icmp icmp;
+	struct echo echo;
 	struct guest guest;
 } world;
 

@@ -96,8 +96,8 @@ void world_start(void)
 		 &w->neigh);
 	w->udp.patience.single_ms = 30 * 1000;
 	w->udp.patience.stream_ms = 120 * 1000;
-	icmp_init(&w->icmp, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
-	guest_protocols(&w->guest, &w->tcp, &w->udp, &w->icmp);
+	echo_init(&w->echo, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
+	guest_protocols(&w->guest, &w->tcp, &w->udp, &w->echo);
 	w->loop.turn_end = turn_end;
 	w->loop.turn_owner = &w->guest;
 	forward(IPPROTO_TCP);

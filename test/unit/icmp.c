@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
+/* unit: emit flow fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
 #include "icmp.h"
+#include "emit.h"
 
 #include "toy.h"
-
-static struct icmp icmp;
 
 static int setup(void **state)
 {
@@ -17,7 +16,6 @@ static int fresh(void **state)
 {
 	(void)state;
 	toy_start();
-	icmp_init(&icmp, &flows, &toy.tap, &fwd, &neigh);
 	return 0;
 }
 
@@ -273,189 +271,6 @@ static void no_room_is_no_answer(void **state)
 	assert_int_equal(toy.n, 0);
 }
 
-/* --- echo --------------------------------------------------------------- */
-
-static void request(struct toy_packet *t, const char *dst, uint16_t id,
-		    uint16_t seq, uint8_t type, size_t len)
-{
-	struct addr to = toy_addr(dst);
-	bool v4 = addr_is_v4(&to);
-	static uint8_t body[1 << 16];
-	struct answer a = {
-		.head = { .src = toy_guest_mac, .dst = toy_our_mac, .ttl = 64,
-			  .t = { .src = v4 ? seen.v4 : seen.v6,
-				 .dst = to,
-				 .proto = v4 ? IPPROTO_ICMP
-					     : IPPROTO_ICMPV6 } },
-		.body = wr_init(body, sizeof(body)),
-	};
-	static const struct note n;
-	size_t head;
-
-	wr_u8(&a.body, type);
-	wr_fill(&a.body, 0, 3);
-	wr_be16(&a.body, id);
-	wr_be16(&a.body, seq);
-	wr_fill(&a.body, 0x5a, len);
-	head = packet_answer_head(t->b, &a);
-	memcpy(t->b + head, body, a.body.len);
-	toy_parse(t, head + a.body.len, &n);
-}
-
-static struct flow *open_echo(struct toy_packet *t)
-{
-	enum verdict v;
-	struct flow *f = icmp_open(&icmp, &t->p, &v);
-
-	if (!f && v == DROP_NO_FLOW)
-		skip(); /* ping_group_range */
-	assert_non_null(f);
-	assert_int_equal(v, PASS);
-	return f;
-}
-
-static struct packet *input(struct flow *f, struct packet *list)
-{
-	return flows.type[FLOW_ICMP]->input(&icmp, f, list);
-}
-
-static void check_reply(unsigned i, const char *from, uint16_t id,
-			uint16_t seq, size_t len)
-{
-	struct toy_packet *g = toy_got(i);
-	struct addr a = toy_addr(from);
-	bool v4 = addr_is_v4(&a);
-	size_t k;
-
-	assert_true(addr_equal(&g->p.t.src, &a));
-	assert_true(addr_equal(&g->p.t.dst, v4 ? &seen.v4 : &seen.v6));
-	assert_int_equal(g->p.icmp_type, v4 ? 0 : 129);
-	assert_int_equal(g->p.t.sport, id);
-	assert_int_equal(ld_be16(toy_payload(g) + 6), seq);
-	assert_int_equal(g->p.payload_len, 8 + len);
-	for (k = 0; k < len; k++)
-		assert_int_equal(toy_payload(g)[8 + k], 0x5a);
-}
-
-static void echo(const char *dst, uint8_t type)
-{
-	static struct toy_packet one, two;
-	unsigned n = toy.n;
-	struct flow *f;
-
-	request(&one, dst, 77, 1, type, 56);
-	request(&two, dst, 77, 2, type, 1001);
-	one.p.next = &two.p;
-	f = open_echo(&one);
-	assert_null(input(f, &one.p));
-	toy_wait(f->side[1].fd, POLLIN);
-	toy_turn();
-	toy_turn();
-	assert_int_equal(toy.n, n + 2);
-	check_reply(n, dst, 77, 1, 56);
-	check_reply(n + 1, dst, 77, 2, 1001);
-	assert_int_equal(toy.out, 0);
-	flows.type[FLOW_ICMP]->expire(&icmp, f);
-}
-
-static void echo_is_answered(void **state)
-{
-	(void)state;
-	NEED_NETNS();
-	echo("192.0.2.254", 8);
-	echo("2001:db8::fe", 128);
-	assert_int_equal(flows.count, 0);
-}
-
-static void same_identifier_twice(void **state)
-{
-	static struct toy_packet one, two;
-	struct flow *f, *g;
-
-	(void)state;
-	NEED_NETNS();
-	/* As fping does: a second host with the same identifier */
-	map.guest_addr[0][0] = toy_addr("192.0.2.253");
-	lan.guest4 = toy_addr("127.0.0.2");
-	request(&one, "192.0.2.254", 99, 1, 8, 0);
-	request(&two, "192.0.2.253", 99, 5, 8, 0);
-	f = open_echo(&one);
-	g = open_echo(&two);
-	assert_ptr_not_equal(f, g);
-	input(g, &two.p);
-	input(f, &one.p);
-	toy_wait(f->side[1].fd, POLLIN);
-	toy_wait(g->side[1].fd, POLLIN);
-	toy_turn();
-	toy_turn();
-	assert_int_equal(toy.n, 2);
-	assert_int_equal(toy_got(0)->p.t.sport, 99);
-	assert_int_equal(toy_got(1)->p.t.sport, 99);
-	assert_false(addr_equal(&toy_got(0)->p.t.src, &toy_got(1)->p.t.src));
-}
-
-static void full_guest_loses_nothing(void **state)
-{
-	static struct toy_packet one;
-	struct flow *f;
-
-	(void)state;
-	NEED_NETNS();
-	request(&one, "192.0.2.254", 77, 3, 8, 8);
-	f = open_echo(&one);
-	input(f, &one.p);
-	toy_wait(f->side[1].fd, POLLIN);
-	toy.room = 0;
-	toy_turn();
-	toy_turn();
-	assert_int_equal(toy.n, 0);
-	toy.room = 2;
-	toy_turn();
-	assert_int_equal(toy.n, 1);
-	check_reply(0, "192.0.2.254", 77, 3, 8);
-}
-
-static void only_requests_open_flows(void **state)
-{
-	static struct toy_packet t;
-	enum verdict v;
-
-	(void)state;
-	request(&t, "192.0.2.254", 77, 1, 0, 0);
-	assert_null(icmp_open(&icmp, &t.p, &v));
-	assert_int_equal(v, DROP_UNWANTED);
-	request(&t, "192.0.2.254", 77, 1, 13, 0);
-	assert_null(icmp_open(&icmp, &t.p, &v));
-	assert_int_equal(v, DROP_UNWANTED);
-	request(&t, "192.0.2.254", 77, 1, 8, 0);
-	t.p.t.src = addr_any(true);
-	assert_null(icmp_open(&icmp, &t.p, &v));
-	assert_int_equal(v, DROP_ENDPOINT);
-	lan.icmp = false;
-	request(&t, "192.0.2.254", 77, 1, 8, 0);
-	assert_null(icmp_open(&icmp, &t.p, &v));
-	assert_int_equal(v, DROP_PROTOCOL);
-	assert_int_equal(flows.count, 0);
-}
-
-static void one_flow_for_each_key(void **state)
-{
-	static struct toy_packet t;
-	struct side key;
-	struct flow *f;
-	unsigned i;
-
-	(void)state;
-	NEED_NETNS();
-	request(&t, "192.0.2.254", 5, 1, 8, 0);
-	f = open_echo(&t);
-	key = (struct side){ .ours = t.p.t.dst, .theirs = t.p.t.src,
-			     .our_port = 5, .their_port = 5, .pif = PIF_TAP };
-	assert_ptr_equal(flow_find(&flows, IPPROTO_ICMP, &key, &i), f);
-	assert_int_equal(i, 0);
-	assert_true(f->timer.due_ms >= loop.now_ms + ICMP_TIMEOUT_MS);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -470,11 +285,6 @@ int main(void)
 		cmocka_unit_test_setup(router_is_shown_itself, fresh),
 		cmocka_unit_test_setup(own_mtu_is_ours_to_tell, fresh),
 		cmocka_unit_test_setup(no_room_is_no_answer, fresh),
-		cmocka_unit_test_setup(echo_is_answered, fresh),
-		cmocka_unit_test_setup(same_identifier_twice, fresh),
-		cmocka_unit_test_setup(full_guest_loses_nothing, fresh),
-		cmocka_unit_test_setup(only_requests_open_flows, fresh),
-		cmocka_unit_test_setup(one_flow_for_each_key, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

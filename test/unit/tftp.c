@@ -4,7 +4,7 @@
  * own and time that stands still unless it is told to go on. */
 #include "tftp.h"
 #include "answer.h"
-#include "icmp.h"
+#include "emit.h"
 #include "log.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ static struct tftp t;
 static char top[64];
 static uint8_t content[5000];
 
-/* What the server has sent, in place of icmp.c's */
+/* What the server has sent, in place of emit.c's */
 static struct sent {
 	struct head head;
 	size_t len;
@@ -32,7 +32,7 @@ static struct sent {
 } sent[SENT_MAX];
 static unsigned n_sent, room;
 
-bool icmp_send(struct tap *to, struct answer *a)
+bool emit_answer(struct tap *to, struct answer *a)
 {
 	struct sent *s = &sent[n_sent];
 

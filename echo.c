@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * echo - echo requests of the guest, by ping sockets
+ *
+ * An echo flow is the guest's address, a destination and an identifier.  Its
+ * host side is a datagram ping socket, whose kernel puts an identifier of its
+ * own into requests and sums them; replies are received in place and get the
+ * guest's identifier back.
+ */
+#include "echo.h"
+
+#include "icmp.h"
+#include "iov.h"
+#include "log.h"
+
+#include <netinet/in.h> /* before linux: musl has the same structs */
+
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+
+#include <assert.h>
+#include <errno.h>
+
+enum {
+	TAP_SIDE,
+	HOST_SIDE,
+
+	ICMP_HEAD = 8,
+	BATCH = 8,	  /* echo is not bulk */
+	PIECES = 18,	  /* a frame of 64 KiB in pages, and its ends */
+	REPLY_COST = 512, /* bytes of a turn, for each */
+};
+
+struct echo_flow {
+	struct mac mac; /* whom the guest takes the destination for */
+	uint8_t ttl;	/* of the socket now, 0: unknown */
+	bool open;	/* the socket is not connected */
+	uint64_t bytes[2]; /* that each side has sent */
+};
+static_assert(sizeof(struct echo_flow) <= FLOW_PRIV, "private data of a flow");
+
+static struct echo_flow *echo_of(struct flow *f)
+{
+	return (struct echo_flow *)(void *)f->priv;
+}
+
+static void finish(struct echo *o, struct flow *f)
+{
+	sock_close(f->side[HOST_SIDE].fd);
+	flow_free(o->flows, f);
+}
+
+static bool is_request(const struct packet *p)
+{
+	return p->icmp_type == (p->kind == PACKET_ICMP4 ? ICMP_ECHO
+							: ICMPV6_ECHO_REQUEST);
+}
+
+/* A ping socket quotes the message from its type on: the guest's identifier
+ * comes from the flow, the sequence number from here */
+static uint16_t take_head(struct sock_error *e)
+{
+	uint16_t seq = 0;
+
+	if (e->len >= ICMP_HEAD) {
+		seq = ld_be16(e->payload + 6);
+		e->len -= ICMP_HEAD;
+		memmove(e->payload, e->payload + ICMP_HEAD, e->len);
+	} else {
+		e->len = 0;
+	}
+	return seq;
+}
+
+static uint8_t icmp_proto(const struct side *guest)
+{
+	return addr_is_v4(&guest->theirs) ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+}
+
+/* Our own host does not send @e's message */
+static void refuse(struct echo *o, const struct side *guest, int err,
+		   struct sock_error *e)
+{
+	uint16_t seq = take_head(e);
+
+	icmp_refuse(&o->limit, o->tap, o->fwd, guest, icmp_proto(guest), seq,
+		    err, e);
+}
+
+static void report(struct echo *o, struct flow *f, struct sock_error *e)
+{
+	const struct side *guest = &f->side[TAP_SIDE];
+	uint16_t seq = take_head(e);
+
+	icmp_report(o->tap, o->fwd, guest, &f->side[HOST_SIDE],
+		    icmp_proto(guest), seq, e);
+}
+
+static void drain_errors(struct echo *o, struct flow *f)
+{
+	struct sock_error e;
+
+	f->ready[HOST_SIDE] &= (uint16_t)~READY_ERR;
+	while (sock_error_next(f->side[HOST_SIDE].fd, &e))
+		report(o, f, &e);
+}
+
+static void drop(struct echo *o, enum verdict v, unsigned n)
+{
+	o->drops[v] += n;
+	if (n)
+		tap_verdict(o->tap, v);
+}
+
+/* A refusal may be about an earlier request: those are told to the guest, then
+ * this one has a second chance */
+static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
+		     unsigned n)
+{
+	int fd = f->side[HOST_SIDE].fd, ret;
+	bool again = true;
+
+	while (n) {
+		ret = sock_send_dgrams(fd, d, n);
+		if (ret == -EAGAIN || ret == -ENOBUFS)
+			break;
+		if (ret < 0 && again) {
+			drain_errors(o, f);
+			again = false;
+			continue;
+		}
+		if (ret < 0) {
+			struct sock_error e;
+
+			e.mtu = 0;
+			e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload,
+					 sizeof(e.payload));
+			refuse(o, &f->side[TAP_SIDE], ret, &e);
+			drop(o, DROP_SOCKET, 1);
+			ret = 1;
+		}
+		again = true;
+		d += ret;
+		n -= (unsigned)ret;
+	}
+	drop(o, DROP_SOCKET, n);
+}
+
+static struct packet *input(void *owner, struct flow *f, struct packet *list)
+{
+	bool v4 = addr_is_v4(&f->side[TAP_SIDE].theirs);
+	struct iovec iov[BATCH][PIECES];
+	struct sock_dgram d[BATCH];
+	struct echo *o = owner;
+	unsigned n = 0;
+	size_t got;
+
+	for (; list; list = list->next) {
+		echo_of(f)->bytes[TAP_SIDE] += list->payload_len;
+		if (!is_request(list)) {
+			drop(o, DROP_UNWANTED, 1);
+			continue;
+		}
+		if (n == BATCH || list->ttl != echo_of(f)->ttl) {
+			send_all(o, f, d, n);
+			n = 0;
+		}
+		if (list->ttl != echo_of(f)->ttl) {
+			echo_of(f)->ttl = list->ttl;
+			sock_ttl(f->side[HOST_SIDE].fd, v4, list->ttl);
+		}
+		d[n] = (struct sock_dgram){ .iov = iov[n] };
+		if (echo_of(f)->open) {
+			d[n].to = f->side[HOST_SIDE].theirs;
+			d[n].to_port = 1; /* is not looked at */
+		}
+		d[n].iov_cnt = packet_iov(list, 0, list->payload_len, iov[n],
+					  PIECES, &got);
+		d[n].len = got;
+		if (got == list->payload_len && list->ttl)
+			n++;
+		else
+			drop(o, DROP_TOO_BIG, 1);
+	}
+	send_all(o, f, d, n);
+	flow_timer(o->flows, f, o->flows->loop->now_ms + ECHO_TIMEOUT_MS);
+	return NULL;
+}
+
+/* True: the slot was used */
+static bool reply(struct echo *o, struct flow *f, struct slot *s,
+		  const struct sock_dgram *d)
+{
+	static const struct note finished;
+	const struct side *guest = &f->side[TAP_SIDE];
+	bool v4 = addr_is_v4(&guest->theirs);
+	uint8_t *m = s->body[0].iov_base;
+	struct answer a = {
+		.head = { .src = echo_of(f)->mac, .dst = o->fwd->seen->mac,
+			  .t = { .src = guest->ours, .dst = guest->theirs,
+				 .proto = v4 ? IPPROTO_ICMP
+					     : IPPROTO_ICMPV6 } },
+		.body = { .buf = m, .len = d->len, .cap = d->len },
+	};
+
+	if (d->truncated || d->len < ICMP_HEAD ||
+	    m[0] != (v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY))
+		return false;
+	if (echo_of(f)->open && !addr_equal(&d->from, &f->side[HOST_SIDE].theirs))
+		return false;
+	/* A group was asked: its members answer in their own names */
+	if (!addr_equal(&d->from, &f->side[HOST_SIDE].theirs) &&
+	    !fwd_guest_view(o->fwd, &d->from, &a.head.t.src))
+		return false;
+	st_be16(m + 4, guest->their_port);
+	echo_of(f)->bytes[HOST_SIDE] += d->len;
+	packet_answer_head(s->head, &a);
+	tap_commit(o->tap, s, d->len, &finished);
+	flow_answered(o->flows, f);
+	return true;
+}
+
+/* How many came, or -errno; 0 with @full: the guest has no room */
+static int receive(struct echo *o, struct flow *f, bool *full)
+{
+	struct tuple t = { .src = f->side[TAP_SIDE].ours };
+	size_t head = head_len(&t);
+	struct sock_dgram d[BATCH];
+	struct slot s[BATCH];
+	unsigned n, k;
+	int got;
+
+	n = tap_reserve(o->tap, s, BATCH, head, o->tap->caps.frame_max - head,
+			0);
+	*full = !n;
+	if (!n)
+		return 0;
+	for (k = 0; k < n; k++)
+		d[k] = (struct sock_dgram){ .iov = s[k].body,
+					    .iov_cnt = s[k].body_cnt };
+	got = sock_recv_dgrams(f->side[HOST_SIDE].fd, d, n, true);
+	for (k = 0; k < n; k++)
+		if ((int)k >= got || !reply(o, f, &s[k], &d[k]))
+			tap_cancel(o->tap, &s[k]);
+	if (got >= 0 && (unsigned)got < n)
+		f->ready[HOST_SIDE] &= (uint16_t)~READY_IN;
+	return got;
+}
+
+static enum run_verdict ready(void *owner, struct flow *f)
+{
+	struct echo *o = owner;
+	bool full, failed = false;
+	int got;
+
+	if (f->ready[HOST_SIDE] & READY_ERR)
+		drain_errors(o, f);
+	while (f->ready[HOST_SIDE] & READY_IN) {
+		if (flow_spent(o->flows, f))
+			return RUN_AGAIN;
+		got = receive(o, f, &full);
+		if (full)
+			return RUN_HOLD;
+		/* An error hides what is behind it, but only once */
+		if (got < 0 && got != -EAGAIN && !failed) {
+			drain_errors(o, f);
+			failed = true;
+		} else if (got < 0) {
+			f->ready[HOST_SIDE] &= (uint16_t)~READY_IN;
+		} else {
+			flow_charge(o->flows, f, (unsigned)got * REPLY_COST);
+		}
+	}
+	return RUN_DONE;
+}
+
+static void expire(void *owner, struct flow *f)
+{
+	finish(owner, f);
+}
+
+static void count(const struct flow *f, struct flow_count *n)
+{
+	const struct echo_flow *x = (const struct echo_flow *)(const void *)f->priv;
+
+	n->known = true;
+	memcpy(n->bytes, x->bytes, sizeof(n->bytes));
+}
+
+static enum flow_state state(const struct flow *f)
+{
+	return f->lone_prev ? FLOW_UNREPLIED : FLOW_REPLIED;
+}
+
+static const struct flow_type echo_type = {
+	.name = "ICMP",
+	.input = input,
+	.ready = ready,
+	.expire = expire,
+	.drop = expire,
+	.state = state,
+	.count = count,
+};
+
+void echo_init(struct echo *o, struct flows *flows, struct tap *tap,
+	       const struct fwd *fwd, const struct neigh *neigh)
+{
+	*o = (struct echo){ .flows = flows, .tap = tap, .fwd = fwd,
+			    .neigh = neigh };
+	flows_type(flows, FLOW_ICMP, &echo_type, o);
+}
+
+static int open_socket(struct echo *o, const struct side *host, bool *open)
+{
+	int fd = sock_ping(o->fwd->env, &host->theirs, host->our_port, open);
+
+	if (fd == -EACCES || fd == -EPERM)
+		log_limited(LOG_WARN, "Cannot open \"ping\" socket: is "
+			    "net.ipv4.ping_group_range set?");
+	else if (fd < 0)
+		log_limited(LOG_DBG, "Cannot open \"ping\" socket: %s",
+			    util_error(-fd));
+	return fd;
+}
+
+static enum verdict set_sides(struct echo *o, const struct packet *p,
+			      struct side side[2])
+{
+	const struct lan *lan = o->fwd->lan;
+
+	if (!lan->icmp)
+		return DROP_PROTOCOL;
+	if (!is_request(p) || p->icmp_code)
+		return DROP_UNWANTED;
+	if (!addr_is_unicast(&p->t.src) || addr_is_unspecified(&p->t.dst))
+		return DROP_ENDPOINT;
+	side[TAP_SIDE] = (struct side){
+		.ours = p->t.dst, .theirs = p->t.src, .our_port = p->t.sport,
+		.their_port = p->t.sport, .pif = PIF_TAP, .fd = -1,
+	};
+	return fwd_out(o->fwd, &p->t, &side[HOST_SIDE]);
+}
+
+struct flow *echo_open(struct echo *o, const struct packet *p,
+		       enum verdict *v)
+{
+	const struct lan *lan = o->fwd->lan;
+	bool v4 = addr_is_v4(&p->t.dst);
+	struct side side[2];
+	struct flow *f;
+
+	*v = set_sides(o, p, side);
+	if (*v != PASS)
+		return NULL;
+	*v = DROP_NO_FLOW;
+	f = flow_begin(o->flows, FLOW_ICMP, 1);
+	if (!f)
+		return NULL;
+	memcpy(f->side, side, sizeof(f->side));
+	f->side[HOST_SIDE].fd = open_socket(o, &f->side[HOST_SIDE],
+					      &echo_of(f)->open);
+	if (f->side[HOST_SIDE].fd < 0) {
+		struct sock_error e = { .len = 0 };
+
+		e.len = packet_copy(p, 0, e.payload, sizeof(e.payload));
+		refuse(o, &side[TAP_SIDE], f->side[HOST_SIDE].fd, &e);
+		goto free;
+	}
+	if (flow_watch(o->flows, f, HOST_SIDE) ||
+	    !flow_enter(o->flows, f, TAP_SIDE))
+		goto close;
+	echo_of(f)->mac = *neigh_mac(o->neigh, &p->t.dst,
+				     v4 ? &lan->gw4 : &lan->gw6, &lan->mac);
+	echo_of(f)->ttl = addr_is_multicast(&p->t.dst) ? 0 :
+			  v4 ? o->fwd->env->ttl4 : o->fwd->env->ttl6;
+	flow_timer(o->flows, f, o->flows->loop->now_ms + ECHO_TIMEOUT_MS);
+	flow_lone(o->flows, f);
+	*v = PASS;
+	return f;
+
+close:
+	sock_close(f->side[HOST_SIDE].fd);
+free:
+	flow_free(o->flows, f);
+	return NULL;
+}
