@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * conf - the meaning of the options; defaults from the host
+ * conf - the meaning of the options: what the user wishes
  *
- * conf_parse() reads the command line, nothing else.  passt.c then asks netlink
- * for templates and calls conf_finish(), which fills what was not given.  After
- * that the configuration is const, but for what resolv.c follows.
+ * conf_parse() reads the command line, nothing else.  After that it is const, but
+ * for descriptors and the socket's path; what follows from it on this host is in
+ * struct plan.
  */
 #ifndef CONF_H
 #define CONF_H
 
 #include "fwd.h"
-#include "hostnet.h"
 #include "lan.h"
 #include "pcap.h"
-#include "resolvconf.h"
 #include "rules.h"
 #include "sock.h"
 
@@ -68,7 +66,7 @@ struct conf {
 	pid_t pid;    /* join this process's namespaces, 0: no */
 	char **argv;  /* command to spawn; NULL with @spawn: a shell */
 	bool spawn;
-	/* the guest's network */
+	/* the guest's network, as far as it was said */
 	struct lan lan;
 	char tftp[4096]; /* what is served; empty: nothing */
 	struct fwd_map map;
@@ -76,7 +74,6 @@ struct conf {
 	struct rules host, ns; /* -t -u; -T -U */
 	struct rules_env rules_env; /* what they could ask for */
 	char ifname[16];      /* -i */
-	bool local[2];	      /* family without template: local mode */
 	bool dns_none, dns_given[2], search_given, hostname_given;
 	bool map_gw;	      /* gateway stands for the host's loopback */
 	struct addr dns_host[2]; /* --dns-host; none: not given */
@@ -102,20 +99,5 @@ enum mode conf_mode(int argc, char **argv, struct given *g);
  * Errors end the process with one line and status 1, --help, --version and
  * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
-
-/* conf_resolv - resolvers and search list from a resolv.conf(5), as far as they
- * are wanted and not given; translations are known
- * For @c->lan and @c->map.dns, again whenever the file changed.  A text without
- * resolvers leaves those that there are. */
-void conf_resolv(struct conf *c, const struct resolvconf *rc);
-
-/* conf_finish - defaults from templates and /etc/resolv.conf
- * conf_parse() came before.  Errors as above. */
-void conf_finish(struct conf *c, const struct template *t4,
-		 const struct template *t6);
-
-/* conf_print - the start-up summary at level info */
-void conf_print(const struct conf *c, const struct template *t4,
-		const struct template *t6);
 
 #endif /* CONF_H */

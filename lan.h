@@ -2,8 +2,8 @@
  *
  * lan - what the guest's link looks like: names, addresses, MTU
  *
- * struct lan is const once the guest's link is configured, but for the lists
- * that follow the host's; struct seen is what the guest's frames taught us.
+ * struct lan changes in its place when the host's network does, between turns of
+ * the loop: see renew.h; struct seen is what the guest's frames taught us.
  * Header only: data without behaviour.
  */
 #ifndef LAN_H

@@ -31,7 +31,7 @@ enum {
 struct job {
 	struct netlink *host, *ns;
 	unsigned from, to; /* interfaces: template's and guest's */
-	bool v4;
+	bool v4, local;
 	const struct conf *conf;
 	struct lan *lan;
 	struct addr ll; /* of the guest's interface; none: it has none */
@@ -398,7 +398,7 @@ static int settle_link_local(struct job *j)
 static int configure_family(struct job *j)
 {
 	unsigned i = j->v4 ? 0 : 1;
-	bool local = j->conf->local[i] || !j->from;
+	bool local = j->local || !j->from;
 	int err = 0;
 
 	if (!j->v4)
@@ -419,17 +419,21 @@ static bool means_unavailable(int err, bool v4)
 	       (!v4 && err == -EACCES);
 }
 
-static int try_family(struct job *j, const struct template *t, bool *on)
+static int try_family(struct job *j, struct renew *r)
 {
+	unsigned i = j->v4 ? 0 : 1;
 	char f = j->v4 ? '4' : '6';
+	struct plan was;
 	int err;
 
-	j->from = t ? t->ifindex : 0;
+	j->from = r->host.t[i].ifindex;
+	j->local = r->plan.local[i];
 	err = configure_family(j);
 	if (means_unavailable(err, j->v4)) {
 		log_warn("The namespace has no IPv%c, going on without: %s", f,
 			 util_error(-err));
-		*on = false;
+		r->host.lacks[i] = true;
+		(void)renew_plan(r, &was);
 		return 0;
 	}
 	if (err)
@@ -500,9 +504,9 @@ static int configure_link(struct netlink *ns, unsigned ifindex,
 }
 
 int nslink_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
-		     const struct conf *c, const struct template *t4,
-		     const struct template *t6, struct lan *lan)
+		     const struct conf *c, struct renew *r)
 {
+	struct lan *lan = &r->plan.lan;
 	struct job j = { .host = host,
 			 .ns = ns,
 			 .to = ifindex,
@@ -513,10 +517,10 @@ int nslink_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
 
 	err = configure_link(ns, ifindex, c, lan);
 	if (!err && lan->v4)
-		err = try_family(&j, t4, &lan->v4);
+		err = try_family(&j, r);
 	j.v4 = false;
 	if (!err && lan->v6) {
-		err = try_family(&j, t6, &lan->v6);
+		err = try_family(&j, r);
 		if (!err && !lan->v6)
 			err = nllink_flags(ns, ifindex, 0, IFF_NOARP);
 		if (!err && lan->v6)

@@ -22,10 +22,12 @@
 #include "pasta.h"
 #include "pesto.h"
 #include "qrap.h"
+#include "renew.h"
 #include "resolv.h"
 #include "scan.h"
 #include "slirp4netns.h"
 #include "stats.h"
+#include "summary.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
 #include "tap_vhost.h"
@@ -41,7 +43,7 @@ struct passt {
 	struct conf conf;
 	struct loop loop;
 	struct pcap pcap;
-	struct template t4, t6;
+	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
 	struct ns ns;
@@ -64,6 +66,7 @@ struct passt {
 	struct echo echo;
 	struct guest guest;
 	struct stats stats;
+	char ns_ifname[16];
 	struct tap *tap;
 	union {
 		struct tap_stream stream;
@@ -74,6 +77,8 @@ struct passt {
 };
 
 enum { TX_QUEUE = 10000 };
+
+static const char RESOLV_CONF[] = "/etc/resolv.conf";
 
 static struct passt the;
 
@@ -171,6 +176,7 @@ static void mark_sockets(struct conf *c)
 
 static void find_templates(struct passt *p)
 {
+	struct template *t = p->renew.host.t;
 	struct conf *c = &p->conf;
 	const char *if4 = c->ifname[0] ? c->ifname : c->sock.if4;
 	const char *if6 = c->ifname[0] ? c->ifname : c->sock.if6;
@@ -181,11 +187,33 @@ static void find_templates(struct passt *p)
 	if (c->splice_only)
 		return;
 	if (c->lan.v4)
-		must(hostnet_template(&p->nl, true, if4, &p->t4),
+		must(hostnet_template(&p->nl, true, if4, &t[0]),
 		     "Failed to read IPv4 routes");
 	if (c->lan.v6)
-		must(hostnet_template(&p->nl, false, if6, &p->t6),
+		must(hostnet_template(&p->nl, false, if6, &t[1]),
 		     "Failed to read IPv6 routes");
+}
+
+static void find_resolvers(struct passt *p)
+{
+	int fd = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || resolvconf_read(&p->renew.host.rc, fd))
+		resolvconf_begin(&p->renew.host.rc);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* What the host says, and what the guest gets then */
+static void make_plan(struct passt *p)
+{
+	struct renew *r = &p->renew;
+
+	find_templates(p);
+	find_resolvers(p);
+	renew_init(r, &p->conf);
+	plan_check(&p->conf, &r->host, &r->plan);
+	plan_ifname(&p->conf, &r->host, p->ns_ifname);
 }
 
 static int open_netlink(void *arg)
@@ -206,7 +234,7 @@ static bool has_namespace(const struct conf *c)
 /* Sockets of the namespace know nothing of --outbound and its like */
 static void describe_namespace(struct passt *p)
 {
-	const struct sock_env *e = &p->conf.sock;
+	const struct sock_env *e = &p->renew.env;
 
 	p->ns = (struct ns){ .run = in_namespace, .owner = &p->pasta,
 			     .env = *e };
@@ -246,13 +274,13 @@ static void set_up_namespace(struct passt *p)
 	if (c->splice_only)
 		return;
 	pasta_tun(&p->pasta, tun, TUN_LANES);
-	err = tap_tun_open(&p->tun, tun, TUN_LANES, c->ns_ifname);
+	err = tap_tun_open(&p->tun, tun, TUN_LANES, p->ns_ifname);
 	if (err)
 		die("Failed to set up tap device %s in namespace: %s",
-		    c->ns_ifname, util_error(-err));
+		    p->ns_ifname, util_error(-err));
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
-	index = nllink_index(&p->nl_ns, c->ns_ifname);
+	index = nllink_index(&p->nl_ns, p->ns_ifname);
 	/* A queue for whole windows: what does not fit is lost */
 	must(nllink_set(&p->nl_ns, index,
 			 c->ns_mac_set ? &c->ns_mac : NULL, 0, TX_QUEUE, false),
@@ -263,8 +291,8 @@ static void set_up_namespace(struct passt *p)
 	must(nllink_mac(&p->nl_ns, index, &p->seen.mac),
 	     "Failed to read MAC address of namespace interface");
 	if (c->config_net) {
-		err = nslink_configure(&p->nl, &p->nl_ns, index, c, &p->t4, &p->t6,
-				   &c->lan);
+		err = nslink_configure(&p->nl, &p->nl_ns, index, c,
+				       &p->renew);
 		must(err, "Failed to configure namespace interface");
 	}
 	p->tun.tap.caps.queue = nllink_queue(&p->nl_ns, index);
@@ -273,7 +301,8 @@ static void set_up_namespace(struct passt *p)
 
 static void watch_neighbours(struct passt *p)
 {
-	const unsigned ifindex[2] = { p->t4.ifindex, p->t6.ifindex };
+	const struct template *t = p->renew.host.t;
+	const unsigned ifindex[2] = { t[0].ifindex, t[1].ifindex };
 
 	must(neighwatch_start(&p->neighwatch, &p->loop, &p->nl, &p->fwd,
 			      &p->guest, ifindex), "Failed to watch neighbours");
@@ -343,7 +372,7 @@ static void watch_signals(struct passt *p, const sigset_t *set)
 static void start_modules(struct passt *p)
 {
 	const struct conf *c = &p->conf;
-	struct lan *lan = &p->conf.lan;
+	struct lan *lan = &p->renew.plan.lan;
 
 	p->tap = c->mode == MODE_PASTA ? &p->tun.tap :
 		 c->mode == MODE_VHOST ? &p->vhost.tap :
@@ -356,8 +385,8 @@ static void start_modules(struct passt *p)
 	if (has_namespace(c))
 		describe_namespace(p);
 	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
-	fwd_init(&p->fwd, lan, &p->seen, &c->map, &c->sock);
-	must(listen_init(&p->listen, &p->loop, &c->sock,
+	fwd_init(&p->fwd, lan, &p->seen, &p->renew.plan.map, &p->renew.env);
+	must(listen_init(&p->listen, &p->loop, &p->renew.env,
 			 p->ns.run ? &p->ns : NULL),
 	     "Failed to map forwarding table");
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
@@ -614,8 +643,7 @@ int main(int argc, char **argv)
 	isolation_user(c);
 	mark_sockets(c);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
-	find_templates(p);
-	conf_finish(c, &p->t4, &p->t6);
+	make_plan(p);
 	start_modules(p);
 	open_tftp(p);
 	/* The right to low ports may end here: it is not for namespaces */
@@ -627,13 +655,13 @@ int main(int argc, char **argv)
 	start_splicing(p);
 	share_descriptors(p);
 	watch_neighbours(p);
-	resolv_open(&p->resolv, &p->loop, c, &p->fwd, &p->guest,
-		    "/etc/resolv.conf");
+	renew_start(&p->renew, &p->fwd, &p->guest);
+	resolv_open(&p->resolv, &p->loop, &p->renew, RESOLV_CONF);
 	start_transport(p);
 	start_http(p);
 	start_control(p);
 	watch_exit_fd(p);
-	conf_print(c, &p->t4, &p->t6);
+	summary_print(c, &p->renew.host, &p->renew.plan, p->ns_ifname);
 
 	empty = isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);

@@ -13,9 +13,7 @@
  * written, and the directory would show what is below: the file is held.
  */
 #include "resolv.h"
-#include "guest.h"
 #include "log.h"
-#include "ndp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,16 +127,11 @@ static int open_file(struct resolv *r, bool add, unsigned *at)
 
 static void apply(struct resolv *r, const struct resolvconf *rc)
 {
-	const struct fwd_dns dns = r->conf->map.dns;
-	const struct lan lan = r->conf->lan;
+	struct plan was;
 
-	conf_resolv(r->conf, rc);
-	if (memcmp(&dns, &r->conf->map.dns, sizeof(dns)) ||
-	    memcmp(&lan, &r->conf->lan, sizeof(lan)))
+	plan_resolvers(&r->renew->host, rc);
+	if (renew_plan(r->renew, &was))
 		log_info("Resolvers have changed");
-	if (ndp_changed(&r->conf->lan, &lan))
-		guest_advertise(r->guest);
-	fwd_resolvers(r->fwd, &r->conf->map.dns);
 }
 
 static void look(void *owner, struct timer *timer)
@@ -205,10 +198,8 @@ static void on_change(void *owner, uint64_t ref, uint32_t events)
 
 /* --- start ------------------------------------------------------------------ */
 
-static bool wanted(const struct conf *c)
+static bool wanted(const struct conf *c, const struct fwd_dns *d)
 {
-	const struct fwd_dns *d = &c->map.dns;
-
 	if (c->splice_only)
 		return false;
 	if (!addr_is_none(&d->match[0]) || !addr_is_none(&d->match[1]))
@@ -246,17 +237,16 @@ static void hold(struct resolv *r, int fd, unsigned at)
 	r->file_watch = inotify_add_watch(r->notify, path, IN_CLOSE_WRITE);
 }
 
-void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
-		 struct fwd *fwd, struct guest *guest, const char *path)
+void resolv_open(struct resolv *r, struct loop *l, struct renew *renew,
+		 const char *path)
 {
 	unsigned at;
 	int fd;
 
-	*r = (struct resolv){ .loop = l, .conf = c, .fwd = fwd,
-			      .guest = guest, .path = path,
+	*r = (struct resolv){ .loop = l, .renew = renew, .path = path,
 			      .notify = -1, .file = -1, .file_watch = -1 };
 	timer_init(&r->timer, look, r);
-	if (!wanted(c))
+	if (!wanted(renew->conf, &renew->plan.map.dns))
 		return;
 	r->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (r->notify >= 0 &&
@@ -272,7 +262,7 @@ void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
 		close(r->notify);
 		r->notify = -1;
 	}
-	/* What changed between conf_finish() and the watch */
+	/* What changed between the first plan and the watch */
 	if (r->dirs)
 		timer_set(&l->timers, &r->timer, l->now_ms + SETTLE_MS);
 }

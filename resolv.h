@@ -5,19 +5,14 @@
 #ifndef RESOLV_H
 #define RESOLV_H
 
-#include "conf.h"
-#include "fwd.h"
 #include "loop.h"
-
-struct guest;
+#include "renew.h"
 
 enum { RESOLV_DIRS = 4, RESOLV_PATH = 256 };
 
 struct resolv {
 	struct loop *loop;
-	struct conf *conf;
-	struct fwd *fwd;
-	struct guest *guest;
+	struct renew *renew;
 	struct timer timer;
 	int notify; /* inotify, -1: look from time to time */
 	int file;   /* the file, if a mount of its own hides it from the
@@ -35,11 +30,9 @@ struct resolv {
 
 /* resolv_open - begin to follow @path, absolute and without "..", if anything
  * depends on it
- * What changes is passed to conf_resolv() with @c, then to @fwd, and what the
- * guest was told by router advertisements is corrected there.  Before the
- * sandbox: later only the directories opened now can be looked into.  The
- * pointers stay the caller's. */
-void resolv_open(struct resolv *r, struct loop *l, struct conf *c,
-		 struct fwd *fwd, struct guest *guest, const char *path);
+ * What it says from now on is planned with.  Before the sandbox: later only the
+ * directories opened now can be looked into.  The pointers stay the caller's. */
+void resolv_open(struct resolv *r, struct loop *l, struct renew *renew,
+		 const char *path);
 
 #endif /* RESOLV_H */

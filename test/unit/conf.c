@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: resolvconf options rules log util addr boot */
-#include "conf.h"
+/* unit: plan summary resolvconf options rules log util addr boot */
+#include "summary.h"
 #include "log.h"
 #include "options.h"
 
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 static struct conf c;
+static struct plan p; /* after parse() as it was said */
 static struct template t4, t6;
 static const struct template none;
 static char out[65536];
@@ -55,6 +56,7 @@ static void parse(const char *line)
 	reset();
 	split(line);
 	conf_parse(&c, argc, argv);
+	p = (struct plan){ .lan = c.lan, .map = c.map };
 }
 
 static void parse_without_v6(const char *line)
@@ -63,12 +65,25 @@ static void parse_without_v6(const char *line)
 	c.sock.v6 = false;
 	split(line);
 	conf_parse(&c, argc, argv);
+	p = (struct plan){ .lan = c.lan, .map = c.map };
+}
+
+static struct host h;
+static char ns_ifname[16];
+
+/* As passt.c does it */
+static void plan(const struct template *for4, const struct template *for6)
+{
+	h = (struct host){ .t = { *for4, *for6 } };
+	plan_make(&c, &h, &p);
+	plan_check(&c, &h, &p);
+	plan_ifname(&c, &h, ns_ifname);
 }
 
 static void finish(const char *line)
 {
 	parse(line);
-	conf_finish(&c, &t4, &t6);
+	plan(&t4, &t6);
 }
 
 /* Run @fn in a child; its exit status, what it wrote in @out */
@@ -237,7 +252,7 @@ static void pasta_targets(void **state)
 	assert_true(c.spawn && !c.pid);
 	assert_string_equal(c.argv[0], "1234");
 	parse("pasta -4 sh -c -6");
-	assert_true(c.spawn && c.lan.v4 && !c.lan.v6);
+	assert_true(c.spawn && p.lan.v4 && !p.lan.v6);
 	assert_string_equal(c.argv[2], "-6");
 	assert_null(c.argv[3]);
 	parse("pasta --netns x");
@@ -421,15 +436,15 @@ static void one_word(void **state)
 	(void)state;
 	parse("pasta '-m 1500' '-a 192.0.2.7' '-T 3000,3001' -t ' 80' "
 	      "'-I  net0' --mtu ' +1400' 1");
-	assert_int_equal(c.lan.mtu, 1400);
-	is(&c.lan.guest4, "192.0.2.7");
+	assert_int_equal(p.lan.mtu, 1400);
+	is(&p.lan.guest4, "192.0.2.7");
 	assert_int_equal(c.ns.r[1].first, 3001);
 	assert_string_equal(c.ns_ifname, "net0");
-	is(&c.lan.guest4, "192.0.2.7");
+	is(&p.lan.guest4, "192.0.2.7");
 	parse("passt -a ::ffff:192.0.2.7 -g ::ffff:192.0.2.1");
-	is(&c.lan.guest4, "192.0.2.7");
-	is(&c.lan.gw4, "192.0.2.1");
-	assert_true(addr_is_none(&c.lan.guest6));
+	is(&p.lan.guest4, "192.0.2.7");
+	is(&p.lan.gw4, "192.0.2.1");
+	assert_true(addr_is_none(&p.lan.guest6));
 }
 
 /* --- what is stored ----------------------------------------------------- */
@@ -520,7 +535,7 @@ static void prefixes(void **state)
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
 		snprintf(line, sizeof(line), "passt -q -D none %s", t[i].args);
 		finish(line);
-		assert_int_equal(c.lan.prefix4, t[i].prefix);
+		assert_int_equal(p.lan.prefix4, t[i].prefix);
 	}
 }
 
@@ -529,59 +544,59 @@ static void dns_options(void **state)
 	parse("passt -D 192.0.2.1 -D 192.0.2.2 -D 192.0.2.3 -D 192.0.2.4 "
 	      "-D fd00::53");
 	(void)state;
-	assert_int_equal(c.lan.dns4_n, 3);
-	assert_int_equal(c.lan.dns6_n, 1);
+	assert_int_equal(p.lan.dns4_n, 3);
+	assert_int_equal(p.lan.dns6_n, 1);
 	parse("passt --dns-forward 192.0.2.9 --dns-host 1.1.1.1 -D 192.0.2.1 "
 	      "-D none");
-	assert_true(c.dns_none && !c.lan.dns4_n && !c.dns_given[0]);
-	is(&c.map.dns.match[0], NULL);
-	is(&c.map.dns.host[0][0], NULL);
+	assert_true(c.dns_none && !p.lan.dns4_n && !c.dns_given[0]);
+	is(&p.map.dns.match[0], NULL);
+	is(&p.map.dns.host[0][0], NULL);
 	parse("passt -D none -D fd00::53");
-	assert_true(!c.dns_none && c.lan.dns6_n == 1);
+	assert_true(!c.dns_none && p.lan.dns6_n == 1);
 	parse("passt -S 'a  b c.'");
-	assert_int_equal(c.lan.search_n, 3);
-	assert_string_equal(c.lan.search[1], "b");
-	assert_string_equal(c.lan.search[2], "c.");
+	assert_int_equal(p.lan.search_n, 3);
+	assert_string_equal(p.lan.search[1], "b");
+	assert_string_equal(p.lan.search[2], "c.");
 	parse("passt -S a -S none -S none. -H host");
-	assert_int_equal(c.lan.search_n, 1);
-	assert_string_equal(c.lan.search[0], "none.");
+	assert_int_equal(p.lan.search_n, 1);
+	assert_string_equal(p.lan.search[0], "none.");
 	parse("passt -S a -S b -S c -S d -S 'e f' -H host");
-	assert_int_equal(c.lan.search_n, 6);
-	assert_string_equal(c.lan.search[5], "f");
-	assert_string_equal(c.lan.hostname, "host");
+	assert_int_equal(p.lan.search_n, 6);
+	assert_string_equal(p.lan.search[5], "f");
+	assert_string_equal(p.lan.hostname, "host");
 }
 
 static void mappings(void **state)
 {
 	(void)state;
 	finish("passt -q -D none");
-	is(&c.map.host_loopback[0][0], "192.0.2.1");
-	is(&c.map.host_loopback[1][0], "fe80::1");
+	is(&p.map.host_loopback[0][0], "192.0.2.1");
+	is(&p.map.host_loopback[1][0], "fe80::1");
 	finish("passt -q -D none --no-map-gw");
-	is(&c.map.host_loopback[0][0], NULL);
+	is(&p.map.host_loopback[0][0], NULL);
 	finish("passt -q -D none --map-host-loopback none");
-	is(&c.map.host_loopback[1][0], NULL);
+	is(&p.map.host_loopback[1][0], NULL);
 	finish("passt -q -D none --map-host-loopback none "
 	       "--map-host-loopback 10.9.9.9");
-	is(&c.map.host_loopback[0][0], "10.9.9.9");
-	is(&c.map.host_loopback[1][0], NULL);
+	is(&p.map.host_loopback[0][0], "10.9.9.9");
+	is(&p.map.host_loopback[1][0], NULL);
 	finish("passt -q -D none --map-host-loopback 10.1.1.1 "
 	       "--map-host-loopback 10.2.2.2");
-	is(&c.map.host_loopback[0][0], "10.1.1.1");
-	is(&c.map.host_loopback[0][1], "10.2.2.2");
-	is(&c.map.host_loopback[0][2], NULL);
-	is(&c.map.host_loopback[1][0], "fe80::1");
+	is(&p.map.host_loopback[0][0], "10.1.1.1");
+	is(&p.map.host_loopback[0][1], "10.2.2.2");
+	is(&p.map.host_loopback[0][2], NULL);
+	is(&p.map.host_loopback[1][0], "fe80::1");
 	finish("passt -q -D none --map-guest-addr 10.1.1.1 "
 	       "--map-guest-addr none");
-	is(&c.map.guest_addr[0][0], NULL);
+	is(&p.map.guest_addr[0][0], NULL);
 	finish("passt -q -D none --map-guest-addr 10.1.1.1 "
 	       "--map-guest-addr fd00::1 --map-guest-addr 10.1.1.1 "
 	       "--map-guest-addr 10.1.1.2 --map-guest-addr 10.1.1.3 "
 	       "--map-guest-addr 10.1.1.4");
-	is(&c.map.guest_addr[0][0], "10.1.1.1");
-	is(&c.map.guest_addr[0][3], "10.1.1.4");
-	is(&c.map.guest_addr[1][0], "fd00::1");
-	is(&c.map.guest_addr[1][1], NULL);
+	is(&p.map.guest_addr[0][0], "10.1.1.1");
+	is(&p.map.guest_addr[0][3], "10.1.1.4");
+	is(&p.map.guest_addr[1][0], "fd00::1");
+	is(&p.map.guest_addr[1][1], NULL);
 	dies("passt --map-host-loopback 10.1.1.1 --map-host-loopback 10.1.1.2 "
 	     "--map-host-loopback 10.1.1.3 --map-host-loopback 10.1.1.4 "
 	     "--map-host-loopback 10.1.1.5",
@@ -594,25 +609,25 @@ static void from_template(void **state)
 {
 	(void)state;
 	finish("passt -q -D none");
-	is(&c.lan.guest4, "192.0.2.15");
-	is(&c.lan.gw4, "192.0.2.1");
-	is(&c.lan.our4, "192.0.2.1");
-	is(&c.lan.guest6, "2001:db8::15");
-	is(&c.lan.our_ll6, "fe80::1");
-	assert_true(c.lan.dhcp && c.lan.dhcpv6 && !c.local[0] && !c.local[1]);
-	assert_true(!c.lan.fixed4 && !c.lan.fixed6);
-	assert_int_equal(c.sock.scope, 3);
-	assert_int_equal(c.lan.mtu, 65520);
-	assert_true(c.lan.duid_time > 700000000);
+	is(&p.lan.guest4, "192.0.2.15");
+	is(&p.lan.gw4, "192.0.2.1");
+	is(&p.lan.our4, "192.0.2.1");
+	is(&p.lan.guest6, "2001:db8::15");
+	is(&p.lan.our_ll6, "fe80::1");
+	assert_true(p.lan.dhcp && p.lan.dhcpv6 && !p.local[0] && !p.local[1]);
+	assert_true(!p.lan.fixed4 && !p.lan.fixed6);
+	assert_int_equal(p.scope, 3);
+	assert_int_equal(p.lan.mtu, 65520);
+	assert_true(p.lan.duid_time > 700000000);
 	finish("passt -q -D none -a 10.0.0.5/24 -g 10.0.0.1 -g 2001:db8::1 "
 	       "-a 2001:db8::5/64 -m 0x5dc");
-	is(&c.lan.guest4, "10.0.0.5");
-	is(&c.lan.our4, "10.0.0.1");
-	is(&c.lan.guest6, "2001:db8::5");
-	is(&c.lan.gw6, "2001:db8::1");
-	is(&c.lan.our_ll6, "fe80::15"); /* the gateway is not link-local */
-	assert_true(c.lan.fixed4 && c.lan.fixed6);
-	assert_int_equal(c.lan.mtu, 1500);
+	is(&p.lan.guest4, "10.0.0.5");
+	is(&p.lan.our4, "10.0.0.1");
+	is(&p.lan.guest6, "2001:db8::5");
+	is(&p.lan.gw6, "2001:db8::1");
+	is(&p.lan.our_ll6, "fe80::15"); /* the gateway is not link-local */
+	assert_true(p.lan.fixed4 && p.lan.fixed6);
+	assert_int_equal(p.lan.mtu, 1500);
 }
 
 static void odd_templates(void **state)
@@ -624,30 +639,30 @@ static void odd_templates(void **state)
 	t6.gw = zero;
 	t6.addr = zero;
 	finish("passt -q -D none");
-	assert_true(c.lan.dhcp);
-	is(&c.lan.gw4, "192.0.0.1"); /* its prefix has 20 bits */
-	is(&c.lan.our4, "192.0.0.1");
-	assert_false(c.lan.dhcpv6);
-	is(&c.lan.our_ll6, "fe80::15");
-	is(&c.lan.gw6, "fe80::15");
-	is(&c.map.host_loopback[0][0], "192.0.0.1");
+	assert_true(p.lan.dhcp);
+	is(&p.lan.gw4, "192.0.0.1"); /* its prefix has 20 bits */
+	is(&p.lan.our4, "192.0.0.1");
+	assert_false(p.lan.dhcpv6);
+	is(&p.lan.our_ll6, "fe80::15");
+	is(&p.lan.gw6, "fe80::15");
+	is(&p.map.host_loopback[0][0], "192.0.0.1");
 	/* never the guest's own address */
 	finish("passt -q -D none -a 192.0.2.1/24");
-	is(&c.lan.gw4, "192.0.2.2");
+	is(&p.lan.gw4, "192.0.2.2");
 	finish("passt -q -D none -a 10.64.64.64/32");
-	is(&c.lan.gw4, "169.254.2.2");
+	is(&p.lan.gw4, "169.254.2.2");
 	finish("passt -q -D none -a 169.254.2.2/32");
-	is(&c.lan.gw4, "169.254.2.3");
+	is(&p.lan.gw4, "169.254.2.3");
 	finish("passt -q -D none -a 10.0.0.4/31");
-	is(&c.lan.gw4, "10.0.0.5");
+	is(&p.lan.gw4, "10.0.0.5");
 	finish("passt -q -D none -a 10.0.0.5/31");
-	is(&c.lan.gw4, "10.0.0.4");
+	is(&p.lan.gw4, "10.0.0.4");
 	finish("passt -q -D none -a 10.0.0.5/30");
-	is(&c.lan.gw4, "10.0.0.6");
+	is(&p.lan.gw4, "10.0.0.6");
 	t6.ll = zero;
 	finish("passt -q -D none -a 2001:db8::5");
-	is(&c.lan.our_ll6, "fe80::1");
-	assert_true(c.lan.dhcpv6);
+	is(&p.lan.our_ll6, "fe80::1");
+	assert_true(p.lan.dhcpv6);
 	templates(NULL);
 	t4.multiple = true;
 	assert_int_equal(captured(finish, "passt -D none"), 42);
@@ -660,29 +675,28 @@ static void local_mode(void **state)
 	(void)state;
 	t4 = t6 = none;
 	finish("pasta -q --config-net 1");
-	is(&c.lan.guest4, "169.254.2.1");
-	is(&c.lan.gw4, "169.254.2.2");
-	is(&c.lan.our4, "169.254.2.2");
-	is(&c.map.host_loopback[0][0], "169.254.2.2");
-	assert_int_equal(c.lan.prefix4, 16);
-	is(&c.lan.guest6, NULL);
-	is(&c.lan.gw6, "fe80::1");
-	is(&c.lan.our_ll6, "fe80::1");
-	assert_true(c.local[0] && c.local[1] && c.lan.dhcp && !c.lan.dhcpv6);
-	assert_true(c.no_copy_addrs[0] && c.no_copy_routes[1]);
-	assert_string_equal(c.ns_ifname, "tap0");
+	is(&p.lan.guest4, "169.254.2.1");
+	is(&p.lan.gw4, "169.254.2.2");
+	is(&p.lan.our4, "169.254.2.2");
+	is(&p.map.host_loopback[0][0], "169.254.2.2");
+	assert_int_equal(p.lan.prefix4, 16);
+	is(&p.lan.guest6, NULL);
+	is(&p.lan.gw6, "fe80::1");
+	is(&p.lan.our_ll6, "fe80::1");
+	assert_true(p.local[0] && p.local[1] && p.lan.dhcp && !p.lan.dhcpv6);
+	assert_string_equal(ns_ifname, "tap0");
 	/* What was asked for is what the guest gets */
 	finish("passt -q -a 10.0.2.15 -n 24 -g 10.0.2.2 -a fd00::5 -g fe80::9");
-	is(&c.lan.guest4, "10.0.2.15");
-	is(&c.lan.gw4, "10.0.2.2");
-	is(&c.lan.our4, "10.0.2.2");
-	assert_int_equal(c.lan.prefix4, 24);
-	is(&c.lan.guest6, "fd00::5");
-	is(&c.lan.our_ll6, "fe80::9");
-	assert_true(c.lan.dhcpv6);
+	is(&p.lan.guest4, "10.0.2.15");
+	is(&p.lan.gw4, "10.0.2.2");
+	is(&p.lan.our4, "10.0.2.2");
+	assert_int_equal(p.lan.prefix4, 24);
+	is(&p.lan.guest6, "fd00::5");
+	is(&p.lan.our_ll6, "fe80::9");
+	assert_true(p.lan.dhcpv6);
 	finish("passt -q -n 30");
-	is(&c.lan.guest4, "169.254.2.1");
-	assert_int_equal(c.lan.prefix4, 30);
+	is(&p.lan.guest4, "169.254.2.1");
+	assert_int_equal(p.lan.prefix4, 30);
 	captured(finish, "passt -D none");
 	assert_string_equal(out, "No network on the host, use local mode\n");
 	captured(finish, "passt -4 -D none");
@@ -700,14 +714,14 @@ static void families(void **state)
 {
 	(void)state;
 	finish("passt -q -D none -4 -6");
-	assert_true(!c.lan.v4 && c.lan.v6);
+	assert_true(!p.lan.v4 && p.lan.v6);
 	parse_without_v6("passt -6 -4 -D none -q");
-	conf_finish(&c, &t4, &t6);
-	assert_true(c.lan.v4 && !c.lan.v6);
-	is(&c.map.host_loopback[1][0], NULL);
+	plan(&t4, &t6);
+	assert_true(p.lan.v4 && !p.lan.v6);
+	is(&p.map.host_loopback[1][0], NULL);
 	parse_without_v6("passt -D none -q -t 80");
-	conf_finish(&c, &t4, &none);
-	assert_true(c.lan.v4 && !c.lan.v6 && !c.local[1]);
+	plan(&t4, &none);
+	assert_true(p.lan.v4 && !p.lan.v6 && !p.local[1]);
 	assert_int_equal(c.host.n, 1);
 	dies("passt -D none -q -4 -t ::/80", "IPv6 forward, but IPv6 not enabled");
 }
@@ -745,7 +759,7 @@ static void small_mtu(void **state)
 	works("passt -q -D none -m 1279");
 	assert_non_null(strstr(out, "IPv4 only"));
 	finish("passt -q -D none -m 1279");
-	assert_true(c.lan.v4 && !c.lan.v6);
+	assert_true(p.lan.v4 && !p.lan.v6);
 	works("passt -q -D none -4 -m 68");
 	assert_string_equal(out, "");
 	works("passt -q -D none -m 0");
@@ -758,11 +772,11 @@ static void interface_names(void **state)
 {
 	(void)state;
 	finish("pasta -q 1");
-	assert_string_equal(c.ns_ifname, "eth0");
+	assert_string_equal(ns_ifname, "eth0");
 	finish("pasta -q -6 1");
-	assert_string_equal(c.ns_ifname, "eth1");
+	assert_string_equal(ns_ifname, "eth1");
 	finish("pasta -q -I abc 1");
-	assert_string_equal(c.ns_ifname, "abc");
+	assert_string_equal(ns_ifname, "abc");
 	dies("pasta -I a/b 1", "Invalid interface name: a/b");
 	dies("pasta -I tap%d 1", "Invalid interface name: tap%d");
 	dies("pasta -I lo 1", "Invalid interface name: lo");
@@ -771,7 +785,7 @@ static void interface_names(void **state)
 	     "Invalid interface name: 0123456789abcdef");
 	snprintf(t4.ifname, sizeof(t4.ifname), "lo");
 	finish("pasta -q 1");
-	assert_string_equal(c.ns_ifname, "tap0");
+	assert_string_equal(ns_ifname, "tap0");
 	templates(NULL);
 }
 
@@ -780,21 +794,22 @@ static void interface_names(void **state)
 static void resolves(const char *text)
 {
 	struct resolvconf rc;
+	struct plan was;
 
 	resolvconf_begin(&rc);
 	resolvconf_add(&rc, text, strlen(text));
 	resolvconf_end(&rc);
-	conf_resolv(&c, &rc);
+	plan_resolvers(&h, &rc);
+	was = p;
+	plan_make(&c, &h, &p);
+	plan_keep(&p, &was);
 }
 
 static void feed(const char *line, const char *text)
 {
 	parse(line);
-	/* as conf_finish() has it by then */
-	if (c.map_gw && addr_is_none(&c.map.host_loopback[0][0]))
-		c.map.host_loopback[0][0] = ip("192.0.2.1");
-	if (c.map_gw && addr_is_none(&c.map.host_loopback[1][0]))
-		c.map.host_loopback[1][0] = ip("fe80::1");
+	h = (struct host){ .t = { t4, t6 } };
+	plan_make(&c, &h, &p);
 	resolves(text);
 }
 
@@ -807,20 +822,20 @@ static void resolv(void **state)
 		      "nameserver\t10.0.0.56 # three\nnameserver 10.0.0.57\n"
 		      "search four.example\n"
 		      "search one.example\t two.example  three.example\n");
-	assert_int_equal(c.lan.dns4_n, 3);
-	is(&c.lan.dns4[0], "10.0.0.53");
-	is(&c.lan.dns4[2], "10.0.0.56");
-	is(&c.map.dns.host[0][0], "10.0.0.53");
-	is(&c.lan.dns6[0], "fe80::5");
-	is(&c.map.dns.host[1][0], "fe80::5");
-	assert_int_equal(c.lan.search_n, 3);
-	assert_string_equal(c.lan.search[2], "three.example");
-	is(&c.map.dns.match[0], NULL);
+	assert_int_equal(p.lan.dns4_n, 3);
+	is(&p.lan.dns4[0], "10.0.0.53");
+	is(&p.lan.dns4[2], "10.0.0.56");
+	is(&p.map.dns.host[0][0], "10.0.0.53");
+	is(&p.lan.dns6[0], "fe80::5");
+	is(&p.map.dns.host[1][0], "fe80::5");
+	assert_int_equal(p.lan.search_n, 3);
+	assert_string_equal(p.lan.search[2], "three.example");
+	is(&p.map.dns.match[0], NULL);
 	feed("passt", "search a b c d e f g h");
-	assert_int_equal(c.lan.search_n, 6);
+	assert_int_equal(p.lan.search_n, 6);
 	feed("passt", "nameserver");
 	feed("passt", "nameserver \nsearch \nnameserver x\n");
-	assert_true(!c.lan.dns4_n && !c.lan.search_n);
+	assert_true(!p.lan.dns4_n && !p.lan.search_n);
 }
 
 static void resolv_loopback(void **state)
@@ -831,31 +846,31 @@ static void resolv_loopback(void **state)
 	(void)state;
 	/* shown as the gateway, which then stands for the resolver */
 	feed("passt", stub);
-	assert_int_equal(c.lan.dns4_n, 1);
-	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns.match[0], "192.0.2.1");
-	is(&c.map.dns.host[0][0], "127.0.0.53");
+	assert_int_equal(p.lan.dns4_n, 1);
+	is(&p.lan.dns4[0], "192.0.2.1");
+	is(&p.map.dns.match[0], "192.0.2.1");
+	is(&p.map.dns.host[0][0], "127.0.0.53");
 	/* the gateway is the resolver: not the host's loopback */
 	feed("passt", gw);
-	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns.match[0], "192.0.2.1");
-	is(&c.map.dns.host[0][0], "192.0.2.1");
+	is(&p.lan.dns4[0], "192.0.2.1");
+	is(&p.map.dns.match[0], "192.0.2.1");
+	is(&p.map.dns.host[0][0], "192.0.2.1");
 	feed("passt --no-map-gw", gw);
-	is(&c.lan.dns4[0], "192.0.2.1");
-	is(&c.map.dns.match[0], NULL);
+	is(&p.lan.dns4[0], "192.0.2.1");
+	is(&p.map.dns.match[0], NULL);
 	/* no way to it */
 	feed("passt --no-map-gw", stub);
-	assert_int_equal(c.lan.dns4_n, 0);
-	is(&c.map.dns.host[0][0], "127.0.0.53");
+	assert_int_equal(p.lan.dns4_n, 0);
+	is(&p.map.dns.host[0][0], "127.0.0.53");
 	feed("passt --no-map-gw --dns-forward 192.0.2.9", stub);
-	is(&c.lan.dns4[0], "192.0.2.9");
-	is(&c.map.dns.match[0], "192.0.2.9");
-	is(&c.map.dns.host[0][0], "127.0.0.53");
+	is(&p.lan.dns4[0], "192.0.2.9");
+	is(&p.map.dns.match[0], "192.0.2.9");
+	is(&p.map.dns.host[0][0], "127.0.0.53");
 	feed("passt --dns-forward 192.0.2.9", "nameserver 10.0.0.1\n");
-	is(&c.lan.dns4[0], "10.0.0.1");
+	is(&p.lan.dns4[0], "10.0.0.1");
 	feed("passt", "nameserver ::1\n");
-	is(&c.lan.dns6[0], "fe80::1");
-	is(&c.map.dns.match[1], "fe80::1");
+	is(&p.lan.dns6[0], "fe80::1");
+	is(&p.map.dns.match[1], "fe80::1");
 }
 
 static void resolv_given(void **state)
@@ -865,24 +880,24 @@ static void resolv_given(void **state)
 
 	(void)state;
 	feed("passt -D 1.1.1.1", both);
-	assert_int_equal(c.lan.dns4_n, 1);
-	is(&c.lan.dns4[0], "1.1.1.1");
-	is(&c.lan.dns6[0], "fd00::1");
+	assert_int_equal(p.lan.dns4_n, 1);
+	is(&p.lan.dns4[0], "1.1.1.1");
+	is(&p.lan.dns6[0], "fd00::1");
 	feed("passt -D none -S x", both);
-	assert_true(!c.lan.dns4_n && !c.lan.dns6_n && c.lan.search_n == 1);
+	assert_true(!p.lan.dns4_n && !p.lan.dns6_n && p.lan.search_n == 1);
 	feed("passt -S none --dns-host 8.8.8.8", both);
-	assert_int_equal(c.lan.search_n, 0);
-	is(&c.map.dns.host[0][0], "8.8.8.8");
+	assert_int_equal(p.lan.search_n, 0);
+	is(&p.map.dns.host[0][0], "8.8.8.8");
 	feed("passt -D none --dns-forward 192.0.2.9", both);
-	is(&c.map.dns.host[0][0], "10.0.0.1");
-	is(&c.map.dns.match[0], "192.0.2.9");
+	is(&p.map.dns.host[0][0], "10.0.0.1");
+	is(&p.map.dns.match[0], "192.0.2.9");
 	feed("passt -4", both);
-	assert_int_equal(c.lan.dns6_n, 0);
+	assert_int_equal(p.lan.dns6_n, 0);
 }
 
 static void asked(unsigned i, const char *want)
 {
-	const struct fwd_dns *d = &c.map.dns;
+	const struct fwd_dns *d = &p.map.dns;
 	char got[FWD_DNS * ADDR_TEXT_LEN] = "", text[ADDR_TEXT_LEN];
 	unsigned k;
 
@@ -912,7 +927,7 @@ static void resolv_order(void **state)
 	/* the guest's families are not the resolvers' */
 	feed("passt -6", "nameserver 10.0.0.1\n");
 	asked(1, "10.0.0.1");
-	assert_true(!c.lan.dns4_n && !c.lan.dns6_n);
+	assert_true(!p.lan.dns4_n && !p.lan.dns6_n);
 	feed("passt --dns-host 1.1.1.1", all);
 	asked(0, "1.1.1.1");
 	asked(1, "fd00::1 fd00::2 1.1.1.1");
@@ -922,7 +937,7 @@ static void resolv_order(void **state)
 	feed("passt --dns-host 1.1.1.1", "");
 	asked(0, "1.1.1.1");
 	asked(1, "1.1.1.1");
-	parse("passt");
+	feed("passt", "");
 	c.sock.v6 = false;
 	resolves(all);
 	asked(0, "10.0.0.1 10.0.0.2 10.0.0.3");
@@ -935,37 +950,37 @@ static void resolv_changes(void **state)
 	feed("passt", "nameserver 10.0.0.1\nnameserver fd00::1\nsearch a b\n");
 	resolves("nameserver 10.0.0.2\nsearch c\n");
 	asked(0, "10.0.0.2");
-	assert_int_equal(c.lan.dns4_n, 1);
-	is(&c.lan.dns4[0], "10.0.0.2");
-	assert_int_equal(c.lan.dns6_n, 0);
-	assert_int_equal(c.lan.search_n, 1);
-	assert_string_equal(c.lan.search[0], "c");
+	assert_int_equal(p.lan.dns4_n, 1);
+	is(&p.lan.dns4[0], "10.0.0.2");
+	assert_int_equal(p.lan.dns6_n, 0);
+	assert_int_equal(p.lan.search_n, 1);
+	assert_string_equal(p.lan.search[0], "c");
 	/* a file in the making */
 	resolves("# nothing yet\n");
 	asked(0, "10.0.0.2");
 	asked(1, "10.0.0.2");
-	is(&c.lan.dns4[0], "10.0.0.2");
-	assert_int_equal(c.lan.search_n, 0);
+	is(&p.lan.dns4[0], "10.0.0.2");
+	assert_int_equal(p.lan.search_n, 0);
 	/* who was told the stand-in still asks there */
 	resolves("nameserver 127.0.0.53\n");
-	is(&c.lan.dns4[0], "192.0.2.1");
+	is(&p.lan.dns4[0], "192.0.2.1");
 	resolves("nameserver 10.0.0.3\n");
-	is(&c.lan.dns4[0], "10.0.0.3");
-	is(&c.map.dns.match[0], "192.0.2.1");
+	is(&p.lan.dns4[0], "10.0.0.3");
+	is(&p.map.dns.match[0], "192.0.2.1");
 	asked(0, "10.0.0.3");
 	/* what was given stays */
 	feed("passt -D 1.1.1.1 -S x --dns-host 9.9.9.9", "nameserver 10.0.0.1\n");
 	resolves("nameserver 10.0.0.2\nnameserver fd00::2\nsearch y\n");
-	assert_int_equal(c.lan.dns4_n, 1);
-	is(&c.lan.dns4[0], "1.1.1.1");
-	is(&c.lan.dns6[0], "fd00::2");
+	assert_int_equal(p.lan.dns4_n, 1);
+	is(&p.lan.dns4[0], "1.1.1.1");
+	is(&p.lan.dns6[0], "fd00::2");
 	asked(0, "9.9.9.9");
-	assert_int_equal(c.lan.search_n, 1);
-	assert_string_equal(c.lan.search[0], "x");
+	assert_int_equal(p.lan.search_n, 1);
+	assert_string_equal(p.lan.search[0], "x");
 	/* and what is not advertised is not */
 	feed("passt --no-dhcp-dns --no-dhcp-search", "");
 	resolves("nameserver 10.0.0.2\nsearch y\n");
-	assert_true(!c.lan.dns4_n && !c.lan.search_n);
+	assert_true(!p.lan.dns4_n && !p.lan.search_n);
 	asked(0, "10.0.0.2");
 }
 
@@ -973,14 +988,14 @@ static void advertising(void **state)
 {
 	(void)state;
 	finish("pasta -q -D 1.1.1.1 1");
-	assert_true(c.lan.dns4_n == 1 && !c.lan.dns6_n);
+	assert_true(p.lan.dns4_n == 1 && !p.lan.dns6_n);
 	finish("passt -q -D 1.1.1.1 -S a --no-dhcp-dns --no-dhcp-search");
-	assert_true(!c.lan.dns4_n && !c.lan.search_n);
+	assert_true(!p.lan.dns4_n && !p.lan.search_n);
 	finish("pasta -q 1");
-	assert_true(!c.lan.dns4_n && !c.lan.dns6_n && !c.lan.search_n);
+	assert_true(!p.lan.dns4_n && !p.lan.dns6_n && !p.lan.search_n);
 	finish("pasta -q --dns 1.1.1.1 -S a --dhcp-search --splice-only 1");
-	assert_true(!c.lan.dns4_n && !c.lan.search_n && !c.lan.icmp);
-	assert_true(c.map.host_lo_to_ns_lo);
+	assert_true(!p.lan.dns4_n && !p.lan.search_n && !p.lan.icmp);
+	assert_true(p.map.host_lo_to_ns_lo);
 }
 
 /* --- rules -------------------------------------------------------------- */
@@ -1031,13 +1046,13 @@ static void podman(void **state)
 	       "--no-map-gw --quiet --netns /run/user/1000/netns/netns-1 "
 	       "--map-guest-addr 169.254.1.2");
 	assert_true(c.config_net && c.quiet && !c.map_gw && c.netns_only);
-	assert_true(!c.foreground && !c.spawn && !c.lan.ra);
+	assert_true(!c.foreground && !c.spawn && !p.lan.ra);
 	assert_int_equal(c.host.n, 4);
 	assert_int_equal(c.ns.n, 0);
 	assert_int_equal(c.host.r[0].to, 80);
-	is(&c.map.dns.match[0], "169.254.1.1");
-	is(&c.map.guest_addr[0][0], "169.254.1.2");
-	is(&c.map.host_loopback[0][0], NULL);
+	is(&p.map.dns.match[0], "169.254.1.1");
+	is(&p.map.guest_addr[0][0], "169.254.1.2");
+	is(&p.map.host_loopback[0][0], NULL);
 	assert_string_equal(c.netns, "/run/user/1000/netns/netns-1");
 	finish("pasta --config-net -t none -u none -T none -U none "
 	       "--dns-forward 169.254.1.1 --no-map-gw --quiet "
@@ -1050,11 +1065,11 @@ static void podman(void **state)
 	       "-t 192.0.2.5%eth0/8080-8081:80-81 --dns-forward 10.0.2.3 "
 	       "-u none -T none -U none --no-map-gw -q --netns /n "
 	       "--map-guest-addr 10.9.9.9");
-	is(&c.lan.guest4, "10.0.3.15");
-	is(&c.lan.gw4, "10.0.3.2");
-	assert_int_equal(c.lan.prefix4, 16);
-	assert_int_equal(c.lan.mtu, 9000);
-	assert_string_equal(c.ns_ifname, "b0");
+	is(&p.lan.guest4, "10.0.3.15");
+	is(&p.lan.gw4, "10.0.3.2");
+	assert_int_equal(p.lan.prefix4, 16);
+	assert_int_equal(p.lan.mtu, 9000);
+	assert_string_equal(ns_ifname, "b0");
 	assert_true(c.ns_mac_set && c.ns_mac.b[5] == 0x98);
 	assert_string_equal(c.host.r[0].ifname, "eth0");
 }
@@ -1078,10 +1093,10 @@ static void rootlesskit(void **state)
 	       "--address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 "
 	       "--dns-forward=10.0.2.3 --no-map-gw --ipv4-only "
 	       "--tcp-ports=auto --udp-ports=auto --host-lo-to-ns-lo 4711");
-	assert_true(c.pid == 4711 && c.map.host_lo_to_ns_lo && !c.lan.v6);
-	assert_int_equal(c.lan.prefix4, 24);
+	assert_true(c.pid == 4711 && p.map.host_lo_to_ns_lo && !p.lan.v6);
+	assert_int_equal(p.lan.prefix4, 24);
 	assert_true(scans(&c.host, IPPROTO_TCP) == c.host.n / 2);
-	is(&c.lan.guest4, "10.0.2.100");
+	is(&p.lan.guest4, "10.0.2.100");
 	finish("pasta --stderr --ns-ifname=tap0 --mtu=65520 --config-net "
 	       "--address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 "
 	       "--dns-forward=10.0.2.3 --tcp-ports=none --udp-ports=none "
@@ -1100,10 +1115,10 @@ static void libvirt(void **state)
 	       "--tcp-ports 2001:db8:ac10:fd01::1:10/22,443-460:1443-1460 "
 	       "--tcp-ports 1.2.3.4%lo/2200:22,8000-8010,~8005-8007 "
 	       "--udp-ports all");
-	assert_true(c.one_off && c.fd == -1 && c.lan.prefix4 == 24);
+	assert_true(c.one_off && c.fd == -1 && p.lan.prefix4 == 24);
 	assert_string_equal(c.pid_file, "/run/x/1-vm-net0-passt.pid");
 	assert_string_equal(c.ifname, "lo");
-	assert_string_equal(c.lan.fqdn, "h.example");
+	assert_string_equal(p.lan.fqdn, "h.example");
 	assert_int_equal(c.specs, 3);
 	assert_true(c.host.n > 5);
 	finish("passt -q --one-off --socket /s --pid /p "
@@ -1129,13 +1144,13 @@ static void qemu(void **state)
 	       "--tcp-ports 22,80:8080,443 --udp-ports 53 "
 	       "--pid /tmp/passt-AAAAAA.pid --fd 3");
 	assert_true(c.fd == 3 && c.one_off && c.quiet && c.sock.freebind);
-	assert_true(!c.lan.icmp && !c.lan.dhcp && !c.lan.ra);
-	assert_int_equal(c.lan.search_n, 0);
+	assert_true(!p.lan.icmp && !p.lan.dhcp && !p.lan.ra);
+	assert_int_equal(p.lan.search_n, 0);
 	assert_int_equal(c.host.n, 4);
 	is(&c.sock.out4, "127.0.0.2");
 	finish("passt --quiet --no-tcp --no-udp --ipv6-only --pid /tmp/p "
 	       "--fd 3");
-	assert_true(!c.lan.tcp && !c.lan.udp && !c.lan.v4);
+	assert_true(!p.lan.tcp && !p.lan.udp && !p.lan.v4);
 }
 
 static void others(void **state)
@@ -1151,7 +1166,7 @@ static void others(void **state)
 	finish("passt --one-off --socket /s --pid /p --address 169.254.2.15 "
 	       "--netmask 16 --mac-addr 52:56:00:00:00:02 "
 	       "--gateway 169.254.2.2");
-	assert_int_equal(c.lan.prefix4, 16);
+	assert_int_equal(p.lan.prefix4, 16);
 	finish("passt -4 -a 20.20.20.21 -g 20.20.20.1 -n 255.255.255.0 -m 1500 "
 	       "-t 22,80 -u 53 -H QEMU -M 02:aa:bb:cc:dd:ee --runas 107:107 "
 	       "-P /p -s /s -l /l -q");
@@ -1165,7 +1180,7 @@ static void summarise(const char *line)
 {
 	finish(line);
 	strcpy(c.socket, "/tmp/passt_1.socket");
-	conf_print(&c, &t4, &t6);
+	summary_print(&c, &h, &p, ns_ifname);
 }
 
 static void summary(void **state)

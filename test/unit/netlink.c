@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: nlmsg nllink hostnet nslink addrset addr util log */
+/* unit: renew plan conf options resolvconf rules boot fwd ndp neigh dnsname nlmsg nllink hostnet nslink addrset addr util log */
 /* netlink and what stands on it against the real kernel: two network namespaces, "host" with links
  * made by ip(8), and "guest" with one that is configured after them.
  * Skipped where namespaces or ip(8) are not to be had. */
@@ -19,6 +19,12 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* In place of guest.c's */
+void guest_advertise(struct guest *g)
+{
+	(void)g;
+}
 
 static int host_ns = -1, guest_ns = -1, home_ns = -1;
 static struct netlink host, guest;
@@ -293,23 +299,22 @@ static void template_v6(void **state)
 
 /* --- configuration ------------------------------------------------------- */
 
-/* As conf_finish() would fill it from the templates */
-static int configure(struct conf *c)
-{
-	struct template t4, t6;
-
-	assert_int_equal(hostnet_template(&host, true, NULL, &t4), 0);
-	assert_int_equal(hostnet_template(&host, false, NULL, &t6), 0);
-	c->lan.v4 = c->lan.v6 = true;
-	if (addr_is_none(&c->lan.guest4)) {
-		c->lan.guest4 = t4.addr;
-		c->lan.prefix4 = t4.prefix;
-	}
-	return nslink_configure(&host, &guest, nllink_index(&guest, "g0"), c, &t4,
-			    &t6, &c->lan);
-}
-
 static struct conf c;
+static struct renew now;
+
+/* What @c wishes, on this host */
+static int configure(void)
+{
+	c.lan.v4 = c.lan.v6 = true;
+	now = (struct renew){ 0 };
+	assert_int_equal(hostnet_template(&host, true, NULL, &now.host.t[0]),
+			 0);
+	assert_int_equal(hostnet_template(&host, false, NULL, &now.host.t[1]),
+			 0);
+	renew_init(&now, &c);
+	return nslink_configure(&host, &guest, nllink_index(&guest, "g0"), &c,
+				&now);
+}
 
 static void copy_many(void **state)
 {
@@ -338,8 +343,8 @@ static void copy_many(void **state)
 	assert_int_equal(pclose(f), 0);
 	enter(home_ns);
 	c = (struct conf){ .lan.mtu = 9000 };
-	assert_int_equal(configure(&c), 0);
-	assert_true(c.lan.v4 && c.lan.v6);
+	assert_int_equal(configure(), 0);
+	assert_true(now.plan.lan.v4 && now.plan.lan.v6);
 
 	assert_int_equal(count(guest_ns, "ip route | grep ^11"), 2000);
 	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
@@ -357,11 +362,11 @@ static void copy_many(void **state)
 					 " grep 2001:db8::6/64.*nodad"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip -6 addr | grep 2001:db8::8"), 0);
-	assert_int_equal(c.lan.copies.n, 2);
+	assert_int_equal(now.plan.lan.copies.n, 2);
 	addr_parse("10.0.0.2", &a);
-	assert_true(addrset_has(&c.lan.copies, &a));
+	assert_true(addrset_has(&now.plan.lan.copies, &a));
 	addr_parse("2001:db8::6", &a);
-	assert_true(addrset_has(&c.lan.copies, &a));
+	assert_true(addrset_has(&now.plan.lan.copies, &a));
 	assert_int_equal(count(guest_ns, "ip -6 addr show dev g0 scope link |"
 					 " grep 'inet6 fe80.*nodad'"),
 			 1);
@@ -386,7 +391,7 @@ static void copy_dependent(void **state)
 	      "ip route add default via 172.16.9.9 dev h0 &&"
 	      "ip route add 7.0.0.0/8 via 172.16.9.9 dev h0");
 	c = (struct conf){ 0 };
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
 					 "172.16.9.9'"),
 			 1);
@@ -408,11 +413,9 @@ static void copy_without_gateway(void **state)
 	      "ip route add 12.0.0.0/8 dev h0 &&"
 	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
 	      "ip -6 route add default dev h0");
-	c = (struct conf){ .lan.gw4 = parse("10.0.0.1"),
-			   .lan.prefix4 = 24,
-			   .lan.gw6 = parse("fe80::9") };
-	c.lan.guest4 = parse("10.0.0.2");
-	assert_int_equal(configure(&c), 0);
+	c = (struct conf){ .lan.gw6 = parse("fe80::9"),
+			   .gw_given = { false, true } };
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, by_us), 1);
 	assert_int_equal(count(guest_ns, "ip route | grep '^11.0.0.0/8 via "
 					 "10.0.0.1 dev g0'"),
@@ -427,26 +430,24 @@ static void copy_without_gateway(void **state)
 
 	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
 	      "ip route add default dev h0 scope link");
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, by_us), 1);
 	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
 	      "ip -4 route add default nexthop via inet6 fe80::1 dev h0"
 	      " nexthop via inet6 fe80::2 dev h0");
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, by_us), 1);
 	/* outside of the subnet */
 	fresh("ip addr add 10.0.0.2/32 dev h0 &&"
 	      "ip route add default dev h0 scope link");
-	c.lan.prefix4 = 32;
-	c.lan.gw4 = parse("169.254.2.2");
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
 					 "169.254.2.2 dev g0 onlink'"),
 			 1);
 	c.no_copy_routes[0] = true;
 	fresh("ip addr add 10.0.0.2/32 dev h0 &&"
 	      "ip route add default dev h0 scope link");
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
 					 "169.254.2.2 dev g0 onlink'"),
 			 1);
@@ -468,8 +469,11 @@ static void single(void **state)
 		.lan.gw4 = parse("198.51.100.1"), /* elsewhere */
 		.lan.guest6 = parse("2001:db8:1::7"),
 		.lan.gw6 = parse("fe80::1"),
+		.gw_given = { true, true },
+		.lan.fixed4 = true,
+		.lan.fixed6 = true,
 	};
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	assert_int_equal(count(guest_ns, "ip addr | grep 192.0.2.7/28"), 1);
 	assert_int_equal(count(guest_ns, "ip addr | grep 10.0.0.2"), 0);
 	assert_int_equal(count(guest_ns, "ip addr | grep 2001:db8:1::7/64"), 1);
@@ -494,10 +498,10 @@ static void without_v6(void **state)
 	enter(home_ns);
 	c = (struct conf){ 0 };
 	log_level(LOG_ERROR);
-	assert_int_equal(configure(&c), 0);
+	assert_int_equal(configure(), 0);
 	log_level(LOG_INFORM);
-	assert_true(c.lan.v4);
-	assert_false(c.lan.v6);
+	assert_true(now.plan.lan.v4);
+	assert_false(now.plan.lan.v6);
 	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 1);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: ndp neigh dnsname resolvconf conf options rules fwd loop timer log util addrset addr boot */
+/* unit: ndp neigh dnsname resolvconf renew plan conf options rules fwd loop timer log util addrset addr boot */
 /* A resolv.conf of our own that changes in all the ways that are in use.  What
  * the sandbox takes away is taken away here by renaming the directories. */
 #include "resolv.h"
@@ -18,6 +18,7 @@
 
 static struct loop loop;
 static struct conf c;
+static struct renew renew;
 static struct fwd fwd;
 static struct resolv r;
 static struct seen seen;
@@ -126,9 +127,12 @@ static void start(void)
 	if (fd < 0 || resolvconf_read(&rc, fd))
 		resolvconf_begin(&rc);
 	close(fd);
-	conf_resolv(&c, &rc);
-	fwd_init(&fwd, &c.lan, &seen, &c.map, &c.sock);
-	resolv_open(&r, &loop, &c, &fwd, NULL, path);
+	memset(&renew, 0, sizeof(renew));
+	renew.host.rc = rc;
+	renew_init(&renew, &c);
+	fwd_init(&fwd, &renew.plan.lan, &seen, &renew.plan.map, &renew.env);
+	renew_start(&renew, &fwd, NULL);
+	resolv_open(&r, &loop, &renew, path);
 }
 
 /* Paths lead nowhere from now on.  The tests go on in what was there. */
@@ -150,12 +154,12 @@ static void replaced(void **state)
 	sandbox();
 	replace("etc/resolv.conf", "nameserver 10.0.0.2\nsearch b c\n");
 	until_asked("10.0.0.2");
-	assert_int_equal(c.lan.dns4_n, 1);
-	assert_true(addr_equal(&c.lan.dns4[0], &fwd.dns.host[0][0]));
-	assert_int_equal(c.lan.search_n, 2);
+	assert_int_equal(renew.plan.lan.dns4_n, 1);
+	assert_true(addr_equal(&renew.plan.lan.dns4[0], &fwd.dns.host[0][0]));
+	assert_int_equal(renew.plan.lan.search_n, 2);
 	replace("etc/resolv.conf", "nameserver 10.0.0.3\n");
 	until_asked("10.0.0.3");
-	assert_int_equal(c.lan.search_n, 0);
+	assert_int_equal(renew.plan.lan.search_n, 0);
 }
 
 static void rewritten(void **state)
@@ -273,8 +277,8 @@ static void told(void **state)
 	replace("etc/resolv.conf", "nameserver fd00::2\nsearch a b\n");
 	settle();
 	assert_int_equal(advertised, 1);
-	assert_int_equal(c.lan.gone.dns6_n, 1);
-	assert_int_equal(c.lan.gone.search_n, 0);
+	assert_int_equal(renew.plan.lan.gone.dns6_n, 1);
+	assert_int_equal(renew.plan.lan.gone.search_n, 0);
 	/* IPv4 is none of a router's business */
 	replace("etc/resolv.conf",
 		"nameserver fd00::2\nnameserver 10.0.0.1\nsearch a b\n");
