@@ -24,6 +24,9 @@ struct device_state {
 	int (*check)(void *owner);
 	/* The front-end has gone: what is not done by now will not be */
 	void (*end)(void *owner);
+	/* The guest runs here.  After a save that means that it was given up.  NULL:
+	 * no matter. */
+	void (*runs)(void *owner);
 	/* Planted by the dialogue; not called from within the above */
 	void (*done)(void *asker);
 	void *asker;

@@ -333,6 +333,7 @@ static void greet(struct guest *g)
 
 	g->session = g->tap->session;
 	g->mtu = lan_mtu_told(g->lan);
+	learn_mac(g, &g->tap->guest);
 	if (arp_ask(g->lan, g->seen, &a))
 		send_answer(g, &a);
 	a = (struct answer){ .body = wr_init(out, sizeof(out)) };

@@ -74,6 +74,7 @@ struct tap {
 	bool full;	  /* the guest had less room than a reserve asked for;
 			     flush clears it */
 	unsigned session; /* counts guests: a change means say hello */
+	struct mac guest; /* its address, if not it but QEMU says so; or zero */
 	uint32_t events;  /* that the loop has told, for the transport to use
 			     up if it needs them */
 	uint32_t refs;	  /* and of which of its descriptors: bits by reference */

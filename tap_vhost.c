@@ -245,6 +245,8 @@ static void hand_over(struct tap_vhost *t, size_t len)
 	struct vhost_room *r = &t->room;
 	unsigned i;
 
+	if (UNLIKELY(q->log))
+		virtq_wrote(q, r->iov, len);
 	for (i = 0; len; i++) {
 		size_t part = MIN(len, r->elem[i].len);
 
@@ -564,20 +566,49 @@ static void settle_first(struct tap_vhost *t)
 	t->tap.session++;
 	t->pairs = 1;
 	begin_pair(t, 0);
+	t->user.saved = false;
+	if (t->user.state && t->user.state->runs)
+		t->user.state->runs(t->user.state->owner);
+}
+
+/* QEMU tells whose new place is to be known to switches.  We are none, but a
+ * guest that says nothing is known by this only. */
+static void settle_guest(struct tap_vhost *t)
+{
+	if (mac_equal(&t->tap.guest, &t->user.guest))
+		return;
+	t->tap.guest = t->user.guest;
+	t->tap.session++;
 }
 
 static void settle(struct tap_vhost *t)
 {
 	settle_first(t);
 	settle_pairs(t);
+	settle_guest(t);
+}
+
+/* While it waits for an answer there is nothing to be heard, but for its end */
+static void listen(struct tap_vhost *t)
+{
+	if (t->user.waits == t->deaf)
+		return;
+	t->deaf = t->user.waits;
+	(void)loop_mod(t->tap.loop, t->user.fd, t->user_watch, 0,
+		       t->deaf ? 0 : EPOLLIN);
 }
 
 static void hang_up(struct tap_vhost *t)
 {
-	tap_stream_closed(t->user.why, t->one_off);
+	/* What was saved is elsewhere.  But who sends to the guest's old place
+	 * is not to be refused there. */
+	bool end = t->one_off && !t->user.saved;
+
+	tap_stream_closed(t->user.why, end);
 	vhost_user_stop(&t->user);
+	t->deaf = false;
 	settle(t);
-	if (t->one_off)
+	if (end)
 		loop_quit(t->tap.loop, 0);
 }
 
@@ -626,11 +657,22 @@ static void user_event(void *owner, uint64_t ref, uint32_t events)
 	struct tap_vhost *t = owner;
 
 	(void)ref;
-	(void)events;
-	if (vhost_user_read(&t->user))
+	if (vhost_user_read(&t->user) || (t->deaf && events & EPOLLHUP)) {
+		hang_up(t);
+		return;
+	}
+	settle(t);
+	listen(t);
+}
+
+static void state_done(void *asker)
+{
+	struct tap_vhost *t = asker;
+
+	if (vhost_user_answer(&t->user))
 		hang_up(t);
 	else
-		settle(t);
+		listen(t);
 }
 
 /* Buffers for us: the end of the turn sees to them */
@@ -693,6 +735,13 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 	if (!t->tx || !t->bounce || !t->split)
 		return -ENOMEM;
 	return vhost_user_init(&t->user, l, kick);
+}
+
+void tap_vhost_moves(struct tap_vhost *t, struct device_state *s)
+{
+	t->user.state = s;
+	s->done = state_done;
+	s->asker = t;
 }
 
 int tap_vhost_listen(struct tap_vhost *t, int fd)

@@ -37,6 +37,7 @@ struct tap_vhost {
 	struct acceptor acceptor; /* its descriptor is -1 with --fd */
 	bool one_off;  /* leave with status 0 when the front-end does */
 	unsigned user_watch;
+	bool deaf;     /* what the front-end may send is not looked at */
 	size_t vnet; /* bytes of virtio-net header */
 	bool merge;  /* a frame may take several buffers */
 	bool csum;   /* the guest takes unfinished checksums */
@@ -68,6 +69,9 @@ struct tap_vhost {
 /* tap_vhost_init - 0 or -errno; then one of the next two */
 int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 		   unsigned watch, bool one_off);
+
+/* tap_vhost_moves - @s is what moves with a guest besides its memory */
+void tap_vhost_moves(struct tap_vhost *t, struct device_state *s);
 
 /* tap_vhost_listen - accept front-ends on @fd (already listening, see
  * tap_stream_bind()) */

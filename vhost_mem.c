@@ -4,9 +4,11 @@
  */
 #include "vhost_mem.h"
 
+#include "log.h"
 #include "util.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -15,33 +17,39 @@
 /* Whose memory a fault may be about: the handler has nobody to ask */
 static struct vhost_mem *guarded;
 
+static bool is_in(const struct vhost_map *m, const void *at)
+{
+	return (size_t)((const uint8_t *)at - (const uint8_t *)m->all) < m->len;
+}
+
+static const struct vhost_map *map_with(const struct vhost_mem *m,
+					const void *at)
+{
+	unsigned i;
+
+	for (i = 0; i < m->n; i++)
+		if (is_in(&m->r[i].map, at))
+			return &m->r[i].map;
+	return is_in(&m->log.map, at) ? &m->log.map : NULL;
+}
+
 /* What was there reads as zeroes, so that whoever is looking at it can end what
  * he is doing */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
-	uint8_t *at = info->si_addr;
-	unsigned i;
+	const struct vhost_map *m = map_with(guarded, info->si_addr);
 
 	(void)sig;
 	(void)context;
-	for (i = 0; i < guarded->n; i++) {
-		struct vhost_mapped *r = &guarded->r[i];
-		uint8_t *map = r->map;
-
-		if (at < map || (size_t)(at - map) >= r->map_len)
-			continue;
-		guarded->torn = 1;
-		/* On s390x the arguments are in memory.
-		 * #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
-		 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn
-		 * #syscalls:vu s390x:mmap */
-		if (mmap(map, r->map_len, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-				 MAP_NORESERVE,
-			 -1, 0) == map)
-			return;
-	}
-	__builtin_trap();
+	guarded->torn = 1;
+	/* On s390x the arguments are in memory.
+	 * #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE) rt_sigreturn
+	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) sigreturn
+	 * #syscalls:vu s390x:mmap */
+	if (!m || mmap(m->all, m->len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+		       -1, 0) != m->all)
+		__builtin_trap();
 }
 
 int vhost_mem_guard(struct vhost_mem *m)
@@ -53,21 +61,18 @@ int vhost_mem_guard(struct vhost_mem *m)
 	return sigaction(SIGBUS, &sa, NULL) ? -errno : 0;
 }
 
-/* --- regions -------------------------------------------------------------- */
+/* --- files ---------------------------------------------------------------- */
 
-/* From the file's start: huge pages would not let us begin anywhere */
-int vhost_mem_add(struct vhost_mem *m, const struct vhost_region *from, int fd)
+/* @size bytes at @offset of @fd.  From the file's start: huge pages would not let
+ * us begin anywhere. */
+static int map_file(struct vhost_map *m, int fd, uint64_t size, uint64_t offset)
 {
-	struct vhost_mapped *r = &m->r[m->n];
-	uint64_t end = from->offset + from->size, page;
+	uint64_t end = offset + size, page;
 	struct util_stat st;
+	void *all;
 	int err;
 
-	if (m->n == VHOST_REGIONS)
-		return -ENOSPC;
-	if (!from->size || end < from->size || end > SIZE_MAX ||
-	    from->gpa + from->size < from->size ||
-	    from->uva + from->size < from->size)
+	if (!size || end < size || end > SIZE_MAX)
 		return -EINVAL;
 	/* What is not there would be a fault later */
 	err = util_fstat(fd, &st);
@@ -80,22 +85,41 @@ int vhost_mem_add(struct vhost_mem *m, const struct vhost_region *from, int fd)
 	end = (end + page - 1) / page * page;
 	/* #syscalls:vu mmap(.,.,PROT_READ+PROT_WRITE)
 	 * #syscalls:vu mmap2(.,.,PROT_READ+PROT_WRITE) */
-	r->map = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (r->map == MAP_FAILED)
+	all = mmap(NULL, (size_t)end, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (all == MAP_FAILED)
 		return -errno;
-	r->map_len = (size_t)end;
-	r->at = (uint8_t *)r->map + from->offset;
+	*m = (struct vhost_map){ all, (size_t)end };
+	return 0;
+}
+
+static void unmap_file(struct vhost_map *m)
+{
+	munmap(m->all, m->len); /* #syscalls:vu munmap */
+	*m = (struct vhost_map){ 0 };
+}
+
+/* --- regions -------------------------------------------------------------- */
+
+int vhost_mem_add(struct vhost_mem *m, const struct vhost_region *from, int fd)
+{
+	struct vhost_mapped *r = &m->r[m->n];
+	int err;
+
+	if (m->n == VHOST_REGIONS)
+		return -ENOSPC;
+	if (from->gpa + from->size < from->size ||
+	    from->uva + from->size < from->size)
+		return -EINVAL;
+	err = map_file(&r->map, fd, from->size, from->offset);
+	if (err)
+		return err;
+	r->at = (uint8_t *)r->map.all + from->offset;
 	r->gpa = from->gpa;
 	r->uva = from->uva;
 	r->len = from->size;
 	m->n++;
 	return 0;
-}
-
-static void unmap(struct vhost_mapped *r)
-{
-	munmap(r->map, r->map_len); /* #syscalls:vu munmap */
 }
 
 int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
@@ -108,7 +132,7 @@ int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
 			break;
 	if (i == m->n)
 		return -ENOENT;
-	unmap(&m->r[i]);
+	unmap_file(&m->r[i].map);
 	m->r[i] = m->r[--m->n];
 	return 0;
 }
@@ -116,7 +140,7 @@ int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
 void vhost_mem_clear(struct vhost_mem *m)
 {
 	while (m->n)
-		unmap(&m->r[--m->n]);
+		unmap_file(&m->r[--m->n].map);
 }
 
 /* --- addresses ------------------------------------------------------------ */
@@ -150,4 +174,76 @@ void *vhost_mem_find_user(const struct vhost_mem *m, uint64_t uva, uint64_t len)
 			return at;
 	}
 	return NULL;
+}
+
+uint64_t vhost_mem_gpa(const struct vhost_mem *m, const void *at)
+{
+	unsigned i;
+	size_t off;
+
+	for (i = 0; i < m->n; i++) {
+		off = (size_t)((const uint8_t *)at - m->r[i].at);
+		if (off < m->r[i].len)
+			return m->r[i].gpa + off;
+	}
+	return UINT64_MAX;
+}
+
+/* --- the log -------------------------------------------------------------- */
+
+enum { LOG_PAGE = 4096 }; /* whatever the pages of either side are */
+
+bool vhost_log_covers(const struct vhost_log *l, const struct vhost_mem *m)
+{
+	unsigned i;
+
+	for (i = 0; i < m->n; i++)
+		if ((m->r[i].gpa + m->r[i].len - 1) / LOG_PAGE >= l->pages)
+			return false;
+	return true;
+}
+
+static void unmap_log(struct vhost_log *l)
+{
+	if (l->bits)
+		unmap_file(&l->map);
+}
+
+int vhost_log_set(struct vhost_mem *m, int fd, uint64_t size, uint64_t offset)
+{
+	struct vhost_log new = { .pages = size * 8 };
+	int err;
+
+	if (!vhost_log_covers(&new, m))
+		return -EINVAL;
+	err = map_file(&new.map, fd, size, offset);
+	if (err)
+		return err;
+	new.bits = (uint8_t *)new.map.all + offset;
+	unmap_log(&m->log);
+	m->log = new;
+	return 0;
+}
+
+void vhost_log_clear(struct vhost_log *l)
+{
+	unmap_log(l);
+	*l = (struct vhost_log){ 0 };
+}
+
+void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
+{
+	uint64_t page = gpa / LOG_PAGE;
+	uint64_t end = page + (gpa % LOG_PAGE + len + LOG_PAGE - 1) / LOG_PAGE;
+
+	/* Where a ring is, the front-end may say what it likes */
+	if (UNLIKELY(end > l->pages)) {
+		log_limited(LOG_WARN, "vhost-user: %#" PRIx64 " is behind the "
+				      "log of dirty pages", gpa);
+		end = l->pages;
+	}
+	for (; page < end; page++)
+		__atomic_fetch_or(&l->bits[page / 8], 1U << page % 8,
+				  __ATOMIC_RELEASE);
+	l->marked = true;
 }

@@ -31,14 +31,24 @@ enum {
 	/* of what comes with an eventfd */
 	INDEX_MASK = 0xff,
 	NO_FD = 1 << 8,
+	/* of a ring's addresses */
+	ADDR_LOG = 1 << 0,
+	/* of the answer about a transfer of the device's state */
+	STATE_REFUSED = 1,
+	STATE_NO_FD = 1 << 8, /* of ours: its own is used */
+	STATE_STOPPED = 0,    /* the only phase */
 	/* protocol features */
 	PROTO_MQ = 0,
+	PROTO_LOG_SHMFD = 1,
 	PROTO_RARP = 2,
 	PROTO_REPLY_ACK = 3,
 	PROTO_MEM_SLOTS = 15,
+	PROTO_DEVICE_STATE = 19,
+	F_LOG_ALL = 26,  /* VHOST_F_LOG_ALL */
 	F_PROTOCOL = 30, /* VHOST_USER_F_PROTOCOL_FEATURES */
 	MESSAGES = 64,   /* at once: then the guest gets its turn */
 	SET_VRING_KICK = 12,
+	CHECK_DEVICE_STATE = 43,
 };
 
 static const uint64_t offered =
@@ -48,16 +58,19 @@ static const uint64_t offered =
 	BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
 	BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_F_ANY_LAYOUT) |
 	BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-	BIT(F_PROTOCOL) | BIT(VIRTIO_F_VERSION_1) | BIT(NET_GUEST_USO4) |
-	BIT(NET_GUEST_USO6) | BIT(NET_HOST_USO);
+	BIT(F_LOG_ALL) | BIT(F_PROTOCOL) | BIT(VIRTIO_F_VERSION_1) |
+	BIT(NET_GUEST_USO4) | BIT(NET_GUEST_USO6) | BIT(NET_HOST_USO);
 
 /* To a front-end that knows of pairs, which then keeps the control queue to
  * itself.  Others (User-mode Linux) would hand it to us as one more ring. */
 static const uint64_t offered_mq =
 	BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_VQ);
 
+/* Not inflight descriptors: when a ring stops no chain is out, so its index says
+ * all.  QEMU's network device does not ask for them. */
 static const uint64_t offered_protocol =
-	BIT(PROTO_MQ) | BIT(PROTO_RARP) | BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
+	BIT(PROTO_MQ) | BIT(PROTO_LOG_SHMFD) | BIT(PROTO_RARP) |
+	BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
 
 /* --- descriptors ---------------------------------------------------------- */
 
@@ -114,6 +127,27 @@ static uint64_t offers(const struct vhost_user *v)
 	return offered | (v->protocol & BIT(PROTO_MQ) ? offered_mq : 0);
 }
 
+/* After any change of what is logged: the rings have what they ask for each time
+ * they write */
+static void follow_log(struct vhost_user *v)
+{
+	struct vhost_log *l = v->mem.log.bits ? &v->mem.log : NULL;
+	unsigned i;
+
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		v->q[i].log = vhost_user_has(v, F_LOG_ALL) ? l : NULL;
+		v->q[i].log_used = v->ring[i].logged ? l : NULL;
+		v->q[i].used_gpa = v->ring[i].used_gpa;
+	}
+}
+
+/* Pages that the log has no bits for would be missing where the guest goes */
+static bool is_covered(const struct vhost_user *v, uint64_t features)
+{
+	return !(features & BIT(F_LOG_ALL)) || !v->mem.log.bits ||
+	       vhost_log_covers(&v->mem.log, &v->mem);
+}
+
 static int get_features(struct vhost_user *v)
 {
 	return reply_u64(v, offers(v));
@@ -124,10 +158,10 @@ static int set_features(struct vhost_user *v)
 	uint64_t features = v->msg.u.u64;
 	unsigned i;
 
-	if (features & ~offers(v))
+	if (features & ~offers(v) || !is_covered(v, features))
 		return -EINVAL;
-	/* Said again for each pair */
-	v->changes += features != v->features;
+	/* Said again for each pair, and when a migration begins or ends */
+	v->changes += !!((features ^ v->features) & ~BIT(F_LOG_ALL));
 	v->features = features;
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].event_idx = vhost_user_has(v, VIRTIO_RING_F_EVENT_IDX);
@@ -136,17 +170,23 @@ static int set_features(struct vhost_user *v)
 		if (!vhost_user_has(v, F_PROTOCOL))
 			v->ring[i].enabled = true;
 	}
+	follow_log(v);
 	return 0;
+}
+
+static uint64_t offers_protocol(const struct vhost_user *v)
+{
+	return offered_protocol | (v->state ? BIT(PROTO_DEVICE_STATE) : 0);
 }
 
 static int get_protocol(struct vhost_user *v)
 {
-	return reply_u64(v, offered_protocol);
+	return reply_u64(v, offers_protocol(v));
 }
 
 static int set_protocol(struct vhost_user *v)
 {
-	if (v->msg.u.u64 & ~offered_protocol)
+	if (v->msg.u.u64 & ~offers_protocol(v))
 		return -EINVAL;
 	v->protocol = v->msg.u.u64;
 	return 0;
@@ -202,7 +242,7 @@ static int set_mem_table(struct vhost_user *v)
 		drop_fd(&fd);
 	}
 	place_all(v);
-	return err;
+	return err ? err : is_covered(v, v->features) ? 0 : -EINVAL;
 }
 
 static int get_mem_slots(struct vhost_user *v)
@@ -220,7 +260,7 @@ static int add_mem_reg(struct vhost_user *v)
 	err = vhost_mem_add(&v->mem, &r, fd);
 	drop_fd(&fd);
 	place_all(v);
-	return err;
+	return err ? err : is_covered(v, v->features) ? 0 : -EINVAL;
 }
 
 static int rem_mem_reg(struct vhost_user *v)
@@ -263,6 +303,15 @@ static int set_vring_num(struct vhost_user *v)
 	return 0;
 }
 
+/* Said again while the ring runs: a migration begins or ends */
+static bool is_there(const struct vhost_user *v, unsigned i)
+{
+	const struct vhost_ring *r = &v->ring[i];
+
+	return virtq_ready(&v->q[i]) && r->desc == v->msg.u.addr.desc &&
+	       r->avail == v->msg.u.addr.avail && r->used == v->msg.u.addr.used;
+}
+
 static int set_vring_addr(struct vhost_user *v)
 {
 	unsigned i = v->msg.u.addr.index;
@@ -271,6 +320,11 @@ static int set_vring_addr(struct vhost_user *v)
 	if (!is_ring(v, i))
 		return -EINVAL;
 	r = &v->ring[i];
+	r->logged = v->msg.u.addr.flags & ADDR_LOG;
+	r->used_gpa = v->msg.u.addr.log;
+	follow_log(v);
+	if (is_there(v, i))
+		return 0;
 	r->desc = v->msg.u.addr.desc;
 	r->avail = v->msg.u.addr.avail;
 	r->used = v->msg.u.addr.used;
@@ -395,6 +449,82 @@ static int reset_owner(struct vhost_user *v)
 	return 0;
 }
 
+/* --- migration ------------------------------------------------------------ */
+
+/* Who migrates does not look at our answer, so what is no log ends the dialogue */
+static int set_log_base(struct vhost_user *v)
+{
+	int fd = take_fd(v), err;
+
+	if (fd < 0)
+		return -EBADF;
+	err = vhost_log_set(&v->mem, fd, v->msg.u.log.size,
+			    v->msg.u.log.offset);
+	drop_fd(&fd);
+	follow_log(v);
+	return err ? err : reply_u64(v, 0);
+}
+
+static int set_log_fd(struct vhost_user *v)
+{
+	int fd = take_fd(v), err;
+
+	if (fd < 0)
+		return -EBADF;
+	err = vhost_bell_check(fd, false);
+	if (err)
+		drop_fd(&fd);
+	else
+		vhost_bell_set(&v->log_call, fd);
+	return err;
+}
+
+/* The guest's addresses we learn from it, or from whoever ran it before us */
+static int send_rarp(struct vhost_user *v)
+{
+	memcpy(&v->guest, &v->msg.u, sizeof(v->guest));
+	return 0;
+}
+
+static int begin_transfer(struct vhost_user *v)
+{
+	uint32_t way = v->msg.u.transfer.way;
+	int fd;
+
+	if (!v->state || way > DEVICE_LOAD ||
+	    v->msg.u.transfer.phase != STATE_STOPPED)
+		return -EINVAL;
+	if (vhost_user_runs(v))
+		return -EBUSY;
+	fd = take_fd(v);
+	if (fd < 0)
+		return -EBADF;
+	v->saving = way == DEVICE_SAVE;
+	v->saved = false;
+	return v->state->begin(v->state->owner, way, fd);
+}
+
+static int set_device_state_fd(struct vhost_user *v)
+{
+	int err = begin_transfer(v);
+
+	if (err)
+		log_limited(LOG_WARN, "vhost-user: no transfer of the device's "
+				      "state: %s", util_error(-err));
+	return reply_u64(v, STATE_NO_FD | (err ? STATE_REFUSED : 0));
+}
+
+static int check_device_state(struct vhost_user *v)
+{
+	int err = v->state ? v->state->check(v->state->owner) : -ENODATA;
+
+	v->waits = err == -EINPROGRESS;
+	if (v->waits)
+		return 0;
+	v->saved = v->saving && !err;
+	return reply_u64(v, (uint64_t)-err);
+}
+
 /* --- the dialogue --------------------------------------------------------- */
 
 #define SIZE(field) sizeof(((struct vhost_msg *)0)->u.field)
@@ -411,6 +541,8 @@ static const struct request {
 	[4] = { reset_owner, 0, 0 },
 	[5] = { set_mem_table, offsetof(struct vhost_msg, u.mem.r) - HEAD,
 		VHOST_FDS },
+	[6] = { set_log_base, SIZE(log), 1 },
+	[7] = { set_log_fd, 0, 1 },
 	[8] = { set_vring_num, SIZE(state), 0 },
 	[9] = { set_vring_addr, SIZE(addr), 0 },
 	[10] = { set_vring_base, SIZE(state), 0 },
@@ -422,11 +554,12 @@ static const struct request {
 	[16] = { set_protocol, SIZE(u64), 0 },
 	[17] = { get_queue_num, 0, 0 },
 	[18] = { set_vring_enable, SIZE(state), 0 },
-	[19] = { do_nothing, 0,
-		 0 }, /* SEND_RARP: nobody else's bridge learns */
+	[19] = { send_rarp, sizeof(struct mac), 0 },
 	[36] = { get_mem_slots, 0, 0 },
 	[37] = { add_mem_reg, SIZE(one), 1 },
 	[38] = { rem_mem_reg, SIZE(one), 1 },
+	[42] = { set_device_state_fd, SIZE(transfer), 1 },
+	[CHECK_DEVICE_STATE] = { check_device_state, 0, 0 },
 };
 
 /* It is to be hung up on */
@@ -475,6 +608,8 @@ static int serve(struct vhost_user *v)
 	bool asked = v->msg.flags & NEED_REPLY;
 	int ret = dispatch(v);
 
+	if (v->waits)
+		return 0;
 	if (ret > 0)
 		return answer(v, (size_t)ret);
 	/* User-mode Linux asks with the very message that takes the feature */
@@ -575,7 +710,7 @@ int vhost_user_read(struct vhost_user *v)
 
 	/* In case a ring stops: what was pushed in this turn */
 	vhost_user_flush(v);
-	for (i = 0; i < MESSAGES; i++) {
+	for (i = 0; i < MESSAGES && !v->waits; i++) {
 		ret = next_message(v);
 		if (ret <= 0)
 			return ret;
@@ -588,17 +723,31 @@ int vhost_user_read(struct vhost_user *v)
 	return 0;
 }
 
+int vhost_user_answer(struct vhost_user *v)
+{
+	int ret;
+
+	if (!v->waits)
+		return 0;
+	v->msg.request = CHECK_DEVICE_STATE;
+	ret = check_device_state(v);
+	return ret ? answer(v, (size_t)ret) : 0;
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static void reset(struct vhost_user *v, struct loop *l, int look,
 		  const unsigned watch[VHOST_PAIR])
 {
 	const struct vhost_bell none = { .fd = -1 };
+	struct device_state *state = v->state;
 	unsigned i;
 
 	memset(v, 0, sizeof(*v));
 	v->loop = l;
 	v->look = look;
+	v->state = state;
+	v->log_call = none;
 	v->fd = -1;
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].mem = &v->mem;
@@ -612,6 +761,7 @@ int vhost_user_init(struct vhost_user *v, struct loop *l,
 {
 	int look = vhost_bell_look();
 
+	v->state = NULL;
 	reset(v, l, look, watch);
 	return look < 0 ? look : vhost_mem_guard(&v->mem);
 }
@@ -630,8 +780,12 @@ void vhost_user_stop(struct vhost_user *v)
 	(void)reset_owner(v);
 	drop_fds(v);
 	vhost_mem_clear(&v->mem);
+	vhost_log_clear(&v->mem.log);
+	vhost_bell_set(&v->log_call, -1);
 	if (v->fd >= 0)
 		loop_del(v->loop, v->fd);
+	if (v->fd >= 0 && v->state)
+		v->state->end(v->state->owner);
 	drop_fd(&v->fd);
 	reset(v, v->loop, v->look, watch);
 	v->changes = changes;
@@ -669,6 +823,10 @@ void vhost_user_flush(struct vhost_user *v)
 			vhost_bell_ring(&v->ring[i].call, v->look);
 		if (UNLIKELY(v->q[i].broken && !v->ring[i].reported))
 			report(v, i);
+	}
+	if (UNLIKELY(v->log_call.fd >= 0) && v->mem.log.marked) {
+		v->mem.log.marked = false;
+		vhost_bell_ring(&v->log_call, v->look);
 	}
 }
 

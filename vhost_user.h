@@ -10,6 +10,8 @@
 #ifndef VHOST_USER_H
 #define VHOST_USER_H
 
+#include "addr.h"
+#include "device_state.h"
 #include "loop.h"
 #include "vhost_bell.h"
 #include "virtq.h"
@@ -45,6 +47,12 @@ struct vhost_msg {
 			uint64_t padding;
 			struct vhost_region r;
 		} one;
+		struct {
+			uint64_t size, offset; /* of its file */
+		} log;
+		struct {
+			uint32_t way, phase;
+		} transfer;
 	} __attribute__((packed, aligned(4))) u;
 } __attribute__((packed, aligned(4)));
 
@@ -53,6 +61,8 @@ struct vhost_ring {
 	bool placed;                /* these are set */
 	bool enabled;
 	bool reported;  /* that it is broken */
+	bool logged;    /* what is written to @used, as @used_gpa */
+	uint64_t used_gpa;
 	struct vhost_bell kick, call, err;
 	unsigned kick_watch;
 };
@@ -62,12 +72,18 @@ struct vhost_user {
 	int look;         /* see vhost_bell_look() */
 	int fd;           /* the front-end, -1 */
 	unsigned rings;   /* up to the last that was spoken of */
-	unsigned changes; /* of features, of where the first pair's rings are, of
-			     their start */
+	unsigned changes; /* of features, but for VHOST_F_LOG_ALL, of where the
+			     first pair's rings are, of their start */
 	unsigned changes_more; /* of other rings, or whether they are enabled */
 	uint64_t
 		features; /* VIRTIO_F_*, VIRTIO_NET_F_*: what the driver took */
 	uint64_t protocol; /* VHOST_USER_PROTOCOL_F_* */
+	struct mac guest;  /* whose new place is to be known, or zero */
+	struct device_state *state; /* NULL: nothing but memory moves */
+	bool saving;    /* what was begun with @state last */
+	bool waits;     /* it is to hear what became of that */
+	bool saved;     /* all of it: the guest is to run elsewhere */
+	struct vhost_bell log_call;
 	struct vhost_mem mem;
 	struct virtq q[VHOST_QUEUES];
 	struct vhost_ring ring[VHOST_QUEUES];
@@ -79,7 +95,8 @@ struct vhost_user {
 };
 
 /* vhost_user_init - @watch are told of kicks, one for each direction
- * For one @v of a process, as vhost_mem_guard().  0 or -errno. */
+ * For one @v of a process, as vhost_mem_guard().  0 or -errno.  Then @v->state
+ * may be set. */
 int vhost_user_init(struct vhost_user *v, struct loop *l,
 		    const unsigned watch[VHOST_PAIR]);
 
@@ -94,6 +111,11 @@ void vhost_user_stop(struct vhost_user *v);
  * it is gone or talks nonsense: then stop.  @v->why says what was wrong, NULL if
  * it has just left. */
 int vhost_user_read(struct vhost_user *v);
+
+/* vhost_user_answer - it was told to wait for what became of the device's state,
+ * and that is known now
+ * Until then there is nothing to be read from it.  As vhost_user_read(). */
+int vhost_user_answer(struct vhost_user *v);
 
 /* vhost_user_has - whether the driver took feature bit @bit */
 static inline bool vhost_user_has(const struct vhost_user *v, unsigned bit)

@@ -192,6 +192,50 @@ void virtq_rewind(struct virtq *q, unsigned n)
 	q->next = (uint16_t)(q->next - n);
 }
 
+/* --- the log of dirty pages ------------------------------------------------ */
+
+void virtq_wrote(const struct virtq *q, const struct iovec *iov, size_t len)
+{
+	size_t part;
+
+	for (; len; iov++) {
+		part = MIN(len, iov->iov_len);
+		if (part)
+			vhost_log_mark(q->log,
+				       vhost_mem_gpa(q->mem, iov->iov_base),
+				       part);
+		len -= part;
+	}
+}
+
+/* @len bytes at @p, in the used ring, were written */
+static void wrote_used(const struct virtq *q, const void *p, size_t len)
+{
+	size_t off = (size_t)((const uint8_t *)p - (const uint8_t *)q->used);
+
+	vhost_log_mark(q->log_used, q->used_gpa + off, len);
+}
+
+/* Its entries from @old to @q->filled were */
+static void wrote_entries(const struct virtq *q, uint16_t old)
+{
+	unsigned at = old & (q->size - 1);
+	unsigned n = MIN((unsigned)(uint16_t)(q->filled - old), q->size);
+	unsigned first = MIN(n, q->size - at);
+
+	wrote_used(q, &q->used->ring[at], first * sizeof(q->used->ring[0]));
+	if (n > first)
+		wrote_used(q, q->used->ring,
+			   (n - first) * sizeof(q->used->ring[0]));
+}
+
+static void store_used(const struct virtq *q, void *p, uint16_t v)
+{
+	store16(p, v);
+	if (UNLIKELY(q->log_used))
+		wrote_used(q, p, sizeof(v));
+}
+
 /* --- giving back ---------------------------------------------------------- */
 
 void virtq_push(struct virtq *q, uint16_t id, uint32_t len)
@@ -211,7 +255,9 @@ bool virtq_flush(struct virtq *q)
 
 	if (!virtq_ready(q) || q->filled == old)
 		return false;
-	store16(&q->used->idx, q->filled);
+	store_used(q, &q->used->idx, q->filled);
+	if (UNLIKELY(q->log_used))
+		wrote_entries(q, old);
 	q->told = q->filled;
 	/* Either we see that it waits, or it sees what is new (2.7.10) */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -225,9 +271,10 @@ bool virtq_kicks(struct virtq *q, bool on)
 	if (!virtq_ready(q))
 		return true;
 	if (!q->event_idx)
-		store16(&q->used->flags, on ? 0 : VRING_USED_F_NO_NOTIFY);
+		store_used(q, &q->used->flags,
+			   on ? 0 : VRING_USED_F_NO_NOTIFY);
 	else if (on)
-		store16(avail_event(q), q->seen);
+		store_used(q, avail_event(q), q->seen);
 	/* Without it, an old event index is never met again in this round */
 	if (!on)
 		return true;

@@ -33,6 +33,11 @@ struct virtq {
 	bool event_idx;  /* VIRTIO_RING_F_EVENT_IDX */
 	bool indirect;   /* VIRTIO_RING_F_INDIRECT_DESC */
 	const char *broken; /* why it is; NULL: it is not */
+	/* While the guest is migrated, else NULL: where its front-end is told what
+	 * was written to buffers, and to the used ring, by the address that it
+	 * has for that */
+	struct vhost_log *log, *log_used;
+	uint64_t used_gpa;
 };
 
 /* One chain of descriptors that was taken */
@@ -78,6 +83,10 @@ void virtq_rewind(struct virtq *q, unsigned n);
 /* virtq_push - done with chain @id, @len bytes were written to it
  * The guest sees it after virtq_flush(). */
 void virtq_push(struct virtq *q, uint16_t id, uint32_t len);
+
+/* virtq_wrote - the first @len bytes of @iov, which virtq_pop() gave, were filled
+ * If there is a @q->log, and before virtq_flush(). */
+void virtq_wrote(const struct virtq *q, const struct iovec *iov, size_t len);
 
 /* virtq_flush - the guest may have what was pushed; true: it wants to be told
  */

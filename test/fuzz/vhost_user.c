@@ -96,6 +96,33 @@ static int new_memfd(size_t size)
 	return fd;
 }
 
+/* A device whose state moves at once, or never */
+static unsigned moves;
+
+static int moves_begin(void *owner, enum device_state_way way, int fd)
+{
+	(void)owner;
+	assert(way == DEVICE_SAVE || way == DEVICE_LOAD);
+	assert(!vhost_user_runs(&v));
+	close(fd);
+	return moves++ % 4 ? 0 : -EBUSY;
+}
+
+static int moves_check(void *owner)
+{
+	(void)owner;
+	return moves++ % 3 ? 0 : -EINPROGRESS;
+}
+
+static void moves_end(void *owner)
+{
+	(void)owner;
+}
+
+static struct device_state device = { .begin = moves_begin,
+				      .check = moves_check,
+				      .end = moves_end };
+
 /* Once */
 static void make_world(void)
 {
@@ -108,6 +135,7 @@ static void make_world(void)
 	for (i = 0; i < VHOST_PAIR; i++)
 		watch[i] = loop_watch(&loop, on_kick, &kicks[i]);
 	assert(!vhost_user_init(&v, &loop, watch));
+	v.state = &device;
 	kind[MEMFD] = new_memfd(MEM);
 	kind[SMALL_MEMFD] = new_memfd(SMALL);
 	kind[EVENTFD] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -276,6 +304,21 @@ static void check(const struct virtq_elem *e, const struct iovec *iov,
 		touch(&iov[i], write);
 }
 
+/* What is filled is marked where the log has a bit for it */
+static void fill(const struct virtq *q, const struct iovec *iov, size_t len)
+{
+	struct vhost_log *l = q->log;
+	uint64_t page;
+
+	if (!l || !len)
+		return;
+	assert(l == &v.mem.log && l->bits);
+	virtq_wrote(q, iov, len);
+	page = vhost_mem_gpa(&v.mem, iov->iov_base) / 4096;
+	if (page < l->pages)
+		assert(l->bits[page / 8] & 1 << page % 8 || v.mem.torn);
+}
+
 static bool pop(void)
 {
 	static struct iovec iov[VIRTQ_MAX];
@@ -292,6 +335,8 @@ static bool pop(void)
 		return true;
 	assert(e.iov_cnt <= max);
 	check(&e, iov, ring == VHOST_RX);
+	if (ring == VHOST_RX)
+		fill(q, iov, MIN(e.len, (size_t)how << 4));
 	if (how & 4)
 		virtq_rewind(q, 1);
 	else
@@ -316,6 +361,8 @@ static bool flush(void)
 	struct virtq *q = &v.q[how & 1];
 
 	vhost_user_flush(&v);
+	if (how & 32 && vhost_user_answer(&v))
+		return false;
 	if (!vhost_user_runs(&v))
 		return true;
 	if (how & 2)
@@ -380,7 +427,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	before = open_fds();
 	in = data;
 	in_left = size;
-	out_n = 0;
+	out_n = moves = 0;
 	memset(guest, 0, MEM);
 	assert(!ftruncate(kind[SMALL_MEMFD], SMALL));
 	assert(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));

@@ -11,10 +11,12 @@
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -42,6 +44,7 @@ enum {
 	SET_FEATURES = 2,
 	SET_OWNER,
 	SET_MEM_TABLE = 5,
+	SET_LOG_BASE,
 	SET_VRING_NUM = 8,
 	SET_VRING_ADDR,
 	SET_VRING_BASE,
@@ -50,6 +53,8 @@ enum {
 	SET_VRING_CALL,
 	SET_VRING_ERR,
 	SET_VRING_ENABLE = 18,
+	SEND_RARP,
+	CHECK_DEVICE_STATE = 43,
 };
 
 enum {
@@ -90,6 +95,8 @@ enum {
 #define USO4   BIT(54)
 #define USO    (USO4 | BIT(55))
 #define EVENT  BIT(VIRTIO_RING_F_EVENT_IDX)
+#define INDIR  BIT(VIRTIO_RING_F_INDIRECT_DESC)
+#define LOGS   BIT(26) /* VHOST_F_LOG_ALL */
 #define USUAL  (V1 | MERGE | CSUM | TSO | USO)
 #define PROTO  BIT(30) /* VHOST_USER_F_PROTOCOL_FEATURES */
 
@@ -1756,6 +1763,393 @@ static void second_run_is_made_here(void **state)
 	assert_false(hear());
 }
 
+/* --- while it is migrated ------------------------------------------------- */
+
+enum { PAGE = 4096, LOG = (GPA + MEM) / PAGE / 8, FEW = 8, ENOUGH = 1 << 20 };
+static int log_fd;
+static uint8_t *bits, before[MEM];
+static unsigned there; /* buffers that the driver has not got back */
+
+static void log_begins(void)
+{
+	struct vhost_msg m = { .request = SET_LOG_BASE, .flags = 1,
+			       .size = sizeof(m.u.log), .u.log.size = LOG };
+	unsigned q;
+
+	log_fd = memfd_create("log", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(log_fd, LOG), 0);
+	bits = mmap(NULL, LOG, PROT_READ | PROT_WRITE, MAP_SHARED, log_fd, 0);
+	assert_true(bits != MAP_FAILED);
+	send_msg(&m, log_fd);
+	turn();
+	assert_int_equal(recv(them, &m, MSG_HEAD + 8, 0), MSG_HEAD + 8);
+	has |= LOGS;
+	say(SET_FEATURES, 0, has);
+	for (q = 0; q < VHOST_PAIR; q++) {
+		m = (struct vhost_msg){ .request = SET_VRING_ADDR, .flags = 1,
+					.size = sizeof(m.u.addr) };
+		m.u.addr.index = q;
+		m.u.addr.flags = 1;
+		m.u.addr.desc = UVA + q * EACH + DESC;
+		m.u.addr.avail = UVA + q * EACH + AVAIL;
+		m.u.addr.used = UVA + q * EACH + USED;
+		m.u.addr.log = GPA + q * EACH + USED;
+		send_msg(&m, -1);
+		turn();
+	}
+	assert_true(t.tap.up);
+}
+
+static void log_ends(void)
+{
+	munmap(bits, LOG);
+	close(log_fd);
+}
+
+static void remember(void)
+{
+	memcpy(before, guest, brk_at + PAGE);
+}
+
+/* The plain twin: what differs from @before is marked, and nothing else is, but
+ * for where the same may have been written again, in a used ring */
+static void log_is_right(void)
+{
+	size_t at, page;
+
+	for (at = 0; at < brk_at; at += PAGE) {
+		bool is = memcmp(guest + at, before + at, PAGE);
+		bool ring = at % EACH == USED && at < DATA;
+
+		page = (GPA + at) / PAGE;
+		if (ring && !is)
+			bits[page / 8] &= (uint8_t)~(1 << page % 8);
+		assert_int_equal(!!(bits[page / 8] & 1 << page % 8), is);
+		bits[page / 8] &= (uint8_t)~(1 << page % 8);
+	}
+	for (page = 0; page < LOG; page++)
+		assert_int_equal(bits[page], 0);
+}
+
+/* A buffer in pieces that lie anywhere, by a table of its own */
+static void give_indirect(size_t len)
+{
+	unsigned n = 1 + (unsigned)rand() % 5, i, at = drv[RX].desc++ % RING;
+	struct vring_desc *d;
+
+	brk_at = (brk_at + 15) / 16 * 16;
+	d = (void *)(guest + brk_at);
+	desc(RX)[at] = (struct vring_desc){
+		.addr = GPA + brk_at,
+		.len = n * (uint32_t)sizeof(*d),
+		.flags = VRING_DESC_F_INDIRECT,
+	};
+	brk_at += n * sizeof(*d);
+	for (i = 0; i < n; i++) {
+		brk_at += (size_t)rand() % (2 * PAGE);
+		d[i] = (struct vring_desc){
+			.addr = GPA + brk_at,
+			.len = (uint32_t)(len / n + 1),
+			.flags = VRING_DESC_F_WRITE |
+				 (i + 1 < n ? VRING_DESC_F_NEXT : 0),
+			.next = (uint16_t)(i + 1),
+		};
+		memset(guest + brk_at, NEW, len / n + 1);
+		brk_at += len / n + 1;
+	}
+	expose(RX, at);
+}
+
+static void driver_gives(void)
+{
+	unsigned n = (unsigned)rand() % 4;
+	size_t len = has & MERGE ? 60 + (size_t)rand() % 2000 : 9200;
+
+	if (has & EVENT)
+		avail(RX)->ring[RING] = (uint16_t)rand();
+	for (; n && there < FEW; n--, there++)
+		if (has & INDIR && rand() % 2)
+			give_indirect(len);
+		else
+			expose(RX, chain(RX, len, has & MERGE ? BIG : PAGE));
+	for (n = (unsigned)rand() % 3; n; n--)
+		send_in(NULL, 60 + (size_t)rand() % 1500, 700);
+	remember();
+}
+
+static void device_works(void)
+{
+	unsigned kind = rand() % 2 ? TCP : 0;
+	size_t want = 1 + (size_t)rand() % (rand() % 2 ? 100 : 9000);
+	size_t mss = kind & TCP ? MSS : 0;
+	struct slot s;
+
+	if (rand() % 2 && reserve(&s, 1, kind, want, mss))
+		fill(&s, kind, s.room - s.room / 4, mss);
+	if (rand() % 2) {
+		(void)tap_receive(&t.tap, f, 1 + (unsigned)rand() % 4);
+		tap_release(&t.tap);
+	}
+	tap_flush(&t.tap);
+}
+
+static void driver_takes(void)
+{
+	struct vring_used_elem e;
+
+	while (next_used(RX, &e))
+		there--;
+	while (next_used(TX, &e))
+		;
+}
+
+static void logged(uint64_t features)
+{
+	unsigned session;
+
+	srand(2);
+	there = 0;
+	begin(features);
+	session = t.tap.session;
+	log_begins();
+	assert_int_equal(t.tap.session, session);
+	while (brk_at < ENOUGH) {
+		driver_gives();
+		device_works();
+		log_is_right();
+		driver_takes();
+	}
+	assert_true(t.tap.count.frames[1] > 10);
+	assert_true(t.tap.count.frames[0] > 10);
+	log_ends();
+}
+
+static void log_of_merged_buffers(void **state)
+{
+	(void)state;
+	logged(USUAL);
+}
+
+static void log_of_indirect_descriptors(void **state)
+{
+	(void)state;
+	logged(USUAL | INDIR | EVENT);
+}
+
+static void log_of_long_chains(void **state)
+{
+	(void)state;
+	logged((USUAL & ~MERGE) | EVENT);
+}
+
+static void log_of_what_is_made_here(void **state)
+{
+	(void)state;
+	logged(V1 | MERGE | INDIR);
+}
+
+/* What was under way when a ring stops is in the log when that is answered */
+static void log_is_complete_when_ring_stops(void **state)
+{
+	unsigned q;
+
+	(void)state;
+	begin(USUAL);
+	log_begins();
+	give(3, LONG);
+	send_in(NULL, 60, BIG);
+	remember();
+	assert_true(send_one(TCP, 2000, 2000));
+	burst(64, 1, true);
+	tap_release(&t.tap);
+	assert_int_equal(stop_ring(RX), 2);
+	assert_int_equal(stop_ring(TX), 1);
+	for (q = 0; q < VHOST_PAIR; q++)
+		assert_int_equal(used(q)->idx, q == RX ? 2 : 1);
+	log_is_right();
+	log_ends();
+}
+
+static void truncated_log_is_a_hang_up(void **state)
+{
+	(void)state;
+	assert_int_equal(vhost_mem_guard(&t.user.mem), 0); /* cmocka has its own */
+	begin(USUAL);
+	log_begins();
+	give(3, LONG);
+	assert_int_equal(ftruncate(log_fd, 0), 0);
+	assert_true(send_one(0, 100, 100));
+	tap_flush(&t.tap);
+	assert_int_equal(t.user.fd, -1);
+	assert_true(loop.quit);
+	log_ends();
+}
+
+/* Who is announced is greeted, once */
+static void guest_is_announced(void **state)
+{
+	static const struct mac mac = { { 2, 0, 0, 0, 0, 9 } };
+	struct vhost_msg m = { .request = SEND_RARP, .flags = 1, .size = 8 };
+	unsigned i, session;
+
+	(void)state;
+	begin(USUAL);
+	session = t.tap.session;
+	memcpy(&m.u, &mac, sizeof(mac));
+	for (i = 0; i < 3; i++) {
+		send_msg(&m, -1);
+		turn();
+		assert_int_equal(t.tap.session, session + 1);
+	}
+	assert_true(mac_equal(&t.tap.guest, &mac));
+}
+
+static struct {
+	unsigned runs, ended;
+	int check;
+} moved;
+
+static int moved_begin(void *owner, enum device_state_way way, int fd)
+{
+	(void)owner;
+	(void)way;
+	close(fd);
+	return 0;
+}
+
+static int moved_check(void *owner)
+{
+	(void)owner;
+	return moved.check;
+}
+
+static void moved_runs(void *owner)
+{
+	(void)owner;
+	moved.runs++;
+}
+
+static void moved_end(void *owner)
+{
+	(void)owner;
+	moved.ended++;
+}
+
+static struct device_state device = { .begin = moved_begin,
+				      .check = moved_check,
+				      .runs = moved_runs,
+				      .end = moved_end };
+
+static void check_state(unsigned verdict)
+{
+	struct vhost_msg m = { .request = CHECK_DEVICE_STATE, .flags = 1 };
+
+	send_msg(&m, -1);
+	turn();
+	if (moved.check == -EINPROGRESS)
+		return;
+	assert_int_equal(recv(them, &m, MSG_HEAD + 8, MSG_DONTWAIT),
+			 MSG_HEAD + 8);
+	assert_int_equal(m.u.u64, verdict);
+}
+
+static void save_state(void)
+{
+	struct vhost_msg m = { .request = CHECK_DEVICE_STATE - 1, .flags = 1,
+			       .size = 8 };
+
+	stop_ring(RX);
+	stop_ring(TX);
+	send_msg(&m, memfd);
+	turn();
+	assert_int_equal(recv(them, &m, MSG_HEAD + 8, MSG_DONTWAIT),
+			 MSG_HEAD + 8);
+	assert_int_equal(m.u.u64, 0x100);
+}
+
+static void set_up_device(void)
+{
+	memset(&moved, 0, sizeof(moved));
+	tap_vhost_moves(&t, &device);
+	assert_int_equal(moved.runs, 0);
+	begin(USUAL);
+	assert_int_equal(moved.runs, 1);
+}
+
+/* Who has left for another place leaves us here, for who still sends to this */
+static void saved_guest_ends_no_one_off(void **state)
+{
+	(void)state;
+	set_up_device();
+	save_state();
+	check_state(0);
+	close(them);
+	turn();
+	assert_int_equal(t.user.fd, -1);
+	assert_int_equal(moved.ended, 1);
+	assert_false(loop.quit);
+	them = -1;
+}
+
+/* If it goes on here in spite of that, it is as before */
+static void saved_guest_that_stays(void **state)
+{
+	(void)state;
+	set_up_device();
+	save_state();
+	check_state(0);
+	say(SET_VRING_NUM, RX, RING);
+	say(SET_VRING_ADDR, RX, 0);
+	say(SET_VRING_KICK, RX, 0);
+	say(SET_VRING_NUM, TX, RING);
+	say(SET_VRING_ADDR, TX, 0);
+	assert_int_equal(moved.runs, 1);
+	say(SET_VRING_KICK, TX, 0);
+	assert_int_equal(moved.runs, 2);
+	close(them);
+	turn();
+	assert_true(loop.quit);
+	them = -1;
+}
+
+/* Nothing spins while the front-end waits and sends more; its end is seen */
+static void state_takes_its_time(void **state)
+{
+	struct vhost_msg m = { .request = 1, .flags = 1 };
+	unsigned i;
+
+	(void)state;
+	set_up_device();
+	save_state();
+	for (i = 0; i < 2; i++) {
+		moved.check = -EINPROGRESS;
+		check_state(0);
+		send_msg(&m, -1);
+		loop.soon = false;
+		turn();
+		assert_int_equal(epoll_wait(loop.epfd, &(struct epoll_event){ 0 },
+					    1, 0), 0);
+		if (i)
+			break;
+		moved.check = -EIO;
+		device.done(device.asker);
+		assert_int_equal(recv(them, &m, MSG_HEAD + 8, MSG_DONTWAIT),
+				 MSG_HEAD + 8);
+		assert_int_equal(m.u.u64, EIO);
+		turn();
+		assert_int_equal(recv(them, &m, MSG_HEAD + 8, MSG_DONTWAIT),
+				 MSG_HEAD + 8);
+		assert_int_equal(m.request, 1);
+		m = (struct vhost_msg){ .request = 1, .flags = 1 };
+	}
+	close(them);
+	turn();
+	assert_int_equal(t.user.fd, -1);
+	assert_int_equal(moved.ended, 1);
+	device.done(device.asker); /* too late */
+	them = -1;
+}
+
 /* --- life ----------------------------------------------------------------- */
 
 static void session_follows_rings(void **state)
@@ -1952,6 +2346,16 @@ int main(void)
 		TEST(run_leaves_promised_buffers),
 		TEST(run_leaves_promised_short_buffers),
 		TEST(second_run_is_made_here),
+		TEST(log_of_merged_buffers),
+		TEST(log_of_indirect_descriptors),
+		TEST(log_of_long_chains),
+		TEST(log_of_what_is_made_here),
+		TEST(log_is_complete_when_ring_stops),
+		TEST(truncated_log_is_a_hang_up),
+		TEST(guest_is_announced),
+		TEST(saved_guest_ends_no_one_off),
+		TEST(saved_guest_that_stays),
+		TEST(state_takes_its_time),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as the daemon has it */

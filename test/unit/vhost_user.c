@@ -43,7 +43,9 @@ enum { /* requests */
        SET_OWNER,
        RESET_OWNER,
        SET_MEM_TABLE,
-       SET_VRING_NUM = 8,
+       SET_LOG_BASE,
+       SET_LOG_FD,
+       SET_VRING_NUM,
        SET_VRING_ADDR,
        SET_VRING_BASE,
        GET_VRING_BASE,
@@ -58,6 +60,8 @@ enum { /* requests */
        GET_MEM_SLOTS = 36,
        ADD_MEM_REG,
        REM_MEM_REG,
+       SET_DEVICE_STATE_FD = 42,
+       CHECK_DEVICE_STATE,
 };
 
 enum {
@@ -66,9 +70,12 @@ enum {
 	REPLY = 4,
 	NEED_REPLY = 8,
 	NO_FD = 1 << 8,
+	F_LOG_ALL = 26,
 	F_PROTOCOL = 30,
+	PROTO_LOG_SHMFD = 1,
 	PROTO_REPLY_ACK = 3,
 	PROTO_MEM_SLOTS = 15,
+	PROTO_DEVICE_STATE = 19,
 	MEM = 0x20000, /* of the guest */
 	RING = 16,     /* entries */
 	/* in there, and as much further for the second ring */
@@ -523,6 +530,7 @@ static void negotiation(void **state)
 		VIRTIO_RING_F_INDIRECT_DESC,
 		VIRTIO_RING_F_EVENT_IDX,
 		VIRTIO_F_VERSION_1,
+		F_LOG_ALL,
 		F_PROTOCOL,
 	};
 	unsigned i, changes = v.changes;
@@ -537,6 +545,7 @@ static void negotiation(void **state)
 	assert_true(v.changes != changes);
 	assert_true(v.protocol & BIT(PROTO_REPLY_ACK));
 	assert_true(v.protocol & BIT(PROTO_MEM_SLOTS));
+	assert_true(v.protocol & BIT(PROTO_LOG_SHMFD));
 	assert_int_equal(ask(GET_QUEUE_NUM), VHOST_PAIRS);
 	assert_int_equal(ask(GET_MEM_SLOTS), VHOST_REGIONS);
 	done(text_u64(SEND_RARP, 0x563412005452));
@@ -556,7 +565,7 @@ static void not_offered(void **state)
 	fatal(text_u64(SET_PROTOCOL, BIT(63)), -EINVAL);
 	negotiate(0);
 	acked(text_u64(SET_FEATURES, features | BIT(63)), 1);
-	acked(text_u64(SET_PROTOCOL, BIT(1)), 1);
+	acked(text_u64(SET_PROTOCOL, BIT(PROTO_DEVICE_STATE)), 1);
 	assert_int_equal(v.features, features);
 }
 
@@ -887,14 +896,16 @@ static const struct {
 } needs[] = {
 	{ GET_FEATURES, 0, 0 },    { SET_FEATURES, 8, 0 },
 	{ SET_OWNER, 0, 0 },       { RESET_OWNER, 0, 0 },
-	{ SET_MEM_TABLE, 8, 8 },   { SET_VRING_NUM, 8, 0 },
+	{ SET_MEM_TABLE, 8, 8 },   { SET_LOG_BASE, 16, 1 },
+	{ SET_LOG_FD, 0, 1 },      { SET_VRING_NUM, 8, 0 },
 	{ SET_VRING_ADDR, 40, 0 }, { SET_VRING_BASE, 8, 0 },
 	{ GET_VRING_BASE, 8, 0 },  { SET_VRING_KICK, 8, 1 },
 	{ SET_VRING_CALL, 8, 1 },  { SET_VRING_ERR, 8, 1 },
 	{ GET_PROTOCOL, 0, 0 },    { SET_PROTOCOL, 8, 0 },
 	{ GET_QUEUE_NUM, 0, 0 },   { SET_VRING_ENABLE, 8, 0 },
-	{ SEND_RARP, 0, 0 },       { GET_MEM_SLOTS, 0, 0 },
+	{ SEND_RARP, 6, 0 },       { GET_MEM_SLOTS, 0, 0 },
 	{ ADD_MEM_REG, 40, 1 },    { REM_MEM_REG, 40, 1 },
+	{ SET_DEVICE_STATE_FD, 8, 1 },
 };
 
 static void bad_sizes(void **state)
@@ -944,7 +955,7 @@ static void too_many_fds(void **state)
 static void unknown(void **state)
 {
 	static const unsigned numbers[] = {
-		0,  6,  7,  20,  21,  22,  23,  24,      25,        26,
+		0,  20,  21,  22,  23,  24,      25,        26,
 		27, 28, 29, 30,  31,  32,  33,  34,      35,        39,
 		40, 41, 64, 100, 255, 256, 257, 1 << 16, INT32_MAX, UINT32_MAX,
 	};
@@ -1468,6 +1479,327 @@ static void pushed_and_moved(void **state)
 	assert_int_equal(used_idx(VHOST_RX), 1);
 }
 
+/* --- migration ------------------------------------------------------------ */
+
+enum { PAGE = 4096, LOG = 0x20000, LOG_OFFSET = 8 };
+/* It is as far up as that of a large machine */
+static int log_fd;
+static uint8_t *bits;
+
+static struct text text_log(uint64_t size, int fd)
+{
+	struct text t = text(SET_LOG_BASE, sizeof(t.m.u.log));
+
+	t.m.u.log.size = size;
+	t.m.u.log.offset = LOG_OFFSET;
+	if (fd >= 0)
+		t.fds[t.n++] = fd;
+	return t;
+}
+
+static bool takes_log(struct text t)
+{
+	assert_int_equal(say(need_reply(t)), 0);
+	return !hear(SET_LOG_BASE, 8).u.u64;
+}
+
+static void give_log(void)
+{
+	void *p;
+
+	log_fd = new_memfd(LOG_OFFSET + LOG);
+	p = mmap(NULL, LOG_OFFSET + LOG, PROT_READ | PROT_WRITE, MAP_SHARED,
+		 log_fd, 0);
+	assert_true(p != MAP_FAILED);
+	bits = (uint8_t *)p + LOG_OFFSET;
+	assert_true(takes_log(text_log(LOG, log_fd)));
+}
+
+static void drop_log(void)
+{
+	munmap(bits - LOG_OFFSET, LOG_OFFSET + LOG);
+	close(log_fd);
+}
+
+/* Take what is marked away: was it @gpa's page, or nothing with 0? */
+static void marked(uint64_t gpa)
+{
+	static const uint8_t none[LOG];
+
+	if (gpa) {
+		assert_true(bits[gpa / PAGE / 8] & 1 << gpa / PAGE % 8);
+		bits[gpa / PAGE / 8] &= (uint8_t)~(1 << gpa / PAGE % 8);
+	}
+	assert_memory_equal(bits, none, LOG);
+}
+
+static struct text text_logged(unsigned i, uint64_t gpa)
+{
+	struct text t = text_addr(i);
+
+	t.m.u.addr.flags = !!gpa;
+	t.m.u.addr.log = gpa;
+	return t;
+}
+
+/* As a transport does it */
+static void answer_with(unsigned i)
+{
+	struct iovec iov;
+	struct virtq_elem e;
+
+	offer(VHOST_RX, i);
+	assert_int_equal(virtq_pop(&v.q[VHOST_RX], &e, &iov, 1, true), 1);
+	if (v.q[VHOST_RX].log)
+		virtq_wrote(&v.q[VHOST_RX], &iov, 10);
+	virtq_push(&v.q[VHOST_RX], (uint16_t)e.id, 10);
+	vhost_user_flush(&v);
+}
+
+/* While all goes on, and it ends again */
+static void logs(void **state)
+{
+	const uint64_t ring = GPA + (3 << 20);
+	unsigned changes;
+
+	(void)state;
+	run();
+	done(text_u64(SET_FEATURES, features & ~BIT(F_LOG_ALL)));
+	changes = v.changes;
+	give_log();
+	answer_with(0);
+	marked(0); /* not asked for */
+	done(text_u64(SET_FEATURES, features | BIT(F_LOG_ALL)));
+	answer_with(1);
+	marked(GPA + DATA);
+	done(text_logged(VHOST_RX, ring));
+	done(text_logged(VHOST_TX, ring + PAGE));
+	answer_with(2);
+	assert_true(bits[ring / PAGE / 8] & 1 << ring / PAGE % 8);
+	bits[ring / PAGE / 8] = 0;
+	marked(GPA + DATA);
+	done(text_u64(SET_FEATURES, features & ~BIT(F_LOG_ALL)));
+	answer_with(3);
+	marked(ring);
+	done(text_logged(VHOST_RX, 0));
+	answer_with(4);
+	marked(0);
+	assert_int_equal(v.changes, changes);
+	assert_int_equal(used_idx(VHOST_RX), 5);
+	/* Wherever the front-end wants it, if it is in the log */
+	done(text_logged(VHOST_RX, (uint64_t)LOG * 8 * PAGE));
+	answer_with(5);
+	done(text_logged(VHOST_RX, UINT64_MAX - PAGE + 1));
+	answer_with(6);
+	marked(0);
+	drop_log();
+}
+
+/* It is told, once a turn */
+static void log_calls(void **state)
+{
+	int fd = new_eventfd();
+
+	(void)state;
+	run();
+	give_log();
+	acked((struct text){ .m = text(SET_LOG_FD, 0).m, .fds = { memfd },
+			     .n = 1 }, 1);
+	acked(text(SET_LOG_FD, 0), 1);
+	acked((struct text){ .m = text(SET_LOG_FD, 0).m, .fds = { fd },
+			     .n = 1 }, 0);
+	answer_with(1);
+	vhost_user_flush(&v);
+	assert_int_equal(rung(fd), 1);
+	vhost_user_flush(&v);
+	assert_int_equal(rung(fd), 0);
+	close(fd);
+	drop_log();
+}
+
+/* What has no bits for all of memory, or is none */
+static void log_refused(void **state)
+{
+	const uint64_t least = (GPA + MEM) / PAGE / 8;
+	struct vhost_region r = { GPA + MEM, MEM, UVA + MEM, 0 };
+	struct text t;
+
+	(void)state;
+	run();
+	give_log();
+	acked(text_log(LOG, -1), 1);
+	acked(text_log(LOG + 1, log_fd), 1);
+	acked(text_log(LOG, kick[0]), 1);
+	acked(text_log(0, log_fd), 1);
+	t = text_log(LOG, log_fd);
+	t.m.u.log.offset = UINT64_MAX;
+	acked(t, 1);
+	assert_true(takes_log(text_log(least, log_fd)));
+	acked(text_log(least - 1, log_fd), 1);
+	assert_int_equal(v.mem.log.pages, least * 8);
+	/* Nor is there to be more memory then */
+	acked(text_reg(ADD_MEM_REG, &r, memfd), 1);
+	acked(text_mem(&r, 1, memfd), 1);
+	done(text_u64(SET_FEATURES, features & ~BIT(F_LOG_ALL)));
+	acked(text_mem(&r, 1, memfd), 0);
+	acked(text_u64(SET_FEATURES, features | BIT(F_LOG_ALL)), 1);
+	assert_true(takes_log(text_log(LOG, log_fd)));
+	acked(text_u64(SET_FEATURES, features | BIT(F_LOG_ALL)), 0);
+	fatal(text_log(LOG, -1), -EBADF);
+	assert_null(v.mem.log.bits);
+	drop_log();
+}
+
+static void guest_is_announced(void **state)
+{
+	static const struct mac mac = { { 0x52, 0x54, 0, 0x12, 0x34, 0x56 } };
+
+	(void)state;
+	run();
+	acked(text_u64(SEND_RARP, htole64(0x563412005452)), 0);
+	assert_true(mac_equal(&v.guest, &mac));
+}
+
+/* What was begun, and what becomes of it */
+static struct {
+	unsigned begun, ended;
+	enum device_state_way way;
+	int fd, begin, check;
+} moved;
+
+static int moved_begin(void *owner, enum device_state_way way, int fd)
+{
+	assert_ptr_equal(owner, &moved);
+	moved.begun++;
+	moved.way = way;
+	moved.fd = fd;
+	if (moved.begin)
+		close(fd);
+	return moved.begin;
+}
+
+static int moved_check(void *owner)
+{
+	assert_ptr_equal(owner, &moved);
+	return moved.check;
+}
+
+static void moved_end(void *owner)
+{
+	assert_ptr_equal(owner, &moved);
+	moved.ended++;
+}
+
+static struct device_state state_of_device = { .owner = &moved,
+					       .begin = moved_begin,
+					       .check = moved_check,
+					       .end = moved_end };
+
+static uint64_t transfer(unsigned way, unsigned phase, int fd)
+{
+	struct text t = text(SET_DEVICE_STATE_FD, sizeof(t.m.u.transfer));
+
+	t.m.u.transfer.way = way;
+	t.m.u.transfer.phase = phase;
+	if (fd >= 0)
+		t.fds[t.n++] = fd;
+	assert_int_equal(say(t), 0);
+	return hear(SET_DEVICE_STATE_FD, 8).u.u64;
+}
+
+enum { TAKEN = 0x100, NOT_TAKEN = 0x101 };
+
+static void state_moves(void **state)
+{
+	unsigned way;
+	int fd[2];
+
+	(void)state;
+	memset(&moved, 0, sizeof(moved));
+	v.state = &state_of_device;
+	negotiate(0);
+	assert_true(v.protocol & BIT(PROTO_DEVICE_STATE));
+	for (way = DEVICE_SAVE; way <= DEVICE_LOAD; way++) {
+		assert_int_equal(pipe(fd), 0);
+		assert_int_equal(transfer(way, 0, fd[1]), TAKEN);
+		assert_int_equal(moved.way, way);
+		assert_int_equal(write(moved.fd, "x", 1), 1);
+		close(moved.fd);
+		close(fd[0]);
+		close(fd[1]);
+		moved.check = 0;
+		assert_int_equal(ask(CHECK_DEVICE_STATE), 0);
+		assert_int_equal(v.saved, way == DEVICE_SAVE);
+		moved.check = -EIO;
+		assert_int_equal(ask(CHECK_DEVICE_STATE), EIO);
+		assert_false(v.saved);
+	}
+	assert_int_equal(moved.begun, 2);
+	moved.begin = -EBUSY;
+	assert_int_equal(transfer(DEVICE_SAVE, 0, memfd), NOT_TAKEN);
+	assert_int_equal(moved.begun, 3);
+	/* What makes no sense is nobody's */
+	assert_int_equal(transfer(DEVICE_SAVE, 1, memfd), NOT_TAKEN);
+	assert_int_equal(transfer(2, 0, memfd), NOT_TAKEN);
+	assert_int_equal(transfer(DEVICE_SAVE, 0, -1), NOT_TAKEN);
+	give_memory();
+	start_ring(VHOST_RX, 0);
+	start_ring(VHOST_TX, 0);
+	assert_int_equal(transfer(DEVICE_SAVE, 0, memfd), NOT_TAKEN);
+	assert_int_equal(moved.begun, 3);
+	assert_int_equal(moved.ended, 0);
+	vhost_user_stop(&v);
+	vhost_user_stop(&v);
+	assert_int_equal(moved.ended, 1);
+	assert_ptr_equal(v.state, &state_of_device);
+	v.state = NULL;
+}
+
+/* The answer comes when it is known, and what is sent meanwhile waits */
+static void state_takes_its_time(void **state)
+{
+	struct text t = text(GET_QUEUE_NUM, 0);
+
+	(void)state;
+	memset(&moved, 0, sizeof(moved));
+	v.state = &state_of_device;
+	negotiate(0);
+	moved.check = -EINPROGRESS;
+	done(text(CHECK_DEVICE_STATE, 0));
+	done(t);
+	assert_int_equal(vhost_user_answer(&v), 0);
+	silence();
+	assert_true(v.waits);
+	moved.check = -EPIPE;
+	assert_int_equal(vhost_user_answer(&v), 0);
+	assert_int_equal(hear(CHECK_DEVICE_STATE, 8).u.u64, EPIPE);
+	silence();
+	assert_int_equal(vhost_user_answer(&v), 0); /* once */
+	silence();
+	assert_int_equal(vhost_user_read(&v), 0);
+	hear(GET_QUEUE_NUM, 8);
+	/* Nobody is there to hear it */
+	moved.check = -EINPROGRESS;
+	done(text(CHECK_DEVICE_STATE, 0));
+	close(them);
+	moved.check = 0;
+	assert_int_equal(vhost_user_answer(&v), -EPIPE);
+	vhost_user_stop(&v);
+	assert_false(v.waits);
+	v.state = NULL;
+	connect_them();
+}
+
+/* Without anybody who has it there is none */
+static void state_of_nobody(void **state)
+{
+	(void)state;
+	negotiate(0);
+	assert_false(v.protocol & BIT(PROTO_DEVICE_STATE));
+	assert_int_equal(transfer(DEVICE_SAVE, 0, memfd), NOT_TAKEN);
+	assert_int_equal(ask(CHECK_DEVICE_STATE), ENODATA);
+}
+
 /* It is refused, nothing is written there, and the one before stays */
 static void kick_is_a_file(void **state)
 {
@@ -1522,6 +1854,13 @@ int main(void)
 		TEST(in_the_loop),
 		TEST(pushed_and_stopped),
 		TEST(pushed_and_moved),
+		TEST(logs),
+		TEST(log_calls),
+		TEST(log_refused),
+		TEST(guest_is_announced),
+		TEST(state_moves),
+		TEST(state_takes_its_time),
+		TEST(state_of_nobody),
 		TEST(kick_is_a_file),
 	};
 

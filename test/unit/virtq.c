@@ -819,6 +819,78 @@ static void kicks_by_index(void **state)
 	assert_int_equal(used()->flags, 0); /* has no meaning any more */
 }
 
+/* --- the log of dirty pages ------------------------------------------------ */
+
+/* A used ring over three pages, wherever the front-end has it: what has changed of
+ * it is marked, and nothing else but for what may have been written again */
+static void log_of_used_ring(void **state)
+{
+	enum { PAGE = 4096, PAGES = 64, AT = 40, ENDS = 4 + 8 * VIRTQ_MAX + 2 };
+	static uint8_t bits[PAGES / 8], before[3 * PAGE];
+	struct vhost_log log = { .bits = bits, .pages = PAGES };
+	unsigned step, i, n, page, changed[3] = { 0 };
+
+	(void)state;
+	srand(3);
+	begin(VIRTQ_MAX, 0xff00);
+	q.log_used = &log;
+	q.used_gpa = AT * PAGE;
+	for (step = 0; step < 3000; step++) {
+		q.event_idx = rand() % 2;
+		memcpy(before, used(), ENDS);
+		n = (unsigned)rand() % (rand() % 10 ? 4 : 900);
+		for (i = 0; i < n; i++)
+			virtq_push(&q, (uint16_t)(step + 1), step + 1);
+		if (rand() % 2)
+			virtq_kicks(&q, rand() % 2);
+		virtq_flush(&q);
+		for (page = 0; page < 3; page++) {
+			size_t at = page * PAGE, len = MIN(PAGE, ENDS - at);
+			bool is = memcmp(before + at, (uint8_t *)used() + at,
+					 len);
+			uint8_t bit = (uint8_t)(1 << (AT + page) % 8);
+
+			changed[page] += is;
+			assert_true(!is || bits[AT / 8] & bit);
+			/* First its flags and index, last the other index */
+			if (is || page != 1)
+				bits[AT / 8] &= (uint8_t)~bit;
+		}
+		for (i = 0; i < PAGES / 8; i++)
+			assert_int_equal(bits[i], 0);
+	}
+	for (page = 0; page < 3; page++)
+		assert_in_range(changed[page], 10, 2990);
+}
+
+static void log_of_buffers(void **state)
+{
+	static uint8_t bits[2 * REGION / 4096 / 8 + 1];
+	struct vhost_log log = { .bits = bits, .pages = 8 * sizeof(bits) };
+
+	(void)state;
+	mem.r[0].gpa = 0;
+	mem.r[1].gpa = REGION;
+	q.log = &log;
+	put(0, REGION - 10, 20, WRITE | NEXT, 1);
+	put(1, 0x3fff, 0x1000, WRITE, 0);
+	offer(0);
+	assert_int_equal(virtq_pop(&q, &elem, iov, ARRAY_SIZE(iov), true), 1);
+	virtq_wrote(&q, iov, 0);
+	assert_false(log.marked);
+	virtq_wrote(&q, iov, 10);
+	assert_int_equal(bits[1], 0x80);
+	assert_int_equal(bits[2], 0);
+	virtq_wrote(&q, iov, 11);
+	assert_int_equal(bits[2], 1);
+	virtq_wrote(&q, iov, 21);
+	assert_int_equal(bits[0], 1 << 3);
+	virtq_wrote(&q, iov, 22);
+	assert_int_equal(bits[0], 1 << 3 | 1 << 4);
+	virtq_wrote(&q, iov, elem.len);
+	assert_int_equal(bits[0], 1 << 3 | 1 << 4);
+}
+
 /* --- set-up --------------------------------------------------------------- */
 
 static void misplaced(uint64_t d, uint64_t a, uint64_t u)
@@ -1217,6 +1289,8 @@ int main(void)
 		TEST(tell_by_index),
 		TEST(kicks_by_flags),
 		TEST(kicks_by_index),
+		TEST(log_of_used_ring),
+		TEST(log_of_buffers),
 		TEST(set_misaligned),
 		TEST(set_outside),
 		TEST(set_again),
