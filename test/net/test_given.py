@@ -5,6 +5,7 @@ some policy leaves of the kernel."""
 import contextlib
 import os
 import pathlib
+import re
 import select
 import shutil
 import socket
@@ -309,6 +310,12 @@ CIRCUMSTANCES = {
            "close_range": "passt command join",
            "landlock_create_ruleset": "passt command join",
            "setsid": "passt command join"}.items()},
+    **{f"NS_GET_USERNS refused by {error}, {who}":
+       ((*refused("ioctl:0xb701", error), *user), "passt command join")
+       for error in ("EACCES", "ENOTTY")
+       for who, user in (("user", USER), ("root", ROOT))},
+    "NS_GET_USERNS refused by EPERM": (refused("ioctl:0xb701"),
+                                       "passt command"),
     **{f"{call} refused": (refused(call), works) for call, works in {
         "capset": "", "setgroups": "passt command join"}.items()},
 }
@@ -358,6 +365,28 @@ def test_no_pid_namespace(lab, before):
     words = done.split()
     assert int(words[0]) > 1
     assert words[1] == words[2] == os.readlink("/proc/self/ns/pid")
+
+
+@pytest.mark.parametrize("before", [(), refused("mount", "EACCES")],
+                         ids=["", "without mount"])
+def test_proc_of_the_command(lab, before):
+    """It is its PID namespace's; if that is refused the outer one stays."""
+    done = lab.host.run(*before, *USER, PASTA, "-q", "--", "sh", "-c",
+                        "echo $$; exec readlink /proc/self")
+    inside, shown = map(int, done.split())
+    assert inside == 1
+    assert (shown == inside) == (not before)
+
+
+def test_mounts_have_no_source(lab):
+    """Debian's policy, by AppArmor, allows no other."""
+    log = lab.path("strace")
+    lab.host.run(*USER, "strace", "-f", "-o", log, "-e", "trace=mount",
+                 PASTA, "-q", "--", "true")
+    # To move is not to mount
+    sources = re.findall(r'mount\("(.*?)", "(.*?)", (.*?), ', log.read_text())
+    assert ("", "/proc", '"proc"') in sources
+    assert {source for source, _, kind in sources if kind != "NULL"} == {""}
 
 
 def test_stderr_that_nobody_reads(lab):
