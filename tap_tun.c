@@ -131,10 +131,13 @@ static unsigned take(struct tap_tun *t, struct tun_lane *l, struct frame *f,
 static void take_bulk(struct tap_tun *t, unsigned max)
 {
 	struct tun_lane *l = &t->lane[t->lanes - 1];
+	uint64_t turn = t->tap.loop->turns;
+	bool beside = turn - t->beside < TUN_BESIDE;
 	uint8_t *at = t->rx_bulk;
 
-	max = MIN(max, expected(l, t->tap.loop->turns));
-	t->held = take(t, l, t->bulk, max, &at, at + TUN_BULK_BYTES);
+	max = MIN(max, expected(l, turn));
+	t->held = take(t, l, t->bulk, max, &at,
+		       at + (beside ? TUN_BULK_BESIDE : TUN_BULK_BYTES));
 }
 
 /* All of the other lanes, if bulk waits for it; true: there is more */
@@ -193,6 +196,8 @@ static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
 	else if (ready & bulk)
 		take_bulk(t, ready == bulk ? max : max / 2);
 	more = take_others(t, ready & (bulk - 1), f, max - t->held, &n);
+	if (n)
+		t->beside = t->tap.loop->turns;
 	if (t->held && (!more || t->passed++ == PATIENCE)) {
 		unsigned held = t->held;
 

@@ -20,7 +20,11 @@
 enum {
 	TUN_LANES = 4,
 	TUN_RX_BYTES = 512 << 10, /* frames are packed: small ones stay warm */
-	TUN_BULK_BYTES = 256 << 10, /* of bulk in a turn, with several lanes */
+	/* Of bulk in a turn, with several lanes; and as long as something came by
+	 * the others in one of the last TUN_BESIDE turns, which waits so long */
+	TUN_BULK_BYTES = 256 << 10,
+	TUN_BULK_BESIDE = 32 << 10,
+	TUN_BESIDE = 128,
 	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
 	TUN_TX_HEAD = 128,	  /* bytes in front of a slot's body */
 	TUN_TX_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
@@ -39,6 +43,7 @@ struct tap_tun {
 	struct frame bulk[PACKET_BATCH]; /* of the last lane, the first @held */
 	unsigned held;	 /* are to be received when the others are empty, */
 	unsigned passed; /* and have waited so many turns */
+	uint64_t beside; /* turn in which others brought something */
 	bool vnet;    /* frames have a virtio-net header */
 	unsigned offload; /* TUN_F_* in force */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */

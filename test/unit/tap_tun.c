@@ -857,6 +857,48 @@ static void lanes_in(void **state)
 	finish();
 }
 
+/* The most of bulk in a turn, until @n have come */
+static unsigned most_at_once(int fd, unsigned n)
+{
+	unsigned count[2] = { 0, 0 }, last, before, most = 0;
+
+	guest_sends(fd, n, TUN_BULK_BESIDE - 1000);
+	while ((before = count[BULK]) < n) {
+		turn(&last, count);
+		most = MAX(most, count[BULK] - before);
+	}
+	return most;
+}
+
+/* Who asks beside bulk waits for one frame that ends a turn, as long as it asks */
+static void bulk_beside(void **state)
+{
+	struct way w = { .v4 = true, .proto = IPPROTO_UDP };
+	struct ifreq r = { .ifr_name = "tap0", .ifr_mtu = 65000 };
+	unsigned count[2] = { 0, 0 }, last = 0, i;
+	int fd[2], room = BIG * 10;
+
+	(void)state;
+	NEED_TUN();
+	begin_lanes();
+	two_flows(w, fd);
+	assert_int_equal(ioctl(fd[BULK], SIOCSIFMTU, &r), 0);
+	assert_int_equal(setsockopt(fd[BULK], SOL_SOCKET, SO_SNDBUFFORCE, &room,
+				    sizeof(room)), 0);
+	guest_sends(fd[LIGHT], 1, 100);
+	while (!count[LIGHT])
+		turn(&last, count);
+	assert_true(most_at_once(fd[BULK], 12) <= 2);
+	for (i = 0; i < TUN_BESIDE; i++) {
+		loop_soon(&loop);
+		assert_true(loop_turn(&loop));
+	}
+	assert_true(most_at_once(fd[BULK], 12) > 2);
+	close(fd[LIGHT]);
+	close(fd[BULK]);
+	finish();
+}
+
 /* A device of one queue that somebody has made */
 static void no_lanes(void **state)
 {
@@ -1207,6 +1249,7 @@ int main(void)
 		TUN(bursts_in),
 		TUN(slots_out_in_order),
 		TUN(lanes_in),
+		TUN(bulk_beside),
 		TUN(no_lanes),
 		TUN(runs_in),
 		TUN(runs_out),
