@@ -255,6 +255,7 @@ SECONDS ?= 5
 REPEATS ?= 9
 PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
 
+build/perf/bridge build/perf/front: test/perf/lanes.h
 build/perf/%: test/perf/%.c
 	mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread

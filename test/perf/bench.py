@@ -53,6 +53,7 @@ FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SETTLE_S = 0.5          # until many transfers are under way
+LANES = 4               # what one transfer sends does not hold up another
 LONG_S = 10             # a long wire needs this to show more than slow start
 
 # --- loads --------------------------------------------------------------------
@@ -120,7 +121,8 @@ def beside(way, kind, count, size, client, server, address):
 
     with contextlib.ExitStack() as scope:
         server.serve(scope, "flood" if way == "in" else "sink", BULK)
-        server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
+        server.serve(scope, "userve" if kind in ("urr", "dns") else "serve",
+                     ECHO)
         yield run
 
 
@@ -187,12 +189,14 @@ class Beside(Path):
     down = True
     others = False
 
-    def __init__(self, way, count, kind="rr", link="tap"):
+    def __init__(self, way, count, kind="rr", link="tap", mtu=65520):
+        prefix = "" if link == "tap" else link + "-"
+        suffix = "" if mtu == 65520 else f"/{mtu}"
         super().__init__(
-            f"load-{kind}-{way}/{count}" if link == "tap" else
-            f"{link}-load-{kind}-{way}/{count}", "us", GB,
+            f"{prefix}load-{kind}-{way}/{count}{suffix}", "us", GB,
             lambda g, w: beside(way, kind, count, BESIDE_BYTES, g, w.peer,
-                                PEER), None, link=link)
+                                PEER), None, link=link, mtu=mtu,
+            **({} if link == "tap" else {"lanes": LANES}))
 
 
 class BesideSpliced(Beside):
@@ -415,12 +419,14 @@ def paths():
     for way in ("in", "out"):
         for count in (1, 30, 300):
             yield Beside(way, count)
-        yield Beside(way, 30, kind="urr")
-        yield Beside(way, 30, kind="crr")
+            yield Beside(way, count, mtu=1500)
+        for kind in ("prr", "urr", "crr", "dns", "ping"):
+            yield Beside(way, 30, kind=kind)
         yield BesideSpliced(way, 30)
     for link in ("unix", "vhost"):
         for way in ("in", "out"):
-            yield Beside(way, 30, link=link)
+            for kind in ("rr", "prr", "dns", "ping"):
+                yield Beside(way, 30, kind=kind, link=link)
     yield Start()
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)

@@ -6,10 +6,9 @@
  * QEMU's stream backend has none.  One thread for each direction.  As emulated
  * network cards do, it may lose frames: so many of a million, in each direction.
  *
- *	bridge SOCKET|FD INTERFACE [LOSS_PPM]
+ *	bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES]]
  */
-#include <linux/if.h>
-#include <linux/if_tun.h>
+#include "lanes.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -32,20 +31,10 @@ enum {
 	STREAM_BYTES = 4 * FRAME_MAX,
 };
 
-static int tap, stream;
+static struct lanes tap;
+static int stream;
 static unsigned long refused;
 static unsigned loss_ppm;
-
-static int open_tap(const char *name)
-{
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI };
-	int fd = open("/dev/net/tun", O_RDWR);
-
-	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
-	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr))
-		err(1, "tap %s", name);
-	return fd;
-}
 
 static int open_stream(const char *path)
 {
@@ -97,7 +86,7 @@ static void *tap_to_stream(void *unused)
 	ssize_t n;
 
 	(void)unused;
-	while ((n = read(tap, frame, sizeof(frame))) > 0)
+	while ((n = lanes_read(&tap, frame, sizeof(frame))) > 0)
 		if (!is_lost(&seed))
 			send_frame(frame, n);
 	exit(0);
@@ -120,8 +109,11 @@ static size_t unpack(const char *b, size_t len)
 		if (len - done < sizeof(n) + n)
 			return done;
 		/* Refused while the link is down, as by a guest that boots */
-		if (!is_lost(&seed))
-			refused += write(tap, b + done + sizeof(n), n) < 0;
+		if (!is_lost(&seed)) {
+			const void *f = b + done + sizeof(n);
+
+			refused += write(lanes_for(&tap, f, n), f, n) < 0;
+		}
 		done += sizeof(n) + n;
 	}
 }
@@ -144,11 +136,11 @@ int main(int argc, char **argv)
 {
 	pthread_t t;
 
-	if (argc != 3 && argc != 4)
-		errx(2, "bridge SOCKET|FD INTERFACE [LOSS_PPM]");
-	if (argc == 4)
+	if (argc < 3 || argc > 5)
+		errx(2, "bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES]]");
+	if (argc > 3)
 		loss_ppm = (unsigned)strtoul(argv[3], NULL, 10);
-	tap = open_tap(argv[2]);
+	lanes_open(&tap, argv[2], 0, argc > 4 ? (unsigned)atoi(argv[4]) : 1);
 	stream = open_stream(argv[1]);
 	puts("ready");
 	fflush(stdout);

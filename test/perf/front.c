@@ -5,12 +5,12 @@
  * rings as the tap has them, with the same header, so that offloads pass in
  * both directions.  One thread for each direction; the third waits for the end.
  *
- *	front SOCKET|FD INTERFACE [FEATURES]
+ *	front SOCKET|FD INTERFACE [FEATURES [LANES]]
  *
  * FEATURES is a mask in hexadecimal: of what both sides know, these are taken.
  */
-#include <linux/if.h>
-#include <linux/if_tun.h>
+#include "lanes.h"
+
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -48,6 +48,8 @@ enum {
 	STRIDE = PIECES * PAGE,
 	RING_BYTES = 16 * PAGE,
 	TABLE_BYTES = 2 * PAGE, /* indirect descriptors, of one chain */
+	QUEUED_MAX = 256 << 10, /* with lanes: as byte queue limits have it, which
+				   Linux has for virtio-net since 6.11 */
 	/* bits that older headers lack */
 	GUEST_USO4 = 54, GUEST_USO6 = 55, HOST_USO = 56,
 	F_PROTOCOL = 30,
@@ -83,7 +85,8 @@ struct ring {
 	int kick, call;
 };
 
-static int tap, stream;
+static struct lanes tap;
+static int stream;
 static uint8_t *memory;
 static uint64_t features;
 static bool acks;
@@ -361,6 +364,7 @@ static void *tap_to_ring(void *unused)
 	struct ring *r = &rings[TX];
 	unsigned step = has(VIRTIO_RING_F_INDIRECT_DESC) ? 1 : 2, i;
 	uint16_t idle[ENTRIES], n = 0;
+	size_t sent[ENTRIES], queued = 0;
 	ssize_t len;
 
 	(void)unused;
@@ -368,14 +372,17 @@ static void *tap_to_ring(void *unused)
 		idle[n++] = (uint16_t)i;
 	want_calls(r, false);
 	for (;;) {
-		if (!n)
+		if (!n || (tap.n > 1 && queued >= QUEUED_MAX))
 			await_used(r);
-		while (is_used(r))
+		while (is_used(r)) {
 			idle[n++] = (uint16_t)take(r).id;
+			queued -= sent[idle[n - 1]];
+		}
 		i = idle[n - 1];
-		len = read(tap, r->buffers + (size_t)i * STRIDE, BIG);
+		len = lanes_read(&tap, r->buffers + (size_t)i * STRIDE, BIG);
 		if (len < VNET)
 			exit(0);
+		queued += sent[i] = (size_t)len;
 		describe(r, i, VNET, (size_t)len, step == 1 ? 8 * PAGE : BIG,
 			 0);
 		offer(r, (uint16_t)i);
@@ -455,7 +462,10 @@ static void *ring_to_tap(void *unused)
 			offer(r, (uint16_t)e.id);
 		}
 		/* Refused while the link is down, as by a guest that boots */
-		refused += writev(tap, iov, (int)n) < 0;
+		h = iov[0].iov_base;
+		refused += writev(lanes_for(&tap, (uint8_t *)(h + 1),
+					    iov[0].iov_len - VNET),
+				  iov, (int)n) < 0;
 		publish(r);
 	}
 	return NULL;
@@ -463,12 +473,12 @@ static void *ring_to_tap(void *unused)
 
 /* --- set-up --------------------------------------------------------------- */
 
-static void open_tap(const char *name)
+static void set_up_tap(const char *name, unsigned lanes)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	unsigned csum = has(VIRTIO_NET_F_CSUM) ? TUN_F_CSUM : 0, tso = 0;
 	unsigned uso = csum && has(HOST_USO) ? 0x60 : 0; /* TUN_F_USO4, _USO6 */
 	int size = VNET, le = 1;
+	unsigned i;
 
 	if (csum && has(VIRTIO_NET_F_HOST_TSO4))
 		tso |= TUN_F_TSO4;
@@ -476,14 +486,13 @@ static void open_tap(const char *name)
 		tso |= TUN_F_TSO6;
 	if (tso && has(VIRTIO_NET_F_HOST_ECN))
 		tso |= TUN_F_TSO_ECN;
-	tap = open("/dev/net/tun", O_RDWR);
-	strncpy(ifr.ifr_name, name, IFNAMSIZ - 1);
-	if (tap < 0 || ioctl(tap, TUNSETIFF, &ifr) ||
-	    ioctl(tap, TUNSETVNETHDRSZ, &size) ||
-	    ioctl(tap, TUNSETVNETLE, &le))
-		err(1, "tap %s", name);
-	if (ioctl(tap, TUNSETOFFLOAD, csum | tso | uso) &&
-	    ioctl(tap, TUNSETOFFLOAD, csum | tso))
+	lanes_open(&tap, name, IFF_VNET_HDR, lanes);
+	for (i = 0; i < tap.n; i++)
+		if (ioctl(tap.fd[i].fd, TUNSETVNETHDRSZ, &size) ||
+		    ioctl(tap.fd[i].fd, TUNSETVNETLE, &le))
+			err(1, "tap %s", name);
+	if (ioctl(tap.fd[0].fd, TUNSETOFFLOAD, csum | tso | uso) &&
+	    ioctl(tap.fd[0].fd, TUNSETOFFLOAD, csum | tso))
 		err(1, "offloads of tap %s", name);
 }
 
@@ -507,11 +516,11 @@ int main(int argc, char **argv)
 	unsigned i;
 	char c;
 
-	if (argc < 3 || argc > 4)
-		errx(2, "front SOCKET|FD INTERFACE [FEATURES]");
+	if (argc < 3 || argc > 5)
+		errx(2, "front SOCKET|FD INTERFACE [FEATURES [LANES]]");
 	open_stream(argv[1]);
 	negotiate(argc > 3 ? strtoull(argv[3], NULL, 16) : UINT64_MAX);
-	open_tap(argv[2]);
+	set_up_tap(argv[2], argc > 4 ? (unsigned)atoi(argv[4]) : 1);
 	share_memory(QUEUES * ring_bytes());
 	for (i = 0; i < QUEUES; i++)
 		lay_out_ring(&rings[i], memory + i * ring_bytes());

@@ -117,6 +117,13 @@ def children(pid):
     return found
 
 
+def netns_of(pid):
+    """None if it is gone: some daemons have helpers for a moment."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/net")
+    return None
+
+
 def kill_pid(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -230,6 +237,8 @@ class Wires:
             self.join(relay)
             self.address()
             settle(self.host, self.peer)
+            self.host.run("sysctl", "-q", "-w",
+                          "net.ipv4.ping_group_range=0 2147483647")
         except BaseException:
             self.scope.close()
             raise
@@ -287,9 +296,9 @@ class Pasta:
             "--", *SLEEP)
         process.says("^ready$")
         self.pid = process.pid
-        home = os.readlink(f"/proc/{self.pid}/ns/net")
+        home = netns_of(self.pid)
         inner = [p for p in children(self.pid)
-                 if os.readlink(f"/proc/{p}/ns/net") != home]
+                 if netns_of(p) not in (home, None)]
         if not inner:
             raise Failed("no namespace of pasta's command")
         scope.callback(kill_pid, inner[0])
@@ -336,7 +345,7 @@ class Bridged:
 
     address, gateway, bridge = HOST, GATEWAY, "bridge"
 
-    def join(self, scope, process, path, wires, mtu, loss=0):
+    def join(self, scope, process, path, wires, mtu, loss=0, lanes=0):
         end = time.monotonic() + 10
         while not path.exists():
             if process.popen.poll() is not None or time.monotonic() > end:
@@ -347,7 +356,7 @@ class Bridged:
         name = wires.namespace(f"guest{Process.serial}")
         self.guest = Place(NAMED / name)
         bridge = self.guest.spawn(scope, TMP / self.bridge, path, UPLINK,
-                                  *([int(loss * 10000)] if loss else []))
+                                  *self.how(loss, lanes))
         bridge.says("^ready$")
         ip(name, f"""
             link set {UPLINK} mtu {mtu} up
@@ -356,20 +365,29 @@ class Bridged:
         settle(self.guest)
 
 
+    @staticmethod
+    def how(loss, lanes):
+        return [int(loss * 10000), lanes or 1]
+
+
 class Passt(Bridged):
     options = ()
 
-    def __init__(self, program, scope, wires, mtu=65520, loss=0):
+    def __init__(self, program, scope, wires, mtu=65520, loss=0, lanes=0):
         path = TMP / f"socket-{Process.serial}"
         self.join(scope, wires.host.spawn(
             scope, *USER, program, *self.options, "-f", "-s", path,
-            "--mtu", mtu), path, wires, mtu, loss)
+            "--mtu", mtu), path, wires, mtu, loss, lanes)
 
 
 class Vhost(Passt):
     """A front-end takes the place of QEMU, and of the guest's driver."""
 
     options, bridge = ("--vhost-user",), "front"
+
+    @staticmethod
+    def how(loss, lanes):
+        return ["f" * 16, lanes] if lanes else []
 
 
 class Qemu(Bridged):

@@ -9,7 +9,13 @@
  *					over and over
  *	load crr ADDR PORT SECONDS	the same with a connection for each byte
  *	load userve PORT		echo over UDP
- *	load urr ADDR PORT SECONDS [SIZE]	the same in datagrams
+ *	load prr ADDR PORT SECONDS [SIZE]	the same, but asked every PACE_NS, so
+ *					that each moment counts the same; what
+ *					could not be asked in time has waited
+ *	load urr ADDR PORT SECONDS [SIZE]	as rr in datagrams
+ *	load dns ADDR PORT SECONDS [SIZE]	each from a port of its own, as
+ *					resolvers ask
+ *	load ping ADDR 0 SECONDS [SIZE]	as rr, by ICMP echo
  *	load flood PORT			send without end to whoever connects
  *	load sink PORT			read without end from whoever connects
  *	load pull ADDR PORT COUNT	COUNT connections to a flood, until SIGTERM
@@ -27,6 +33,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -48,6 +56,7 @@ enum {
 	SAMPLES = 1 << 22,
 	PATIENCE_S = 10,	/* for one answer: then the flow is lost */
 	RCVBUF = 4 << 20,
+	PACE_NS = 5 * 1000 * 1000,
 };
 
 static volatile sig_atomic_t stopped;
@@ -80,7 +89,8 @@ static struct sockaddr_in target(const char *addr, const char *port)
 static int dial(int type, const struct sockaddr_in *sa)
 {
 	struct timeval patience = { .tv_sec = PATIENCE_S };
-	int s = socket(AF_INET, type, 0), one = 1;
+	int s = socket(AF_INET, type, type == SOCK_RAW ? IPPROTO_ICMP : 0);
+	int one = 1;
 
 	if (s < 0)
 		err(1, "socket");
@@ -220,21 +230,38 @@ static int ping(int s)
 	return n > 0 ? 0 : -1;
 }
 
-static int transact(char **arg, int type, int keep)
+/* When the next one is asked: now, or when it is @due, if that is not over */
+static uint64_t await(uint64_t due)
+{
+	struct timespec t = { .tv_sec = due / 1000000000,
+			      .tv_nsec = due % 1000000000 };
+
+	if (due <= now_ns())
+		return due;
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+	return now_ns();
+}
+
+/* Over and over in one connection (@keep) or one each, as fast as it goes or every
+ * @pace nanoseconds; by @ask */
+static int transact(char **arg, int type, int keep, uint64_t pace,
+		    int (*ask)(int s))
 {
 	struct sockaddr_in sa = target(arg[0], arg[1]);
-	uint64_t start, end, last, now, n = 0, failed = 0;
+	uint64_t start, end, last, n = 0, failed = 0;
 	uint32_t *took = calloc(SAMPLES, sizeof(*took));
 	int s = -1;
 
-	if (!took || (keep && ((s = dial(type, &sa)) < 0 || ping(s))))
+	if (arg[3])
+		ping_size = atoi(arg[3]);
+	if (!took || (keep && ((s = dial(type, &sa)) < 0 || ask(s))))
 		err(1, "%s:%s", arg[0], arg[1]);
 	start = last = now_ns();
 	end = start + atof(arg[2]) * 1e9;
 	while (last < end) {
 		if (!keep)
 			s = dial(type, &sa);
-		if (s < 0 || ping(s))
+		if (s < 0 || ask(s))
 			failed++;
 		else if (n++ < SAMPLES)
 			took[n - 1] = now_ns() - last;
@@ -242,8 +269,7 @@ static int transact(char **arg, int type, int keep)
 			close(s);
 		if (keep && failed)
 			break;
-		now = now_ns();
-		last = now;
+		last = pace ? await(last + pace) : now_ns();
 	}
 	report(took, n, start, failed);
 	return 0;
@@ -251,19 +277,70 @@ static int transact(char **arg, int type, int keep)
 
 static int rr(char **arg)
 {
-	ping_size = arg[3] ? atoi(arg[3]) : 1;
-	return transact(arg, SOCK_STREAM, 1);
+	return transact(arg, SOCK_STREAM, 1, 0, ping);
+}
+
+static int prr(char **arg)
+{
+	return transact(arg, SOCK_STREAM, 1, PACE_NS, ping);
 }
 
 static int urr(char **arg)
 {
-	ping_size = arg[3] ? atoi(arg[3]) : 1;
-	return transact(arg, SOCK_DGRAM, 1);
+	return transact(arg, SOCK_DGRAM, 1, 0, ping);
+}
+
+static int dns(char **arg)
+{
+	return transact(arg, SOCK_DGRAM, 0, 0, ping);
 }
 
 static int crr(char **arg)
 {
-	return transact(arg, SOCK_STREAM, 0);
+	arg[3] = NULL; /* a byte */
+	return transact(arg, SOCK_STREAM, 0, 0, ping);
+}
+
+static uint16_t icmp_sum(const void *p, size_t len)
+{
+	const uint8_t *b = p;
+	uint32_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		sum += i & 1 ? b[i] : b[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons(~sum);
+}
+
+static int echo_request(int s)
+{
+	static uint16_t sequence;
+	char b[sizeof(struct iphdr) + 40 + 4096] = { 0 };
+	struct icmphdr h = { .type = ICMP_ECHO, .un.echo.id = htons(getpid()),
+			     .un.echo.sequence = htons(++sequence) };
+	const struct icmphdr *r;
+	ssize_t n;
+
+	memcpy(b, &h, sizeof(h));
+	h.checksum = icmp_sum(b, sizeof(h) + ping_size);
+	memcpy(b, &h, sizeof(h));
+	if (send(s, b, sizeof(h) + ping_size, 0) < 0)
+		return -1;
+	do {
+		n = read(s, b, sizeof(b));
+		r = (const void *)(b + (b[0] & 15) * 4);
+	} while (n > 0 && (r->type != ICMP_ECHOREPLY ||
+			   r->un.echo.id != h.un.echo.id ||
+			   r->un.echo.sequence != h.un.echo.sequence));
+	return n > 0 ? 0 : -1;
+}
+
+/* A raw socket, as the groups of a namespace's ping sockets are not ours */
+static int icmp(char **arg)
+{
+	return transact(arg, SOCK_RAW, 1, 0, echo_request);
 }
 
 /* --- many long transfers ------------------------------------------------ */
@@ -530,7 +607,8 @@ static const struct {
 	int args;
 } table[] = {
 	{ "serve", serve, 1 }, { "rr", rr, 3 }, { "crr", crr, 3 },
-	{ "userve", userve, 1 }, { "urr", urr, 3 }, { "hold", hold, 3 },
+	{ "prr", prr, 3 }, { "userve", userve, 1 }, { "urr", urr, 3 },
+	{ "dns", dns, 3 }, { "ping", icmp, 3 }, { "hold", hold, 3 },
 	{ "send", udp_send, 5 }, { "recv", udp_recv, 1 },
 	{ "flood", flood, 1 }, { "sink", sink, 1 }, { "pull", pull, 3 },
 	{ "push", push, 3 }, { "stamp", stamp, 2 }, { "start", start, 1 },
