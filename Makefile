@@ -36,15 +36,15 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # The module ladder, lowest rank first: make lint proves that calls go down
 RANK0 := util log addr addrset resolvconf cursor siphash
-RANK1 := iov checksum packet segment nlmsg
+RANK1 := iov checksum packet segment nlmsg state
 RANK2 := timer loop acceptor http netlink nllink
 RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
 	 device_state vhost_user tap_vhost
-RANK4 := flow sock ns rules rulewire fwd listen neigh dnsname boot hostnet emit
+RANK4 := flow freeze sock sock_repair ns rules rulewire fwd listen neigh dnsname boot hostnet emit
 RANK5 := arp ndp dhcp dhcpv6 icmp echo tftp udp_splice udp_flow udp_out \
-	 udp_in udp chunk splice tcp_conn tcp_loss tcp_out tcp_in tcp
+	 udp_in udp chunk splice tcp_conn tcp_freeze tcp_image tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := metrics flowpage stats options conf plan summary renew resolv nslink neighwatch scan control migrate fetch flowtab \
+RANK7 := metrics flowpage stats options conf plan summary renew resolv nslink neighwatch scan control repair migrate_stream migrate fetch flowtab \
 	 top pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation marker passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))

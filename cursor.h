@@ -70,6 +70,13 @@ static inline uint32_t rd_be32(struct rd *r)
 	return p ? ld_be32(p) : 0;
 }
 
+static inline uint64_t rd_be64(struct rd *r)
+{
+	const uint8_t *p = rd_view(r, 8);
+
+	return p ? ld_be64(p) : 0;
+}
+
 /* rd_copy - the next @n bytes to @dst, zeroes if there are fewer */
 static inline void rd_copy(struct rd *r, void *dst, size_t n)
 {
@@ -152,7 +159,13 @@ static inline void wr_be32(struct wr *w, uint32_t v)
 	wr_bytes(w, &v, 4);
 }
 
-/* wr_patch_u8, wr_patch_be16 - overwrite what was written at @off before */
+static inline void wr_be64(struct wr *w, uint64_t v)
+{
+	v = htobe64(v);
+	wr_bytes(w, &v, 8);
+}
+
+/* wr_patch_u8, wr_patch_be16, wr_patch_be32 - overwrite what was written at @off before */
 static inline void wr_patch_u8(struct wr *w, size_t off, uint8_t v)
 {
 	if (off < w->len)
@@ -163,6 +176,12 @@ static inline void wr_patch_be16(struct wr *w, size_t off, uint16_t v)
 {
 	if (off + 2 <= w->len)
 		st_be16(w->buf + off, v);
+}
+
+static inline void wr_patch_be32(struct wr *w, size_t off, uint32_t v)
+{
+	if (off + 4 <= w->len)
+		st_be32(w->buf + off, v);
 }
 
 #endif /* CURSOR_H */

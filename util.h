@@ -37,6 +37,14 @@ static inline uint32_t ld_be32(const void *p)
 	return be32toh(v);
 }
 
+static inline uint64_t ld_be64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return be64toh(v);
+}
+
 static inline void st_be16(void *p, uint16_t v)
 {
 	v = htobe16(v);
