@@ -11,6 +11,7 @@
 #define FLOW_H
 
 #include "addr.h"
+#include "cursor.h"
 #include "loop.h"
 #include "packet.h"
 #include "siphash.h"
@@ -125,6 +126,14 @@ struct flow_type {
 	/* End it: another one gets its place.  Kinds that are never flow_lone()
 	 * have none. */
 	void (*drop)(void *owner, struct flow *f);
+	/* For who moves, see freeze.h; kinds that can't have none of the three.
+	 * freeze() appends what is its own, and nothing changes.  thaw() reads it
+	 * to a new flow whose sides are set, entered and watched; false: there is
+	 * something wrong with it, and nothing is left but the flow. */
+	void (*freeze)(void *owner, struct flow *f, struct wr *w);
+	bool (*thaw)(void *owner, struct flow *f, struct rd *r);
+	/* End it as drop(), but leave its descriptors as they are */
+	void (*forget)(void *owner, struct flow *f);
 	enum flow_state (*state)(const struct flow *f);
 	/* For who watches, so it may ask the kernel; @n is all zero */
 	void (*count)(const struct flow *f, struct flow_count *n);

@@ -12,6 +12,7 @@
 #include "emit.h"
 #include "icmp.h"
 #include "log.h"
+#include "tcp_freeze.h"
 #include "tcp_in.h"
 
 #include <errno.h>
@@ -437,6 +438,7 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
 		.expire = expire, .state = state, .count = count,
+		.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 	};
 	int err;
 

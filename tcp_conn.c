@@ -512,15 +512,9 @@ static struct tcp_past *past_of(struct tcp *t, const struct side *key)
 	return &t->past[h % ARRAY_SIZE(t->past)];
 }
 
-static void remember(struct tcp *t, struct flow *f)
+void conn_remember(struct tcp *t, const struct tcp_past *p)
 {
-	const struct side *tap = &f->side[conn_tap(f)];
-	const struct tcp_conn *c = conn_of(f);
-
-	*past_of(t, tap) = (struct tcp_past){ .side = *tap,
-					      .snd_nxt = c->snd_nxt,
-					      .rcv_nxt = c->rcv_nxt,
-					      .ended_ms = now_ms(t) };
+	*past_of(t, &p->side) = *p;
 }
 
 struct tcp_past *conn_past(struct tcp *t, const struct side *key)
@@ -551,10 +545,21 @@ static void let_go(struct tcp *t, struct flow *f)
 
 void conn_close(struct tcp *t, struct flow *f)
 {
+	const struct tcp_past p = { .side = f->side[conn_tap(f)],
+				    .snd_nxt = conn_of(f)->snd_nxt,
+				    .rcv_nxt = conn_of(f)->rcv_nxt,
+				    .ended_ms = now_ms(t) };
+
 	/* Unread bytes would make the kernel send a reset */
 	conn_remove(f);
 	sock_close(conn_fd(f));
-	remember(t, f);
+	conn_remember(t, &p);
+	let_go(t, f);
+	flow_free(t->flows, f);
+}
+
+void conn_forget(struct tcp *t, struct flow *f)
+{
 	let_go(t, f);
 	flow_free(t->flows, f);
 }
@@ -563,8 +568,7 @@ void conn_abort(struct tcp *t, struct flow *f)
 {
 	if (conn_fd(f) >= 0)
 		sock_abort(conn_fd(f));
-	let_go(t, f);
-	flow_free(t->flows, f);
+	conn_forget(t, f);
 }
 
 void conn_reset(struct tcp *t, struct flow *f)

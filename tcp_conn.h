@@ -18,6 +18,7 @@ enum tcp_state {
 	TCP_OPEN,	/* data flows; ends are told by flags */
 };
 
+/* Part of the format of tcp_freeze.c, as enum tcp_state is: new ones go behind */
 enum {
 	CONN_GUEST_FIN = 1 << 0, /* received in order */
 	CONN_SHUT = 1 << 1,	 /* and told to the socket */
@@ -251,14 +252,19 @@ void conn_remove(struct flow *f);
  * long ago, NULL */
 struct tcp_past *conn_past(struct tcp *t, const struct side *key);
 
+/* conn_remember - conn_past() may find @p from now on */
+void conn_remember(struct tcp *t, const struct tcp_past *p);
+
 /* conn_finished - both directions ended and all is acknowledged, by us too */
 bool conn_finished(const struct tcp_conn *c);
 
-/* conn_close, conn_abort - free the flow; the peer sees FIN or RST
+/* conn_close, conn_abort, conn_forget - free the flow; the peer sees FIN, RST, or
+ * nothing, as the socket is somebody else's
  * conn_reset - the peer sees RST, and the guest is owed one: until then the flow
  * stays, with CONN_RESET and nothing else */
 void conn_close(struct tcp *t, struct flow *f);
 void conn_abort(struct tcp *t, struct flow *f);
+void conn_forget(struct tcp *t, struct flow *f);
 void conn_reset(struct tcp *t, struct flow *f);
 
 #endif /* TCP_CONN_H */

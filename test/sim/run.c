@@ -690,6 +690,7 @@ void run_seed(uint64_t seed)
 		make_uflow(&uflows[i], i);
 		sim_after(rnd_to(100 * MS), udp_send, &uflows[i]);
 	}
+	world.moves = chance(400) ? (unsigned)rnd_in(1, 300) : 0;
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
 	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
 	      w->loss[1],

@@ -256,6 +256,7 @@ extern struct world {
 	struct udp udp;
 	struct echo echo;
 	struct guest guest;
+	unsigned moves; /* per mille of turns that end in world_move() */
 } world;
 
 enum { FORWARD_FIRST = 8000, FORWARD_PORTS = 16 };
@@ -265,6 +266,9 @@ void world_config(void);
 void world_start(void);
 /* world_run - turns until virtual time @until, or @done says so */
 void world_run(uint64_t until, bool (*done)(void));
+/* world_move - take all connections apart and put them together again, with the
+ * sockets that they had: as a successor of the process would.  At the end of a turn. */
+void world_move(void);
 unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
 
 /* --- guest.c: the guest's plain TCP and UDP ------------------------------- */

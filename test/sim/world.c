@@ -3,6 +3,8 @@
  * Everything put together as passt.c does it, on toys.
  */
 #include "sim.h"
+#include "freeze.h"
+#include "tcp_freeze.h"
 
 #include <unistd.h>
 
@@ -68,6 +70,8 @@ static void forward(uint8_t proto)
 static void turn_end(void *owner)
 {
 	guest_turn_end(owner);
+	if (world.moves && chance(world.moves))
+		world_move();
 }
 
 static void must(int err, const char *what)
@@ -104,6 +108,57 @@ void world_start(void)
 	forward(IPPROTO_UDP);
 	must(listen_start(&listeners, PIF_HOST, &w->rules), "listen_start");
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
+}
+
+/* All flows that can, and their descriptors in order */
+static unsigned freeze_all(struct wr *w, int (*fd)[2])
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < world.flows.fresh; i++) {
+		struct flow *f = &world.flows.flow[i];
+
+		if (f->kind == FLOW_FREE || !freeze_flow(&world.flows, f, w))
+			continue;
+		fd[n][0] = f->side[0].fd;
+		fd[n++][1] = f->side[1].fd;
+		freeze_forget(&world.flows, f);
+	}
+	return n;
+}
+
+void world_move(void)
+{
+	static uint8_t buf[64 << 20];
+	static int fd[FLOW_MAX][2];
+	struct wr w = wr_init(buf, sizeof(buf));
+	unsigned n, i = 0;
+	struct rd r, body;
+	uint32_t tag;
+	size_t at;
+
+	state_head(&w);
+	at = state_begin(&w, STATE_TCP);
+	tcp_save(&world.tcp, &w);
+	state_end(&w, at);
+	n = freeze_all(&w, fd);
+	trace("  %u flows move, %zu bytes", n, w.len);
+	memset(world.tcp.past, 0, sizeof(world.tcp.past));
+	memset(&world.tcp.link, 0, sizeof(world.tcp.link));
+
+	r = rd_init(buf, w.len);
+	must(state_check(&r), "state_check");
+	while (state_next(&r, &tag, &body)) {
+		if (tag == STATE_TCP)
+			tcp_load(&world.tcp, &body);
+		else if (tag != STATE_FLOW ||
+			 !thaw_flow(&world.flows, &body, fd[i++]))
+			sim_fail("section %u of %u does not thaw", i, n);
+		if (rd_left(&body) || !rd_ok(&body))
+			sim_fail("a section has another length");
+	}
+	if (!rd_ok(&r) || i != n)
+		sim_fail("%u of %u flows came", i, n);
 }
 
 void world_run(uint64_t until, bool (*done)(void))
