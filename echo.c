@@ -9,6 +9,7 @@
  */
 #include "echo.h"
 
+#include "emit.h"
 #include "icmp.h"
 #include "iov.h"
 #include "log.h"
@@ -26,7 +27,6 @@ enum {
 	HOST_SIDE,
 
 	ICMP_HEAD = 8,
-	BATCH = 8,	  /* echo is not bulk */
 	PIECES = 18,	  /* a frame of 64 KiB in pages, and its ends */
 	REPLY_COST = 512, /* bytes of a turn, for each */
 };
@@ -149,8 +149,8 @@ static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
 static struct packet *input(void *owner, struct flow *f, struct packet *list)
 {
 	bool v4 = addr_is_v4(&f->side[TAP_SIDE].theirs);
-	struct iovec iov[BATCH][PIECES];
-	struct sock_dgram d[BATCH];
+	struct iovec iov[ECHO_BATCH][PIECES];
+	struct sock_dgram d[ECHO_BATCH];
 	struct echo *o = owner;
 	unsigned n = 0;
 	size_t got;
@@ -161,7 +161,7 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 			drop(o, DROP_UNWANTED, 1);
 			continue;
 		}
-		if (n == BATCH || list->ttl != echo_of(f)->ttl) {
+		if (n == ECHO_BATCH || list->ttl != echo_of(f)->ttl) {
 			send_all(o, f, d, n);
 			n = 0;
 		}
@@ -187,37 +187,71 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	return NULL;
 }
 
-/* True: the slot was used */
-static bool reply(struct echo *o, struct flow *f, struct slot *s,
-		  const struct sock_dgram *d)
+/* Whether @d, at @m, is for the guest: then @a is it, with the guest's identifier */
+static bool is_reply(struct echo *o, struct flow *f, const struct sock_dgram *d,
+		     uint8_t *m, struct answer *a)
 {
-	static const struct note finished;
 	const struct side *guest = &f->side[TAP_SIDE];
+	const struct addr *asked = &f->side[HOST_SIDE].theirs;
 	bool v4 = addr_is_v4(&guest->theirs);
-	uint8_t *m = s->body[0].iov_base;
-	struct answer a = {
+
+	*a = (struct answer){
 		.head = { .src = echo_of(f)->mac, .dst = o->fwd->seen->mac,
 			  .t = { .src = guest->ours, .dst = guest->theirs,
 				 .proto = v4 ? IPPROTO_ICMP
 					     : IPPROTO_ICMPV6 } },
 		.body = { .buf = m, .len = d->len, .cap = d->len },
 	};
-
 	if (d->truncated || d->len < ICMP_HEAD ||
 	    m[0] != (v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY))
 		return false;
-	if (echo_of(f)->open && !addr_equal(&d->from, &f->side[HOST_SIDE].theirs))
+	if (echo_of(f)->open && !addr_equal(&d->from, asked))
 		return false;
 	/* A group was asked: its members answer in their own names */
-	if (!addr_equal(&d->from, &f->side[HOST_SIDE].theirs) &&
-	    !fwd_guest_view(o->fwd, &d->from, &a.head.t.src))
+	if (!addr_equal(&d->from, asked) &&
+	    !fwd_guest_view(o->fwd, &d->from, &a->head.t.src))
 		return false;
 	st_be16(m + 4, guest->their_port);
 	echo_of(f)->bytes[HOST_SIDE] += d->len;
-	packet_answer_head(s->head, &a);
-	tap_commit(o->tap, s, d->len, &finished);
 	flow_answered(o->flows, f);
 	return true;
+}
+
+static void reply(struct echo *o, struct flow *f, struct slot *s,
+		  const struct sock_dgram *d)
+{
+	static const struct note finished;
+	struct answer a;
+
+	if (!is_reply(o, f, d, s->body[0].iov_base, &a)) {
+		tap_cancel(o->tap, s);
+		return;
+	}
+	packet_answer_head(s->head, &a);
+	tap_commit(o->tap, s, d->len, &finished);
+}
+
+/* The first of these did not fit its slot, or a frame: all move to where the rest
+ * is */
+static void spilled(struct echo *o, struct flow *f, struct slot *s,
+		    const struct sock_dgram *d, unsigned from, unsigned n)
+{
+	struct answer a;
+	enum verdict v;
+	unsigned k;
+
+	for (k = from; k < n; k++) {
+		iov_read(s[k].body, s[k].body_cnt, 0, o->rx[k],
+			 MIN(s[k].room, d[k].len));
+		tap_cancel(o->tap, &s[k]);
+	}
+	for (k = from; k < n; k++) {
+		if (!is_reply(o, f, &d[k], o->rx[k], &a))
+			continue;
+		v = emit_echo(o->tap, &a);
+		if (v != PASS)
+			drop(o, v, 1);
+	}
 }
 
 /* How many came, or -errno; 0 with @full: the guest has no room */
@@ -225,24 +259,35 @@ static int receive(struct echo *o, struct flow *f, bool *full)
 {
 	struct tuple t = { .src = f->side[TAP_SIDE].ours };
 	size_t head = head_len(&t);
-	struct sock_dgram d[BATCH];
-	struct slot s[BATCH];
-	unsigned n, k;
+	struct sock_dgram d[ECHO_BATCH];
+	struct slot s[ECHO_BATCH];
+	struct iovec iov[ECHO_BATCH][2];
+	unsigned n, k, end;
 	int got;
 
-	n = tap_reserve(o->tap, s, BATCH, head, o->tap->caps.frame_max - head,
-			0);
+	n = tap_reserve(o->tap, s, ECHO_BATCH, head,
+			o->tap->caps.frame_max - head, 0);
 	*full = !n;
 	if (!n)
 		return 0;
-	for (k = 0; k < n; k++)
-		d[k] = (struct sock_dgram){ .iov = s[k].body,
-					    .iov_cnt = s[k].body_cnt };
+	for (k = 0; k < n; k++) {
+		iov[k][0] = (struct iovec){ s[k].body[0].iov_base, s[k].room };
+		iov[k][1] = (struct iovec){ o->rx[k] + s[k].room,
+					    sizeof(o->rx[k]) - s[k].room };
+		d[k] = (struct sock_dgram){ .iov = iov[k], .iov_cnt = 2 };
+	}
 	got = sock_recv_dgrams(f->side[HOST_SIDE].fd, d, n, true);
-	for (k = 0; k < n; k++)
-		if ((int)k >= got || !reply(o, f, &s[k], &d[k]))
-			tap_cancel(o->tap, &s[k]);
-	if (got >= 0 && (unsigned)got < n)
+	end = got > 0 ? (unsigned)got : 0;
+	for (k = end; k < n; k++)
+		tap_cancel(o->tap, &s[k]);
+	for (k = 0; k < end; k++) {
+		if (d[k].len > s[k].room || !emit_fits(o->tap, &t, d[k].len)) {
+			spilled(o, f, s, d, k, end);
+			break;
+		}
+		reply(o, f, &s[k], &d[k]);
+	}
+	if (got >= 0 && end < n)
 		f->ready[HOST_SIDE] &= (uint16_t)~READY_IN;
 	return got;
 }
@@ -305,8 +350,12 @@ static const struct flow_type echo_type = {
 void echo_init(struct echo *o, struct flows *flows, struct tap *tap,
 	       const struct fwd *fwd, const struct neigh *neigh)
 {
-	*o = (struct echo){ .flows = flows, .tap = tap, .fwd = fwd,
-			    .neigh = neigh };
+	/* All but @rx, whose pages cost nothing until touched */
+	memset(o, 0, offsetof(struct echo, rx));
+	o->flows = flows;
+	o->tap = tap;
+	o->fwd = fwd;
+	o->neigh = neigh;
 	flows_type(flows, FLOW_ICMP, &echo_type, o);
 }
 

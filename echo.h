@@ -11,6 +11,8 @@
 #include "neigh.h"
 #include "tap.h"
 
+enum { ECHO_BATCH = 8 }; /* echo is not bulk */
+
 struct echo {
 	struct icmp_limit limit;
 	struct flows *flows;
@@ -18,6 +20,7 @@ struct echo {
 	const struct fwd *fwd;
 	const struct neigh *neigh;
 	uint64_t drops[VERDICTS]; /* datagrams lost after their flow was found */
+	uint8_t rx[ECHO_BATCH][1 << 16]; /* what does not fit its slot */
 };
 
 enum { ECHO_TIMEOUT_MS = 60 * 1000 };

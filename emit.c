@@ -1,14 +1,100 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * emit - answers and datagrams become frames for the guest
+ *
+ * Fragments are cut from a whole that has its checksum.  IPv4's identification is
+ * a count of those that are sent in pieces: one that is not needs none (RFC 6864).
+ * It begins anywhere, and nobody but the guest sees it (RFC 7739).
  */
 #include "emit.h"
 
 #include "iov.h"
+#include "lan.h"
 
 #include <linux/virtio_net.h>
 
-enum { SUMMED_MAX = 576 }; /* longer ones are the guest's kernel's to sum */
+enum {
+	SUMMED_MAX = 576, /* longer ones are the guest's kernel's to sum */
+	MTU_ETHER = 1500, /* of who was told nothing */
+};
+
+void emit_init(struct tap *tap, unsigned mtu)
+{
+	tap->mtu = mtu ? mtu : MTU_ETHER;
+	if (!util_random(&tap->frag_id, sizeof(tap->frag_id)))
+		tap->frag_id = 0; /* who sees them is not told more */
+}
+
+/* Of the family of @t: IPv6 has at least 1280 (RFC 8200, 5) */
+static size_t mtu_of(const struct tap *tap, const struct tuple *t)
+{
+	size_t most = tap->caps.frame_max - ETH_HEAD, mtu = tap->mtu;
+
+	if (!mtu)
+		return most;
+	if (!addr_is_v4(&t->src))
+		mtu = MAX(mtu, (size_t)MTU_MIN6);
+	return MIN(mtu, most);
+}
+
+bool emit_fits(const struct tap *tap, const struct tuple *t, size_t len)
+{
+	return head_len(t) - ETH_HEAD + len <= mtu_of(tap, t);
+}
+
+/* One frame of @h's headers and the @len bytes at @off of layer 4 */
+static bool put(struct tap *tap, const struct head *h, const struct iovec *l4,
+		unsigned cnt, size_t off, size_t len)
+{
+	size_t head = h->frag_id ? frag_head_len(&h->t) : head_len(&h->t);
+	static const struct note finished;
+	struct iovec part[2];
+	struct slot s;
+	size_t done = 0;
+	unsigned n, i;
+
+	if (!tap_reserve(tap, &s, 1, head, len, 0))
+		return false;
+	if (s.room < len) {
+		tap_cancel(tap, &s);
+		return false;
+	}
+	packet_put_ip(s.head, h, len);
+	n = iov_slice(part, ARRAY_SIZE(part), l4, cnt, off, len, NULL);
+	for (i = 0; i < n; i++)
+		done += iov_write(s.body, s.body_cnt, done, part[i].iov_base,
+				  part[i].iov_len);
+	s.bulk = h->bulk;
+	tap_commit(tap, &s, len, &finished);
+	return true;
+}
+
+/* The whole of layer 4, of two pieces at most, with its sum */
+static enum verdict put_all(struct tap *tap, const struct head *h,
+			    const struct iovec *l4, unsigned cnt)
+{
+	size_t len = iov_size(l4, cnt), mtu = mtu_of(tap, &h->t), off, step, n;
+	size_t head = frag_head_len(&h->t) - ETH_HEAD;
+	bool v4 = addr_is_v4(&h->t.src);
+	struct head part = *h;
+
+	if (emit_fits(tap, &h->t, len))
+		return put(tap, h, l4, cnt, 0, len) ? PASS : DROP_NO_ROOM;
+	if (mtu < head + 8 || len > (v4 ? 65535 - IP4_HEAD : 65535))
+		return DROP_TOO_BIG;
+	step = (mtu - head) & ~(size_t)7;
+	if (!++tap->frag_id) /* which would say that it is no fragment */
+		tap->frag_id++;
+	part.frag_id = tap->frag_id;
+	for (off = 0; off < len; off += n) {
+		n = MIN(step, len - off);
+		part.frag_off = (uint16_t)off;
+		part.frag_more = off + n < len;
+		if (!put(tap, &part, l4, cnt, off, n))
+			return DROP_NO_ROOM;
+	}
+	return PASS;
+}
 
 /* Counted by who wanted it sent */
 static bool lose_answer(struct tap *tap, enum verdict v, uint8_t *head,
@@ -42,9 +128,17 @@ bool emit_answer(struct tap *tap, struct answer *a)
 	return true;
 }
 
-bool emit_fits(const struct tap *tap, const struct tuple *t, size_t len)
+enum verdict emit_echo(struct tap *tap, struct answer *a)
 {
-	return head_len(t) + UDP_HEAD + len <= tap->caps.frame_max;
+	const struct iovec body = { a->body.buf, a->body.len };
+	uint8_t head[HEAD_MAX];
+	enum verdict v;
+
+	packet_answer_head(head, a); /* for the sum */
+	v = put_all(tap, &a->head, &body, 1);
+	if (v != PASS)
+		lose_answer(tap, v, head, head_len(&a->head.t), a);
+	return v;
 }
 
 void emit_lost(struct tap *tap, enum verdict v, const struct head *h,
@@ -103,13 +197,31 @@ static enum verdict copy_out(struct tap *tap, const struct head *h,
 	return PASS;
 }
 
+/* One that does not fit */
+static enum verdict cut_up(struct tap *tap, const struct head *h,
+			   const uint8_t *p, size_t len)
+{
+	uint8_t head[HEAD_MAX], *udp;
+	struct iovec l4[2] = { [1] = { (void *)(uintptr_t)p, len } };
+	struct note n;
+
+	udp = head + packet_put_udp(head, h, len, &n) - UDP_HEAD;
+	packet_finish_udp(udp, p, len);
+	l4[0] = (struct iovec){ udp, UDP_HEAD };
+	return put_all(tap, h, l4, 2);
+}
+
 enum verdict emit_datagram(struct tap *tap, const struct head *h,
 			   const uint8_t *p, size_t len, uint16_t gso_size)
 {
-	enum verdict v = DROP_TOO_BIG;
+	size_t size = gso_size ? gso_size : len, off = 0;
+	enum verdict v = PASS;
 
-	if (emit_fits(tap, &h->t, gso_size ? gso_size : len))
+	if (emit_fits(tap, &h->t, UDP_HEAD + size))
 		v = copy_out(tap, h, p, len, gso_size);
+	else
+		for (; off < len && v == PASS; off += size)
+			v = cut_up(tap, h, p + off, MIN(size, len - off));
 	if (v != PASS)
 		emit_lost(tap, v, h, p, len);
 	return v;

@@ -9,11 +9,18 @@
 
 #include "tap.h"
 
+/* emit_init - what is longer than @mtu above Ethernet, or than a frame, goes in
+ * fragments; 0: the guest has not been told of any */
+void emit_init(struct tap *tap, unsigned mtu);
+
 /* emit_answer - one answer to the guest; false: there is no room, or it does not
- * fit a frame, or the guest */
+ * fit a frame.  Never a fragment: who asks for an address cannot put them together. */
 bool emit_answer(struct tap *tap, struct answer *a);
 
-/* emit_fits - whether a datagram of @len bytes is one frame */
+/* emit_echo - the same for an echo reply, of any length; PASS, or why it was lost */
+enum verdict emit_echo(struct tap *tap, struct answer *a);
+
+/* emit_fits - whether @len bytes of layer 4, its header included, are one frame */
 bool emit_fits(const struct tap *tap, const struct tuple *t, size_t len);
 
 /* emit_commit - what was received into @s is a datagram that fits, or a run of
@@ -22,7 +29,8 @@ void emit_commit(struct tap *tap, const struct head *h, struct slot *s,
 		 size_t len, uint16_t gso_size);
 
 /* emit_datagram - a datagram, or a run, that lies somewhere else
- * PASS, or why it was lost: nothing waits for room. */
+ * What does not fit goes in fragments.  PASS, or why it was lost: nothing waits
+ * for room. */
 enum verdict emit_datagram(struct tap *tap, const struct head *h,
 			   const uint8_t *p, size_t len, uint16_t gso_size);
 

@@ -242,6 +242,35 @@ static bool is_stream(const struct packet *p)
 	       (!p->payload_len || p->payload_len >= TCP_MSS_DEFAULT);
 }
 
+/* All of it is here: it may be fragmented again on its way */
+static enum verdict parse_whole(const struct frame *whole, struct packet *p)
+{
+	enum verdict v = packet_parse(whole, p);
+
+	p->df = false;
+	return v == PASS && !packet_sum_ok(p) ? DROP_CHECKSUM : v;
+}
+
+/* False: frame @i is no packet, or a part of one that is not complete */
+static bool parse(struct guest *g, unsigned i, struct packet *p)
+{
+	enum verdict v = packet_parse(&g->frames[i], p);
+	struct frame *whole;
+
+	if (g->frames[i].len >= ETH_HEAD)
+		learn_mac(g, &p->smac);
+	if (UNLIKELY(v == DROP_FRAGMENT)) {
+		v = frag_add(&g->frags, p, g->loop->now_ms, &whole);
+		if (v == PASS && !whole)
+			return false;
+		if (v == PASS)
+			v = parse_whole(whole, p);
+	}
+	if (v != PASS)
+		drop(g, v);
+	return v == PASS;
+}
+
 static void sort(struct guest *g, unsigned n)
 {
 	size_t stream_len = 0;
@@ -252,14 +281,9 @@ static void sort(struct guest *g, unsigned n)
 
 	for (i = 0; i < n; i++) {
 		struct packet *p = &g->pool.p[i];
-		enum verdict v = packet_parse(&g->frames[i], p);
 
-		if (g->frames[i].len >= ETH_HEAD)
-			learn_mac(g, &p->smac);
-		if (v != PASS) {
-			drop(g, v);
+		if (!parse(g, i, p))
 			continue;
-		}
 		if (is_stream(p)) {
 			streams++;
 			stream_len += p->payload_len;
@@ -294,6 +318,7 @@ static enum run_verdict burst(void *owner, struct run *r)
 		return RUN_DONE;
 	sort(g, n);
 	hand_over(g);
+	frag_release(&g->frags);
 	tap_release(g->tap);
 	return g->tap->drained ? RUN_DONE : RUN_AGAIN;
 }
@@ -397,7 +422,8 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 		struct tap *tap, const struct lan *lan, struct seen *seen,
 		struct neigh *neigh)
 {
-	memset(g, 0, sizeof(*g));
+	memset(g, 0, offsetof(struct guest, frags));
+	frag_init(&g->frags);
 	g->tap = tap;
 	g->loop = l;
 	g->flows = flows;

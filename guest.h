@@ -6,6 +6,7 @@
 #define GUEST_H
 
 #include "echo.h"
+#include "frag.h"
 #include "lan.h"
 #include "neigh.h"
 #include "tap.h"
@@ -36,6 +37,7 @@ struct guest {
 	uint64_t drops[VERDICTS];
 	struct packet_pool pool;
 	struct frame frames[PACKET_BATCH];
+	struct frags frags; /* last: most of it is never touched */
 };
 
 /* guest_init - plants the watch that the transport is started with */

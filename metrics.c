@@ -81,7 +81,8 @@ static uint64_t drops(const struct metrics *m, const struct metrics_tally *t,
 uint64_t metrics_drops(const struct guest *g, enum verdict v)
 {
 	return g->drops[v] + g->tap->drops[v] + g->udp->drops[v] +
-	       g->echo->drops[v];
+	       g->echo->drops[v] +
+	       (v == DROP_REASSEMBLY ? g->frags.lost : 0);
 }
 
 static const struct {

@@ -17,8 +17,11 @@
 #include <netinet/in.h>
 
 enum {
-	IP4_FRAGMENT = 0x3fff, /* more fragments, or an offset */
 	IP4_DF = 0x4000,
+	IP4_MORE = 0x2000,
+	IP4_OFFSET = 0x1fff, /* in units of 8 bytes, as IPv6 has it */
+	IP6_MORE = 1,
+	IP6_OFFSET = 0xfff8,
 	ICMP_HEAD = 8, /* with the rest of the header: echo has its id there */
 	IP6_AH = 51,
 	IP6_ESP = 50,
@@ -32,6 +35,9 @@ static const char *const names[VERDICTS] = {
 	[DROP_SHORT] = "short",
 	[DROP_ETHERTYPE] = "ethertype",
 	[DROP_FRAGMENT] = "fragment",
+	[DROP_OVERLAP] = "overlapping fragment",
+	[DROP_REASSEMBLY] = "reassembly",
+	[DROP_CHECKSUM] = "checksum",
 	[DROP_LOOPBACK] = "loopback",
 	[DROP_EXTENSION] = "extension header",
 	[DROP_PROTOCOL] = "protocol",
@@ -59,6 +65,7 @@ struct parse {
 	struct rd in;  /* the private copy */
 	size_t end;    /* of the packet, from the start of the frame */
 	uint8_t proto; /* what comes next */
+	bool fragment; /* behind the header that says so */
 };
 
 static size_t at(const struct parse *s)
@@ -83,11 +90,59 @@ static bool loopback(const struct tuple *t)
 	return addr_is_loopback(&t->src) || addr_is_loopback(&t->dst);
 }
 
+static void set_payload(struct parse *s, size_t off, size_t end)
+{
+	s->p->payload_off = (uint16_t)off;
+	s->p->payload_len = (uint32_t)(end - off);
+}
+
+/* The least that layer 4 has of headers */
+static size_t l4_least(uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return TCP_HEAD;
+	case IPPROTO_UDP:
+		return UDP_HEAD;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return ICMP_HEAD;
+	default:
+		return 0;
+	}
+}
+
+static enum verdict skip_extensions(struct parse *s);
+
+/* What comes next is a part of a datagram.  The first one without all headers is
+ * made to get past filters (RFC 3128, RFC 7112). */
+static enum verdict parse_fragment(struct parse *s, uint32_t id, size_t off,
+				   bool more)
+{
+	struct packet *p = s->p;
+	enum verdict v;
+
+	s->fragment = true;
+	p->frag_id = id;
+	p->frag_off = (uint16_t)off;
+	p->frag_more = more;
+	p->t.proto = s->proto;
+	set_payload(s, at(s), s->end);
+	if (!off) {
+		v = addr_is_v4(&p->t.src) ? PASS : skip_extensions(s);
+		if (v != PASS)
+			return v;
+		if (at(s) + l4_least(s->proto) > s->end)
+			return DROP_SHORT;
+	}
+	return DROP_FRAGMENT;
+}
+
 static enum verdict parse_ip4(struct parse *s)
 {
 	struct packet *p = s->p;
 	const uint8_t *h = rd_view(&s->in, IP4_HEAD);
-	size_t head, total;
+	size_t head, total, frag;
 
 	if (!h)
 		return DROP_SHORT;
@@ -97,9 +152,8 @@ static enum verdict parse_ip4(struct parse *s)
 		return DROP_MALFORMED;
 	if (!cut(s, p->l3_off + total))
 		return DROP_SHORT;
-	if (ld_be16(h + 6) & IP4_FRAGMENT)
-		return DROP_FRAGMENT;
-
+	frag = ld_be16(h + 6);
+	p->df = frag & IP4_DF;
 	p->tos = h[1];
 	p->ttl = h[8];
 	s->proto = h[9];
@@ -108,7 +162,13 @@ static enum verdict parse_ip4(struct parse *s)
 	rd_skip(&s->in, head - IP4_HEAD);
 	if (!rd_ok(&s->in))
 		return DROP_SHORT;
-	return loopback(&p->t) ? DROP_LOOPBACK : PASS;
+	if (loopback(&p->t))
+		return DROP_LOOPBACK;
+	if (!(frag & (IP4_MORE | IP4_OFFSET)))
+		return PASS;
+	p->frag_head = (uint16_t)head;
+	return parse_fragment(s, ld_be16(h + 4), (frag & IP4_OFFSET) * 8,
+			      frag & IP4_MORE);
 }
 
 /* Skip one header of the generic form: next header, length in units of 8 */
@@ -129,6 +189,26 @@ static enum verdict skip_extension(struct parse *s)
 	return rd_ok(&s->in) ? PASS : DROP_EXTENSION;
 }
 
+/* PASS: it is none, for all that (RFC 6946) */
+static enum verdict parse_frag6(struct parse *s)
+{
+	const uint8_t *h = s->in.p;
+	size_t frag;
+
+	if (at(s) + IP6_FRAG_HEAD > s->end)
+		return DROP_SHORT;
+	if (s->fragment || !rd_view(&s->in, IP6_FRAG_HEAD))
+		return DROP_EXTENSION;
+	s->proto = h[0];
+	frag = ld_be16(h + 2);
+	if (!(frag & (IP6_MORE | IP6_OFFSET)))
+		return PASS;
+	s->p->frag_head = (uint16_t)(at(s) - s->p->l3_off - IP6_HEAD -
+				     IP6_FRAG_HEAD);
+	return parse_fragment(s, ld_be32(h + 4), frag & IP6_OFFSET,
+			      frag & IP6_MORE);
+}
+
 static enum verdict skip_extensions(struct parse *s)
 {
 	bool first = true;
@@ -144,7 +224,10 @@ static enum verdict skip_extensions(struct parse *s)
 		case IPPROTO_DSTOPTS:
 			break;
 		case IPPROTO_FRAGMENT:
-			return DROP_FRAGMENT;
+			v = parse_frag6(s);
+			if (v != PASS)
+				return v;
+			continue;
 		case IP6_AH:
 		case IP6_ESP:
 		case IP6_MOBILITY:
@@ -178,6 +261,7 @@ static enum verdict parse_ip6(struct parse *s)
 	p->flow_label = word & 0xfffff;
 	s->proto = h[6];
 	p->ttl = h[7];
+	p->df = true; /* RFC 8200, 4.5: routers fragment nothing */
 	p->t.src = addr_from6(h + 8);
 	p->t.dst = addr_from6(h + 24);
 	/* Inside of us a v4-mapped address is IPv4: the guest cannot have it */
@@ -196,12 +280,6 @@ static enum verdict view_l4(struct parse *s, size_t n, const uint8_t **h)
 		return DROP_SHORT;
 	*h = rd_view(&s->in, n);
 	return *h ? PASS : DROP_EXTENSION;
-}
-
-static void set_payload(struct parse *s, size_t off, size_t end)
-{
-	s->p->payload_off = (uint16_t)off;
-	s->p->payload_len = (uint32_t)(end - off);
 }
 
 static enum verdict parse_tcp(struct parse *s)
@@ -365,6 +443,21 @@ size_t packet_copy(const struct packet *p, size_t off, void *dst, size_t len)
 			      (uint8_t *)dst + own, len - own);
 }
 
+bool packet_sum_ok(const struct packet *p)
+{
+	size_t len = p->payload_off - p->l4_off + (size_t)p->payload_len;
+	const struct frame *f = p->frame;
+	uint64_t sum = 0;
+
+	/* RFC 768 and RFC 8200, 8.1: no sum */
+	if (p->kind == PACKET_UDP && !ld_be16(p->hdr + p->l4_off + 6))
+		return addr_is_v4(&p->t.src);
+	if (p->kind != PACKET_ICMP4)
+		sum = csum_pseudo(&p->t.src, &p->t.dst, p->t.proto,
+				  (uint32_t)len);
+	return !csum_finish(csum_iov(sum, f->iov, f->iov_cnt, p->l4_off, len));
+}
+
 struct rd packet_l4(const struct packet *p)
 {
 	return rd_init(p->hdr + p->l4_off, (size_t)(p->hdr_len - p->l4_off));
@@ -387,8 +480,10 @@ static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 	b[0] = 0x45;
 	b[1] = h->tos;
 	st_be16(b + 2, (uint16_t)(IP4_HEAD + l4_len));
-	st_be16(b + 4, 0);
-	st_be16(b + 6, IP4_DF);
+	st_be16(b + 4, (uint16_t)h->frag_id);
+	st_be16(b + 6, h->frag_id ? (uint16_t)(h->frag_off / 8 |
+					       (h->frag_more ? IP4_MORE : 0)) :
+				    IP4_DF);
 	b[8] = h->ttl ? h->ttl : 255;
 	b[9] = h->t.proto;
 	memcpy(b + 10, &sum, sizeof(sum));
@@ -399,16 +494,27 @@ static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 	return IP4_HEAD;
 }
 
+static size_t put_frag6(uint8_t *b, const struct head *h)
+{
+	b[0] = h->t.proto;
+	b[1] = 0;
+	st_be16(b + 2, (uint16_t)(h->frag_off | (h->frag_more ? IP6_MORE : 0)));
+	st_be32(b + 4, h->frag_id);
+	return IP6_FRAG_HEAD;
+}
+
 static size_t put_ip6(uint8_t *b, const struct head *h, size_t l4_len)
 {
+	size_t frag = h->frag_id ? IP6_FRAG_HEAD : 0;
+
 	st_be32(b,
 		6U << 28 | (uint32_t)h->tos << 20 | (h->flow_label & 0xfffff));
-	st_be16(b + 4, (uint16_t)l4_len);
-	b[6] = h->t.proto;
+	st_be16(b + 4, (uint16_t)(frag + l4_len));
+	b[6] = frag ? IPPROTO_FRAGMENT : h->t.proto;
 	b[7] = h->ttl ? h->ttl : 255;
 	memcpy(b + 8, h->t.src.b, 16);
 	memcpy(b + 24, h->t.dst.b, 16);
-	return IP6_HEAD;
+	return IP6_HEAD + (frag ? put_frag6(b + IP6_HEAD, h) : 0);
 }
 
 size_t packet_put_ip(uint8_t *b, const struct head *h, size_t l4_len)

@@ -61,6 +61,7 @@ enum {
 	ETH_HEAD = 14,
 	IP4_HEAD = 20,
 	IP6_HEAD = 40,
+	IP6_FRAG_HEAD = 8,
 	UDP_HEAD = 8,
 	TCP_HEAD = 20,
 	TCP_MSS_DEFAULT = 536, /* RFC 9293 3.7.1, IPv4 */
@@ -103,7 +104,10 @@ enum verdict {
 	PASS,
 	DROP_SHORT,	  /* ends inside a header or before its own length */
 	DROP_ETHERTYPE,	  /* neither ARP, IPv4 nor IPv6 */
-	DROP_FRAGMENT,	  /* IPv4 or IPv6 fragment */
+	DROP_FRAGMENT,	  /* of IPv4 or IPv6: for frag.c; a duplicate there */
+	DROP_OVERLAP,	  /* of a datagram whose fragments contradict another */
+	DROP_REASSEMBLY,  /* datagram of which fragments were missing */
+	DROP_CHECKSUM,	  /* and one that they do not add up to */
 	DROP_LOOPBACK,	  /* loopback address on the guest's link */
 	DROP_EXTENSION,	  /* IPv6 extension header unknown or chain too long */
 	DROP_PROTOCOL,	  /* layer 4 that we do not carry, or disabled */
@@ -136,6 +140,13 @@ struct packet {
 	uint16_t gso_size;	   /* UDP: payload of each datagram, or 0 */
 	uint8_t kind;		   /* enum packet_kind */
 	uint8_t ttl, tos;	   /* hop limit, traffic class */
+	bool df;		   /* nobody on its way may fragment it */
+	/* Of a fragment: the payload is what it carries.  A first one has all
+	 * headers. */
+	bool frag_more;
+	uint16_t frag_off;  /* bytes */
+	uint16_t frag_head; /* what headers take of the datagram's 64 KiB */
+	uint32_t frag_id;
 	struct mac smac, dmac;
 	/* TCP: fixed header.  ICMP: type, code.  Payload of an ICMP message
 	 * starts at its type byte, payload of ARP at its first byte. */
@@ -157,8 +168,10 @@ enum {
 
 /* packet_parse - check @f and describe it in @p
  * PASS, or why not; then @p->smac is valid if the frame has 14 bytes, the rest
- * is undefined.  Padding behind the IP length is cut off for both families.
- * IPv6 hop-by-hop, routing and destination headers are skipped.  Layer-4
+ * is undefined, except that DROP_FRAGMENT comes with all that frag.c needs.
+ * Padding behind the IP length is cut off for both families.  IPv6 hop-by-hop,
+ * routing and destination headers are skipped, and the fragment header of what is
+ * no fragment (RFC 6946).  Layer-4
  * checksums are not looked at: they may be unfinished (spec: callers 2.1.9). */
 enum verdict packet_parse(const struct frame *f, struct packet *p);
 
@@ -168,6 +181,10 @@ unsigned packet_iov(const struct packet *p, size_t off, size_t len,
 
 /* packet_copy - copy up to @len payload bytes at @off; returns how many */
 size_t packet_copy(const struct packet *p, size_t off, void *dst, size_t len);
+
+/* packet_sum_ok - whether the checksum of layer 4 is right
+ * Only of frames in which it is known to be finished. */
+bool packet_sum_ok(const struct packet *p);
 
 /* packet_l4 - a reader over the private copy from the layer-4 header on
  * Ends with the header copy: enough for headers and options, not payload. */
@@ -189,6 +206,11 @@ struct head {
 	uint32_t flow_label;
 	uint8_t ttl; /* 0 means 255 */
 	uint8_t tos;
+	/* Of a fragment, and 0 of what is none: an identification, where it begins,
+	 * and whether others follow */
+	uint32_t frag_id;
+	uint16_t frag_off;
+	bool frag_more;
 	bool bulk; /* of a flow that sends much, see struct slot */
 };
 
@@ -206,9 +228,15 @@ static inline size_t head_len(const struct tuple *t)
 	return addr_is_v4(&t->src) ? ETH_HEAD + IP4_HEAD : ETH_HEAD + IP6_HEAD;
 }
 
+/* frag_head_len - the same for a fragment */
+static inline size_t frag_head_len(const struct tuple *t)
+{
+	return head_len(t) + (addr_is_v4(&t->src) ? 0 : IP6_FRAG_HEAD);
+}
+
 /* packet_put_ip - Ethernet and IP header for @l4_len bytes of layer 4
- * IPv4: id 0, DF, header checksum filled in.  Returns the bytes written, which
- * are head_len().  @at needs no alignment. */
+ * IPv4: id 0 and DF unless it is a fragment, header checksum filled in.  Returns
+ * the bytes written, which are head_len(), or frag_head_len().  @at needs no alignment. */
 size_t packet_put_ip(uint8_t *at, const struct head *h, size_t l4_len);
 
 /* packet_put_udp, packet_put_tcp - Ethernet to layer 4 for @payload bytes

@@ -9,6 +9,7 @@
 #include "checksum.h"
 #include "conf.h"
 #include "control.h"
+#include "emit.h"
 #include "flowpage.h"
 #include "guest.h"
 #include "isolation.h"
@@ -465,16 +466,15 @@ static void start_transport(struct passt *p)
 
 	if (c->splice_only)
 		return;
-	if (c->mode == MODE_PASTA) {
+	if (c->mode == MODE_PASTA)
 		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch,
 				   p->tun.tap.caps.queue),
 		     "Failed to watch tap device");
-		return;
-	}
-	if (c->mode == MODE_VHOST)
+	else if (c->mode == MODE_VHOST)
 		start_vhost(p);
 	else
 		start_stream(p);
+	emit_init(p->tap, c->lan.mtu);
 }
 
 /* Rules that follow what is bound may be new, or the only ones to have gone */

@@ -78,6 +78,9 @@ struct tap {
 	uint32_t events;  /* that the loop has told, for the transport to use
 			     up if it needs them */
 	uint32_t refs;	  /* and of which of its descriptors: bits by reference */
+	unsigned mtu;	  /* what goes to the guest is fragmented to, 0: what a
+			     frame holds */
+	uint32_t frag_id; /* of the last that was */
 	bool drained;	  /* after tap_receive(): what is left, if anything, the
 			     loop reports; else call again */
 };

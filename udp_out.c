@@ -75,8 +75,8 @@ bool udp_out_has_peer(const struct side *host, const struct sock_dgram *d)
 static void from_other(struct udp *u, struct flow *f,
 		       const struct sock_dgram *d, uint8_t *p);
 
-/* The first of these did not fit its slot, or is not of this flow: all move to
- * where the spill is */
+/* The first of these did not fit its slot or a frame, or is not of this flow: all
+ * move to where the spill is */
 static void spilled(struct udp *u, struct flow *f, struct slot *s,
 		    const struct sock_dgram *d, unsigned from, unsigned n)
 {
@@ -218,6 +218,13 @@ static uint16_t one_size(const struct sock_dgram *d, unsigned n)
 	return n > 1 ? (uint16_t)d[0].len : 0;
 }
 
+static bool fits(const struct udp *u, const struct head *h,
+		 const struct sock_dgram *d)
+{
+	return emit_fits(u->tap, &h->t,
+			 UDP_HEAD + (d->gso_size ? d->gso_size : d->len));
+}
+
 /* Straight into slots.  How many messages came, or -errno; *@bytes grows.
  * -ENOSPC: the guest has no room. */
 static int receive(struct udp *u, struct flow *f, size_t *bytes)
@@ -228,7 +235,6 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 	struct iovec iov[UDP_BATCH][2];
 	unsigned n = prepare(u, f, s, d, iov), k, end;
 	bool mixed = !dgrams_of(f)->connected;
-	size_t one;
 	int got;
 
 	if (!n)
@@ -239,24 +245,16 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 		tap_cancel(u->tap, &s[k]);
 	for (k = 0; k < end; k++) {
 		*bytes += d[k].len;
-		if (d[k].len > iov[k][0].iov_len ||
+		if (d[k].len > iov[k][0].iov_len || !fits(u, &h, &d[k]) ||
 		    (mixed && !udp_out_has_peer(host_of(f), &d[k]))) {
 			spilled(u, f, s, d, k, end);
 			break;
 		}
-		one = d[k].gso_size ? d[k].gso_size : d[k].len;
-		if (emit_fits(u->tap, &h.t, one)) {
-			emit_commit(u->tap, &h, &s[k], d[k].len, d[k].gso_size);
-			count_in(f, d[k].len);
-		} else {
-			udp_flow_drop(u, DROP_TOO_BIG, 1);
-			emit_lost(u->tap, DROP_TOO_BIG, &h, iov[k][0].iov_base,
-				  d[k].len);
-			tap_cancel(u->tap, &s[k]);
-		}
+		emit_commit(u->tap, &h, &s[k], d[k].len, d[k].gso_size);
+		count_in(f, d[k].len);
 	}
 	if (dgrams_of(f)->gro && !mixed && end &&
-	    emit_fits(u->tap, &h.t, d[0].len))
+	    emit_fits(u->tap, &h.t, UDP_HEAD + d[0].len))
 		dgrams_of(f)->size = one_size(d, end);
 	return received(f, got, n);
 }

@@ -533,6 +533,8 @@ static void expect_dgram(const struct got *g, bool udp)
 
 	if (udp != (s->proto == IPPROTO_UDP) || s->proto == IPPROTO_TCP)
 		sim_fail("protocol is %u", s->proto);
+	if (s->frag)
+		sim_fail("a fragment");
 	if (udp) {
 		check("source port", s->sport, need("source port"));
 		check("destination port", s->dport, need("destination port"));
@@ -558,6 +560,17 @@ static void expect_dgram(const struct got *g, bool udp)
 	}
 }
 
+/* OFF LEN more|last */
+static void expect_fragment(const struct seg *s)
+{
+	if (!s->frag)
+		sim_fail("not a fragment");
+	check("offset", (long long)s->frag_off, need("offset"));
+	check("length", (long long)s->len, need("length"));
+	if (s->frag_more != is(need("more or last"), "more"))
+		sim_fail("%s follow", s->frag_more ? "others" : "none");
+}
+
 static void expect_kind(const struct got *g)
 {
 	static struct hex h;
@@ -569,6 +582,8 @@ static void expect_kind(const struct got *g)
 		expect_dgram(g, true);
 	} else if (is(w, "icmp")) {
 		expect_dgram(g, false);
+	} else if (is(w, "frag")) {
+		expect_fragment(&g->s);
 	} else if (is(w, "arp")) {
 		if (g->s.ethertype != 0x806)
 			sim_fail("not ARP");

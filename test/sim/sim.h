@@ -83,6 +83,8 @@ struct seg {
 	struct addr src, dst;
 	uint8_t proto, ttl, tos;
 	bool df;
+	bool frag, frag_more; /* a fragment: @data is what it carries */
+	size_t frag_off;
 	uint16_t sport, dport;
 	uint32_t seq, ack;
 	uint8_t flags;

@@ -238,6 +238,17 @@ static const char *get_l4(const uint8_t *p, size_t len, struct seg *s)
 	return NULL;
 }
 
+static const char *get_fragment(const uint8_t *p, size_t len, struct seg *s,
+				size_t off, bool more)
+{
+	s->frag = true;
+	s->frag_more = more;
+	s->frag_off = off;
+	s->data = p;
+	s->len = len;
+	return more && len % 8 ? "fragment of an odd length" : NULL;
+}
+
 const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 {
 	size_t n;
@@ -261,13 +272,17 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 			return "bad IPv4 header";
 		if (fold(add16(0, p, 20)) != 0xffff)
 			return "bad IPv4 checksum";
-		if (ld_be16(p + 6) != 0x4000)
-			return "IPv4: DF not set, or a fragment";
+		if (ld_be16(p + 6) == 0 || (ld_be16(p + 6) & 0xc000) == 0xc000)
+			return "IPv4: DF not set";
 		s->tos = p[1];
 		s->ttl = p[8];
 		s->proto = p[9];
 		s->src = addr_from4(p + 12);
 		s->dst = addr_from4(p + 16);
+		if (ld_be16(p + 6) != 0x4000)
+			return get_fragment(p + 20, n - 20, s,
+					    (ld_be16(p + 6) & 0x1fff) * 8U,
+					    ld_be16(p + 6) & 0x2000);
 		return get_l4(p + 20, n - 20, s);
 	}
 	if (s->ethertype != 0x86dd)
@@ -280,6 +295,11 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 	s->ttl = p[7];
 	s->src = addr_from6(p + 8);
 	s->dst = addr_from6(p + 24);
+	if (s->proto == IPPROTO_FRAGMENT && n >= 8) {
+		s->proto = p[40];
+		return get_fragment(p + 48, n - 8, s, ld_be16(p + 42) & 0xfff8,
+				    ld_be16(p + 42) & 1);
+	}
 	return get_l4(p + 40, n, s);
 }
 

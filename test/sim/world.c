@@ -6,6 +6,8 @@
 #include "freeze.h"
 #include "tcp_freeze.h"
 
+#include "emit.h"
+
 #include <unistd.h>
 
 #include <netinet/in.h>
@@ -108,6 +110,7 @@ void world_start(void)
 	forward(IPPROTO_UDP);
 	must(listen_start(&listeners, PIF_HOST, &w->rules), "listen_start");
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
+	emit_init(&w->tap.tap, w->lan.mtu);
 }
 
 /* All flows that can, and their descriptors in order */

@@ -270,10 +270,21 @@ static void test_ip4_bad(void **st)
 	assert_int_equal(parse(), DROP_SHORT);
 	st_be16(b.d + 16, 28);
 	assert_int_equal(parse(), PASS);
+	assert_true(b.p.df);
+	st_be16(b.d + 18, 0x4711);
 	st_be16(b.d + 20, 0x2000);
 	assert_int_equal(parse(), DROP_FRAGMENT);
+	assert_int_equal(b.p.frag_id, 0x4711);
+	assert_int_equal(b.p.frag_off, 0);
+	assert_true(b.p.frag_more);
+	assert_int_equal(b.p.t.proto, b.d[23]);
 	st_be16(b.d + 20, 0x0001);
 	assert_int_equal(parse(), DROP_FRAGMENT);
+	assert_int_equal(b.p.frag_off, 8);
+	assert_false(b.p.frag_more);
+	assert_int_equal(b.p.payload_off, 34);
+	assert_int_equal(b.p.payload_len, 8);
+	assert_int_equal(b.p.frag_head, 20);
 	st_be16(b.d + 20, 0x8000); /* reserved bit: not a fragment */
 	assert_int_equal(parse(), PASS);
 	b.d[23] = IPPROTO_ICMPV6;
@@ -340,8 +351,9 @@ static void test_ip6(void **st)
 	fill(0, 8);
 	assert_int_equal(parse(), DROP_PROTOCOL);
 	ip6(IPPROTO_FRAGMENT, 16);
-	fill(0, 16);
-	assert_int_equal(parse(), DROP_FRAGMENT);
+	put("\x3b", 1);
+	fill(0, 15); /* RFC 6946: atomic, and nothing comes next */
+	assert_int_equal(parse(), DROP_PROTOCOL);
 	ip6(51, 16);
 	fill(0, 16);
 	assert_int_equal(parse(), DROP_EXTENSION);
@@ -391,7 +403,7 @@ static void test_extensions(void **st)
 
 	ip6(IPPROTO_DSTOPTS, 16);
 	ext(IPPROTO_FRAGMENT, 1);
-	fill(0, 8);
+	put("\x11\x00\x00\x08\xde\xad\xbe\xef", 8);
 	assert_int_equal(parse(), DROP_FRAGMENT);
 	/* beyond the packet */
 	ip6(IPPROTO_DSTOPTS, 8);
@@ -430,6 +442,119 @@ static void test_extensions(void **st)
 	tcp(15);
 	fill(1, 40);
 	assert_int_equal(parse(), DROP_EXTENSION);
+}
+
+/* A fragment header, for what comes next and is of UDP */
+static void frag6(uint8_t next, uint16_t word)
+{
+	uint8_t h[8] = { next };
+
+	st_be16(h + 2, word);
+	memcpy(h + 4, "\xde\xad\xbe\xef", 4);
+	put(h, 8);
+}
+
+static void test_fragments(void **st)
+{
+	(void)st;
+	ip6(IPPROTO_FRAGMENT, 8 + 8 + 2);
+	frag6(IPPROTO_UDP, 0);
+	udp(10);
+	put("ab", 2);
+	assert_int_equal(parse(), PASS);
+	assert_int_equal(b.p.payload_len, 2);
+	assert_true(b.p.df);
+
+	ip6(IPPROTO_FRAGMENT, 8 + 8 + 8);
+	frag6(IPPROTO_UDP, 1);
+	udp(100);
+	fill(3, 8);
+	assert_int_equal(parse(), DROP_FRAGMENT);
+	assert_int_equal(b.p.frag_id, 0xdeadbeef);
+	assert_int_equal(b.p.frag_off, 0);
+	assert_int_equal(b.p.frag_head, 0);
+	assert_true(b.p.frag_more);
+	assert_int_equal(b.p.t.proto, IPPROTO_UDP);
+	assert_int_equal(b.p.payload_off, 62);
+	assert_int_equal(b.p.payload_len, 16);
+	st_be16(b.d + 56, 8);
+	assert_int_equal(parse(), DROP_FRAGMENT);
+	assert_int_equal(b.p.frag_off, 8);
+	assert_false(b.p.frag_more);
+
+	/* In the first one all headers are to be complete */
+	ip6(IPPROTO_FRAGMENT, 8 + 7);
+	frag6(IPPROTO_UDP, 1);
+	fill(0, 7);
+	assert_int_equal(parse(), DROP_SHORT);
+	st_be16(b.d + 56, 8);
+	assert_int_equal(parse(), DROP_FRAGMENT);
+	ip6(IPPROTO_FRAGMENT, 8 + 16);
+	frag6(IPPROTO_DSTOPTS, 1);
+	ext(IPPROTO_UDP, 2);
+	assert_int_equal(parse(), DROP_SHORT);
+	ip4(IPPROTO_TCP, 20 + 16, 0);
+	fill(0, 16);
+	st_be16(b.d + 20, 0x2000);
+	assert_int_equal(parse(), DROP_SHORT);
+
+	/* Not one in another, and not without its own header */
+	ip6(IPPROTO_FRAGMENT, 24);
+	frag6(IPPROTO_FRAGMENT, 1);
+	frag6(IPPROTO_UDP, 1);
+	fill(0, 8);
+	assert_int_equal(parse(), DROP_EXTENSION);
+	ip6(IPPROTO_FRAGMENT, 7);
+	fill(0, 7);
+	assert_int_equal(parse(), DROP_SHORT);
+	/* What stands before is of the 64 KiB */
+	ip6(IPPROTO_DSTOPTS, 16 + 8 + 8);
+	ext(IPPROTO_FRAGMENT, 2);
+	frag6(IPPROTO_UDP, 16);
+	fill(0, 8);
+	assert_int_equal(parse(), DROP_FRAGMENT);
+	assert_int_equal(b.p.frag_head, 16);
+}
+
+static void test_sums(void **st)
+{
+	size_t i;
+
+	(void)st;
+	ip4(IPPROTO_UDP, 20 + 8 + 5, 0);
+	udp(13);
+	put("hello", 5);
+	assert_int_equal(parse(), PASS);
+	assert_true(packet_sum_ok(&b.p)); /* none */
+	packet_finish_udp(b.d + 34, b.d + 42, 5);
+	assert_int_equal(parse(), PASS);
+	assert_false(packet_sum_ok(&b.p)); /* without the pseudo-header */
+
+	ip6(IPPROTO_UDP, 8 + 2);
+	udp(10);
+	put("ab", 2);
+	assert_int_equal(parse(), PASS);
+	assert_false(packet_sum_ok(&b.p)); /* there must be one */
+	for (i = 0; i < 65536; i++) {
+		st_be16(b.d + 60, (uint16_t)i);
+		assert_int_equal(parse(), PASS);
+		if (packet_sum_ok(&b.p))
+			break;
+	}
+	/* 2001:db8::1 and ::2, 17, 10, ports, 10, "ab" */
+	assert_int_equal(i, 0xffff - (2 * (0x2001 + 0xdb8) + 1 + 2 + 17 + 10 +
+				      1000 + 53 + 10 + 0x6162) % 0xffff);
+	b.d[63] ^= 1;
+	assert_int_equal(parse(), PASS);
+	assert_false(packet_sum_ok(&b.p));
+
+	ip4(IPPROTO_ICMP, 28, 0);
+	put("\x08\x00\xf7\xfe\x00\x00\x00\x01", 8);
+	assert_int_equal(parse(), PASS);
+	assert_true(packet_sum_ok(&b.p));
+	b.d[36] ^= 1;
+	assert_int_equal(parse(), PASS);
+	assert_false(packet_sum_ok(&b.p));
 }
 
 static void test_icmp(void **st)
@@ -776,6 +901,8 @@ int main(void)
 		cmocka_unit_test(test_loopback),
 		cmocka_unit_test(test_ip6),
 		cmocka_unit_test(test_extensions),
+		cmocka_unit_test(test_fragments),
+		cmocka_unit_test(test_sums),
 		cmocka_unit_test(test_icmp),
 		cmocka_unit_test(test_arp_and_ethernet),
 		cmocka_unit_test(test_truncated),

@@ -564,10 +564,42 @@ static void sizes_may_change_at_any_time(void **state)
 	close(p);
 }
 
+/* What fragment @i of IPv4 has of layer 4, to @to, where it says it belongs */
+static size_t read_fragment(unsigned i, uint8_t *to, bool last)
+{
+	static size_t end;
+	const uint8_t *p = toy.frame[i].b;
+	uint16_t word = ld_be16(p + 20);
+	size_t len = ld_be16(p + 16) - 20U;
+
+	if (!(word & 0x1fff))
+		end = 0;
+	assert_int_equal(p[14], 0x45);
+	assert_int_equal(len, toy.frame[i].len - 34);
+	assert_true(len <= 1008);
+	assert_int_equal(csum_finish(csum_add(0, p + 14, 20)), 0);
+	assert_int_equal(word, end / 8 | (last ? 0 : 0x2000));
+	assert_int_equal(toy.frame[i].n.flags, 0);
+	memcpy(to, p + 34, len);
+	end += len;
+	return len;
+}
+
+static uint16_t wrong(const uint8_t *udp_at, size_t len)
+{
+	struct addr a = toy_addr(LO4), b = toy_addr(GUEST4);
+
+	return csum_finish(csum_add(csum_pseudo(&a, &b, IPPROTO_UDP,
+						(uint32_t)len), udp_at, len));
+}
+
 static void too_big_for_the_guest(void **state)
 {
+	static uint8_t whole[10000];
+	size_t n = 0;
 	uint16_t port;
 	struct flow *f;
+	unsigned i;
 	int p;
 
 	(void)state;
@@ -580,10 +612,23 @@ static void too_big_for_the_guest(void **state)
 	send_to(p, "127.0.0.1", 40002, bytes, 1001);
 	send_to(p, "127.0.0.1", 40002, bytes, 9000);
 	send_to(p, "127.0.0.1", 40002, bytes, 999);
-	until(f, 2);
+	until(f, 1 + 2 + 9 + 1);
 	check_got(0, LO4, port, GUEST4, 40002, bytes, 1000);
-	check_got(1, LO4, port, GUEST4, 40002, bytes, 999);
-	assert_int_equal(udp.drops[DROP_TOO_BIG], 2);
+	check_got(12, LO4, port, GUEST4, 40002, bytes, 999);
+	/* 1008 bytes of layer 4 in a row of 1000 and the rest, with one sum */
+	for (i = 1; i < 3; i++)
+		n += read_fragment(i, whole + n, i == 2);
+	assert_int_equal(n, 1009);
+	assert_memory_equal(whole + 8, bytes, 1001);
+	assert_int_equal(wrong(whole, n), 0);
+	for (n = 0, i = 3; i < 12; i++)
+		n += read_fragment(i, whole + n, i == 11);
+	assert_int_equal(n, 9008);
+	assert_memory_equal(whole + 8, bytes, 9000);
+	assert_int_equal(wrong(whole, n), 0);
+	/* They cannot be mixed up */
+	assert_int_not_equal(ld_be16(toy.frame[1].b + 18),
+			     ld_be16(toy.frame[3].b + 18));
 	close(p);
 }
 
