@@ -229,6 +229,7 @@ notes "$@" >"$tmp.notes"
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -241,6 +242,12 @@ notes "$@" >"$tmp.notes"
 #endif
 #ifndef UDP_GRO
 #define UDP_GRO 104
+#endif
+#ifndef TCP_REPAIR_WINDOW
+#define TCP_REPAIR_WINDOW 29
+#endif
+#ifndef IPV6_MINHOPCOUNT
+#define IPV6_MINHOPCOUNT 73
 #endif
 #ifndef SECCOMP_DENY
 #define SECCOMP_DENY SECCOMP_RET_TRAP

@@ -431,6 +431,12 @@ int sock_nodelay(int fd)
 	return set(fd, SOL_TCP, TCP_NODELAY, 1);
 }
 
+int sock_bind(const struct sock_env *e, int fd, const struct addr *a,
+	      uint16_t port)
+{
+	return bind_to(fd, a, port, e->scope);
+}
+
 int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 		 uint16_t port)
 {

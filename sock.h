@@ -66,6 +66,10 @@ static inline bool sock_is_few(size_t bytes)
 	return bytes <= 536; /* RFC 9293 3.7.1 */
 }
 
+/* sock_bind - to one of our addresses, before it connects */
+int sock_bind(const struct sock_env *e, int fd, const struct addr *a,
+	      uint16_t port);
+
 /* sock_connect - begin; 0 or -EINPROGRESS are success */
 int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 		 uint16_t port);
