@@ -74,7 +74,7 @@ void conn_fit(const struct tcp *t, struct flow *f)
 							     : TCP_MSS_MIN);
 }
 
-static void set_mss(const struct tcp *t, struct flow *f, unsigned mss)
+void conn_set_mss(const struct tcp *t, struct flow *f, unsigned mss)
 {
 	unsigned max = lan_mtu(t->fwd->lan) - head_bytes(f);
 
@@ -134,7 +134,7 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
 	}
 	if (!scale)
 		c->snd_shift = c->rcv_shift = 0;
-	set_mss(t, f, mss);
+	conn_set_mss(t, f, mss);
 }
 
 /* Bytes that we are ready to take from the guest now */

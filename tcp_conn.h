@@ -42,6 +42,7 @@ enum {
 	CONN_SHUT_GUEST = 1 << 19, /* the guest's window is shut ... */
 	CONN_SHUT_HOST = 1 << 20, /* ... or ours, and that is counted */
 	CONN_RESET = 1 << 21, /* over, but for an RST that the guest is owed */
+	CONN_HELD = 1 << 22, /* it stands still, see tcp_image.h */
 };
 
 /* Bytes from @from to before @to that the guest has, behind a hole */
@@ -164,6 +165,9 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p);
 
 /* conn_mss - what we tell the guest to send */
 uint16_t conn_mss(const struct tcp *t, const struct flow *f);
+
+/* conn_set_mss - what the guest takes, in the bounds of its link */
+void conn_set_mss(const struct tcp *t, struct flow *f, unsigned mss);
 
 /* conn_fit - no segments longer than the guest's link takes, if that has shown */
 void conn_fit(const struct tcp *t, struct flow *f);

@@ -467,7 +467,7 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 	struct packet *p, *next;
 	struct burst b;
 
-	if (conn_of(f)->flags & CONN_RESET)
+	if (conn_of(f)->flags & (CONN_RESET | CONN_HELD))
 		return NULL;
 	b.n = b.gaps = 0;
 	b.len = 0;
