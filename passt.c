@@ -16,6 +16,7 @@
 #include "log.h"
 #include "marker.h"
 #include "metrics.h"
+#include "migrate.h"
 #include "neighwatch.h"
 #include "nllink.h"
 #include "nslink.h"
@@ -36,6 +37,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -68,13 +70,15 @@ struct passt {
 	struct guest guest;
 	struct stats stats;
 	char ns_ifname[16];
+	struct repair repair;
+	struct migrate migrate;
 	struct tap *tap;
 	union {
 		struct tap_stream stream;
 		struct tap_tun tun;
 		struct tap_vhost vhost;
 	};
-	int pid_fd, listen_fd, control_fd, metrics_fd, signal_fd;
+	int pid_fd, listen_fd, control_fd, metrics_fd, repair_fd, signal_fd;
 };
 
 enum { TX_QUEUE = 10000 };
@@ -97,7 +101,7 @@ static void open_files(struct passt *p)
 	int err;
 
 	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd =
-		p->metrics_fd = -1;
+		p->metrics_fd = p->repair_fd = -1;
 	if (c->log_file[0]) {
 		err = log_file(c->log_file, c->log_size, VERSION);
 		if (err)
@@ -138,6 +142,29 @@ static int bind_socket(char *path)
 	return fd;
 }
 
+/* Beside the guest's, if nothing else was said */
+static void bind_repair(struct passt *p)
+{
+	struct conf *c = &p->conf;
+	size_t size = sizeof(c->repair);
+	bool given = c->repair[0];
+
+	if (c->mode != MODE_VHOST || !strcmp(c->repair, "none") ||
+	    (!given && c->fd >= 0))
+		return;
+	if (!given && (size_t)snprintf(c->repair, size, "%s.repair",
+				       c->socket) >= size) {
+		log_warn("No socket for passt-repair: its path would be too "
+			 "long");
+		return;
+	}
+	p->repair_fd = given ? bind_socket(c->repair) :
+			       tap_stream_bind(c->repair);
+	if (p->repair_fd < 0) /* nobody asked for it */
+		log_warn("No socket %s for passt-repair: %s", c->repair,
+			 util_error(-p->repair_fd));
+}
+
 static void bind_sockets(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -148,6 +175,7 @@ static void bind_sockets(struct passt *p)
 		p->control_fd = bind_socket(c->control);
 	if (c->metrics[0])
 		p->metrics_fd = bind_socket(c->metrics);
+	bind_repair(p);
 }
 
 /* With the rights that are left when the guest asks, where paths still lead
@@ -444,6 +472,19 @@ static void start_stream(struct passt *p)
 		     "Failed to watch UNIX domain socket");
 }
 
+static void start_migration(struct passt *p)
+{
+	repair_init(&p->repair);
+	must(migrate_init(&p->migrate, &p->tcp, &p->seen, &p->repair),
+	     "Failed to map migration buffers");
+	p->migrate.exit_after = p->conf.migrate_exit;
+	p->migrate.no_linger = p->conf.migrate_no_linger;
+	tap_vhost_moves(&p->vhost, &p->migrate.state);
+	if (p->repair_fd >= 0)
+		must(repair_start(&p->repair, &p->loop, p->repair_fd),
+		     "Failed to watch socket for passt-repair");
+}
+
 static void start_vhost(struct passt *p)
 {
 	const struct conf *c = &p->conf;
@@ -451,6 +492,7 @@ static void start_vhost(struct passt *p)
 	must(tap_vhost_init(&p->vhost, &p->loop, &p->pcap, p->guest.watch,
 			    c->one_off || c->fd >= 0),
 	     "Failed to map frame buffers");
+	start_migration(p);
 	if (c->fd >= 0)
 		must(tap_vhost_adopt(&p->vhost, c->fd),
 		     "Invalid --fd descriptor");
@@ -597,6 +639,8 @@ static void leave(struct passt *p)
 		close(p->control_fd);
 	if (p->metrics_fd >= 0)
 		close(p->metrics_fd);
+	if (p->repair_fd >= 0)
+		close(p->repair_fd);
 	if (has_namespace(&p->conf))
 		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);

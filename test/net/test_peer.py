@@ -29,22 +29,26 @@ pytestmark = pytest.mark.skipif(
     reason=f"no root of Debian unstable in {ROOT}, see make check-peer")
 
 
-@pytest.fixture(scope="session")
-def theirs():
+def peer_programs(names):
     """Its programs, where an ordinary user can read them."""
     there, programs = TMP / "peer", {}
-    there.mkdir()
+    there.mkdir(exist_ok=True)
     loader = next(ROOT.glob("usr/lib/*/ld-linux*.so.*"))
     for file in (loader, loader.parent / "libc.so.6",
-                 *(BIN / name for name in OURS)):
+                 *(BIN / name for name in names)):
         shutil.copy(file, there)
-    for name in OURS:
+    for name in names:
         script = TMP / f"peer-{name}"
         script.write_text(f"#!/bin/sh\nexec {there / loader.name} --argv0 {name} "
                           f'--library-path {there} {there / name} "$@"\n')
         script.chmod(0o755)
         programs[name] = str(script)
     return programs
+
+
+@pytest.fixture(scope="session")
+def theirs():
+    return peer_programs(OURS)
 
 
 @pytest.fixture

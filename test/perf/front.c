@@ -8,6 +8,10 @@
  *	front SOCKET|FD INTERFACE [FEATURES [LANES]]
  *
  * FEATURES is a mask in hexadecimal: of what both sides know, these are taken.
+ *
+ * Lines of standard input move the guest, as QEMU would: "save" stops the rings and
+ * gets what the back-end knows, "load SOCKET" gives that to another one, where the
+ * rings go on, and "leave" ends with the one before; "resume" goes on with it.
  */
 #include "lanes.h"
 
@@ -22,6 +26,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,13 +59,17 @@ enum {
 	GUEST_USO4 = 54, GUEST_USO6 = 55, HOST_USO = 56,
 	F_PROTOCOL = 30,
 	PROTO_REPLY_ACK = 3,
+	PROTO_DEVICE_STATE = 19,
+	STATE_MAX = 256 << 20,
+	STATE_NO_FD = 1 << 8,
 	/* requests */
 	GET_FEATURES = 1, SET_FEATURES, SET_OWNER,
 	SET_MEM_TABLE = 5,
-	SET_NUM = 8, SET_ADDR, SET_BASE,
+	SET_NUM = 8, SET_ADDR, SET_BASE, GET_BASE,
 	SET_KICK = 12, SET_CALL,
 	GET_PROTOCOL = 15, SET_PROTOCOL,
 	ENABLE = 18,
+	SET_STATE_FD = 42, CHECK_STATE,
 	VERSION = 1, NEED_REPLY = 8,
 };
 
@@ -83,11 +92,14 @@ struct ring {
 	uint16_t offered; /* made available */
 	uint16_t taken;	  /* of the used ones */
 	int kick, call;
+	uint16_t base; /* where the back-end goes on */
 };
 
 static struct lanes tap;
-static int stream;
+static int stream, before = -1;
 static uint8_t *memory;
+static int memory_fd;
+static size_t memory_size;
 static uint64_t features;
 static bool acks;
 static struct ring rings[QUEUES];
@@ -186,16 +198,16 @@ static void negotiate(uint64_t mask)
 	if (!has(VIRTIO_F_VERSION_1))
 		errx(1, "not a modern device");
 	if (has(F_PROTOCOL) && get(GET_PROTOCOL) & BIT(PROTO_REPLY_ACK)) {
-		set_u64(SET_PROTOCOL, BIT(PROTO_REPLY_ACK), -1);
+		set_u64(SET_PROTOCOL, get(GET_PROTOCOL) &
+			(BIT(PROTO_REPLY_ACK) | BIT(PROTO_DEVICE_STATE)), -1);
 		acks = true;
 	}
 	set(&(struct msg){ 0 }, SET_OWNER, 0, -1);
 	set_u64(SET_FEATURES, features, -1);
 }
 
-static void share_memory(size_t size)
+static void make_memory(size_t size)
 {
-	struct msg m = { .u.mem = { .n = 1, .gpa = gpa, .size = size } };
 	int fd = memfd_create("guest", MFD_CLOEXEC);
 
 	if (fd < 0 || ftruncate(fd, (off_t)size))
@@ -203,8 +215,16 @@ static void share_memory(size_t size)
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		err(1, "memory");
-	m.u.mem.uva = (uintptr_t)memory;
-	set(&m, SET_MEM_TABLE, sizeof(m.u.mem), fd);
+	memory_fd = fd;
+	memory_size = size;
+}
+
+static void share_memory(void)
+{
+	struct msg m = { .u.mem = { .n = 1, .gpa = gpa, .size = memory_size,
+				    .uva = (uintptr_t)memory } };
+
+	set(&m, SET_MEM_TABLE, sizeof(m.u.mem), memory_fd);
 }
 
 static void start_ring(unsigned i)
@@ -218,7 +238,7 @@ static void start_ring(unsigned i)
 	} };
 
 	set_state(SET_NUM, i, ENTRIES);
-	set_state(SET_BASE, i, 0);
+	set_state(SET_BASE, i, r->base);
 	set(&m, SET_ADDR, sizeof(m.u.addr), -1);
 	set_u64(SET_CALL, i, r->call);
 	set_u64(SET_KICK, i, r->kick);
@@ -510,18 +530,145 @@ static void open_stream(const char *path)
 		err(1, "socket %s", path);
 }
 
+/* --- the guest moves ------------------------------------------------------- */
+
+static uint8_t *state;
+static size_t state_len;
+
+static void start_rings(void)
+{
+	unsigned i;
+
+	for (i = 0; i < QUEUES; i++)
+		start_ring(i);
+	/* What was kicked for while nobody looked */
+	for (i = 0; i < QUEUES; i++)
+		eventfd_write(rings[i].kick, 1);
+}
+
+static void stop_rings(void)
+{
+	unsigned i;
+
+	for (i = 0; i < QUEUES; i++) {
+		struct msg m = { .request = GET_BASE, .flags = VERSION,
+				 .size = 8, .u.state = { i, 0 } };
+
+		send_msg(&m, -1);
+		rings[i].base = (uint16_t)(answer(GET_BASE) >> 32);
+	}
+}
+
+/* A pipe whose other end is the back-end's; @way 0: it writes */
+static int state_pipe(unsigned way)
+{
+	struct msg m = { .request = SET_STATE_FD, .flags = VERSION, .size = 8,
+			 .u.state = { way, 0 } };
+	int fd[2];
+
+	if (pipe(fd))
+		err(1, "pipe");
+	send_msg(&m, fd[!way]);
+	close(fd[!way]);
+	if (answer(SET_STATE_FD) != STATE_NO_FD)
+		errx(1, "state is refused");
+	return fd[way];
+}
+
+static void save_state(void)
+{
+	ssize_t n;
+	int fd;
+
+	stop_rings();
+	fd = state_pipe(0);
+	state_len = 0;
+	if (!state)
+		state = mmap(NULL, STATE_MAX, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	while ((n = read(fd, state + state_len, STATE_MAX - state_len)) > 0)
+		state_len += (size_t)n;
+	close(fd);
+	printf("saved %zu, %lld\n", state_len, (long long)get(CHECK_STATE));
+}
+
+static void open_stream(const char *path);
+
+static void load_state(const char *path)
+{
+	size_t done = 0;
+	ssize_t n = 1;
+	int fd;
+
+	before = stream;
+	acks = false;
+	open_stream(path);
+	negotiate(features);
+	share_memory();
+	fd = state_pipe(1);
+	while (done < state_len && n > 0) {
+		n = write(fd, state + done, state_len - done);
+		done += n > 0 ? (size_t)n : 0;
+	}
+	close(fd);
+	n = (ssize_t)get(CHECK_STATE);
+	if (!n)
+		start_rings();
+	printf("loaded %zd\n", n);
+}
+
+static void command(char *line)
+{
+	line[strcspn(line, "\n")] = '\0';
+	if (!strcmp(line, "save")) {
+		save_state();
+	} else if (!strncmp(line, "load ", 5)) {
+		load_state(line + 5);
+	} else if (!strcmp(line, "leave")) {
+		close(before < 0 ? stream : before);
+		puts("left");
+	} else if (!strcmp(line, "resume")) {
+		if (before >= 0)
+			stream = before;
+		start_rings();
+		puts("resumed");
+	}
+	fflush(stdout);
+}
+
+/* Until it has gone, who is there now */
+static void commands(void)
+{
+	struct pollfd p[2] = { { .fd = stream, .events = POLLIN },
+			       { .fd = 0, .events = POLLIN } };
+	char line[256], c;
+
+	for (;;) {
+		p[0].fd = stream;
+		if (poll(p, 2, -1) < 0)
+			err(1, "poll");
+		if (p[1].revents && !fgets(line, sizeof(line), stdin))
+			p[1].fd = -1;
+		else if (p[1].revents)
+			command(line);
+		else if (p[0].revents && recv(stream, &c, 1, 0) <= 0)
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t t[2];
 	unsigned i;
-	char c;
 
 	if (argc < 3 || argc > 5)
 		errx(2, "front SOCKET|FD INTERFACE [FEATURES [LANES]]");
+	signal(SIGPIPE, SIG_IGN);
 	open_stream(argv[1]);
 	negotiate(argc > 3 ? strtoull(argv[3], NULL, 16) : UINT64_MAX);
 	set_up_tap(argv[2], argc > 4 ? (unsigned)atoi(argv[4]) : 1);
-	share_memory(QUEUES * ring_bytes());
+	make_memory(QUEUES * ring_bytes());
+	share_memory();
 	for (i = 0; i < QUEUES; i++)
 		lay_out_ring(&rings[i], memory + i * ring_bytes());
 	for (i = 0; i < QUEUES; i++)
@@ -531,7 +678,6 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	pthread_create(&t[0], NULL, tap_to_ring, NULL);
 	pthread_create(&t[1], NULL, ring_to_tap, NULL);
-	while (recv(stream, &c, 1, 0) > 0)
-		;
+	commands();
 	return 0;
 }

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest moves to another host and its TCP connections go on.
+
+There is no virtual machine: the program that stands in for QEMU and the driver
+(test/perf/front.c) stops its rings, has one passt tell what it knows, and gives
+that to another one in the namespace of another host, which has the same addresses;
+then the way there is turned.
+"""
+
+import hashlib
+import os
+import re
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from lab import (ALL_FEATURES, DEADLINE, FAR, FRONT, GATEWAY, HOST, MIB, PASST,
+                 REPAIR, UPLINK, USER, V4, V6, alive, batch, run, script, until)
+from test_peer import BIN as PEER_BIN, ROOT as PEER_ROOT, peer_programs
+from test_vhost import FrontEnd
+
+BULK = 64 * MIB
+
+
+class Host:
+    """One of the two, with a passt for --vhost-user in it."""
+
+    def __init__(self, lab, where, name, *options, passt=PASST, helper=REPAIR):
+        self.lab, self.where = lab, where
+        self.path = lab.path(name)
+        self.log = lab.path(f"{name}.log")
+        pidfile = lab.path(f"{name}.pid")
+        where.run(*USER, passt, "--vhost-user", "-s", self.path, "--pid",
+                  pidfile, "-l", self.log, *options)
+        self.pid = int(pidfile.read_text())
+        lab.scope.callback(self.stop)
+        if helper:
+            self.helper = where.spawn(helper, f"{self.path}.repair")
+            self.said("Accepted TCP_REPAIR helper")
+
+    def stop(self):
+        if alive(self.pid):
+            os.kill(self.pid, 15)
+            until(lambda: not alive(self.pid), "the end of passt")
+
+    def said(self, what):
+        until(lambda: what in self.log.read_text(), what)
+
+
+@pytest.fixture
+def other(lab):
+    """Another host with the address of the first one, as soon as the router says
+    so."""
+    name = lab.netns()
+    peer = lab.wires.name("peer")
+    batch(name, "net.ipv6.conf.all.accept_dad=0",
+          "net.ipv6.conf.default.accept_dad=0")
+    run("ip", "-n", name, "link", "add", UPLINK, "type", "veth", "peer",
+        "name", "eth2", "netns", peer)
+    lab.scope.callback(run, "ip", "-n", peer, "link", "del", "eth2",
+                       check=False)
+    script(peer, f"""
+        link set eth2 up
+        addr add {GATEWAY[V6]}/128 dev eth2 nodad""")
+    script(name, f"""
+        link set lo up
+        link set {UPLINK} up
+        addr add {HOST[V4]}/24 dev {UPLINK}
+        addr add {HOST[V6]}/64 dev {UPLINK} nodad
+        route add default via {GATEWAY[V4]}
+        -6 route add default via {GATEWAY[V6]}""")
+    return lab.named(name)
+
+
+def turn(lab):
+    """What is for the host's address goes to the other one."""
+    peer = lab.wires.name("peer")
+    script(peer, f"""
+        route replace {HOST[V4]}/32 dev eth2
+        -6 route replace {HOST[V6]}/128 dev eth2""")
+
+
+class Front:
+    """A guest whose place is to be changed."""
+
+    def __init__(self, lab, host, mtu=65520, features=ALL_FEATURES):
+        self.guest = lab.join(host.pid, mtu, FRONT, host.path, features,
+                              stdin=subprocess.PIPE)
+        self.lines = 0
+
+    def __call__(self, word, *more):
+        """Have it done; the last number that it says."""
+        self.guest.bridge.popen.stdin.write(
+            (" ".join(str(x) for x in (word, *more)) + "\n").encode())
+        self.guest.bridge.popen.stdin.flush()
+        self.lines += 1
+        until(lambda: len(self.guest.bridge.output().splitlines()) > self.lines
+              or self.guest.bridge.popen.poll() is not None, word)
+        return int(self.guest.bridge.output().split()[-1].replace(
+            "left", "0").replace("resumed", "0"))
+
+
+class Stream:
+    """A connection of the guest to the far end."""
+
+    def __init__(self, lab, guest, family):
+        server = lab.wires.far.listen(family)
+        port = server.getsockname()[1]
+        self.guest = guest.connect(family, FAR[family], port)
+        self.far, _ = server.accept()
+        self.far.settimeout(DEADLINE)
+        self.guest.settimeout(DEADLINE)
+        lab.scope.callback(self.far.close)
+        lab.scope.callback(self.guest.close)
+
+    def talk(self):
+        for a, b in (self.guest, self.far), (self.far, self.guest):
+            data = os.urandom(3000)
+            a.sendall(data)
+            assert receive(b, len(data)) == data
+
+
+def receive(s, size):
+    data = b""
+    while len(data) < size:
+        more = s.recv(size - len(data))
+        assert more, f"the end after {len(data)} bytes of {size}"
+        data += more
+    return data
+
+
+class Bulk(threading.Thread):
+    """So many bytes one way, and then the end."""
+
+    def __init__(self, source, sink, size=BULK):
+        super().__init__(daemon=True)
+        self.source, self.sink, self.size = source, sink, size
+        self.got, self.sums, self.error = 0, [hashlib.md5(), hashlib.md5()], []
+        self.sender = threading.Thread(target=self.guarded, args=(self.send,),
+                                       daemon=True)
+        self.start()
+        self.sender.start()
+
+    def guarded(self, what):
+        try:
+            what()
+        except OSError as e:
+            self.error.append(e)
+
+    def run(self):
+        self.guarded(self.read)
+
+    def send(self):
+        block = os.urandom(1 << 18)
+        for i in range(self.size // len(block)):
+            data = block[i % 1000:] + block[:i % 1000]
+            self.sums[0].update(data)
+            self.source.sendall(data)
+        self.source.shutdown(socket.SHUT_WR)
+
+    def read(self):
+        while data := self.sink.recv(1 << 18):
+            self.sums[1].update(data)
+            self.got += len(data)
+
+    def finish(self):
+        self.sender.join(DEADLINE)
+        self.join(DEADLINE)
+        assert not self.error and not self.is_alive()
+        assert self.got == self.size
+        assert self.sums[0].digest() == self.sums[1].digest()
+
+
+def move(lab, front, target):
+    assert front("save") == 0
+    turn(lab)
+    assert front("load", target.path) == 0
+    front("leave")
+
+
+@pytest.mark.parametrize("family", [V4, V6], ids=["v4", "v6"])
+def test_connections(lab, other, family):
+    """Whatever they are doing, and whoever has ended."""
+    hosts = [Host(lab, lab.host, "one"), Host(lab, other, "two")]
+    front = Front(lab, hosts[0])
+    idle, half, fallen, down, up = (Stream(lab, front.guest, family)
+                                    for _ in range(5))
+    for s in idle, half, fallen:
+        s.talk()
+    half.guest.shutdown(socket.SHUT_WR)
+    assert half.far.recv(1) == b""
+    fallen.far.sendall(b"last")
+    fallen.far.shutdown(socket.SHUT_WR)
+    bulk = [Bulk(down.far, down.guest), Bulk(up.guest, up.far)]
+    until(lambda: all(b.got > MIB for b in bulk), "both streams")
+
+    move(lab, front, hosts[1])
+    idle.talk()
+    half.far.sendall(b"more")
+    assert receive(half.guest, 4) == b"more"
+    half.far.close()
+    assert half.guest.recv(1) == b""
+    assert receive(fallen.guest, 4) == b"last"
+    assert fallen.guest.recv(1) == b""
+    fallen.guest.sendall(b"still here")
+    fallen.guest.shutdown(socket.SHUT_WR)
+    assert receive(fallen.far, 10) == b"still here"
+    assert fallen.far.recv(1) == b""
+    for b in bulk:
+        b.finish()
+    assert hosts[0].helper.exit() == 0 and hosts[1].helper.exit() == 0
+
+
+@pytest.fixture
+def theirs():
+    """Debian unstable's, from PEER_ROOT."""
+    if not (PEER_BIN / "passt-repair").exists():
+        pytest.skip(f"no root of Debian unstable in {PEER_ROOT}, see make "
+                    "check-peer")
+    return peer_programs(("passt", "passt-repair"))
+
+
+# What it offers of virtio: sums, and buffers that are merged
+THEIR_FEATURES = "8002"
+PAIRS = {
+    "ours to theirs": ("passt", "passt", "theirs", "theirs"),
+    "theirs to ours": ("theirs", "theirs", "passt", "passt"),
+    "each other's helper": ("passt", "theirs", "theirs", "passt"),
+    "theirs, and our helper": ("theirs", "passt", "passt", "theirs"),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_peer(lab, other, theirs, pair):
+    """From a passt of either kind to one of the other, with either's helper."""
+    programs = [(PASST, REPAIR) if who == "passt" else
+                (theirs["passt"], theirs["passt-repair"]) for who in PAIRS[pair]]
+    hosts = [Host(lab, where, name, passt=programs[i][0],
+                  helper=programs[i + 1][1])
+             for where, name, i in ((lab.host, "one", 0), (other, "two", 2))]
+    front = Front(lab, hosts[0], 1500, THEIR_FEATURES)
+    idle, half, down, up = (Stream(lab, front.guest, V4) for _ in range(4))
+    for s in idle, half:
+        s.talk()
+    half.guest.shutdown(socket.SHUT_WR)
+    assert half.far.recv(1) == b""
+    bulk = [Bulk(down.far, down.guest), Bulk(up.guest, up.far)]
+    until(lambda: all(b.got > MIB for b in bulk), "both streams")
+    move(lab, front, hosts[1])
+    idle.talk()
+    half.far.sendall(b"more")
+    assert receive(half.guest, 4) == b"more"
+    half.far.close()
+    assert half.guest.recv(1) == b""
+    for b in bulk:
+        b.finish()
+
+
+def test_given_up(lab):
+    """The guest's new place refuses it: everything goes on in the old one."""
+    host = Host(lab, lab.host, "one")
+    front = Front(lab, host)
+    idle, down, up = (Stream(lab, front.guest, V4) for _ in range(3))
+    bulk = [Bulk(down.far, down.guest), Bulk(up.guest, up.far)]
+    until(lambda: all(b.got > MIB for b in bulk), "both streams")
+    assert front("save") == 0
+    front("resume")
+    host.said("given up, 3 connections go on here")
+    idle.talk()
+    for b in bulk:
+        b.finish()
+
+
+def reset(s):
+    with pytest.raises(ConnectionResetError):
+        while s.recv(1 << 16):
+            pass
+
+
+@pytest.mark.parametrize("without", ["source", "target"])
+def test_without_helper(lab, other, without):
+    """The guest moves, its connections are reset; new ones work."""
+    hosts = [Host(lab, lab.host, "one",
+                  helper=without != "source" and REPAIR),
+             Host(lab, other, "two", *("--repair-path", "none")
+                  [:2 * (without == "target")],
+                  helper=without != "target" and REPAIR)]
+    front = Front(lab, hosts[0])
+    s = Stream(lab, front.guest, V4)
+    s.talk()
+    assert front("save") == 0
+    turn(lab)
+    assert front("load", hosts[1].path) == 0
+    front("leave")
+    hosts[without == "target"].said("without passt-repair")
+    if without == "source":
+        s.guest.sendall(b"x")
+    reset(s.guest)
+    Stream(lab, front.guest, V4).talk()
+
+
+def test_exit(lab):
+    host = Host(lab, lab.host, "one", "--migrate-exit")
+    front = Front(lab, host)
+    Stream(lab, front.guest, V4).talk()
+    assert front("save") == 0
+    until(lambda: not alive(host.pid), "the end of passt")
+
+
+SET_STATE, CHECK_STATE, LOAD = 42, 43, 1
+HEAD = struct.pack(">QII", 0xb1bb1d1b0bb1d1b0, 2, 2)
+BAD = {
+    "nothing": (b"", "ends too early"),
+    "garbage": (b"\0" * 4096, "no state of passt"),
+    "newer": (struct.pack(">QII", 0xb1bb1d1b0bb1d1b0, 4, 3) + bytes(46),
+              "version is not known"),
+    "older": (struct.pack(">QII", 0xb1bb1d1b0bb1d1b0, 1, 1) + bytes(46),
+              "version is not known"),
+    "cut": (HEAD + bytes(42) + b"\0\0\0\1" + bytes(111), "ends too early"),
+    "no socket": (HEAD + bytes(42) + b"\0\0\0\1" + bytes(112) + b"\1" * 12,
+                  "ends too early"),
+    "too many": (HEAD + bytes(42) + b"\xff" * 4, "no state of passt"),
+    "too long": (HEAD + bytes(42) + b"\0\0\0\1" + bytes(112) + b"\xff" * 52,
+                 "no state of passt"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_state(lab, what):
+    """One line, and status 1, before a guest could run."""
+    path = lab.path("socket")
+    passt = lab.host.spawn(*USER, PASST, "-f", "--vhost-user", "-s", path,
+                           "--repair-path", "none")
+    passt.says("You can start QEMU")
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(str(path))
+    front = FrontEnd(s)
+    state, line = BAD[what]
+    source, sink = os.pipe()
+    front.send(SET_STATE, struct.pack("<II", LOAD, 0), [source])
+    assert front.receive()
+    os.close(source)
+    os.write(sink, state)
+    os.close(sink)
+    front.send(CHECK_STATE)
+    said = front.receive()
+    assert said is None or any(said[-8:])
+    assert passt.exit() == 1
+    assert len(re.findall("^Migration: can't load.*" + line, passt.output(),
+                          re.M)) == 1
