@@ -270,10 +270,11 @@ void conn_rtt_measured(struct tcp *t)
 
 /* Where losses are known, what may be one is found out sooner: only an ACK of a
  * single segment in order is delayed (RFC 5681 4.2) */
-static uint32_t rto_lossy(const struct tcp_conn *c)
+static uint32_t rto_lossy(const struct tcp_link *l, const struct tcp_conn *c)
 {
-	return c->snd_nxt - c->snd_una > c->mss || c->sacks || c->dup_acks ?
-		       TCP_RTO_HOLE_MS : TCP_RTO_LONE_MS;
+	if (c->snd_nxt - c->snd_una <= c->mss && !c->sacks && !c->dup_acks)
+		return TCP_RTO_LONE_MS;
+	return l->rttvar_us < TCP_EVEN_US ? TCP_RTO_EVEN_MS : TCP_RTO_HOLE_MS;
 }
 
 static uint32_t rto_ms(const struct tcp *t, const struct tcp_conn *c)
@@ -283,7 +284,7 @@ static uint32_t rto_ms(const struct tcp *t, const struct tcp_conn *c)
 	uint64_t ms = TCP_RTO_MS;
 
 	if (c->flags & CONN_LOSSY && c->snd_wnd)
-		least = rto_lossy(c);
+		least = rto_lossy(l, c);
 	if (c->flags & CONN_SYN_AGAIN)
 		ms = TCP_RTO_SYN_MS;
 	else if (l->srtt_us)

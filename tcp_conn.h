@@ -111,6 +111,9 @@ enum {
 	TCP_RTT_EVERY_NS = 10 * 1000 * 1000,
 	TCP_RTT_MAX_US = 60 * 1000 * 1000,
 	TCP_RTO_HOLE_MS = 20, /* the same on links that lose, see rto_lossy() */
+	TCP_RTO_EVEN_MS = 8, /* and where round trips differ by less than that:
+				a busy emulator stands still for longer */
+	TCP_EVEN_US = 1000,
 	TCP_RTO_LONE_MS = 60, /* Linux delays most by 40 */
 	TCP_SYN_RETRIES = 7,
 	TCP_RETRIES = 10, /* from 200 ms on: five minutes, a guest may pause */

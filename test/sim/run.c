@@ -725,8 +725,8 @@ static const struct lossy {
 	{ "1%, SACK, far", { 10, 10 }, 0, true, 50 * MS, 2500 },
 	{ "1%", { 10, 10 }, 0, false, 200 * US, 30000 },
 	{ "5%, SACK", { 50, 50 }, 0, true, 200 * US, 8000 },
-	{ "5%", { 50, 50 }, 0, false, 200 * US, 1000 },
-	{ "8 buffers, SACK", { 0 }, 8, true, 200 * US, 8000 },
+	{ "5%", { 50, 50 }, 0, false, 200 * US, 4500 },
+	{ "8 buffers, SACK", { 0 }, 8, true, 200 * US, 22000 },
 	{ "8 buffers", { 0 }, 8, false, 200 * US, 4000 },
 	{ "8 buffers, SACK, far", { 0 }, 8, true, 50 * MS, 2500 },
 };
