@@ -170,6 +170,29 @@ def test_port_refused(lab, guest, family):
         "ECONNREFUSED"
 
 
+def test_port_refused_again_and_again(lab, family):
+    """Case 57: GRUB asks 40 times in 16 s, from one port.  Nobody reads a line for
+    each, and nothing is kept of any."""
+    log = lab.path("log")
+    guest = lab.pasta("--config-net", "-l", log, "-t", "none", "-T", "none",
+                      "-u", "none", "-U", "none")
+    port = lab.peer.bind(family, socket.SOCK_STREAM).getsockname()[1]
+
+    def ask(source=0):
+        with guest.socket(family) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            s.bind(("", source))
+            assert refused(s.connect, (PEER[family], port)) == "ECONNREFUSED"
+            return s.getsockname()[1]
+
+    source = ask()
+    text, held = log.read_text(), len(os.listdir(f"/proc/{guest.daemon}/fd"))
+    for _ in range(40):
+        assert ask(source) == source
+    assert log.read_text() == text
+    assert len(os.listdir(f"/proc/{guest.daemon}/fd")) == held
+
+
 def test_forwarded_port_refused(lab, guest, family):
     """Nobody listens in the guest: the client outside is told."""
     s = lab.peer.socket(family)

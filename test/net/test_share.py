@@ -163,7 +163,7 @@ def test_many_ports_wait(lab):
 
 @pytest.mark.parametrize("kind", [STREAM, DGRAM])
 def test_two_ports_lead_to_one(lab, family, kind):
-    """A client that uses one source port for both is two to the guest."""
+    """Case 7: a client that uses one source port for both is two to the guest."""
     guest = lab.pasta("--config-net", *NONE, "-t", "8080:8000,8081:8000",
                       "-u", "8080:8000,8081:8000")
     server = guest.bind(family, kind, 8000)
