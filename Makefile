@@ -214,7 +214,7 @@ check-late: $(BRIDGE)
 # Other cards and firmware as guests, some minutes; doc/guests.md
 check-guests: all $(BRIDGE)
 	test/deps guests
-	$(PYTEST) -s test/net/guests.py
+	test/guests
 
 # Clients and servers of Debian unstable's passt and ours with each other, from a
 # root directory that is made once; without, check-net skips them

@@ -8,6 +8,8 @@ the peer.  Firmware shows that they are whole by starting what it has loaded: a
 Linux kernel, whose initramfs says so, and a file beside it with its checksum.
 """
 
+import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -17,9 +19,9 @@ import zlib
 import pytest
 
 from clients import Lease
-from lab import HOST, MIB, PEER, SEARCH, V4, V6, literal, until
+from lab import HOST, MIB, PEER, SEARCH, V4, V6, literal, run, until
 from qemu import BUSYBOX, DHCPV6, MODULES, Machine, initramfs, kernel
-from vm import Guest, Path
+from vm import Guest, Path, Vhost
 
 PORT, SIZE = 8000, 4 * MIB
 NAME = f"www.{SEARCH[0]}"
@@ -80,6 +82,78 @@ def test_card(lab, path, card):
     got = vm.run(f"tftp -g -b 1400 -l /tmp/got -r payload {PEER[V4]} && "
                  "md5sum < /tmp/got", 300)
     assert got.split()[0] == digest(lab)
+
+
+# Programs of Debian unstable, from the root directory GUEST_ROOT
+
+UNSTABLE = pathlib.Path(os.environ.get("GUEST_ROOT", "/nonexistent"))
+LOADER = "ld-linux-x86-64.so.2"
+# QEMU finds its firmware, and the lab's files; nothing of it stays
+ENTER = """
+for d in proc dev sys tmp; do mount --rbind /$d "$1/$d"; done
+exec chroot "$@"
+"""
+
+
+@pytest.fixture
+def unstable():
+    if not (UNSTABLE / "usr/bin/qemu-system-x86_64").exists():
+        pytest.skip("no root of Debian unstable: GUEST_ROOT")
+    return UNSTABLE
+
+
+def ping_of(root, tmp):
+    """iputils' ping, as a tree to be put on top of a guest's: its command."""
+    where = tmp / "tree" / "unstable"
+    where.mkdir(parents=True)
+    files = subprocess.run(["chroot", root, "ldd", "/usr/bin/ping"], check=True,
+                           capture_output=True, text=True).stdout
+    for file in "/usr/bin/ping", *re.findall(r"(/\S+) \(0x", files):
+        shutil.copy(root / file.lstrip("/"), where)
+    return tmp / "tree", (f"/unstable/{LOADER} --library-path /unstable "
+                          "/unstable/ping")
+
+
+def answered(text):
+    print(text.splitlines()[-2])
+    return " 3 received" in text and "BAD CHECKSUM" not in text
+
+
+@pytest.mark.parametrize("channel", [Path, Vhost],
+                         ids=["stream", "vhost-user"])
+def test_newest_qemu(lab, servers, unstable, channel):
+    """With two pairs of queues and MSI-X where that is vhost-user; ping has a
+    raw socket in there, and looks at the sums."""
+    tree, ping = ping_of(unstable, lab.tmp)
+    archive = initramfs(lab.tmp, kernel()[1], tree=tree)
+    net = [a.replace(",vectors=0", "") for a in channel(lab).net()]
+    vm = Guest(lab, net, archive,
+               ["unshare", "--mount", "sh", "-e", "-c", ENTER, "sh",
+                unstable]).boot()
+    assert Lease(vm.lease("udhcpc -i eth0 -n -q -f -s /lease")).words(
+        "ip") == [HOST[V4]]
+    until(lambda: vm.ok("ip -6 addr show dev eth0 scope global | "
+                        "grep inet6 | grep -v tentative"), "SLAAC", 60)
+    for family in V4, V6:
+        url = f"http://{literal(PEER[family])}:{PORT}/payload"
+        got = vm.run(f"wget -q -O - '{url}' | md5sum", 300)
+        assert got.split()[0] == digest(lab)
+        assert answered(vm.run(f"{ping} -n -c 3 -i 0.2 {PEER[family]}"))
+
+
+@pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("kind", ["ping", "raw"])
+def test_newest_ping(lab, unstable, family, kind):
+    """In a namespace, by a ping socket and, where that is not allowed, a raw one."""
+    guest = lab.pasta("--config-net")
+    if kind == "raw":
+        # No group: not one of a namespace that has one alone
+        run("nsenter", f"--net={guest.netns}", "sysctl", "-q", "-w",
+            "net.ipv4.ping_group_range=1 0")
+    libraries = unstable / "usr/lib/x86_64-linux-gnu"
+    assert answered(guest.run(libraries / LOADER, "--library-path", libraries,
+                              unstable / "usr/bin/ping", "-n", "-c", 3, "-i",
+                              "0.2", PEER[family]))
 
 
 # Firmware

@@ -128,9 +128,11 @@ def libraries(program):
     return re.findall(r"(/\S+) \(0x", output("ldd", program, text=True))
 
 
-def initramfs(tmp, modules, names=MODULES, late=()):
-    """Make the root file system of the guest, as a file."""
+def initramfs(tmp, modules, names=MODULES, late=(), tree=None):
+    """Make the root file system of the guest, as a file; with what is in @tree."""
     root = tmp / "root"
+    if tree:
+        shutil.copytree(tree, root)
     for d in ("bin", "proc", "sys", "dev", "modules", "late", "tmp", "etc",
               "var"):
         (root / d).mkdir(parents=True)

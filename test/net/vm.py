@@ -6,6 +6,7 @@ that it connects to, as often as it likes, or a descriptor that it inherits,
 once.
 """
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,14 +35,17 @@ def vhost(path):
 
 
 class Guest(Machine):
-    """A machine with the network that the arguments @net describe."""
+    """A machine with the network that the arguments @net describe, by the QEMU
+    that is found behind @before."""
 
-    def __init__(self, lab, net, archive=None, **kw):
+    def __init__(self, lab, net, archive=None, before=(), **kw):
         image, modules = kernel()
+        if before:
+            image = shutil.copy(image, lab.path("vmlinuz"))
         self.console = lab.path("console.log")
         self.seen = 0
         self.process = lab.host.spawn(
-            "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
+            *before, "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
             "-m", f"{MEMORY_MIB}",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", image,
