@@ -33,7 +33,7 @@ enum {
 
 struct echo_flow {
 	struct mac mac; /* whom the guest takes the destination for */
-	uint8_t ttl;	/* of the socket now, 0: unknown */
+	struct sock_ip ip; /* of the socket now */
 	bool open;	/* the socket is not connected */
 	uint64_t bytes[2]; /* that each side has sent */
 };
@@ -96,13 +96,20 @@ static void report(struct echo *o, struct flow *f, struct sock_error *e)
 		    icmp_proto(guest), seq, e);
 }
 
-static void drain_errors(struct echo *o, struct flow *f)
+/* The MTU for which the socket has refused a request, of which the guest has yet to
+ * be told, or 0 */
+static uint32_t drain_errors(struct echo *o, struct flow *f)
 {
 	struct sock_error e;
+	uint32_t mtu = 0;
 
 	f->ready[HOST_SIDE] &= (uint16_t)~READY_ERR;
 	while (sock_error_next(f->side[HOST_SIDE].fd, &e))
-		report(o, f, &e);
+		if (!e.icmp && e.err == EMSGSIZE && e.mtu)
+			mtu = e.mtu;
+		else
+			report(o, f, &e);
+	return mtu;
 }
 
 static void drop(struct echo *o, enum verdict v, unsigned n)
@@ -112,6 +119,23 @@ static void drop(struct echo *o, enum verdict v, unsigned n)
 		tap_verdict(o->tap, v);
 }
 
+/* With @mtu because it is too long to be sent as it is */
+static void not_sent(struct echo *o, struct flow *f, const struct sock_dgram *d,
+		     int err, uint32_t mtu)
+{
+	struct sock_error e;
+
+	memset(&e, 0, offsetof(struct sock_error, payload));
+	e.err = -err;
+	e.mtu = mtu;
+	e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload, sizeof(e.payload));
+	if (mtu)
+		report(o, f, &e);
+	else
+		refuse(o, &f->side[TAP_SIDE], err, &e);
+	drop(o, mtu ? DROP_TOO_BIG : DROP_SOCKET, 1);
+}
+
 /* A refusal may be about an earlier request: those are told to the guest, then
  * this one has a second chance */
 static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
@@ -119,24 +143,19 @@ static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
 {
 	int fd = f->side[HOST_SIDE].fd, ret;
 	bool again = true;
+	uint32_t mtu;
 
 	while (n) {
 		ret = sock_send_dgrams(fd, d, n);
 		if (ret == -EAGAIN || ret == -ENOBUFS)
 			break;
-		if (ret < 0 && again) {
-			drain_errors(o, f);
+		mtu = 0;
+		if (ret < 0 && again && !(mtu = drain_errors(o, f))) {
 			again = false;
 			continue;
 		}
 		if (ret < 0) {
-			struct sock_error e;
-
-			e.mtu = 0;
-			e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload,
-					 sizeof(e.payload));
-			refuse(o, &f->side[TAP_SIDE], ret, &e);
-			drop(o, DROP_SOCKET, 1);
+			not_sent(o, f, d, ret, mtu);
 			ret = 1;
 		}
 		again = true;
@@ -152,8 +171,10 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	struct iovec iov[ECHO_BATCH][PIECES];
 	struct sock_dgram d[ECHO_BATCH];
 	struct echo *o = owner;
+	struct sock_ip ip;
 	unsigned n = 0;
 	size_t got;
+	bool same;
 
 	for (; list; list = list->next) {
 		echo_of(f)->bytes[TAP_SIDE] += list->payload_len;
@@ -161,14 +182,16 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 			drop(o, DROP_UNWANTED, 1);
 			continue;
 		}
-		if (n == ECHO_BATCH || list->ttl != echo_of(f)->ttl) {
+		ip = sock_ip_of(echo_of(f)->ip, v4, list->ttl, list->tos,
+				list->df, list->payload_len - ICMP_HEAD);
+		same = sock_ip_equal(&ip, &echo_of(f)->ip);
+		if (n == ECHO_BATCH || !same) {
 			send_all(o, f, d, n);
 			n = 0;
 		}
-		if (list->ttl != echo_of(f)->ttl) {
-			echo_of(f)->ttl = list->ttl;
-			sock_ttl(f->side[HOST_SIDE].fd, v4, list->ttl);
-		}
+		if (!same)
+			sock_set_ip(f->side[HOST_SIDE].fd, v4,
+				    &echo_of(f)->ip, ip);
 		d[n] = (struct sock_dgram){ .iov = iov[n] };
 		if (echo_of(f)->open) {
 			d[n].to = f->side[HOST_SIDE].theirs;
@@ -420,7 +443,7 @@ struct flow *echo_open(struct echo *o, const struct packet *p,
 		goto close;
 	echo_of(f)->mac = *neigh_mac(o->neigh, &p->t.dst,
 				     v4 ? &lan->gw4 : &lan->gw6, &lan->mac);
-	echo_of(f)->ttl = addr_is_multicast(&p->t.dst) ? 0 :
+	echo_of(f)->ip.ttl = addr_is_multicast(&p->t.dst) ? 0 :
 			  v4 ? o->fwd->env->ttl4 : o->fwd->env->ttl6;
 	flow_timer(o->flows, f, o->flows->loop->now_ms + ECHO_TIMEOUT_MS);
 	flow_lone(o->flows, f);

@@ -46,9 +46,9 @@ enum {
 	/* Datagrams wait in the kernel while the guest is full.  There is no
 	 * auto-tuning to lose; the kernel cuts this to rmem_max. */
 	UDP_QUEUE = 4 << 20,
-	/* PKTINFO of a v6 socket and the segment size of UDP_GRO */
+	/* PKTINFO of a v6 socket, a traffic class, the segment size of UDP_GRO */
 	CTRL_RECV = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-		    CMSG_SPACE(sizeof(int)),
+		    2 * CMSG_SPACE(sizeof(int)),
 	CTRL_SEND = CMSG_SPACE(sizeof(uint16_t)),
 	/* The same, and an error with its offender */
 	CTRL_ERROR = CTRL_RECV + CMSG_SPACE(sizeof(struct in_pktinfo)) +
@@ -76,10 +76,12 @@ static int result(int r)
  * #syscalls setsockopt(.,SOL_TCP,TCP_NODELAY)
  * #syscalls setsockopt(.,SOL_UDP,UDP_GRO)
  * #syscalls setsockopt(.,SOL_IP,IP_FREEBIND|IP_PKTINFO|IP_RECVERR)
- * #syscalls setsockopt(.,SOL_IP,IP_TTL|IP_MULTICAST_TTL)
+ * #syscalls setsockopt(.,SOL_IP,IP_TTL|IP_MULTICAST_TTL|IP_TOS|IP_RECVTOS)
+ * #syscalls setsockopt(.,SOL_IP,IP_MTU_DISCOVER)
  * #syscalls setsockopt(.,SOL_IPV6,IPV6_V6ONLY|IPV6_RECVPKTINFO|IPV6_RECVERR)
  * #syscalls setsockopt(.,SOL_IPV6,IPV6_UNICAST_HOPS|IPV6_MULTICAST_HOPS)
- * #syscalls setsockopt(.,SOL_IPV6,IPV6_MULTICAST_IF)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_MULTICAST_IF|IPV6_MTU_DISCOVER)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_TCLASS|IPV6_RECVTCLASS)
  * #syscalls getsockopt */
 static int set(int fd, int level, int opt, int v)
 {
@@ -727,6 +729,10 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 		return fd;
 	/* It never sends: errors that match its port are about flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
+	if (b->dual || addr_is_v4(&b->addr))
+		sock_hear_tos(fd, true);
+	if (b->dual || !addr_is_v4(&b->addr))
+		sock_hear_tos(fd, false);
 	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (err)
 		return fail(fd, err);
@@ -751,14 +757,40 @@ bool sock_gro(int fd)
 	return !set(fd, SOL_UDP, UDP_GRO, 1);
 }
 
-int sock_ttl(int fd, bool v4, uint8_t ttl)
+static void set_ttl(int fd, bool v4, uint8_t ttl)
 {
 	if (v4) {
 		set(fd, SOL_IP, IP_MULTICAST_TTL, ttl);
-		return set(fd, SOL_IP, IP_TTL, ttl);
+		set(fd, SOL_IP, IP_TTL, ttl);
+	} else {
+		set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, ttl);
+		set(fd, SOL_IPV6, IPV6_UNICAST_HOPS, ttl);
 	}
-	set(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, ttl);
-	return set(fd, SOL_IPV6, IPV6_UNICAST_HOPS, ttl);
+}
+
+/* The values are those of IPv6, too */
+static int discovery(uint8_t df)
+{
+	return df == SOCK_DF_SET ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
+}
+
+void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip)
+{
+	int level = v4 ? SOL_IP : SOL_IPV6;
+
+	if (ip.ttl != now->ttl)
+		set_ttl(fd, v4, ip.ttl);
+	if (ip.tos != now->tos)
+		set(fd, level, v4 ? IP_TOS : IPV6_TCLASS, ip.tos);
+	if (ip.df != now->df)
+		set(fd, level, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
+		    discovery(ip.df));
+	*now = ip;
+}
+
+void sock_hear_tos(int fd, bool v4)
+{
+	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, 1);
 }
 
 int sock_local(int fd, struct addr *a, uint16_t *port)
@@ -806,6 +838,12 @@ static void take_ctrl(struct sock_dgram *d, struct msghdr *m)
 			   c->cmsg_type == IPV6_PKTINFO) {
 			memcpy(&i6, v, sizeof(i6));
 			d->to = addr_from6(&i6.ipi6_addr);
+		} else if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_TOS) {
+			memcpy(&d->tos, v, sizeof(d->tos));
+		} else if (c->cmsg_level == SOL_IPV6 &&
+			   c->cmsg_type == IPV6_TCLASS) {
+			memcpy(&size, v, sizeof(size));
+			d->tos = (uint8_t)size;
 		}
 	}
 }
@@ -833,7 +871,7 @@ int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
 	for (i = 0; (int)i < got; i++) {
 		d[i].len = m[i].msg_len;
 		d[i].truncated = m[i].msg_hdr.msg_flags & MSG_TRUNC;
-		d[i].gso_size = 0;
+		d[i].gso_size = d[i].tos = 0;
 		if (addrs) {
 			d[i].to = (struct addr){ 0 };
 			get(&from[i], &d[i].from, &d[i].from_port);

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /* Const after sock_init(): what all sockets have in common */
@@ -29,7 +30,7 @@ struct sock_env {
 				   and OOBINLINE from their listener */
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
 	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
-	uint8_t ttl4, ttl6;	/* what sockets send without sock_ttl() */
+	uint8_t ttl4, ttl6;	/* what sockets send without sock_set_ip() */
 	uint32_t mark;		/* --mark: @maker makes them; 0: we do */
 	int maker;
 };
@@ -164,8 +165,40 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b);
 unsigned sock_waiting(int fd);
 /* sock_gro - let runs of datagrams arrive as one; false: not available */
 bool sock_gro(int fd);
-/* sock_ttl - TTL or hop limit of what is sent from now on */
-int sock_ttl(int fd, bool v4, uint8_t ttl);
+/* How packets are sent: TTL or hop limit (0: not known), type of service or traffic
+ * class, and whether they may be fragmented on their way */
+struct sock_ip {
+	uint8_t ttl, tos;
+	uint8_t df; /* as the kernel likes, or as below */
+	uint8_t zero;
+};
+enum { SOCK_DF_ANY, SOCK_DF_SET, SOCK_DF_CLEAR };
+
+/* sock_ip_of - for a packet with @len bytes behind the headers of layer 4
+ * Where it is short enough to pass anywhere, @was knows about @df. */
+static inline struct sock_ip sock_ip_of(struct sock_ip was, bool v4,
+					uint8_t ttl, uint8_t tos, bool df,
+					size_t len)
+{
+	uint8_t any = len <= (v4 ? 548U : 1232U);
+
+	return (struct sock_ip){
+		ttl, tos, any ? was.df : df ? SOCK_DF_SET : SOCK_DF_CLEAR, 0
+	};
+}
+
+/* sock_ip_equal - one comparison for each packet */
+static inline bool sock_ip_equal(const struct sock_ip *a,
+				 const struct sock_ip *b)
+{
+	return !memcmp(a, b, sizeof(*a));
+}
+
+/* sock_set_ip - from now on; what @now says already is not set again */
+void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip);
+
+/* sock_hear_tos - datagrams that come tell their type of service */
+void sock_hear_tos(int fd, bool v4);
 /* sock_local - the address and port it is bound to */
 int sock_local(int fd, struct addr *a, uint16_t *port);
 
@@ -181,6 +214,7 @@ struct sock_dgram {
 	struct addr from, to; /* received, if asked for */
 	uint16_t from_port;
 	uint16_t to_port;   /* to send: @to and this, 0: to the connected peer */
+	uint8_t tos;	    /* received, if sock_hear_tos() */
 };
 
 /* sock_recv_dgrams - up to @n (at most SOCK_BATCH) datagrams into their iovecs

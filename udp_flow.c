@@ -122,13 +122,18 @@ static struct flow *concerned(const struct udp *u, struct flow *f,
 	return f && f->kind == FLOW_UDP ? f : NULL;
 }
 
-void udp_flow_errors(struct udp *u, struct flow *f)
+uint32_t udp_flow_errors(struct udp *u, struct flow *f)
 {
 	struct sock_error e;
+	uint32_t mtu = 0;
 	struct flow *of;
 
 	f->ready[dgrams_of(f)->host] &= (uint16_t)~READY_ERR;
 	while (sock_error_next(host_of(f)->fd, &e)) {
+		if (!e.icmp && e.err == EMSGSIZE && e.mtu) {
+			mtu = e.mtu;
+			continue;
+		}
 		of = concerned(u, f, &e);
 		if (!of)
 			continue;
@@ -139,9 +144,16 @@ void udp_flow_errors(struct udp *u, struct flow *f)
 			icmp_report(u->tap, u->fwd, guest_of(of), host_of(of),
 				    IPPROTO_UDP, 0, &e);
 	}
+	return mtu;
 }
 
 /* --- new ones ------------------------------------------------------------ */
+
+void udp_flow_hear_tos(struct flow *f)
+{
+	sock_hear_tos(host_of(f)->fd, addr_is_v4(&host_of(f)->theirs));
+	dgrams_of(f)->hears_tos = true;
+}
 
 static bool is_group(const struct addr *a)
 {
@@ -172,7 +184,9 @@ static int open_socket(struct udp *u, struct flow *f, const struct rule *r)
 	if (h->fd < 0)
 		return h->fd;
 	x->group = group;
-	x->ttl = group ? 0 : v4 ? env->ttl4 : env->ttl6;
+	x->ip.ttl = group ? 0 : v4 ? env->ttl4 : env->ttl6;
+	if (r)
+		udp_flow_hear_tos(f);
 	x->gro = !group && u->tap->caps.uso && env->gro && sock_gro(h->fd);
 	x->want = x->gro ? UDP_WANT_MAX : WANT;
 	if (connect)

@@ -13,7 +13,7 @@ enum { UDP_WANT_MAX = 65527 }; /* an IPv6 packet without jumbo option */
 
 struct dgrams {
 	struct mac mac;	  /* whom the guest takes its peer for */
-	uint8_t ttl;	  /* of the socket now, 0: unknown */
+	struct sock_ip ip; /* of the socket now */
 	uint8_t host;	  /* which side is the host's */
 	uint8_t count[2]; /* datagrams that each side sent, up to 2 */
 	uint8_t last;	  /* how many the last read gave */
@@ -21,6 +21,7 @@ struct dgrams {
 	bool group;	  /* it sends to many */
 	bool asked;	  /* whether it may, and it did not help */
 	bool gro, no_gso;
+	bool hears_tos;
 	uint16_t recent;  /* datagrams since @recent_ms, if not connected */
 	uint32_t recent_ms;
 	unsigned fresh;	  /* so many may have come before connect() */
@@ -64,8 +65,15 @@ struct flow *udp_flow_find(const struct udp *u, struct side *key, unsigned *i);
  * have its socket connected */
 void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n);
 
-/* udp_flow_errors - the guest is told what the socket has to report */
-void udp_flow_errors(struct udp *u, struct flow *f);
+/* udp_flow_errors - the guest is told what the socket has to report
+ * Returns the MTU that a datagram was too long for which the socket has refused,
+ * 0: none was.  Of that the guest has yet to be told. */
+uint32_t udp_flow_errors(struct udp *u, struct flow *f);
+
+/* udp_flow_hear_tos - what the host's side marks is marked for the guest
+ * Costs a call for each flow: those of the guest's own questions wait until it
+ * marks what it sends. */
+void udp_flow_hear_tos(struct flow *f);
 
 /* udp_flow_dns_failed - if it asks a resolver: what is asked next opens a flow to
  * another one */

@@ -18,7 +18,7 @@ enum {
 	DGRAM_IOV = 64, /* most pieces of one datagram */
 };
 
-/* Datagrams of one flow and one TTL, about to be sent */
+/* Datagrams of one flow, about to be sent in one way */
 struct burst {
 	unsigned n, iovs;
 	size_t segment;	   /* size that joins the last one, 0: none does */
@@ -32,11 +32,38 @@ static bool gso(const struct udp *u, struct flow *f)
 	return u->fwd->env->gso && !dgrams_of(f)->no_gso;
 }
 
-/* What a refused run was made of, each for itself */
-static void send_apart(struct udp *u, int fd, const struct sock_dgram *run)
+/* The host has no way there, or forbids it: then the guest need not wait.  With
+ * @mtu it is too long to be sent as it is. */
+static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
+		   int err, uint32_t mtu)
 {
+	struct sock_error e;
+
+	if (dgrams_of(f)->group)
+		return;
+	memset(&e, 0, offsetof(struct sock_error, payload));
+	e.err = -err;
+	e.mtu = mtu;
+	e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload, sizeof(e.payload));
+	if (mtu) {
+		icmp_report(u->tap, u->fwd, guest_of(f), host_of(f),
+			    IPPROTO_UDP, 0, &e);
+		return;
+	}
+	if (dgrams_of(f)->dns)
+		udp_flow_dns_failed(u, f, false);
+	icmp_refuse(&u->limit, u->tap, u->fwd, guest_of(f), IPPROTO_UDP, 0, err,
+		    &e);
+}
+
+/* What a refused run was made of, each for itself */
+static void send_apart(struct udp *u, struct flow *f,
+		       const struct sock_dgram *run)
+{
+	int fd = host_of(f)->fd, ret;
 	struct iovec iov[DGRAM_IOV];
 	struct sock_dgram d = *run;
+	uint32_t mtu;
 	size_t off;
 
 	d.iov = iov;
@@ -44,8 +71,13 @@ static void send_apart(struct udp *u, int fd, const struct sock_dgram *run)
 	for (off = 0; off < run->len; off += run->gso_size) {
 		d.iov_cnt = iov_slice(iov, DGRAM_IOV, run->iov, run->iov_cnt,
 				      off, run->gso_size, &d.len);
-		if (sock_send_dgrams(fd, &d, 1) < 0)
-			udp_flow_drop(u, DROP_SOCKET, 1);
+		ret = sock_send_dgrams(fd, &d, 1);
+		if (ret >= 0)
+			continue;
+		mtu = udp_flow_errors(u, f);
+		if (mtu)
+			refuse(u, f, &d, ret, mtu);
+		udp_flow_drop(u, mtu ? DROP_TOO_BIG : DROP_SOCKET, 1);
 	}
 }
 
@@ -68,22 +100,6 @@ static bool asks_broadcast(struct udp *u, struct flow *f, int err)
 	return true;
 }
 
-/* The host has no way there, or forbids it: then the guest need not wait */
-static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
-		   int err)
-{
-	struct sock_error e;
-
-	if (dgrams_of(f)->dns)
-		udp_flow_dns_failed(u, f, false);
-	if (dgrams_of(f)->group)
-		return;
-	e.mtu = 0;
-	e.len = iov_read(d->iov, d->iov_cnt, 0, e.payload, sizeof(e.payload));
-	icmp_refuse(&u->limit, u->tap, u->fwd, guest_of(f), IPPROTO_UDP, 0, err,
-		    &e);
-}
-
 /* An error may be about an earlier datagram: the guest is told, then this one
  * has a second chance */
 static void send_burst(struct udp *u, struct flow *f, struct burst *b)
@@ -91,8 +107,10 @@ static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 	int fd = host_of(f)->fd, ret;
 	bool again = true, asked = false;
 	unsigned i = 0;
+	uint32_t mtu;
 
 	while (i < b->n) {
+		mtu = 0;
 		ret = sock_send_dgrams(fd, &b->d[i], b->n - i);
 		if (asked && ret > 0) /* its members will answer */
 			dgrams_of(f)->group = true;
@@ -103,14 +121,13 @@ static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 			break;
 		if (ret < 0 && refused_run(ret, &b->d[i])) {
 			dgrams_of(f)->no_gso = true;
-			send_apart(u, fd, &b->d[i]);
+			send_apart(u, f, &b->d[i]);
 			ret = 1;
-		} else if (ret < 0 && again) {
-			udp_flow_errors(u, f);
+		} else if (ret < 0 && again && !(mtu = udp_flow_errors(u, f))) {
 			again = false;
 			continue;
 		} else if (ret < 0) {
-			refuse(u, f, &b->d[i], ret);
+			refuse(u, f, &b->d[i], ret, mtu);
 			udp_flow_drop(u, ret == -EMSGSIZE ? DROP_TOO_BIG
 							  : DROP_SOCKET, 1);
 			ret = 1;
@@ -217,11 +234,17 @@ struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
 	b.n = b.iovs = b.segments = 0;
 	b.segment = 0;
 	for (; list; list = list->next, n++) {
+		size_t one = list->gso_size ? list->gso_size
+					    : list->payload_len;
+		struct sock_ip ip = sock_ip_of(x->ip, v4, list->ttl, list->tos,
+					       list->df, one);
+
 		x->bytes[!x->host] += list->payload_len;
-		if (list->ttl != x->ttl) {
+		if (!sock_ip_equal(&ip, &x->ip)) {
 			send_burst(u, f, &b);
-			x->ttl = list->ttl;
-			sock_ttl(host_of(f)->fd, v4, x->ttl);
+			sock_set_ip(host_of(f)->fd, v4, &x->ip, ip);
+			if (ip.tos && !x->hears_tos)
+				udp_flow_hear_tos(f);
 		}
 		if (list->ttl)
 			add_packet(u, f, &b, list);

@@ -46,8 +46,11 @@ static void count_in(struct flow *f, size_t len)
 static void pass_on(struct udp *u, struct flow *f, const struct head *h,
 		    const uint8_t *p, const struct sock_dgram *d)
 {
-	enum verdict v = emit_datagram(u->tap, h, p, d->len, d->gso_size);
+	struct head one = *h;
+	enum verdict v;
 
+	one.tos = d->tos;
+	v = emit_datagram(u->tap, &one, p, d->len, d->gso_size);
 	if (v != PASS)
 		udp_flow_drop(u, v, 1);
 	count_in(f, d->len);
@@ -165,7 +168,8 @@ static unsigned run_length(const struct sock_dgram *d, unsigned n, size_t size,
 
 	*bytes = 0;
 	for (k = 0; k < n; k++) {
-		if (!d[k].len || d[k].len > size || d[k].gso_size)
+		if (!d[k].len || d[k].len > size || d[k].gso_size ||
+		    d[k].tos != d[0].tos)
 			return k;
 		*bytes += d[k].len;
 		if (d[k].len < size)
@@ -177,7 +181,7 @@ static unsigned run_length(const struct sock_dgram *d, unsigned n, size_t size,
 /* What receive() does, into one slot */
 static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 {
-	const struct head h = head_for(u, f);
+	struct head h = head_for(u, f);
 	struct sock_dgram d[UDP_RUN];
 	struct iovec iov[UDP_RUN][2];
 	size_t size = dgrams_of(f)->size, len;
@@ -195,6 +199,7 @@ static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 		memcpy(u->rx[k], iov[k][0].iov_base, MIN(d[k].len, size));
 		dgrams_of(f)->size = 0;
 	}
+	h.tos = d[0].tos;
 	if (run)
 		emit_commit(u->tap, &h, &s, len, (uint16_t)size);
 	else
@@ -229,7 +234,7 @@ static bool fits(const struct udp *u, const struct head *h,
  * -ENOSPC: the guest has no room. */
 static int receive(struct udp *u, struct flow *f, size_t *bytes)
 {
-	const struct head h = head_for(u, f);
+	struct head h = head_for(u, f);
 	struct sock_dgram d[UDP_BATCH];
 	struct slot s[UDP_BATCH];
 	struct iovec iov[UDP_BATCH][2];
@@ -250,6 +255,7 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 			spilled(u, f, s, d, k, end);
 			break;
 		}
+		h.tos = d[k].tos;
 		emit_commit(u->tap, &h, &s[k], d[k].len, d[k].gso_size);
 		count_in(f, d[k].len);
 	}

@@ -9,7 +9,7 @@ import pytest
 import lab as laboratory
 
 NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
-          "traceroute", "dnsmasq", "dhcpcd", "busybox", "socat",
+          "traceroute", "tracepath", "dnsmasq", "dhcpcd", "busybox", "socat",
           "strace", "ndisc6", "tshark")
 
 

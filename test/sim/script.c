@@ -26,7 +26,7 @@ struct got_dgram {
 	struct got_dgram *next;
 	uint16_t from, to;
 	struct addr src, dst;
-	uint8_t ttl;
+	uint8_t ttl, tos, df;
 	size_t len;
 	uint8_t data[];
 };
@@ -259,7 +259,9 @@ static void datagram(struct sock *s, const uint8_t *p, size_t len,
 	struct got_dgram *d = malloc(sizeof(*d) + len + 1);
 
 	*d = (struct got_dgram){ .from = s->local_port, .to = port,
-				 .src = s->local, .dst = *to, .ttl = s->ttl,
+				 .src = s->local, .dst = *to,
+				 .ttl = s->ip.ttl, .tos = s->ip.tos,
+				 .df = s->ip.df,
 				 .len = len };
 	memcpy(d->data, p, len);
 	*sc.dgrams_end = d;
@@ -403,6 +405,10 @@ static void send_dgram(uint8_t proto)
 				sim_fail("bad address");
 		} else if (is(w, "ttl")) {
 			s.ttl = (uint8_t)number(need("TTL"));
+		} else if (is(w, "tos")) {
+			s.tos = (uint8_t)number(need("TOS"));
+		} else if (is(w, "nodf")) {
+			s.may_fragment = true;
 		} else if (is(w, "len")) {
 			long n = number(need("length")), i;
 
@@ -549,6 +555,8 @@ static void expect_dgram(const struct got *g, bool udp)
 				sim_fail("%s is %s", w, addr_text(have, text));
 		} else if (is(w, "ttl")) {
 			check("TTL", s->ttl, need("TTL"));
+		} else if (is(w, "tos")) {
+			check("TOS", s->tos, need("TOS"));
 		} else if (is(w, "len")) {
 			check("length", (long long)s->len, need("length"));
 		} else if (is(w, "hex")) {
@@ -681,6 +689,10 @@ static void far_got_dgram(void)
 			check("length", (long long)d->len, need("length"));
 		} else if (is(w, "ttl")) {
 			check("TTL", d->ttl, need("TTL"));
+		} else if (is(w, "tos")) {
+			check("TOS", d->tos, need("TOS"));
+		} else if (is(w, "df")) {
+			check("DF", d->df, need("0: kernel's, 1: set, 2: clear"));
 		} else if (is(w, "dst") || is(w, "src")) {
 			const struct addr *have = *w == 'd' ? &d->dst : &d->src;
 			char text[ADDR_TEXT_LEN];

@@ -82,7 +82,7 @@ struct seg {
 	uint16_t ethertype; /* 0: by address */
 	struct addr src, dst;
 	uint8_t proto, ttl, tos;
-	bool df;
+	bool may_fragment; /* IPv4 without DF */
 	bool frag, frag_more; /* a fragment: @data is what it carries */
 	size_t frag_off;
 	uint16_t sport, dport;
@@ -154,7 +154,7 @@ struct sock {
 	struct dgram *in, **in_end;
 	struct sock_error *errq;
 	unsigned errs;
-	uint8_t ttl;
+	struct sock_ip ip; /* as set */
 	bool gro;
 };
 

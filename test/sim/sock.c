@@ -737,11 +737,16 @@ bool sock_gro(int fd)
 	return get(fd)->gro = world.env.gro;
 }
 
-int sock_ttl(int fd, bool v4, uint8_t ttl)
+void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip)
 {
 	(void)v4;
-	get(fd)->ttl = ttl;
-	return 0;
+	get(fd)->ip = *now = ip;
+}
+
+void sock_hear_tos(int fd, bool v4)
+{
+	(void)fd;
+	(void)v4;
 }
 
 int sock_local(int fd, struct addr *a, uint16_t *port)

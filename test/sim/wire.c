@@ -60,7 +60,7 @@ static size_t put_ip(uint8_t *p, const struct seg *s, size_t l4)
 		p[0] = 0x45;
 		p[1] = s->tos;
 		st_be16(p + 2, (uint16_t)(20 + l4));
-		p[6] = 0x40;
+		p[6] = s->may_fragment ? 0 : 0x40;
 		p[8] = s->ttl ? s->ttl : 64;
 		p[9] = s->proto;
 		memcpy(p + 12, s->src.b + 12, 4);

@@ -791,9 +791,20 @@ static int received_ttl(int fd, bool v4)
 	return ttl;
 }
 
+static bool option_is(int fd, bool v4, int option, int want)
+{
+	int v = -1;
+	socklen_t len = sizeof(v);
+
+	assert_int_equal(getsockopt(fd, v4 ? SOL_IP : SOL_IPV6, option, &v,
+				    &len), 0);
+	return v == want;
+}
+
 static void ttl_is_sent(void **state)
 {
 	int v4, l, c, on = 1;
+	uint8_t in[16];
 	uint16_t port;
 
 	(void)state;
@@ -801,6 +812,9 @@ static void ttl_is_sent(void **state)
 	for (v4 = 0; v4 < 2; v4++) {
 		struct sock_bind b = { .addr = lo(v4) };
 		struct addr to = lo(v4);
+		struct iovec room = { in, sizeof(in) };
+		struct sock_dgram d = { .iov = &room, .iov_cnt = 1 };
+		struct sock_ip ip;
 
 		udp_pair(&b, &to, &l, &c, &port);
 		assert_int_equal(setsockopt(l, v4 ? SOL_IP : SOL_IPV6,
@@ -811,9 +825,27 @@ static void ttl_is_sent(void **state)
 		send_one(c, "x", 1);
 		assert_int_equal(received_ttl(l, v4),
 				 v4 ? env.ttl4 : env.ttl6);
-		assert_int_equal(sock_ttl(c, v4, 7), 0);
+		ip = (struct sock_ip){ .ttl = v4 ? env.ttl4 : env.ttl6 };
+		sock_set_ip(c, v4, &ip, (struct sock_ip){ 7, 0xb9,
+							  SOCK_DF_SET, 0 });
+		assert_int_equal(ip.ttl, 7);
 		send_one(c, "x", 1);
 		assert_int_equal(received_ttl(l, v4), 7);
+		assert_true(option_is(c, v4, v4 ? IP_TOS : IPV6_TCLASS, 0xb9));
+		assert_true(option_is(c, v4, v4 ? IP_MTU_DISCOVER
+						: IPV6_MTU_DISCOVER,
+				      IP_PMTUDISC_DO));
+		sock_set_ip(c, v4, &ip, (struct sock_ip){ 7, 0xb9,
+							  SOCK_DF_CLEAR, 0 });
+		assert_true(option_is(c, v4, v4 ? IP_MTU_DISCOVER
+						: IPV6_MTU_DISCOVER,
+				      IP_PMTUDISC_DONT));
+		sock_hear_tos(l, v4);
+		send_one(c, "y", 1);
+		wait_in(l);
+		assert_int_equal(sock_recv_dgrams(l, &d, 1, false), 1);
+		assert_int_equal(d.tos, 0xb9);
+		assert_int_equal(d.len, 1);
 		sock_close(l);
 		sock_close(c);
 	}
