@@ -870,21 +870,27 @@ static unsigned most_at_once(int fd, unsigned n)
 	return most;
 }
 
+/* A send buffer above the host's limit is root's */
+static bool has_room(int fd, int bytes)
+{
+	return !setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+}
+
 /* Who asks beside bulk waits for one frame that ends a turn, as long as it asks */
 static void bulk_beside(void **state)
 {
 	struct way w = { .v4 = true, .proto = IPPROTO_UDP };
 	struct ifreq r = { .ifr_name = "tap0", .ifr_mtu = 65000 };
 	unsigned count[2] = { 0, 0 }, last = 0, i;
-	int fd[2], room = BIG * 10;
+	int fd[2];
 
 	(void)state;
 	NEED_TUN();
 	begin_lanes();
 	two_flows(w, fd);
 	assert_int_equal(ioctl(fd[BULK], SIOCSIFMTU, &r), 0);
-	assert_int_equal(setsockopt(fd[BULK], SOL_SOCKET, SO_SNDBUFFORCE, &room,
-				    sizeof(room)), 0);
+	if (!has_room(fd[BULK], BIG * 10))
+		skip();
 	guest_sends(fd[LIGHT], 1, 100);
 	while (!count[LIGHT])
 		turn(&last, count);
