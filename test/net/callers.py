@@ -3,9 +3,18 @@
 where they come from.  doc/callers.md has what was run.
 """
 
+import contextlib
+import json
+import pathlib
+import re
+import signal
+import subprocess
+
 import pytest
 
-from lab import HOST, PEER, V4, V6, until
+import qemu
+from clients import Lease
+from lab import HOST, PEER, UPLINK, V4, V6, children, signal_pid, until
 from root import Root
 
 SETUP = """
@@ -26,6 +35,7 @@ for l in sh ip wget httpd; do ln -sf busybox image/bin/$l; done
 echo hello >image/www/index
 tar -C image -c . | podman import -q - test
 """
+INFRA = "--infra-image test --infra-command '/bin/busybox sleep 1000'"
 HTTPD = "test /bin/busybox httpd -f -p 80 -h /www"
 
 
@@ -43,6 +53,16 @@ def page(where, address, port):
     url = f"http://{address}:{port}/index"
     until(lambda: where.run("curl", "-sS", url, check=False).stdout ==
           "hello\n", url)
+
+
+def gone(where, port):
+    """With the container its port is free."""
+    until(lambda: f":{port} " not in where.run("ss", "-tlnH"), "a free port")
+
+
+def fetched(root, options, host):
+    return sh(root, f"podman run --rm {options} test wget -q -O - "
+              f"http://{host}/index")
 
 
 @pytest.mark.parametrize("to", [PEER[V4], PEER[V6]], ids=["IPv4", "IPv6"])
@@ -63,14 +83,231 @@ def test_podman(lab, root):
         sh(root, "podman restart -t 0 web")
     page(lab.peer, HOST[V4], 18080)
     sh(root, "podman rm -f -t 0 web")
+    gone(root, 18080)
+
+
+def test_podman_pod(lab, root):
+    """The pod has the ports, and its containers share loopback."""
+    root.has("podman")
+    sh(root, IMAGE + f"podman pod create --name pod --network pasta "
+       f"-p 18082:80 {INFRA} && podman run -d --name web --pod pod {HTTPD}")
+    for _ in range(2):
+        page(root, "127.0.0.1", 18082)
+        page(lab.peer, HOST[V4], 18082)
+        assert fetched(root, "--pod pod", "127.0.0.1") == "hello\n"
+        sh(root, "podman pod stop -t 0 pod && podman pod start pod")
+    page(lab.peer, HOST[V4], 18082)
+    sh(root, "podman pod rm -f -t 0 pod")
+    gone(root, 18082)
 
 
 def test_podman_bridge(lab, root):
+    """One pasta for all, in front of a bridge; names of containers."""
     root.has("podman")
     sh(root, IMAGE + f"podman network create br && podman run -d --name web "
        f"--network br -p 18081:80 {HTTPD}")
     page(root, "127.0.0.1", 18081)
     page(lab.peer, HOST[V4], 18081)
-    assert sh(root, "podman run --rm --network br test wget -q -O - "
-              "http://web/index") == "hello\n"
-    sh(root, "podman rm -f -t 0 web")
+    assert fetched(root, "--network br", "web") == "hello\n"
+    sh(root, f"podman pod create --name pod --network br --network-alias web2 "
+       f"-p 18083:80 {INFRA} && podman run -d --name web2 --pod pod {HTTPD}")
+    page(lab.peer, HOST[V4], 18083)
+    assert fetched(root, "--network br", "web2") == "hello\n"
+    sh(root, "podman restart -t 0 web")
+    page(lab.peer, HOST[V4], 18081)
+    sh(root, "podman rm -f -t 0 web && podman pod rm -f -t 0 pod")
+
+
+@pytest.mark.parametrize("network", ["pasta", "br"])
+def test_podman_host(lab, root, network):
+    """host.containers.internal is the host, by a name in /etc/hosts."""
+    root.has("podman")
+    sh(root, IMAGE + "podman network create br")
+    root.spawn("busybox", "httpd", "-f", "-p", f"{HOST[V4]}:18084", "-h",
+               "/home/user/image/www")
+    page(lab.peer, HOST[V4], 18084)
+    assert fetched(root, f"--network {network}",
+                   "host.containers.internal:18084") == "hello\n"
+
+
+# --- buildah, RootlessKit ---------------------------------------------------
+
+@pytest.fixture
+def files(lab):
+    """The peer's files, /index among them."""
+    directory = lab.path("served")
+    directory.mkdir()
+    (directory / "index").write_text("hello\n")
+    lab.serve(lab.peer, 8000, directory)
+    return f"http://{PEER[V4]}:8000/index"
+
+
+BUILD = """
+printf 'FROM scratch\nCOPY image /\nRUN ["/bin/sh", "-c", \
+"/bin/ip -o link; /bin/wget -q -O - %s"]\n' {url} >Containerfile
+buildah build {options} -f Containerfile .
+"""
+
+
+@pytest.mark.parametrize("options", ["", "--network pasta:--mtu,2000",
+                                     "--network private", "--network host"])
+def test_buildah(root, files, options):
+    root.has("buildah")
+    out = sh(root, IMAGE.replace("tar ", "#") + BUILD.format(
+        url=files, options=options))
+    assert "\nhello\n" in out
+    assert not "pasta" in options or f"{UPLINK}: " in out and "mtu 2000" in out
+
+
+ROOTLESSKIT = {
+    "pasta": "--net=pasta --port-driver=implicit",
+    "pasta, detached": "--net=pasta --port-driver=implicit --detach-netns "
+                       "--disable-host-loopback --ipv6",
+    "slirp4netns": "--net=slirp4netns --port-driver=slirp4netns "
+                   "--slirp4netns-sandbox=true --slirp4netns-seccomp=true "
+                   "-p 0.0.0.0:18087:18087/tcp",
+    "slirp4netns, builtin": "--net=slirp4netns --port-driver=builtin "
+                            "--mtu=9000 -p 0.0.0.0:18087:18087/tcp",
+    "slirp4netns, detached": "--net=slirp4netns --port-driver=slirp4netns "
+                             "--detach-netns --disable-host-loopback "
+                             "-p 0.0.0.0:18087:18087/tcp",
+}
+
+
+@pytest.mark.parametrize("name", ROOTLESSKIT)
+def test_rootlesskit(lab, root, files, name):
+    root.has("rootlesskit")
+    inside = ("nsenter --net=$ROOTLESSKIT_STATE_DIR/netns"
+              if "detached" in name else "")
+    process = root.spawn("sh", "-c", SETUP + f"""
+mkdir www
+echo hello >www/index
+exec rootlesskit {ROOTLESSKIT[name]} --copy-up=/etc sh -c '
+    {inside} ip -br addr show dev tap0
+    {inside} busybox wget -q -O - {files}
+    exec {inside} busybox httpd -f -p 18087 -h www'""")
+    process.says(r"^tap0 .* 10\.0\.2\.100/24")
+    process.says("^hello$")
+    page(root, "127.0.0.1", 18087)
+    if "implicit" not in ROOTLESSKIT[name]:
+        page(lab.peer, HOST[V4], 18087)
+    for pid in children(process.pid):       # of nsenter
+        signal_pid(pid, signal.SIGTERM)
+    process.exit()
+    gone(root, 18087)
+
+
+# --- virtual machines -------------------------------------------------------
+
+class Machine(qemu.Machine):
+    """A guest whose first serial port @process has."""
+
+    def __init__(self, lab, process):
+        self.process, self.seen = process, 0
+        self.console = lab.path("console.log")
+        self.await_line("@@(ready)", qemu.BOOT_S, "boot")
+
+
+def boots(lab, root):
+    """Files of a guest with a shell."""
+    image, modules = root.kernel()
+    return image, qemu.initramfs(lab.tmp, modules)
+
+
+APPEND = ("console=ttyS1 quiet panic=-1 random.trust_cpu=on mitigations=off")
+
+
+def served(lab, root, guest, files, port):
+    """By DHCP, to the peer, from there and from the host."""
+    lease = Lease(guest.lease("udhcpc -i eth0 -n -q -f -s /lease"))
+    assert lease.words("ip") == [HOST[V4]]
+    guest.run("ip link set eth0 up; mkdir -p /www; echo hello >/www/index; "
+              "httpd -p 80 -h /www")
+    assert guest.run(f"wget -q -O - {files}") == "hello"
+    page(root, "127.0.0.1", port)
+    page(lab.peer, HOST[V4], port)
+
+
+@pytest.mark.parametrize("vhost", [False, True], ids=["socket", "vhost-user"])
+def test_qemu(lab, root, files, vhost):
+    """-netdev passt starts us, and again if we have gone."""
+    root.has("qemu-system-x86_64")
+    image, archive = boots(lab, root)
+    process = root.spawn(
+        "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256",
+        "-object", "memory-backend-memfd,id=m,size=256M,share=on",
+        "-machine", "pc,memory-backend=m", "-nodefaults", "-display", "none",
+        "-no-reboot", "-kernel", image, "-initrd", archive, "-append", APPEND,
+        "-serial", "stdio", "-serial", f"file:{lab.path('console.log')}",
+        "-netdev", json.dumps({"type": "passt", "id": "n", "vhost-user": vhost,
+                               "tcp-ports": [{"str": "18085:80"}]}),
+        "-device", "virtio-net-pci,netdev=n", stdin=subprocess.PIPE)
+    guest = Machine(lab, process)
+    served(lab, root, guest, files, 18085)
+    if not vhost:       # where QEMU 11.1 takes our end for that of the link
+        old = daemons(root)
+        signal_pid(old[0])
+        until(lambda: daemons(root) not in (old, []), "passt again")
+        until(lambda: guest.ok(f"wget -q -O - {files}"), "network again")
+        page(lab.peer, HOST[V4], 18085)
+    guest.power_off()
+    until(lambda: not daemons(root), "passt's end")
+
+
+def daemons(root):
+    """Those in the PID namespace of the root, as seen from here."""
+    return [p for p in root.processes() if command(p).startswith("passt")]
+
+
+def command(pid):
+    with contextlib.suppress(OSError):      # it has just ended
+        return pathlib.Path(f"/proc/{pid}/comm").read_text()
+    return ""
+
+
+DOMAIN = """<domain type='qemu'>
+<name>vm</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
+<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>
+<os><type arch='x86_64' machine='pc'>hvm</type><kernel>{image}</kernel>
+<initrd>{archive}</initrd><cmdline>{append}</cmdline></os>
+<cpu mode='maximum'/><on_reboot>destroy</on_reboot>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<interface type='{kind}'>{source}<model type='virtio'/>
+<backend type='passt' logFile='/home/user/passt.log' hostname='vm'/>
+<portForward proto='tcp'><range start='18086' to='80'/></portForward>
+<portForward proto='udp' address='127.0.0.1'><range start='9100' end='9105'
+to='9200'/><range start='9103' exclude='yes'/></portForward></interface>
+<serial type='unix'><source mode='bind' path='/home/user/serial'/></serial>
+<serial type='file'><source path='{console}'/></serial>
+<memballoon model='none'/></devices></domain>
+"""
+
+
+@pytest.mark.parametrize("kind", ["user", "vhostuser"])
+def test_libvirt(lab, root, files, kind):
+    root.has("virsh", "qemu-system-x86_64")
+    image, archive = boots(lab, root)
+    console = lab.path("console.log")
+    console.touch()
+    console.chmod(0o666)
+    lab.path("vm.xml").write_text(DOMAIN.format(
+        image=image, archive=archive, append=APPEND, kind=kind,
+        console=console, source=f"<source dev='{UPLINK}'/>"))
+    virsh = "virsh -q -c qemu:///session "
+    sh(root, f"{virsh} define {lab.path('vm.xml')} && {virsh} start vm")
+    guest = Machine(lab, root.spawn("socat", "-", "UNIX:/home/user/serial",
+                                    stdin=subprocess.PIPE))
+    served(lab, root, guest, files, 18086)
+    assert daemons(root)
+    sh(root, f"{virsh} destroy vm")
+    until(lambda: not daemons(root), "passt's end")
+    sh(root, f"{virsh} start vm && {virsh} destroy vm")
+
+
+def test_guestfish(root, files):
+    """Its appliance has no network but ours."""
+    root.has("guestfish", "qemu-system-x86_64")
+    out = sh(root, "export LIBGUESTFS_BACKEND=direct LIBGUESTFS_TRACE=1 "
+             "LIBGUESTFS_DEBUG=1; guestfish --network -N /tmp/disk=fs:ext4:64M "
+             f"debug sh 'curl -sS {files}'")
+    assert out.endswith("hello\n")

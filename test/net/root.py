@@ -4,10 +4,10 @@
 CALLERS_ROOT names a directory with the packages in PACKAGES, as debootstrap and
 apt make it; without, one of CALLERS_SUITE (sid) is made once in /var/cache.  It
 is not changed: what is written goes to an overlay that ends with the test.  Our
-programs lie over its own, unless CALLERS_OWN=1 says to try those.
+programs lie over its own, unless CALLERS_OWN=1 says to try those, or a test has
+the root as it is, for packages.
 """
 
-import contextlib
 import os
 import pathlib
 import shutil
@@ -20,11 +20,12 @@ from lab import PASST, Namespace, children, until
 SUITE = os.environ.get("CALLERS_SUITE", "sid")
 MIRROR = os.environ.get("CALLERS_MIRROR", "http://deb.debian.org/debian")
 PACKAGES = """
-    passt podman buildah rootlesskit crun netavark aardvark-dns uidmap
+    passt podman buildah rootlesskit crun netavark nftables aardvark-dns uidmap
     fuse-overlayfs slirp4netns libvirt-daemon libvirt-daemon-driver-qemu
     libvirt-clients guestfish linux-image-amd64 qemu-system-x86 qemu-utils
-    iputils-ping iproute2 curl busybox-static procps dbus bats jq
-    dnsutils socat ncat python3 util-linux
+    iputils-ping iproute2 curl busybox-static procps dbus bats jq dnsutils
+    socat ncat python3 util-linux
+    build-essential debhelper dh-apparmor libcmocka-dev lintian autopkgtest
 """.split()
 # Mounts, and process 1 of a PID namespace
 INSIDE = """
@@ -53,7 +54,10 @@ echo ready
 sleep infinity &
 wait        # for whoever is left to us
 """
-USER = "user"
+USER, UID = "user", "1000"
+OURS = () if os.environ.get("CALLERS_OWN") == "1" else (
+    "passt", "pasta", "pesto", "passt.avx2", "pasta.avx2", "passt-repair",
+    "slirp4netns")
 
 
 def make(root):
@@ -71,7 +75,8 @@ mount -t proc proc {new}/proc
 mount --rbind /dev {new}/dev
 chroot {new} apt-get install -y --no-install-recommends {" ".join(PACKAGES)}
 chroot {new} apt-get clean
-chroot {new} useradd -m -u 1000 -s /bin/sh {USER}
+chroot {new} sh -c 'cd /var/cache && exec apt-get download passt'
+chroot {new} useradd -m -u {UID} -s /bin/sh {USER}
 """
     with open(root.with_suffix(".log"), "w") as log:
         subprocess.run(["unshare", "-m", "sh", "-c", script], check=True,
@@ -96,24 +101,21 @@ def directory():
 class Root(Namespace):
     """That system, in the host of the lab; commands run as its user."""
 
-    def __init__(self, lab, uid=1000):
+    def __init__(self, lab, programs=OURS):
         self.lab, self.dir = lab, directory()
         place = lab.path("root")
         place.mkdir()
-        own = os.environ.get("CALLERS_OWN") == "1"
-        ours = [p for p in ("passt", "pasta", "pesto", "passt.avx2",
-                            "pasta.avx2") if
-                (self.dir / "usr/bin" / p).exists() and not own]
+        ours = [p for p in programs if (self.dir / "usr/bin" / p).exists()]
         self.process = lab.host.spawn(
             "unshare", "-m", "-p", "-i", "-u", "--propagation", "private",
             "--fork", "--kill-child", "sh", "-c", INSIDE, "sh", place,
             self.dir, pathlib.Path(PASST).parent, " ".join(ours))
         self.process.says("^ready$")
-        init, = children(self.process.pid)
-        self.inside = ("nsenter", "-t", str(init), "-m", "-p", "-n", "-i",
+        self.init, = children(self.process.pid)
+        self.inside = ("nsenter", "-t", str(self.init), "-m", "-p", "-n", "-i",
                        "-u")
-        super().__init__([*self.inside, "setpriv", "--reuid", uid, "--regid",
-                          uid, "--init-groups", "--reset-env"],
+        super().__init__([*self.inside, "setpriv", "--reuid", UID, "--regid",
+                          UID, "--init-groups", "--reset-env"],
                          lab.host.netns, lab.tmp)
         self.admin = lab.keep(Namespace(self.inside, lab.host.netns, lab.tmp))
 
@@ -122,6 +124,21 @@ class Root(Namespace):
         for p in programs:
             if self.run("which", p, check=False).status:
                 pytest.skip(f"{self.dir} has no {p}")
+
+    def kernel(self):
+        """Its file, by the name that it has in there, too, and its modules."""
+        for image in self.dir.glob("boot/vmlinuz-*"):
+            release = image.name.partition("-")[2]
+            return (f"/boot/{image.name}", self.dir / "lib/modules" / release)
+        pytest.skip(f"{self.dir} has no kernel")
+
+    def processes(self):
+        """What runs in there, as seen from here."""
+        found, new = [], [self.init]
+        while new:
+            new = [c for p in new for c in children(p)]
+            found += new
+        return found
 
     def version(self, package):
         return self.run("dpkg-query", "-W", "-f", "${Version}", package)
