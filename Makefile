@@ -55,8 +55,8 @@ NAMES := pasta pesto qrap passt-repair slirp4netns
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb deps bench chart picture ceilings
+.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-debian check-install check-late check-peer \
+	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -225,6 +225,10 @@ check-peer: all $(BRIDGE)
 check-callers: all $(BRIDGE)
 	$(PYTEST) -s test/net/callers.py
 
+# The Debian package in place of passt, in that root; some minutes
+check-debian: all $(BRIDGE)
+	$(PYTEST) -s -rs test/net/packages.py
+
 # With what compilers and for what machines there are; a quarter of an hour
 check-builds:
 	test/builds
@@ -294,11 +298,16 @@ dist:
 deb: dist
 	rm -rf build/deb && mkdir -p build/deb
 	tar -C build/deb -xf build/$(DIST).tar.xz
-	cd build/deb/$(DIST) && cp -r contrib/debian debian && { \
-		echo "passt2 ($(VERSION)) unstable; urgency=medium"; echo; \
+	$(MAKE) -C build/deb/$(DIST) debian
+	cd build/deb/$(DIST) && dpkg-buildpackage -us -uc -b
+
+# What makes a tarball's tree one that dpkg-buildpackage takes
+debian:
+	mkdir -p debian && cp -r contrib/debian/. debian
+	{ echo "passt2 ($(VERSION)) unstable; urgency=medium"; echo; \
 		echo "  * See doc/architecture.md and the history."; echo; \
 		echo " -- $$(sed -n 's/^Maintainer: //p' debian/control)  $$(date -R)"; \
-		} >debian/changelog && dpkg-buildpackage -us -uc -b
+		} >debian/changelog
 
 # Needs the program to run: where it is for another machine there is none
 $(B)/completions/_passt: $(B)/passt contrib/completions/generate
