@@ -22,10 +22,10 @@ static unsigned find(const struct addrset *s, const struct addr *a)
 	return i;
 }
 
-static bool grow(struct addrset *s)
+/* To a table of @size slots */
+static bool resize(struct addrset *s, unsigned size)
 {
-	struct addrset big = { .size = s->size ? 2 * s->size : FIRST_SIZE,
-			       .n = s->n };
+	struct addrset big = { .size = size, .n = s->n };
 	unsigned i;
 
 	big.slot = util_map(big.size * sizeof(*big.slot));
@@ -40,15 +40,36 @@ static bool grow(struct addrset *s)
 	return true;
 }
 
-bool addrset_add(struct addrset *s, const struct addr *a)
+bool addrset_room(struct addrset *s, unsigned n)
+{
+	unsigned size = FIRST_SIZE;
+
+	while (size < 2 * n)
+		size *= 2;
+	return size <= s->size || resize(s, size);
+}
+
+bool addrset_put(struct addrset *s, const struct addr *a)
 {
 	if (addr_is_none(a) || addrset_has(s, a))
 		return true;
-	if (2 * (s->n + 1) > s->size && !grow(s))
+	if (2 * (s->n + 1) > s->size)
 		return false;
 	s->slot[find(s, a)] = *a;
 	s->n++;
 	return true;
+}
+
+bool addrset_add(struct addrset *s, const struct addr *a)
+{
+	return addrset_room(s, s->n + 1) && addrset_put(s, a);
+}
+
+void addrset_clear(struct addrset *s)
+{
+	if (s->n)
+		memset(s->slot, 0, s->size * sizeof(*s->slot));
+	s->n = 0;
 }
 
 bool addrset_has(const struct addrset *s, const struct addr *a)

@@ -17,6 +17,13 @@ struct addrset {
  * not while running.  The zero address is in no set. */
 bool addrset_add(struct addrset *s, const struct addr *a);
 
+/* addrset_room - for @n addresses; false: no memory
+ * addrset_put - as addrset_add(), but false if that was no room
+ * addrset_clear - empty it, and keep the room */
+bool addrset_room(struct addrset *s, unsigned n);
+bool addrset_put(struct addrset *s, const struct addr *a);
+void addrset_clear(struct addrset *s);
+
 bool addrset_has(const struct addrset *s, const struct addr *a);
 
 #endif /* ADDRSET_H */

@@ -54,6 +54,8 @@ enum {
 	OPT_MTU = 26,
 	OPT_WANTED = 50,
 	OPT_LEASE = 51,
+	OPT_RENEWAL = 58,
+	OPT_REBINDING = 59,
 	OPT_TYPE = 53,
 	OPT_SERVER = 54,
 	OPT_LIST = 55,
@@ -203,6 +205,7 @@ static uint8_t decide(const struct lan *lan, const struct request *r)
 static bool is_due(uint8_t code)
 {
 	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE ||
+	       code == OPT_RENEWAL || code == OPT_REBINDING ||
 	       code == OPT_CLIENT;
 }
 
@@ -332,6 +335,17 @@ static uint32_t netmask(unsigned prefix)
 	return prefix ? UINT32_MAX << (32 - prefix) : 0;
 }
 
+static void stock_lease(struct stock *s, const struct lan *lan)
+{
+	if (!lan->leases) {
+		stock_put32(s, OPT_LEASE, UINT32_MAX); /* for ever */
+		return;
+	}
+	stock_put32(s, OPT_LEASE, LAN_LEASE_S);
+	stock_put32(s, OPT_RENEWAL, LAN_RENEW_S);
+	stock_put32(s, OPT_REBINDING, LAN_REBIND_S);
+}
+
 static void stock_fill(struct stock *s, const struct lan *lan,
 		       const struct request *r, uint8_t type)
 {
@@ -357,7 +371,7 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 	if (mtu >= MTU_MIN4) /* RFC 2132, 5.1 */
 		stock_put(s, OPT_MTU, &(uint16_t){ htobe16(mtu) }, 2);
 	if (r->type != INFORM)
-		stock_put32(s, OPT_LEASE, UINT32_MAX); /* for ever */
+		stock_lease(s, lan);
 	if (r->type == DISCOVER && type == ACK)
 		stock_put(s, OPT_RAPID, NULL, 0);
 }
@@ -462,6 +476,7 @@ static void report(const struct packet *p, const struct request *r,
 		[REQUEST] = "DHCP: ack to request",
 		[INFORM] = "DHCP: ack to inform",
 	};
+	enum log_level level = LOG_INFORM;
 	const char *s = what[r->type];
 	char mac[MAC_TEXT_LEN];
 
@@ -469,8 +484,11 @@ static void report(const struct packet *p, const struct request *r,
 		s = "DHCP: nak to request";
 	else if (r->type == DISCOVER && type == ACK)
 		s = "DHCP: ack to discover (Rapid Commit)";
-	log_limited(LOG_INFORM, "%s", s);
-	log_limited(LOG_INFORM, "    from %s", mac_text(&p->smac, mac));
+	/* No news: it asks for more of what it has */
+	if (type == ACK && r->type == REQUEST && addr_is_none(&r->wanted))
+		level = LOG_DBG;
+	log_limited(level, "%s", s);
+	log_limited(level, "    from %s", mac_text(&p->smac, mac));
 }
 
 bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,

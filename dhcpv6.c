@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One address for one client, for ever.  The options of a message are read into
+ * One address for one client.  The options of a message are read into
  * struct request; what a message type must, may and must not carry is a table,
  * from RFC 8415, 16 and 18.3.  IAs are walked a second time for the answer: the
  * first IA_NA gets the address, all others are told that there is no more, nor a
@@ -79,6 +79,7 @@ static const struct rule {
 	/* What becomes of the IAs: an address, a verdict on theirs, thanks */
 	enum { NO_IA, ASSIGN, JUDGE, TAKE_BACK } ia;
 	bool on_link;   /* its addresses must be the one that we assign */
+	bool moves;	/* others end, and it gets that one */
 	bool no_client; /* may lack the client identifier */
 	const char *name;
 } rules[] = {
@@ -87,9 +88,9 @@ static const struct rule {
 	[REQUEST] = { REPLY, OUR_SERVER, ASSIGN, .on_link = true,
 		      .name = "reply to request" },
 	[CONFIRM] = { REPLY, NO_SERVER, JUDGE, .name = "reply to confirm" },
-	[RENEW] = { REPLY, OUR_SERVER, ASSIGN, .on_link = true,
+	[RENEW] = { REPLY, OUR_SERVER, ASSIGN, .moves = true,
 		    .name = "reply to renew" },
-	[REBIND] = { REPLY, NO_SERVER, ASSIGN, .on_link = true,
+	[REBIND] = { REPLY, NO_SERVER, ASSIGN, .moves = true,
 		     .name = "reply to rebind" },
 	[RELEASE] = { REPLY, OUR_SERVER, TAKE_BACK,
 		      .name = "reply to release" },
@@ -303,17 +304,41 @@ static void put_status(struct wr *w, enum status status)
 	wr_bytes(w, text, strlen(text));
 }
 
-static void put_address(struct wr *w, const struct lan *lan, uint32_t iaid)
+static void put_ia_addr(struct wr *w, const struct addr *a, uint32_t lease_s)
 {
-	put_option(w, OPT_IA_NA, IA_HEAD + 4 + IA_ADDR_LEN);
-	wr_be32(w, iaid);
-	wr_be32(w, forever); /* T1 */
-	wr_be32(w, forever); /* T2 */
-
 	put_option(w, OPT_IA_ADDR, IA_ADDR_LEN);
-	wr_bytes(w, lan->guest6.b, sizeof(lan->guest6.b));
-	wr_be32(w, forever); /* preferred */
-	wr_be32(w, forever); /* valid */
+	wr_bytes(w, a->b, sizeof(a->b));
+	wr_be32(w, lease_s); /* preferred */
+	wr_be32(w, lease_s); /* valid */
+}
+
+/* Those that it had before, which end: 18.3.4 */
+static void put_former(struct wr *w, const struct lan *lan, struct rd in)
+{
+	while (rd_left(&in)) {
+		uint16_t code = rd_be16(&in);
+		struct rd v = rd_sub(&in, rd_be16(&in));
+		struct addr a;
+
+		rd_copy(&v, a.b, sizeof(a.b));
+		if (code == OPT_IA_ADDR && rd_ok(&v) &&
+		    !addr_equal(&a, &lan->guest6))
+			put_ia_addr(w, &a, 0);
+	}
+}
+
+static void put_address(struct wr *w, const struct lan *lan, uint32_t iaid,
+			struct rd theirs)
+{
+	size_t start = w->len;
+
+	put_option(w, OPT_IA_NA, 0);
+	wr_be32(w, iaid);
+	wr_be32(w, lan->leases ? LAN_RENEW_S : forever);
+	wr_be32(w, lan->leases ? LAN_REBIND_S : forever);
+	put_ia_addr(w, &lan->guest6, lan->leases ? LAN_LEASE_S : forever);
+	put_former(w, lan, theirs);
+	wr_patch_be16(w, start + 2, (uint16_t)(w->len - start - 4));
 }
 
 /* The IA that asks for the impossible goes back with the reason inside */
@@ -348,10 +373,12 @@ static void put_ias(struct wr *w, const struct lan *lan,
 		enum status status = SUCCESS;
 		struct named named;
 		struct view head;
+		struct rd theirs;
 
 		if (!is_ia(code))
 			continue;
 		head = ia_head(&v, code);
+		theirs = rule->moves ? v : rd_init(NULL, 0);
 		named = find_addresses(&v, &lan->guest6);
 		if (rule->ia == ASSIGN)
 			status = assign(rule, code, named, taken);
@@ -361,7 +388,7 @@ static void put_ias(struct wr *w, const struct lan *lan,
 		if (status != SUCCESS) {
 			put_refusal(w, code, head, status);
 		} else if (rule->ia == ASSIGN) {
-			put_address(w, lan, ld_be32(head.p));
+			put_address(w, lan, ld_be32(head.p), theirs);
 			taken = true;
 		}
 	}
@@ -515,6 +542,7 @@ bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
 	put_message(&out->body, lan, &r, rule, duid);
 	if (!wr_ok(&out->body))
 		return false;
-	log_limited(LOG_INFORM, "DHCPv6: %s", rule->name);
+	log_limited(rule->moves ? LOG_DBG : LOG_INFORM, "DHCPv6: %s",
+		    rule->name);
 	return true;
 }

@@ -123,8 +123,8 @@ struct flow_type {
 	 * is full, so what concerns the guest, too, is left to ready(). */
 	void (*drain)(void *owner, struct flow *f);
 	void (*expire)(void *owner, struct flow *f);
-	/* End it: another one gets its place.  Kinds that are never flow_lone()
-	 * have none. */
+	/* End it: another one gets its place, or the address of its socket has
+	 * gone.  What goes from socket to socket has none. */
 	void (*drop)(void *owner, struct flow *f);
 	/* For who moves, see freeze.h; kinds that can't have none of the three.
 	 * freeze() appends what is its own, and nothing changes.  thaw() reads it

@@ -393,6 +393,15 @@ void guest_advertise(struct guest *g)
 	plan_ra(g);
 }
 
+void guest_farewell(struct guest *g, const struct lan *was)
+{
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	if (was->ndp && g->tap->up && ndp_farewell(was, &a))
+		send_answer(g, &a);
+}
+
 static void advertise(void *owner, struct timer *timer)
 {
 	(void)timer;

@@ -55,6 +55,9 @@ void guest_turn_end(struct guest *g);
 /* guest_advertise - a router advertisement now, and the next in its time */
 void guest_advertise(struct guest *g);
 
+/* guest_farewell - before that: we were the router of @was, and are another one */
+void guest_farewell(struct guest *g, const struct lan *was);
+
 /* guest_neighbour - the host learned or lost (@mac NULL) a neighbour */
 void guest_neighbour(struct guest *g, const struct addr *addr,
 		     const struct mac *mac);

@@ -1,10 +1,58 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * hostnet - what the host's network looks like
+ *
+ * Routes first, as they tell the template and its gateway, then the addresses,
+ * among which the gateway helps to choose.  Each message is looked at as it
+ * comes, so nothing is gathered.
  */
 #include "hostnet.h"
 #include "nllink.h"
 #include "nlmsg.h"
+#include "util.h"
+
+#include <linux/if_addr.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { IDLE, ROUTES4, ROUTES6, ADDRS };
+
+enum { TRIES = 4 }; /* when the kernel's tables change meanwhile */
+
+/* --- sums ------------------------------------------------------------------
+ */
+
+static uint64_t mix(uint64_t sum, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	uint64_t w;
+
+	for (; n; b += MIN(n, sizeof(w)), n -= MIN(n, sizeof(w))) {
+		w = 0;
+		memcpy(&w, b, MIN(n, sizeof(w)));
+		sum = (sum ^ w) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 29;
+	}
+	return sum;
+}
+
+/* All but the lifetimes, which are another each time */
+static uint64_t sum_of(const struct nlmsghdr *h, size_t fixed, unsigned skip)
+{
+	const struct rtattr *a =
+		(const void *)((const uint8_t *)h + NLMSG_SPACE(fixed));
+	size_t left = h->nlmsg_len - NLMSG_SPACE(fixed);
+	uint64_t sum = mix(h->nlmsg_type, NLMSG_DATA(h), fixed);
+
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if (a->rta_type != skip)
+			sum = mix(sum, a, a->rta_len);
+	return sum;
+}
+
+/* --- routes ----------------------------------------------------------------
+ */
 
 static bool suggests_template(const struct nlmsghdr *h)
 {
@@ -15,125 +63,217 @@ static bool suggests_template(const struct nlmsghdr *h)
 	       (nlmsg_is_default(h) || !addr_is_link_local(&dst));
 }
 
-/* By default route, else by any; 0: there is none */
-static unsigned choose(const struct nl_store *routes, bool v4, bool *multiple)
+static bool is_named(const struct hostnet *h, unsigned i)
 {
-	unsigned first = 0, other = 0, defaults = 0;
-	const struct nlmsghdr *h;
-	size_t at = 0;
-
-	while ((h = nl_next(routes, &at))) {
-		if (!nlmsg_is_route(h, v4) || !suggests_template(h))
-			continue;
-		if (nlmsg_is_default(h)) {
-			if (!defaults++)
-				first = nlmsg_ifindex(h);
-		} else if (!other) {
-			other = nlmsg_ifindex(h);
-		}
-	}
-	*multiple = defaults > 1;
-	return first ? first : other;
+	return h->ifname[i] && h->ifname[i][0];
 }
 
-static struct addr find_gateway(const struct nl_store *routes, bool v4,
-				unsigned ifindex)
+/* By default route, else by any */
+static void choose(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 {
-	const struct nlmsghdr *h;
-	size_t at = 0;
+	struct template *t = &h->view.t[i];
 
-	while ((h = nl_next(routes, &at))) {
-		if (nlmsg_is_route(h, v4) && nlmsg_is_default(h) &&
-		    nlmsg_uses(h, ifindex, false))
-			return nlmsg_gateway(h, ifindex);
+	if (!suggests_template(m))
+		return;
+	if (!nlmsg_is_default(m)) {
+		if (!h->other[i])
+			h->other[i] = nlmsg_ifindex(m);
+		return;
 	}
-	return (struct addr){ 0 };
+	if (!h->defaults[i]++) {
+		t->ifindex = nlmsg_ifindex(m);
+		t->gw = nlmsg_gateway(m, t->ifindex);
+	}
+	t->multiple = h->defaults[i] > 1;
 }
+
+static void read_route(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
+{
+	struct template *t = &h->view.t[i];
+
+	if (!nlmsg_is_route(m, !i))
+		return;
+	h->view.routes[i] += sum_of(m, sizeof(struct rtmsg), RTA_CACHEINFO);
+	if (!is_named(h, i))
+		choose(h, i, m);
+	else if (nlmsg_is_default(m) && nlmsg_uses(m, t->ifindex, false) &&
+		 !h->defaults[i]++)
+		t->gw = nlmsg_gateway(m, t->ifindex);
+}
+
+/* --- addresses -------------------------------------------------------------
+ */
 
 /* Whether the gateway is in the subnet of this address: one that was added for
  * some service, with a prefix of its own, is not where the host is */
-static bool has_gateway(const struct nlmsghdr *h, const struct template *t)
+static bool has_gateway(const struct nlmsghdr *m, const struct template *t)
 {
-	const struct ifaddrmsg *m = NLMSG_DATA(h);
-	struct addr net = nlmsg_addr(nlmsg_attr(h, sizeof(*m), IFA_ADDRESS));
+	const struct ifaddrmsg *a = NLMSG_DATA(m);
+	struct addr net = nlmsg_addr(nlmsg_attr(m, sizeof(*a), IFA_ADDRESS));
 
 	return !addr_is_none(&t->gw) &&
-	       addr_in_prefix(&t->gw, &net, m->ifa_prefixlen);
+	       addr_in_prefix(&t->gw, &net, a->ifa_prefixlen);
 }
 
 /* With the gateway in its subnet, then with the longest prefix, then the first
  */
-static void find_addresses(const struct nl_store *addrs, bool v4,
-			   struct template *t)
+static void prefer(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 {
-	bool best = false, has;
-	const struct nlmsghdr *h;
-	unsigned ll_prefix = 0;
-	size_t at = 0;
+	const struct ifaddrmsg *a = NLMSG_DATA(m);
+	struct template *t = &h->view.t[i];
+	bool near;
 
-	while ((h = nl_next(addrs, &at))) {
-		const struct ifaddrmsg *m = NLMSG_DATA(h);
-
-		if (!nlmsg_is_address(h, v4, t->ifindex))
-			continue;
-		if (v4 || m->ifa_scope < RT_SCOPE_LINK) {
-			has = has_gateway(h, t);
-			if (addr_is_none(&t->addr) || has > best ||
-			    (has == best && m->ifa_prefixlen > t->prefix)) {
-				best = has;
-				t->addr = nlmsg_local(h);
-				t->prefix = m->ifa_prefixlen;
-			}
-		} else if (m->ifa_scope == RT_SCOPE_LINK &&
-			   m->ifa_prefixlen > ll_prefix) {
-			t->ll = nlmsg_local(h);
-			ll_prefix = m->ifa_prefixlen;
-		}
+	if (i && a->ifa_scope == RT_SCOPE_LINK &&
+	    a->ifa_prefixlen > h->ll_prefix) {
+		t->ll = nlmsg_local(m);
+		h->ll_prefix = a->ifa_prefixlen;
 	}
+	if (i && a->ifa_scope >= RT_SCOPE_LINK)
+		return;
+	near = has_gateway(m, t);
+	if (!addr_is_none(&t->addr) && near <= h->near[i] &&
+	    (near != h->near[i] || a->ifa_prefixlen <= t->prefix))
+		return;
+	h->near[i] = near;
+	t->addr = nlmsg_local(m);
+	t->prefix = a->ifa_prefixlen;
 }
 
-/* --- template ------------------------------------------------------------ */
-
-static int describe(struct netlink *n, bool v4, struct template *t)
+static void read_address(struct hostnet *h, const struct nlmsghdr *m)
 {
-	struct nl_store addrs;
+	struct addr a;
+	unsigned i;
+
+	if (m->nlmsg_type != RTM_NEWADDR)
+		return;
+	h->view.addrs += sum_of(m, sizeof(struct ifaddrmsg), IFA_CACHEINFO);
+	a = nlmsg_local(m);
+	if (h->addrs.size && !addrset_put(&h->addrs, &a))
+		h->many = true;
+	for (i = 0; i < 2; i++)
+		if (h->on[i] && h->view.t[i].ifindex &&
+		    nlmsg_is_address(m, !i, h->view.t[i].ifindex))
+			prefer(h, i, m);
+}
+
+/* --- a look ----------------------------------------------------------------
+ */
+
+static void on_message(void *arg, const struct nlmsghdr *m)
+{
+	struct hostnet *h = arg;
+
+	if (h->phase == ADDRS)
+		read_address(h, m);
+	else
+		read_route(h, h->phase == ROUTES6, m);
+}
+
+static int describe(struct netlink *n, struct template *t)
+{
 	struct nlmsg_link l;
 	int err;
 
-	err = nllink_get(n, t->ifindex, NULL, &l);
-	if (err)
-		return err;
+	err = t->ifindex ? nllink_get(n, t->ifindex, NULL, &l) : -ENODEV;
+	if (err == -ENODEV ||
+	    (addr_is_none(&t->addr) && addr_is_none(&t->ll))) {
+		*t = (struct template){ 0 };
+		return 0;
+	}
 	memcpy(t->ifname, l.name, sizeof(t->ifname));
 	t->mac = l.mac;
 	t->has_mac = l.has_mac;
-	err = nl_dump(n, &addrs, RTM_GETADDR, v4);
-	if (!err)
-		find_addresses(&addrs, v4, t);
-	nl_drop(&addrs);
 	return err;
 }
 
-int hostnet_template(struct netlink *n, bool v4, const char *ifname,
-		     struct template *t)
+static int ask(struct hostnet *h)
 {
-	struct nl_store routes;
-	int err;
+	if (h->phase == ADDRS)
+		return nl_dump_begin(h->nl, RTM_GETADDR, AF_UNSPEC);
+	return nl_dump_begin(h->nl, RTM_GETROUTE,
+			     h->phase == ROUTES4 ? AF_INET : AF_INET6);
+}
 
+static void forget_routes(struct hostnet *h, unsigned i)
+{
+	struct template *t = &h->view.t[i];
+
+	h->view.routes[i] = 0;
+	h->other[i] = h->defaults[i] = 0;
 	*t = (struct template){ 0 };
-	err = nl_dump(n, &routes, RTM_GETROUTE, v4);
-	if (err)
-		goto out;
-	if (ifname && ifname[0])
-		t->ifindex = nllink_index(n, ifname);
+	if (h->on[i] && is_named(h, i))
+		t->ifindex = nllink_index(h->nl, h->ifname[i]);
+}
+
+static void forget_addresses(struct hostnet *h)
+{
+	unsigned i;
+
+	h->view.addrs = 0;
+	h->near[0] = h->near[1] = h->many = false;
+	h->ll_prefix = 0;
+	addrset_clear(&h->addrs);
+	for (i = 0; i < 2; i++)
+		h->view.t[i].addr = h->view.t[i].ll = (struct addr){ 0 };
+}
+
+/* Begin or repeat a phase; a family that is off has none */
+static int enter(struct hostnet *h, unsigned phase)
+{
+	while (phase < ADDRS && !h->on[phase == ROUTES6])
+		forget_routes(h, phase++ == ROUTES6);
+	if (phase != h->phase)
+		h->tries = 0;
+	h->phase = phase;
+	if (phase == ADDRS)
+		forget_addresses(h);
 	else
-		t->ifindex = choose(&routes, v4, &t->multiple);
-	if (!t->ifindex)
-		goto out;
-	t->gw = find_gateway(&routes, v4, t->ifindex);
-	err = describe(n, v4, t);
-	if (err || (addr_is_none(&t->addr) && addr_is_none(&t->ll)))
-		*t = (struct template){ 0 };
-out:
-	nl_drop(&routes);
+		forget_routes(h, phase == ROUTES6);
+	return ask(h);
+}
+
+static int next_phase(struct hostnet *h)
+{
+	unsigned i = h->phase == ROUTES6;
+	int err = 0;
+
+	if (h->phase < ADDRS) {
+		if (!is_named(h, i) && !h->view.t[i].ifindex)
+			h->view.t[i].ifindex = h->other[i];
+		err = enter(h, h->phase + 1);
+		return err ? err : -EINPROGRESS;
+	}
+	h->phase = IDLE;
+	for (i = 0; !err && i < 2; i++)
+		err = describe(h->nl, &h->view.t[i]);
+	return err;
+}
+
+int hostnet_begin(struct hostnet *h)
+{
+	h->phase = IDLE;
+	return enter(h, ROUTES4);
+}
+
+int hostnet_step(struct hostnet *h)
+{
+	int err = nl_dump_step(h->nl, on_message, h);
+
+	/* Better a table that is changing than none */
+	if (err == -EAGAIN && ++h->tries == TRIES)
+		err = 0;
+	if (err == -EAGAIN) {
+		err = enter(h, h->phase);
+		return err ? err : -EINPROGRESS;
+	}
+	return err ? err : next_phase(h);
+}
+
+int hostnet_look(struct hostnet *h)
+{
+	int err = hostnet_begin(h);
+
+	while (!err && (err = hostnet_step(h)) == -EINPROGRESS)
+		err = 0;
 	return err;
 }

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * hostnet - what the host's network looks like
+ *
+ * A look takes three dumps of the kernel, in steps, and keeps of them what is
+ * wanted, so that tables of any size can be looked at while running.
  */
 #ifndef HOSTNET_H
 #define HOSTNET_H
 
+#include "addrset.h"
 #include "netlink.h"
 
 /* A template: what the guest's link is modelled on, one a family.  Index 0
@@ -21,11 +25,41 @@ struct template {
 	bool has_mac;
 };
 
-/* hostnet_template - choose and describe the template interface of a family
- * @ifname, if not NULL or empty, is taken; else the first default route of the
- * main table, else any other route.  @t->ifindex is 0 when there is none or it
- * has no usable address. */
-int hostnet_template(struct netlink *n, bool v4, const char *ifname,
-		     struct template *t);
+/* What was seen */
+struct hostnet_view {
+	struct template t[2]; /* IPv4, IPv6 */
+	/* Sums of all messages, to tell that something is different */
+	uint64_t routes[2], addrs;
+};
+
+struct hostnet {
+	struct netlink *nl;
+	const char *ifname[2]; /* the template's; NULL or "": by its routes */
+	bool on[2];	       /* families that are looked at */
+	struct hostnet_view view;
+	/* All addresses of the host, but for @many of them; none
+	 * unless it has room */
+	struct addrset addrs;
+	bool many;
+
+	unsigned phase, tries;
+	unsigned other[2], defaults[2];	/* interface of any route; how many */
+	bool near[2]; /* the gateway is in the subnet of that address */
+	unsigned ll_prefix;
+};
+
+enum { HOSTNET_ADDRS = 2048 };
+
+/* hostnet_begin - look; what was begun has to be done
+ * The template of a family is the interface that is named, else that of the first
+ * default route of the main table, else of any other route.  Its index is 0 when
+ * there is none or it has no usable address.
+ * hostnet_step - go on; -EINPROGRESS: there is more to do, 0: @view is complete,
+ * or -errno */
+int hostnet_begin(struct hostnet *h);
+int hostnet_step(struct hostnet *h);
+
+/* hostnet_look - all of it at once */
+int hostnet_look(struct hostnet *h);
 
 #endif /* HOSTNET_H */

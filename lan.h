@@ -22,6 +22,10 @@ enum {
 	MTU_MIN4 = 68,		/* RFC 791 */
 	MTU_MIN6 = 1280,	/* RFC 8200, 5 */
 	MTU_DEFAULT = 65520,	/* a multiple of 16, so is the largest MSS */
+	LAN_LEASE_S = 86400,	/* who renews it early learns what is new, who does
+				   not has it for a day */
+	LAN_RENEW_S = 120,
+	LAN_REBIND_S = 192,
 };
 
 /* What a client is to boot: see boot.h */
@@ -51,6 +55,7 @@ struct lan {
 
 	bool tcp, udp, icmp;		/* protocols that are carried */
 	bool dhcp, dhcpv6, ndp, ra;	/* servers that answer */
+	bool leases; /* what they give may change: it is not given for ever */
 
 	/* Advertised; counts are 0 when advertising is off */
 	unsigned dns4_n, dns6_n, search_n;

@@ -37,10 +37,14 @@ enum {
 	MESSAGE_MAX = 1280 - IP6_HEAD, /* fits the smallest IPv6 MTU */
 };
 
-/* Seconds; the defaults of RFC 4861, 6.2.1, and RFC 8106, 5.1 */
+/* Seconds; the defaults of RFC 4861, 6.2.1, and RFC 8106, 5.1.  What may change is
+ * for as long as RFC 9096, 3.2 has it. */
 enum {
+	ROUTER_S = UINT16_MAX, /* the longest: RFC 8319 */
 	PREFIX_VALID_S = 30 * 86400,
 	PREFIX_PREFERRED_S = 7 * 86400,
+	LEASE_VALID_S = 90 * 60,
+	LEASE_PREFERRED_S = 45 * 60,
 	DNS_S = 3 * NDP_RA_MAX_MS / 1000,
 };
 
@@ -92,7 +96,19 @@ static void put_na(struct wr *w, uint8_t flags, const struct addr *target,
 	put_mac(w, OPT_TARGET, mac);
 }
 
-static void put_prefix(struct wr *w, const struct addr *guest, bool gone)
+struct lifetime {
+	uint32_t valid_s, preferred_s;
+};
+
+static struct lifetime lifetime(const struct lan *lan)
+{
+	if (lan->leases)
+		return (struct lifetime){ LEASE_VALID_S, LEASE_PREFERRED_S };
+	return (struct lifetime){ PREFIX_VALID_S, PREFIX_PREFERRED_S };
+}
+
+static void put_prefix(struct wr *w, const struct addr *guest,
+		       struct lifetime t)
 {
 	struct addr prefix = addr_mask(guest, PREFIX_LEN);
 
@@ -100,8 +116,8 @@ static void put_prefix(struct wr *w, const struct addr *guest, bool gone)
 	wr_u8(w, 4);
 	wr_u8(w, PREFIX_LEN);
 	wr_u8(w, ON_LINK_AUTO);
-	wr_be32(w, gone ? 0 : PREFIX_VALID_S);
-	wr_be32(w, gone ? 0 : PREFIX_PREFERRED_S);
+	wr_be32(w, t.valid_s);
+	wr_be32(w, t.preferred_s);
 	wr_be32(w, 0);
 	wr_bytes(w, prefix.b, sizeof(prefix.b));
 }
@@ -163,22 +179,27 @@ static unsigned searched(const struct lan *lan)
 	return lan->dns6_n ? lan->search_n : 0;
 }
 
-static bool put_ra(const struct lan *lan, struct answer *out)
+static void put_ra_head(struct wr *w, const struct lan *lan, uint16_t router_s)
 {
-	struct wr *w = &out->body;
-
 	w->cap = MIN(w->cap, (size_t)MESSAGE_MAX);
 	put_start(w, RA);
 	wr_u8(w, HOP_LIMIT);
 	wr_u8(w, lan->dhcpv6 ? RA_MANAGED | RA_OTHER : 0);
-	wr_be16(w, UINT16_MAX); /* router lifetime: the longest, RFC 8319 */
+	wr_be16(w, router_s);
 	wr_be32(w, 0);          /* reachable time: none of our business */
 	wr_be32(w, 0);          /* nor the retransmission timer */
+}
 
+static bool put_ra(const struct lan *lan, struct answer *out)
+{
+	const struct lifetime none = { 0 };
+	struct wr *w = &out->body;
+
+	put_ra_head(w, lan, ROUTER_S);
 	if (!addr_is_none(&lan->guest6))
-		put_prefix(w, &lan->guest6, false);
+		put_prefix(w, &lan->guest6, lifetime(lan));
 	if (!addr_is_none(&lan->gone.prefix6))
-		put_prefix(w, &lan->gone.prefix6, true);
+		put_prefix(w, &lan->gone.prefix6, none);
 	put_mac(w, OPT_SOURCE, &lan->mac);
 	if (lan_mtu_told(lan) >= MTU_MIN6) /* less would be ignored */
 		put_mtu(w, lan_mtu_told(lan));
@@ -278,6 +299,16 @@ bool ndp_advertise(const struct lan *lan, const struct seen *seen,
 		return false;
 	address(lan, &all_nodes, NULL, out);
 	return put_ra(lan, out);
+}
+
+bool ndp_farewell(const struct lan *was, struct answer *out)
+{
+	if (mute(was) || !was->ra)
+		return false;
+	address(was, &all_nodes, NULL, out);
+	put_ra_head(&out->body, was, 0);
+	put_mac(&out->body, OPT_SOURCE, &was->mac);
+	return wr_ok(&out->body);
 }
 
 /* --- changes -------------------------------------------------------------- */

@@ -26,6 +26,10 @@ bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
 bool ndp_advertise(const struct lan *lan, const struct seen *seen,
 		   struct answer *out);
 
+/* ndp_farewell - from the router of @was, another one now: that it is none (RFC
+ * 4861, 6.2.5) */
+bool ndp_farewell(const struct lan *was, struct answer *out);
+
 /* ndp_changed - @now holds from now on, @was did until now
  * Notes in @now what is no longer advertised, so that it is advertised with a
  * lifetime of 0.  True if there is anything new to tell. */

@@ -76,6 +76,11 @@ void neigh_forget(struct neigh *n, const struct addr *addr)
 	n->n--;
 }
 
+void neigh_clear(struct neigh *n)
+{
+	memset(n, 0, sizeof(*n));
+}
+
 const struct mac *neigh_mac(const struct neigh *n, const struct addr *addr,
 			    const struct addr *gw, const struct mac *ours)
 {

@@ -29,6 +29,9 @@ bool neigh_has(const struct neigh *n, const struct addr *addr);
 /* neigh_forget - remove, unless permanent */
 void neigh_forget(struct neigh *n, const struct addr *addr);
 
+/* neigh_clear - nothing is known */
+void neigh_clear(struct neigh *n);
+
 /* neigh_mac - the MAC to show for @addr: its own, else that of @gw, else @ours
  * @gw may be the zero address. */
 const struct mac *neigh_mac(const struct neigh *n, const struct addr *addr,

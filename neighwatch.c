@@ -48,12 +48,33 @@ static void set_ours(struct neighwatch *w, const struct addr names[FWD_NAMES])
 		neigh_set(w->guest->neigh, &names[i], &w->fwd->lan->mac, true);
 }
 
+static void set_names(struct neighwatch *w)
+{
+	const struct fwd_map *m = w->fwd->map;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		set_ours(w, m->host_loopback[i]);
+		set_ours(w, m->guest_addr[i]);
+		neigh_set(w->guest->neigh, &m->dns.match[i], &w->fwd->lan->mac,
+			  true);
+	}
+}
+
+void neighwatch_renew(struct neighwatch *w, unsigned if4, unsigned if6)
+{
+	w->ifindex[0] = if4;
+	w->ifindex[1] = if6;
+	neigh_clear(w->guest->neigh);
+	set_names(w);
+	if (w->fd >= 0)
+		dump(w);
+}
+
 int neighwatch_start(struct neighwatch *w, struct loop *l, struct netlink *host,
 		     const struct fwd *fwd, struct guest *guest,
 		     const unsigned ifindex[2])
 {
-	const struct fwd_map *m = fwd->map;
-	unsigned i;
 	int err;
 
 	*w = (struct neighwatch){ .host = host,
@@ -61,13 +82,7 @@ int neighwatch_start(struct neighwatch *w, struct loop *l, struct netlink *host,
 				  .fwd = fwd,
 				  .guest = guest,
 				  .ifindex = { ifindex[0], ifindex[1] } };
-	for (i = 0; i < 2; i++) {
-		set_ours(w, m->host_loopback[i]);
-		set_ours(w, m->guest_addr[i]);
-		neigh_set(guest->neigh, &m->dns.match[i], &fwd->lan->mac, true);
-	}
-	if (!ifindex[0] && !ifindex[1])
-		return 0;
+	set_names(w);
 	w->fd = nl_listen(RTMGRP_NEIGH);
 	if (w->fd < 0)
 		return 0; /* ours will do */

@@ -10,7 +10,7 @@
 #include "netlink.h"
 
 struct neighwatch {
-	struct netlink *host;
+	struct netlink *host; /* for requests that are done at once */
 	int fd;		     /* of notifications */
 	unsigned ifindex[2]; /* where IPv4 and IPv6 neighbours count; 0: none */
 	const struct fwd *fwd;
@@ -23,5 +23,9 @@ struct neighwatch {
 int neighwatch_start(struct neighwatch *w, struct loop *l, struct netlink *host,
 		     const struct fwd *fwd, struct guest *guest,
 		     const unsigned ifindex[2]);
+
+/* neighwatch_renew - the translations have changed, and perhaps where neighbours
+ * count: what was known of them is forgotten */
+void neighwatch_renew(struct neighwatch *w, unsigned if4, unsigned if6);
 
 #endif /* NEIGHWATCH_H */

@@ -87,7 +87,7 @@ static int send_request(struct netlink *n, struct nlmsghdr *h)
 }
 
 /* One datagram of messages; its length, 0 if it is not from the kernel */
-static ssize_t receive(int fd, void *buf, size_t size)
+static ssize_t receive(int fd, void *buf, size_t size, int flags)
 {
 	struct sockaddr_nl from = { 0 };
 	struct iovec iov = { buf, size };
@@ -100,7 +100,7 @@ static ssize_t receive(int fd, void *buf, size_t size)
 	ssize_t got;
 
 	do {
-		got = recvmsg(fd, &m, 0); /* #syscalls recvmsg */
+		got = recvmsg(fd, &m, flags); /* #syscalls recvmsg */
 	} while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return -errno;
@@ -126,7 +126,7 @@ int nl_talk(struct netlink *n, struct nlmsghdr *h, nl_fn *fn, void *arg)
 	int err = send_request(n, h);
 
 	while (!err) {
-		ssize_t got = receive(n->fd, buf, sizeof(buf));
+		ssize_t got = receive(n->fd, buf, sizeof(buf), 0);
 		const struct nlmsghdr *a = (const void *)buf;
 
 		if (got < 0)
@@ -164,6 +164,42 @@ int nl_ask(struct netlink *n, unsigned type, bool v4, nl_fn *fn, void *arg)
 
 	nl_begin(&r, type, NLM_F_DUMP, &fixed, sizeof(fixed));
 	return nl_talk(n, &r.h, fn, arg);
+}
+
+/* --- dumps in steps -------------------------------------------------------- */
+
+int nl_dump_begin(struct netlink *n, unsigned type, unsigned family)
+{
+	struct rtmsg fixed = { .rtm_family = (uint8_t)family };
+	struct nl_request r;
+
+	n->torn = false;
+	nl_begin(&r, type, NLM_F_DUMP, &fixed, sizeof(fixed));
+	return send_request(n, &r.h);
+}
+
+int nl_dump_step(struct netlink *n, nl_fn *fn, void *arg)
+{
+	static uint8_t buf[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
+	ssize_t got = receive(n->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	const struct nlmsghdr *h = (const void *)buf;
+	int err;
+
+	/* The kernel has always made the next piece before it returns */
+	if (got < 0)
+		return got == -EAGAIN ? -EIO : (int)got;
+	for (; NLMSG_OK(h, got); h = NLMSG_NEXT(h, got)) {
+		if (h->nlmsg_seq != n->seq)
+			continue;
+		n->torn |= h->nlmsg_flags & NLM_F_DUMP_INTR;
+		if (h->nlmsg_type == NLMSG_DONE ||
+		    h->nlmsg_type == NLMSG_ERROR) {
+			err = verdict(h);
+			return err < 0 ? err : n->torn ? -EAGAIN : 0;
+		}
+		fn(arg, h);
+	}
+	return -EINPROGRESS;
 }
 
 /* --- gathered dumps ------------------------------------------------------ */
@@ -250,7 +286,7 @@ int nl_read(int fd, nl_fn *fn, void *arg)
 	static uint8_t buf[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
 	ssize_t got;
 
-	while ((got = receive(fd, buf, sizeof(buf))) >= 0) {
+	while ((got = receive(fd, buf, sizeof(buf), 0)) >= 0) {
 		const struct nlmsghdr *h = (const void *)buf;
 
 		for (; NLMSG_OK(h, got); h = NLMSG_NEXT(h, got))

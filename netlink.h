@@ -16,6 +16,7 @@
 struct netlink {
 	int fd;
 	uint32_t seq;
+	bool torn; /* the dump that goes on in steps: a table changed meanwhile */
 };
 
 int nl_open(struct netlink *n);
@@ -49,6 +50,13 @@ int nl_tell(struct netlink *n, struct nl_request *r);
 
 /* nl_ask - a dump of a family, with nl_talk() */
 int nl_ask(struct netlink *n, unsigned type, bool v4, nl_fn *fn, void *arg);
+
+/* nl_dump_begin - ask for all that @type has of @family, AF_UNSPEC: of each
+ * nl_dump_step - give the next 32 KiB of it to @fn, without waiting
+ * -EINPROGRESS: there is more; 0, or -EAGAIN as above.  No other request before
+ * that. */
+int nl_dump_begin(struct netlink *n, unsigned type, unsigned family);
+int nl_dump_step(struct netlink *n, nl_fn *fn, void *arg);
 
 /* A gathered dump */
 struct nl_store {

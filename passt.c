@@ -11,6 +11,7 @@
 #include "control.h"
 #include "emit.h"
 #include "flowpage.h"
+#include "follow.h"
 #include "guest.h"
 #include "isolation.h"
 #include "log.h"
@@ -46,12 +47,14 @@ struct passt {
 	struct conf conf;
 	struct loop loop;
 	struct pcap pcap;
+	struct hostnet hostnet;
 	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
 	struct ns ns;
 	struct neigh neigh;
 	struct neighwatch neighwatch;
+	struct follow follow;
 	struct seen seen;
 	struct flows flows;
 	struct fwd fwd;
@@ -205,22 +208,19 @@ static void mark_sockets(struct conf *c)
 
 static void find_templates(struct passt *p)
 {
-	struct template *t = p->renew.host.t;
+	struct hostnet *h = &p->hostnet;
 	struct conf *c = &p->conf;
-	const char *if4 = c->ifname[0] ? c->ifname : c->sock.if4;
-	const char *if6 = c->ifname[0] ? c->ifname : c->sock.if6;
 
 	if (c->ifname[0] && !nllink_index(&p->nl, c->ifname))
 		die("Invalid interface name %s: %s", c->ifname,
 		    util_error(ENODEV));
+	*h = (struct hostnet){ .nl = &p->nl, .on = { c->lan.v4, c->lan.v6 } };
+	h->ifname[0] = c->ifname[0] ? c->ifname : c->sock.if4;
+	h->ifname[1] = c->ifname[0] ? c->ifname : c->sock.if6;
 	if (c->splice_only)
 		return;
-	if (c->lan.v4)
-		must(hostnet_template(&p->nl, true, if4, &t[0]),
-		     "Failed to read IPv4 routes");
-	if (c->lan.v6)
-		must(hostnet_template(&p->nl, false, if6, &t[1]),
-		     "Failed to read IPv6 routes");
+	must(hostnet_look(h), "Failed to read routes");
+	memcpy(p->renew.host.t, h->view.t, sizeof(h->view.t));
 }
 
 static void find_resolvers(struct passt *p)
@@ -335,6 +335,20 @@ static void watch_neighbours(struct passt *p)
 
 	must(neighwatch_start(&p->neighwatch, &p->loop, &p->nl, &p->fwd,
 			      &p->guest, ifindex), "Failed to watch neighbours");
+}
+
+/* Without it, as with kernels that refuse a socket, the network stays what it was */
+static void follow_host(struct passt *p)
+{
+	int err;
+
+	if (p->conf.no_follow || p->conf.splice_only || p->conf.config_net)
+		return;
+	err = follow_start(&p->follow, &p->loop, &p->renew, &p->hostnet,
+			   &p->neighwatch, &p->flows);
+	if (err)
+		log_warn("Can't follow the host's network: %s",
+			 util_error(-err));
 }
 
 /* --- the daemon ------------------------------------------------------------ */
@@ -701,6 +715,7 @@ int main(int argc, char **argv)
 	watch_neighbours(p);
 	renew_start(&p->renew, &p->fwd, &p->guest);
 	resolv_open(&p->resolv, &p->loop, &p->renew, RESOLV_CONF);
+	follow_host(p);
 	start_transport(p);
 	start_http(p);
 	start_control(p);

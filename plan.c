@@ -247,6 +247,7 @@ void plan_make(const struct conf *c, const struct host *h, struct plan *p)
 	p->map = c->map;
 	p->lan.v4 &= !h->lacks[0];
 	p->lan.v6 &= !h->lacks[1];
+	p->lan.leases = !c->no_follow;
 	p->scope = h->t[1].ifindex;
 	if (!c->splice_only) {
 		adopt(c, true, &h->t[0], p);

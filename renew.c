@@ -22,6 +22,7 @@ void renew_start(struct renew *r, struct fwd *fwd, struct guest *guest)
 bool renew_plan(struct renew *r, struct plan *was)
 {
 	struct plan *now = &r->plan;
+	bool router;
 
 	*was = *now;
 	plan_make(r->conf, &r->host, now);
@@ -30,7 +31,10 @@ bool renew_plan(struct renew *r, struct plan *was)
 	if (!r->fwd)
 		return memcmp(now, was, sizeof(*now));
 	fwd_resolvers(r->fwd, &now->map.dns);
-	if (ndp_changed(&now->lan, &was->lan))
+	router = !addr_equal(&now->lan.our_ll6, &was->lan.our_ll6);
+	if (router)
+		guest_farewell(r->guest, &was->lan);
+	if (ndp_changed(&now->lan, &was->lan) || router)
 		guest_advertise(r->guest);
 	return memcmp(now, was, sizeof(*now));
 }

@@ -431,13 +431,20 @@ static void count(const struct flow *f, struct flow_count *n)
 	n->queue[!tap] = c->snd_max - c->snd_una;
 }
 
+/* Its address has gone: both ends are told */
+static void drop(void *owner, struct flow *f)
+{
+	conn_reset(owner, f);
+}
+
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks)
 {
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
-		.expire = expire, .state = state, .count = count,
+		.expire = expire, .drop = drop, .state = state,
+		.count = count,
 		.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 	};
 	int err;

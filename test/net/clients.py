@@ -156,7 +156,9 @@ def hear_router(s):
 
 def option(ra, kind, data):
     if kind == 3:
-        ra["prefix"] = (f"{socket.inet_ntop(V6, data[16:32])}/{data[2]}")
+        valid, = struct.unpack(">I", data[4:8])
+        ra["prefix" if valid else "no prefix"] = (
+            f"{socket.inet_ntop(V6, data[16:32])}/{data[2]}")
         ra["autonomous"] = bool(data[3] & 0x40)
     elif kind == 5:
         ra["mtu"], = struct.unpack(">I", data[4:8])

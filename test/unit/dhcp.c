@@ -376,6 +376,18 @@ static void classless_routes(void **state)
 	assert_memory_equal(out.body.buf + 240, BYTES(1, 4, 128, 0, 0, 0), 6);
 }
 
+/* A day, to be renewed after 120 s */
+static void leased(void **state)
+{
+	(void)state;
+	lan.leases = true;
+	REQUEST_WITH(TYPE(DISCOVER), 55, 2, 51, 58, END);
+	assert_true(ask());
+	assert_memory_equal(out.body.buf + 240,
+			    BYTES(TYPE(OFFER), 51, 4, 0, 1, 0x51, 0x80, 58, 4,
+				  0, 0, 0, 120), 15);
+}
+
 /* RFC 2131, 4.3.2 */
 static void selecting(void **state)
 {
@@ -652,6 +664,7 @@ int main(void)
 		cmocka_unit_test_setup(client_identifier, start),
 		cmocka_unit_test_setup(domain, start),
 		cmocka_unit_test_setup(classless_routes, start),
+		cmocka_unit_test_setup(leased, start),
 		cmocka_unit_test_setup(selecting, start),
 		cmocka_unit_test_setup(refused, start),
 		cmocka_unit_test_setup(init_reboot, start),

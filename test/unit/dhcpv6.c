@@ -49,6 +49,10 @@ enum {
 #define IA_OURS(hi, lo)                                                        \
 	0, 3, 0, 40, 0, 0, hi, lo, FOREVER, FOREVER, 0, 5, 0, 24, NET6(0x15),  \
 		FOREVER, FOREVER
+#define LONG(a, b, c, d) a, b, c, d
+#define IA_MOVED(t1, t2, lease)                                                \
+	0, 3, 0, 68, 0, 0, 0xab, 0xcd, t1, t2, 0, 5, 0, 24, NET6(0x15), lease, \
+		lease, 0, 5, 0, 24, NET6(0x16), 0, 0, 0, 0, 0, 0, 0, 0
 /* 21.13: code 13, 2 + 32 bytes, 4 is NotOnLink */
 #define NOT_ON_LINK                                                            \
 	0, 13, 0, 34, 0, 4, 'P', 'r', 'e', 'f', 'i', 'x', ' ', 'n', 'o', 't',  \
@@ -354,15 +358,26 @@ static void not_on_link(void **state)
 	(void)state;
 	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
-	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
-	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
-	assert_true(ASK(REBIND, XID, CLIENT_ID, IA(0x16)));
-	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_REFUSED, CLIENT_ID);
 	/* each for itself: the address is still to be had */
 	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA_TA(0x16),
 			IA(0x16), IA(0x15)));
 	ASSERT_BODY(REPLY, XID, SERVER_ID, 0, 4, 0, 42, 0, 0, 0xab, 0xce,
 		    NOT_ON_LINK, IA_REFUSED, IA_OURS(0xab, 0xcd), CLIENT_ID);
+}
+
+/* What it had ends, and it gets what there is now */
+static void moved(void **state)
+{
+	(void)state;
+	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID, IA_MOVED(FOREVER, FOREVER, FOREVER),
+		    CLIENT_ID);
+	lan.leases = true; /* 120 s, 192 s, a day */
+	assert_true(ASK(REBIND, XID, CLIENT_ID, IA(0x16)));
+	ASSERT_BODY(REPLY, XID, SERVER_ID,
+		    IA_MOVED(LONG(0, 0, 0, 120), LONG(0, 0, 0, 192),
+			     LONG(0, 1, 0x51, 0x80)),
+		    CLIENT_ID);
 }
 
 static void silent(void **state)
@@ -492,6 +507,7 @@ int main(void)
 		cmocka_unit_test_setup(to_any_server, start),
 		cmocka_unit_test_setup(information, start),
 		cmocka_unit_test_setup(not_on_link, start),
+		cmocka_unit_test_setup(moved, start),
 		cmocka_unit_test_setup(silent, start),
 		cmocka_unit_test_setup(addresses, start),
 		cmocka_unit_test_setup(client_id_length, start),

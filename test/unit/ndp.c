@@ -318,6 +318,29 @@ static void prefix_withdrawn(void **state)
 	assert_int_equal(lan.gone.prefix6.b[7], 9);
 }
 
+/* RFC 4861, 6.2.5: who was the router says so itself */
+static void farewell(void **state)
+{
+	(void)state;
+	out_reset();
+	assert_true(ndp_farewell(&lan, &out));
+	assert_memory_equal(out.body.buf + 4, BYTES(255, 0xc0, 0, 0), 4);
+	assert_int_equal(out.body.len, 16 + 8);
+	lan.ra = false;
+	assert_false(ndp_farewell(&lan, &out));
+}
+
+/* RFC 9096, 3.2: 90 and 45 minutes, where it may change */
+static void leased(void **state)
+{
+	(void)state;
+	lan.leases = true;
+	assert_true(ask(BYTES(RS_HEAD), 8));
+	assert_memory_equal(out.body.buf + 16,
+			    BYTES(3, 4, 64, 0xc0, 0, 0, 0x15, 0x18, 0, 0, 0x0a,
+				  0x8c), 12);
+}
+
 /* The longest that can be and has been, all at once */
 static void withdrawn_fits(void **state)
 {
@@ -542,6 +565,8 @@ int main(void)
 		cmocka_unit_test_setup(ra_fits, start),
 		cmocka_unit_test_setup(withdrawn, start),
 		cmocka_unit_test_setup(prefix_withdrawn, start),
+		cmocka_unit_test_setup(farewell, start),
+		cmocka_unit_test_setup(leased, start),
 		cmocka_unit_test_setup(withdrawn_fits, start),
 		cmocka_unit_test_setup(ra_mtu_of_link, start),
 		cmocka_unit_test_setup(ra_bare, start),

@@ -21,6 +21,12 @@
 #include <cmocka.h>
 
 /* In place of guest.c's */
+void guest_farewell(struct guest *g, const struct lan *was)
+{
+	(void)g;
+	(void)was;
+}
+
 void guest_advertise(struct guest *g)
 {
 	(void)g;
@@ -173,6 +179,19 @@ static void links(void **state)
 
 /* --- templates ----------------------------------------------------------- */
 
+static int template(struct netlink *n, bool v4, const char *name,
+		    struct template *t)
+{
+	struct hostnet h = { .nl = n, .on = { v4, !v4 } };
+	int err;
+
+	h.ifname[!v4] = name;
+	err = hostnet_look(&h);
+	*t = h.view.t[!v4];
+	assert_int_equal(h.view.t[v4].ifindex, 0);
+	return err;
+}
+
 static void template_default(void **state)
 {
 	struct template t;
@@ -183,7 +202,7 @@ static void template_default(void **state)
 	      "ip addr add 192.0.2.131/26 dev h0 &&"
 	      "ip addr add 192.0.2.140/26 dev h0 &&"
 	      "ip route add default via 192.0.2.129 dev h0");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "192.0.2.131"); /* longest, first among equals */
 	assert_int_equal(t.prefix, 26);
@@ -192,10 +211,10 @@ static void template_default(void **state)
 	assert_int_equal(t.mac.b[5], 7);
 	assert_false(t.multiple);
 	/* by name: no default route there */
-	assert_int_equal(hostnet_template(&host, true, "h1", &t), 0);
+	assert_int_equal(template(&host, true, "h1", &t), 0);
 	assert_string_equal(t.ifname, "h1");
 	expect(&t.gw, "none");
-	assert_int_equal(hostnet_template(&host, true, "nosuch", &t), 0);
+	assert_int_equal(template(&host, true, "nosuch", &t), 0);
 	assert_int_equal(t.ifindex, 0);
 }
 
@@ -210,15 +229,15 @@ static void template_service(void **state)
 	      "ip addr add 10.0.0.5/28 dev h0 &&"
 	      "ip addr add 192.0.2.6/25 dev h0 &&"
 	      "ip route add default via 192.0.2.1 dev h0");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.6");
 	assert_int_equal(t.prefix, 25);
 	run(host_ns, "ip addr del 192.0.2.6/25 dev h0");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.5");
 	/* none has it: as ever */
 	run(host_ns, "ip route replace default via 10.9.9.9 dev h0 onlink");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	expect(&t.addr, "192.0.2.77");
 }
 
@@ -230,11 +249,11 @@ static void template_other(void **state)
 	/* link-local route first: ignored; no address on h0: no template */
 	fresh("ip route add 169.254.0.0/16 dev h0 &&"
 	      "ip addr add 198.51.100.1/24 dev h1");
-	assert_int_equal(hostnet_template(&host, true, "", &t), 0);
+	assert_int_equal(template(&host, true, "", &t), 0);
 	assert_string_equal(t.ifname, "h1");
 	expect(&t.gw, "none");
 	run(host_ns, "ip addr flush dev h1; ip route add 203.0.113.0/24 dev h1");
-	assert_int_equal(hostnet_template(&host, true, "", &t), 0);
+	assert_int_equal(template(&host, true, "", &t), 0);
 	assert_int_equal(t.ifindex, 0);
 }
 
@@ -249,11 +268,11 @@ static void template_multipath(void **state)
 	      " nexthop via 192.0.2.1 dev h0 weight 1"
 	      " nexthop via 192.0.2.9 dev h0 weight 3"
 	      " nexthop via 198.51.100.1 dev h1 weight 9");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.gw, "192.0.2.9"); /* the heaviest of this interface */
 	run(host_ns, "ip route add default via 198.51.100.1 metric 50");
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	assert_true(t.multiple);
 }
 
@@ -270,7 +289,7 @@ static void template_nexthop_object(void **state)
 		skip();
 	}
 	enter(home_ns);
-	assert_int_equal(hostnet_template(&host, true, NULL, &t), 0);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.gw, "192.0.2.3");
 }
@@ -284,14 +303,14 @@ static void template_v6(void **state)
 	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
 	      "ip -6 addr add fd00::7/48 dev h0 nodad &&"
 	      "ip -6 route add default via fe80::99 dev h0");
-	assert_int_equal(hostnet_template(&host, false, NULL, &t), 0);
+	assert_int_equal(template(&host, false, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "2001:db8::6");
 	expect(&t.ll, "fe80::ff:fe00:7");
 	expect(&t.gw, "fe80::99");
 	/* link-local only will do */
 	run(host_ns, "ip -6 addr flush dev h0 scope global");
-	assert_int_equal(hostnet_template(&host, false, NULL, &t), 0);
+	assert_int_equal(template(&host, false, NULL, &t), 0);
 	assert_string_equal(t.ifname, "h0");
 	expect(&t.addr, "none");
 	expect(&t.ll, "fe80::ff:fe00:7");
@@ -307,10 +326,8 @@ static int configure(void)
 {
 	c.lan.v4 = c.lan.v6 = true;
 	now = (struct renew){ 0 };
-	assert_int_equal(hostnet_template(&host, true, NULL, &now.host.t[0]),
-			 0);
-	assert_int_equal(hostnet_template(&host, false, NULL, &now.host.t[1]),
-			 0);
+	assert_int_equal(template(&host, true, NULL, &now.host.t[0]), 0);
+	assert_int_equal(template(&host, false, NULL, &now.host.t[1]), 0);
 	renew_init(&now, &c);
 	return nslink_configure(&host, &guest, nllink_index(&guest, "g0"), &c,
 				&now);

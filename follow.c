@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * follow - what the host's network becomes while we run, the guest's becomes
+ *
+ * While a change settles the socket of notifications is not watched, and its
+ * buffer is small: what does not fit is not even made by the kernel.
+ */
+#include "follow.h"
+#include "log.h"
+
+#include <linux/rtnetlink.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	STEPS = 8, /* of a look in one turn: 256 KiB, a millisecond */
+	STEP_MS = 4,
+	FLOWS = 1024,      /* looked at in one turn */
+	BUFFER = 32 << 10, /* of notifications */
+	GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+		 RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+};
+
+static const char *const family[] = { "IPv4", "IPv6" };
+
+static uint64_t now(const struct follow *f)
+{
+	return f->loop->now_ms;
+}
+
+static void set(struct follow *f, struct timer *t, unsigned ms)
+{
+	timer_set(&f->loop->timers, t, now(f) + ms);
+}
+
+/* --- the decision ----------------------------------------------------------
+ */
+
+static bool same_template(const struct template *a, const struct template *b)
+{
+	return a->ifindex == b->ifindex && addr_equal(&a->addr, &b->addr) &&
+	       a->prefix == b->prefix && addr_equal(&a->ll, &b->ll) &&
+	       addr_equal(&a->gw, &b->gw);
+}
+
+unsigned follow_decide(const struct hostnet_view *was,
+		       const struct hostnet_view *is, bool patient,
+		       struct template t[2])
+{
+	unsigned act = 0, i;
+
+	if (was->addrs != is->addrs)
+		act |= FOLLOW_ADDRESSES | FOLLOW_COPY;
+	for (i = 0; i < 2; i++) {
+		const struct template *new = &is->t[i];
+
+		if (was->routes[i] != is->routes[i])
+			act |= FOLLOW_COPY;
+		if (same_template(&t[i], new))
+			continue;
+		if (!new->ifindex && patient) {
+			act |= FOLLOW_WAIT;
+			continue;
+		}
+		act |= FOLLOW_PLAN | FOLLOW_COPY;
+		t[i] = *new;
+	}
+	return act;
+}
+
+/* --- what is done ----------------------------------------------------------
+ */
+
+/* One line for each family that has changed */
+static void tell(const struct plan *was, const struct plan *is,
+		 const struct template *t, unsigned i)
+{
+	const struct addr *guest = i ? &is->lan.guest6 : &is->lan.guest4;
+	const struct addr *gw = i ? &is->lan.gw6 : &is->lan.gw4;
+	char text[2][ADDR_TEXT_LEN];
+
+	if (addr_equal(guest, i ? &was->lan.guest6 : &was->lan.guest4) &&
+	    addr_equal(gw, i ? &was->lan.gw6 : &was->lan.gw4) &&
+	    was->local[i] == is->local[i])
+		return;
+	if (!(i ? is->lan.v6 : is->lan.v4))
+		return;
+	log_info("The host's %s network has changed: %s%s, address %s, "
+		 "router %s",
+		 family[i], is->local[i] ? "none, local mode" : "interface ",
+		 is->local[i] ? "" : t->ifname,
+		 addr_is_none(guest) ? "none" : addr_text(guest, text[0]),
+		 addr_is_none(gw) ? "none" : addr_text(gw, text[1]));
+}
+
+static void plan_again(struct follow *f)
+{
+	struct renew *r = f->renew;
+	struct plan was;
+	unsigned i;
+
+	if (!renew_plan(r, &was))
+		return;
+	for (i = 0; i < 2; i++)
+		tell(&was, &r->plan, &r->host.t[i], i);
+}
+
+/* Remember what is not there any more; it may be back by the time it matters */
+static void note_gone(struct follow *f)
+{
+	const struct addrset *is = &f->look.addrs;
+	struct addrset was = f->here;
+	unsigned i;
+
+	for (i = 0; i < was.size; i++)
+		if (!addr_is_none(&was.slot[i]) &&
+		    !addrset_has(is, &was.slot[i]))
+			(void)addrset_put(&f->gone, &was.slot[i]);
+	f->here = f->look.addrs;
+	f->look.addrs = was;
+}
+
+/* Since when each family is without template: whether none has been for long */
+static bool be_patient(struct follow *f, const struct hostnet_view *is)
+{
+	bool patient = true;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		if (is->t[i].ifindex)
+			f->lost_ms[i] = 0;
+		else if (!f->lost_ms[i])
+			f->lost_ms[i] = now(f);
+		else if (now(f) - f->lost_ms[i] >= FOLLOW_PATIENCE_MS)
+			patient = false;
+	}
+	return patient;
+}
+
+static void act(struct follow *f, const struct hostnet_view *is)
+{
+	struct template *t = f->renew->host.t;
+	unsigned todo = follow_decide(&f->seen, is, be_patient(f, is), t);
+
+	f->seen = *is;
+	if (todo & FOLLOW_WAIT)
+		set(f, &f->lost, FOLLOW_PATIENCE_MS);
+	if (todo & FOLLOW_ADDRESSES) {
+		note_gone(f);
+		f->datagrams = true;
+		f->at = 0;
+		set(f, &f->orphans, 1);
+	}
+	if (todo & FOLLOW_PLAN)
+		plan_again(f);
+	/* Names that stand for us, and neighbours of another link */
+	if (todo & FOLLOW_PLAN)
+		neighwatch_renew(f->neigh, t[0].ifindex, t[1].ifindex);
+}
+
+/* --- flows whose address has gone ------------------------------------------
+ */
+
+/* The side with a socket of the host; NULL: it is not one of those */
+static const struct side *host_side(const struct flow *f)
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (f->side[i].pif == PIF_HOST && f->side[i].fd >= 0)
+			return &f->side[i];
+	return NULL;
+}
+
+static bool is_orphan(const struct follow *f, const struct side *s)
+{
+	struct addr ours;
+	uint16_t port;
+
+	if (!s || sock_local(s->fd, &ours, &port))
+		return false;
+	return addrset_has(&f->gone, &ours) && !addrset_has(&f->here, &ours);
+}
+
+/* Datagrams have nothing to lose: the next one begins a flow from an address
+ * that is there.  A connection is given up when its address does not come back.
+ */
+static void look_at_flow(struct follow *f, struct flow *flow)
+{
+	const struct flow_type *type = f->flows->type[flow->kind];
+
+	if (flow->kind == FLOW_FREE || !type->drop ||
+	    f->datagrams == (flow_proto(flow) == IPPROTO_TCP))
+		return;
+	if (is_orphan(f, host_side(flow)))
+		type->drop(f->flows->owner[flow->kind], flow);
+}
+
+static void look_at_flows(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+	unsigned end = MIN(f->at + FLOWS, f->flows->fresh);
+
+	for (; f->at < end; f->at++)
+		look_at_flow(f, &f->flows->flow[f->at]);
+	if (f->at < f->flows->fresh) {
+		set(f, timer, STEP_MS);
+		return;
+	}
+	f->at = 0;
+	if (f->datagrams)
+		set(f, timer, FOLLOW_PATIENCE_MS);
+	else
+		addrset_clear(&f->gone);
+	f->datagrams = false;
+}
+
+/* --- looks -----------------------------------------------------------------
+ */
+
+static void watch(struct follow *f, bool on)
+{
+	(void)loop_mod(f->loop, f->fd, f->watch, 0, on ? EPOLLIN : EPOLLET);
+}
+
+static void ignore(void *arg, const struct nlmsghdr *h)
+{
+	(void)arg;
+	(void)h;
+}
+
+static void done(struct follow *f, int err)
+{
+	f->looking = false;
+	f->done_ms = now(f);
+	if (err)
+		log_limited(LOG_WARN, "Can't look at the host's network: %s",
+			    util_error(-err));
+	else
+		act(f, &f->look.view);
+	if (!f->again)
+		return;
+	f->again = false;
+	set(f, &f->timer, f->pause_ms);
+}
+
+static void begin(struct follow *f)
+{
+	int err;
+
+	/* What has come until now is no reason for another look */
+	while (nl_read(f->fd, ignore, NULL) == -ENOBUFS)
+		;
+	watch(f, true);
+	f->looking = true;
+	err = hostnet_begin(&f->look);
+	if (err)
+		done(f, err);
+}
+
+static void go_on(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+	unsigned i;
+	int err;
+
+	if (!f->looking)
+		begin(f);
+	for (i = 0; f->looking && i < STEPS; i++) {
+		err = hostnet_step(&f->look);
+		if (err != -EINPROGRESS)
+			done(f, err);
+	}
+	if (f->looking)
+		set(f, timer, STEP_MS);
+}
+
+/* The more often there is something new, the longer it is let settle */
+static void on_change(void *owner, uint64_t ref, uint32_t events)
+{
+	struct follow *f = owner;
+
+	(void)ref;
+	(void)events;
+	watch(f, false);
+	if (!f->looking && now(f) - f->done_ms > FOLLOW_CALM_MS)
+		f->pause_ms = FOLLOW_SETTLE_MS;
+	else
+		f->pause_ms = MIN(2 * f->pause_ms, (unsigned)FOLLOW_BUSY_MS);
+	if (f->looking)
+		f->again = true;
+	else
+		set(f, &f->timer, f->pause_ms);
+}
+
+/* It did not come back: look what there is now */
+static void give_up(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+
+	(void)timer;
+	if (!f->looking && !f->timer.due_ms)
+		act(f, &f->seen);
+}
+
+/* --- start ------------------------------------------------------------------
+ */
+
+static int open_watch(struct follow *f)
+{
+	const int size = BUFFER;
+	int err;
+
+	f->fd = nl_listen(GROUPS);
+	if (f->fd < 0)
+		return f->fd;
+	(void)setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	f->watch = loop_watch(f->loop, on_change, f);
+	err = loop_add(f->loop, f->fd, f->watch, 0, EPOLLIN);
+	return err ? err : nl_open(&f->nl);
+}
+
+int follow_start(struct follow *f, struct loop *l, struct renew *r,
+		 const struct hostnet *look, struct neighwatch *neigh,
+		 struct flows *flows)
+{
+	int err;
+
+	*f = (struct follow){ .loop = l,
+			      .renew = r,
+			      .neigh = neigh,
+			      .flows = flows,
+			      .look = *look,
+			      .seen = look->view,
+			      .pause_ms = FOLLOW_SETTLE_MS };
+	timer_init(&f->timer, go_on, f);
+	timer_init(&f->lost, give_up, f);
+	timer_init(&f->orphans, look_at_flows, f);
+	f->look.nl = &f->nl;
+	err = open_watch(f);
+	if (err)
+		return err;
+	if (!addrset_room(&f->look.addrs, HOSTNET_ADDRS) ||
+	    !addrset_room(&f->here, HOSTNET_ADDRS) ||
+	    !addrset_room(&f->gone, HOSTNET_ADDRS))
+		return -ENOMEM;
+	/* What happened while we were busy starting, and all addresses */
+	f->seen.addrs = 0;
+	set(f, &f->timer, FOLLOW_SETTLE_MS);
+	return 0;
+}

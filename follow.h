@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * follow - what the host's network becomes while we run, the guest's becomes
+ *
+ * The kernel tells that something has changed, not what: after a moment all of it
+ * is looked at once, in steps, however many messages there were.  So nothing is
+ * done in a quiet second, and a storm costs one look.
+ */
+#ifndef FOLLOW_H
+#define FOLLOW_H
+
+#include "neighwatch.h"
+#include "renew.h"
+
+enum {
+	FOLLOW_SETTLE_MS = 100,	 /* a change has several parts */
+	FOLLOW_BUSY_MS = 800,	 /* between looks, if there is always another */
+	FOLLOW_CALM_MS = 1000,	 /* when there was none for so long */
+	FOLLOW_PATIENCE_MS = 10000, /* what is gone may come back */
+};
+
+/* What there is to do */
+enum {
+	FOLLOW_PLAN = 1,      /* another template: plan again */
+	FOLLOW_COPY = 2,      /* what is copied may be different */
+	FOLLOW_ADDRESSES = 4, /* of the host have come or gone */
+	FOLLOW_WAIT = 8,      /* there is no template now, which may not last */
+};
+
+/* follow_decide - from what was seen to what is: the sum of the above
+ * @t are the templates in force, which become the next ones.  A family that has
+ * lost its own keeps it until @patient is false.  Pure. */
+unsigned follow_decide(const struct hostnet_view *was,
+		       const struct hostnet_view *is, bool patient,
+		       struct template t[2]);
+
+struct follow {
+	struct loop *loop;
+	struct renew *renew;
+	struct neighwatch *neigh;
+	struct flows *flows;
+	struct netlink nl;
+	struct hostnet look;	  /* under way */
+	struct hostnet_view seen; /* by the last one that was done */
+	struct addrset here;	  /* addresses that it saw */
+	struct addrset gone;	  /* and what it did not any more, lately */
+	int fd;			  /* of notifications */
+	unsigned watch;
+	bool looking, again; /* a look is under way; something has changed since */
+	unsigned pause_ms;   /* before the next one */
+	uint64_t done_ms;    /* when the last one was */
+	struct timer timer;
+	/* What is put off until it has been gone for a while */
+	struct timer lost, orphans;
+	uint64_t lost_ms[2]; /* since when a family has no template; 0: it has */
+	unsigned at;	     /* flows that were looked at */
+	bool datagrams;	     /* these go at once */
+};
+
+/* follow_start - follow the host from what was planned with, which @seen by
+ * @look; the pointers stay the caller's.  0 or -errno. */
+int follow_start(struct follow *f, struct loop *l, struct renew *r,
+		 const struct hostnet *look, struct neighwatch *neigh,
+		 struct flows *flows);
+
+#endif /* FOLLOW_H */
