@@ -233,6 +233,31 @@ def test_join(lab, name):
     until(lambda: not alive(pid), "pasta to go")
 
 
+ROOTLESSKIT_2 = ("--foreground --stderr --ns-ifname=tap0 --mtu=65520 --no-dhcp "
+                 "--no-ra --address=10.0.2.100 --netmask=24 --gateway=10.0.2.2 "
+                 "--dns-forward=10.0.2.3 --ipv4-only --tcp-ports=auto "
+                 "--udp-ports=auto ")
+
+
+@pytest.mark.parametrize("target", [
+    "{0}", "--userns=/proc/{0}/ns/user --netns=/proc/{0}/root/proc/{0}/ns/net"],
+    ids=["implicit", "detached"])
+def test_rootlesskit_2(lab, target):
+    """It waits for the interface, and configures that itself."""
+    guest = lab.container()
+    daemon = lab.host.spawn(*USER, PASTA, *ROOTLESSKIT_2.split(),
+                            *target.format(guest.pid).split())
+    until(lambda: guest.ok("ip", "link", "show", "dev", "tap0"), "tap0")
+    assert guest.addresses(V4, "tap0") == []
+    guest.sh("ip link set lo up && ip link set tap0 up && "
+             "ip addr add 10.0.2.100/24 dev tap0 && "
+             "ip route add default via 10.0.2.2")
+    outward(lab, guest)
+    published(lab, guest, Join("", ports="auto"), None)
+    guest.process.kill()
+    assert daemon.exit() == 0
+
+
 def daemon_of(lab, argv, pidfile):
     """From the PID file, which has to be complete, or by its arguments."""
     if str(pidfile) in argv:
