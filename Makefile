@@ -55,7 +55,7 @@ NAMES := pasta pesto qrap passt-repair slirp4netns
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-debian check-install check-late check-peer \
+.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
 	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
@@ -225,16 +225,12 @@ check-peer: all $(BRIDGE)
 check-callers: all $(BRIDGE)
 	$(PYTEST) -s test/net/callers.py
 
-# The Debian package in place of passt, in that root; some minutes
-check-debian: all $(BRIDGE)
-	$(PYTEST) -s -rs test/net/packages.py
-
 # With what compilers and for what machines there are; a quarter of an hour
 check-builds:
 	test/builds
 
 # Recipes, profiles, units and completions of contrib/, with what tools there are
-check-packages: all
+check-packages: all $(BRIDGE)
 	+@test/packages/run
 
 # Instructions for a fixed amount of work, system calls for what alternates and

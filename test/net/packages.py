@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Debian package in place of passt, in a root of unstable: make check-debian
+"""The Debian package in place of passt, in a root of unstable: make check-packages
 
 It is built there, by a user without a network, from what make dist has made.
 Installed, it serves the programs of callers.py under the names of the old one;
@@ -119,7 +119,7 @@ def test_in_place(bare, packages):
     assert (status(bare, "passt"), status(bare, "passt2")) == ("rc", "ii")
     assert status(bare, "podman") == status(bare, "libvirt-daemon") == "ii"
     for name in NAMES:
-        assert version(packages) in says(bare, name)
+        assert name == "qrap" or version(packages) in says(bare, name)
         # A profile is for a file, not for a link
         assert bare.run("readlink", "-f", f"/usr/bin/{name}") == (
             f"/usr/bin/{name}\n")
