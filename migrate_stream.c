@@ -12,9 +12,7 @@ static const uint64_t magic = 0xb1bb1d1b0bb1d1b0;
 
 enum {
 	STREAM_VERSION = 2,
-	/* what has happened */
-	ACCEPTED = 1 << 0,
-	TAP_SYN = 1 << 1,
+	/* what has happened; the first two are of handshakes */
 	ESTABLISHED = 1 << 2,
 	SOCK_FIN = 1 << 3,
 	SOCK_FIN_SENT = 1 << 4,
@@ -107,9 +105,8 @@ static void get_side(struct rd *r, struct side *s)
 
 static uint8_t events(const struct tcp_image *i)
 {
-	unsigned e = i->side[0].pif == PIF_TAP ? TAP_SYN : ACCEPTED;
+	unsigned e = ESTABLISHED;
 
-	e |= ESTABLISHED;
 	if (i->eof)
 		e |= SOCK_FIN;
 	if (i->fin_sent)

