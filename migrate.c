@@ -148,6 +148,7 @@ static void save_none(struct migrate *m)
 	back(m);
 	m->n = m->at = 0;
 	m->step = SAVE_HEAD;
+	watch(m, true);
 }
 
 /* Of one that is still there */
@@ -624,18 +625,18 @@ static void stream_event(void *owner, uint64_t ref, uint32_t events)
 	work(owner);
 }
 
-static void no_helper(void *owner, struct timer *t)
-{
-	(void)t;
-	work(owner);
-}
-
-static void helper_came(void *owner)
+static void look_for_helper(void *owner)
 {
 	struct migrate *m = owner;
 
 	if (m->step == SAVE_HELPER || m->step == LOAD_HELPER)
 		work(m);
+}
+
+static void no_helper(void *owner, struct timer *t)
+{
+	(void)t;
+	look_for_helper(owner);
 }
 
 static void batch_done(struct migrate *m)
@@ -782,7 +783,7 @@ int migrate_init(struct migrate *m, struct tcp *tcp, struct seen *seen,
 		return -ENOMEM;
 	timer_init(&m->timer, no_helper, m);
 	m->watch = loop_watch(m->loop, stream_event, m);
-	repair->came = helper_came;
+	repair->came = look_for_helper;
 	repair->done = repaired;
 	repair->owner = m;
 	return 0;

@@ -60,10 +60,13 @@ static void helper_event(void *owner, uint64_t ref, uint32_t events)
 	err = read_answer(r);
 	if (err == -EAGAIN)
 		return;
-	if (r->asked)
+	if (r->asked) {
 		finish(r, err);
-	else
-		drop(r);
+		return;
+	}
+	if (err != -EPIPE)
+		log_warn("TCP_REPAIR helper: %s", util_error(-err));
+	drop(r);
 }
 
 static void accept_helper(void *owner, uint64_t ref, uint32_t events)
@@ -108,6 +111,7 @@ int repair_ask(struct repair *r, enum repair_mode mode, const int *fd,
 	r->mode = (int8_t)mode;
 	/* #syscalls:vu sendmsg */
 	if (sendmsg(r->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
+		log_warn("TCP_REPAIR helper: %s", util_error(errno));
 		drop(r);
 		return -EPIPE;
 	}

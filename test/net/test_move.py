@@ -260,6 +260,26 @@ def test_peer(lab, other, theirs, pair):
         b.finish()
 
 
+def test_many(lab, other):
+    """More than go in one message to the helper."""
+    hosts = [Host(lab, lab.host, "one"), Host(lab, other, "two")]
+    front = Front(lab, hosts[0])
+    server = lab.wires.far.listen(V4)
+    port = server.getsockname()[1]
+    ends = [(front.guest.connect(V4, FAR[V4], port), server.accept()[0])
+            for _ in range(600)]
+    ends[-1][0].sendall(b"all")     # so the others' handshakes are over, too
+    assert receive(ends[-1][1], 3) == b"all"
+    move(lab, front, hosts[1])
+    for guest, _ in ends:
+        guest.sendall(b"x")
+    for guest, far in ends:
+        far.settimeout(DEADLINE)
+        assert far.recv(1) == b"x"
+        far.sendall(b"y")
+        assert guest.recv(1) == b"y"
+
+
 def test_given_up(lab):
     """The guest's new place refuses it: everything goes on in the old one."""
     host = Host(lab, lab.host, "one")
@@ -275,8 +295,10 @@ def test_given_up(lab):
         b.finish()
 
 
-def reset(s):
+def reset(s, speaks):
     with pytest.raises(ConnectionResetError):
+        if speaks:
+            s.sendall(b"x")
         while s.recv(1 << 16):
             pass
 
@@ -297,9 +319,7 @@ def test_without_helper(lab, other, without):
     assert front("load", hosts[1].path) == 0
     front("leave")
     hosts[without == "target"].said("without passt-repair")
-    if without == "source":
-        s.guest.sendall(b"x")
-    reset(s.guest)
+    reset(s.guest, without == "source")
     Stream(lab, front.guest, V4).talk()
 
 
