@@ -6,7 +6,7 @@
  *   sim --seed N [-v] [-x]     one, with a trace
  *   sim [-v] --script FILE...  scripts
  *   sim --lossy                what losses cost: a table
- *   sim --beside               answers beside bulk: what goes before them
+ *   sim --beside               questions, answers beside bulk: what goes first
  *   sim --work NAME N IDLE     the same each time, to count instructions
  */
 #include "log.h"
@@ -122,6 +122,12 @@ static void beside_in_child(const void *arg)
 		sim_fail("too much");
 }
 
+static void turns_in_child(const void *arg)
+{
+	if (!run_turns(*(const unsigned *)arg, false))
+		sim_fail("too many");
+}
+
 static int beside_all(void)
 {
 	static const unsigned bulk[] = { 1, 30, 300 };
@@ -130,6 +136,8 @@ static int beside_all(void)
 	sim.name = "beside";
 	for (i = 0; i < ARRAY_SIZE(bulk); i++)
 		bad += !alone(beside_in_child, &bulk[i], "beside");
+	for (i = 0; run_turns(i, true); i++)
+		bad += !alone(turns_in_child, &i, "beside");
 	return bad ? 1 : 0;
 }
 

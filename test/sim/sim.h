@@ -227,9 +227,11 @@ struct toy_tap {
 	unsigned queued;
 	bool draining, stuffed, wants_room;
 	struct tframe *in, **in_end, *lent;
+	unsigned waiting; /* frames in @in */
 	unsigned drops_row[2][64];
 	uint64_t card_due; /* when all buffers of the card will be free */
 	void (*guest)(const uint8_t *p, size_t len); /* arrived there */
+	void (*leaves)(const uint8_t *p, size_t len); /* us; NULL: never mind */
 	uint64_t to_guest, from_guest; /* frames over the link */
 	unsigned refusals; /* reserves that got nothing */
 };
@@ -351,6 +353,9 @@ bool run_lossy(unsigned i, bool dry);
 /* run_beside - how much goes before an answer, beside @bulk transfers; false: too
  * much */
 bool run_beside(unsigned bulk);
+/* run_turns - how many turns the @i-th question or answer takes beside bulk; false:
+ * there is no such row, or too many */
+bool run_turns(unsigned i, bool dry);
 /* run_work - @n times what @name says, beside @idle connections; false: there
  * is no such work */
 bool run_work(const char *name, unsigned n, unsigned idle);

@@ -88,6 +88,7 @@ static void arrive(void *arg)
 		return;
 	}
 	append(&t->in_end, f);
+	t->waiting++;
 	toy_wake(&t->toy, EPOLLIN);
 }
 
@@ -363,6 +364,8 @@ static void flush(struct tap *tap)
 
 	while ((f = t->gathered)) {
 		t->gathered = f->next;
+		if (t->leaves)
+			t->leaves(f->data, f->len);
 		append(&t->queue_end, f);
 		t->queued++;
 	}
@@ -419,6 +422,7 @@ static unsigned receive(struct tap *tap, struct frame *out, unsigned max)
 		struct tframe *f = t->in;
 
 		t->in = f->next;
+		t->waiting--;
 		lend(f);
 		append(&end, f);
 		out[n] = f->f;

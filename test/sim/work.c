@@ -33,13 +33,14 @@ static struct end {
 	uint32_t seq, una, ack, edge;
 	int shift; /* of the window we are told */
 	unsigned unacked; /* frames */
-	bool fin, step_due;
+	bool fin, step_due, pumps;
 	uint64_t to_write; /* by the far end */
 } ends[ENDS];
 static unsigned nends, nconnects, nup;
 
 /* Arrived at the far end, and at the guest: bytes or datagrams; and wanted */
 static uint64_t got[2], want[2];
+static unsigned small; /* datagrams at the far end that were questions */
 
 void work_measured(void (*work)(struct end *e, unsigned n), struct end *e,
 		   unsigned n);
@@ -99,6 +100,13 @@ static void say(struct end *e, uint8_t flags, size_t len)
 	guest_send(&s);
 }
 
+/* All that the window takes */
+static void pump(struct end *e)
+{
+	while ((int32_t)(e->edge - e->seq) >= BIG)
+		say(e, TCP_ACK, BIG);
+}
+
 static void on_tcp(const struct seg *s)
 {
 	struct end *e = &ends[s->dport - FIRST_PORT];
@@ -122,6 +130,8 @@ static void on_tcp(const struct seg *s)
 	got[1] += s->len;
 	if (s->flags & TCP_FIN || (s->len && ++e->unacked == ACK_EVERY))
 		say(e, TCP_ACK, 0);
+	if (e->pumps)
+		pump(e);
 }
 
 static void arrived(const uint8_t *p, size_t len)
@@ -191,10 +201,10 @@ static void far_gets(struct sock *s, const uint8_t *p, size_t len,
 {
 	(void)s;
 	(void)p;
-	(void)len;
 	(void)to;
 	(void)port;
 	got[0]++;
+	small += len < DATAGRAM;
 	look();
 }
 
@@ -403,6 +413,182 @@ bool run_beside(unsigned bulk)
 	printf("beside %u transfers: at most %llu KiB before an answer\n",
 	       bulk, (unsigned long long)worst >> 10);
 	return world.tap.refusals && worst <= BESIDE_MOST;
+}
+
+/* --- the same, in turns ------------------------------------------------------ */
+
+enum load { UPLOADS, DOWNLOADS, SENT, RECEIVED }; /* streams; datagrams */
+enum { OF_ALL = 30, DATAGRAMS_US = 20, REST = FORWARD_FIRST + 1 };
+
+static const char *const load_name[] = { "uploads", "downloads",
+					 "datagrams out", "datagrams in" };
+
+/* What is asked or answered beside which load.  A question waits for what stands
+ * before it on the link, a turn for each burst, besides. */
+static const struct {
+	uint8_t proto;
+	bool answer;
+	enum load load;
+	unsigned most;
+} turns_of[] = {
+	{ IPPROTO_TCP, false, UPLOADS, 1 },
+	{ IPPROTO_TCP, false, DOWNLOADS, 1 },
+	{ IPPROTO_TCP, false, SENT, 1 },
+	{ IPPROTO_TCP, false, RECEIVED, 1 },
+	{ IPPROTO_UDP, false, UPLOADS, 1 },
+	{ IPPROTO_UDP, false, DOWNLOADS, 1 },
+	{ IPPROTO_ICMP, false, UPLOADS, 1 },
+	{ IPPROTO_ICMP, false, DOWNLOADS, 1 },
+	{ IPPROTO_ICMP, false, SENT, 1 },
+	{ IPPROTO_TCP, true, UPLOADS, 1 },
+	{ IPPROTO_TCP, true, SENT, 1 },
+	{ IPPROTO_UDP, true, UPLOADS, 1 },
+	{ IPPROTO_UDP, true, SENT, 1 },
+};
+
+static uint64_t awaited_tx;
+static unsigned awaited_small;
+static bool left;
+static uint8_t awaited_proto;
+
+static bool stream_there(void)
+{
+	return asker->s->tx >= awaited_tx;
+}
+
+static bool datagram_there(void)
+{
+	return small >= awaited_small;
+}
+
+static bool has_left(void)
+{
+	return left;
+}
+
+static void leaves(const uint8_t *p, size_t len)
+{
+	struct seg s;
+
+	if (wire_parse(p, len, &s) || s.proto != awaited_proto ||
+	    s.len != QUESTION)
+		return;
+	left = true;
+	look();
+}
+
+static void datagrams(void *arg)
+{
+	static const uint8_t data[DATAGRAM];
+	struct addr us = addr_v4(198, 51, 100, 1);
+	struct seg s = { .src = guest_addr[0], .dst = far_addr[0],
+			 .proto = IPPROTO_UDP, .sport = FIRST_PORT,
+			 .dport = FAR_PORT, .mss = -1, .ws = -1, .data = data,
+			 .len = DATAGRAM, .partial = true };
+	const enum load *load = arg;
+	unsigned i;
+
+	for (i = 0; i < 4 * BURST; i++)
+		if (*load == SENT)
+			guest_send(&s);
+		else
+			far_datagram(&far_addr[0], FAR_PORT, &us, REST, data,
+				     DATAGRAM);
+	sim_after(DATAGRAMS_US * US, datagrams, arg);
+}
+
+static void begin_load(const enum load *load)
+{
+	unsigned i;
+
+	for (i = 0; i < OF_ALL && *load <= DOWNLOADS; i++) {
+		struct end *e = dial(1);
+
+		e->pumps = *load == UPLOADS;
+		if (e->pumps)
+			pump(e);
+		else
+			far_writes(e, 1ULL << 40);
+	}
+	if (*load > DOWNLOADS)
+		datagrams((void *)(uintptr_t)load);
+	until_there(*load == UPLOADS ? MIB : *load == SENT ? 8 * BURST : 0,
+		    *load == DOWNLOADS ? MIB : *load == RECEIVED ? 8 * BURST : 0);
+}
+
+/* Turns until a question of the guest is at the far end, or with its socket */
+static unsigned question_takes(uint8_t proto)
+{
+	static const uint8_t data[QUESTION] = { 8 }; /* an echo request */
+	struct seg s = { .src = guest_addr[0], .dst = far_addr[0],
+			 .proto = proto, .sport = 99, .dport = FAR_PORT,
+			 .mss = -1, .ws = -1, .data = data, .len = QUESTION };
+	uint64_t turn;
+	unsigned ahead;
+
+	awaited_tx = asker->s->tx + QUESTION;
+	awaited_small = small + 1;
+	if (proto == IPPROTO_TCP)
+		say(asker, TCP_ACK | TCP_PSH, QUESTION);
+	else
+		guest_send(&s);
+	sim_events();
+	ahead = world.tap.waiting;
+	turn = world.loop.turns;
+	until(proto == IPPROTO_TCP ? stream_there : datagram_there);
+	return (unsigned)(world.loop.turns - turn) - (ahead - !!ahead) /
+	       world.tap.lend;
+}
+
+/* Turns until what the far end says is on the link */
+static unsigned answer_takes(uint8_t proto)
+{
+	static const uint8_t data[QUESTION];
+	struct addr us = addr_v4(198, 51, 100, 1);
+	uint64_t turn = world.loop.turns;
+
+	left = false;
+	awaited_proto = proto;
+	if (proto == IPPROTO_TCP)
+		far_write(asker->s, QUESTION);
+	else
+		far_datagram(&far_addr[0], FAR_PORT, &us, FORWARD_FIRST, data,
+			     QUESTION);
+	until(has_left);
+	return (unsigned)(world.loop.turns - turn);
+}
+
+bool run_turns(unsigned i, bool dry)
+{
+	unsigned n, worst = 0;
+
+	if (dry || i >= ARRAY_SIZE(turns_of))
+		return i < ARRAY_SIZE(turns_of);
+	sim_reset(1);
+	world_config();
+	guest_reset();
+	world.tap.guest = arrived;
+	world.tap.leaves = leaves;
+	world.tap.drain = US / 2;
+	world.tap.w.delay = 0;
+	far_ops = &work_far;
+	world_start();
+	asker = dial(1);
+	begin_load(&turns_of[i].load);
+	for (n = 0; n < QUESTIONS; n++) {
+		unsigned took = turns_of[i].answer ?
+			answer_takes(turns_of[i].proto) :
+			question_takes(turns_of[i].proto);
+
+		worst = MAX(worst, took);
+		world_run(sim.now + (n + 1) * 7 * US, NULL);
+	}
+	printf("%s of %s beside %s: %u turns at most\n",
+	       turns_of[i].answer ? "answer" : "question",
+	       turns_of[i].proto == IPPROTO_TCP ? "TCP" :
+	       turns_of[i].proto == IPPROTO_UDP ? "UDP" : "ICMP",
+	       load_name[turns_of[i].load], worst);
+	return worst <= turns_of[i].most;
 }
 
 static const struct {
