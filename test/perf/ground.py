@@ -340,6 +340,12 @@ class Slirp4netns:
             raise Failed(f"slirp4netns: {answer}")
 
 
+def listens(pid, path):
+    """Some daemons bind their socket long before they listen."""
+    return re.search(rf": \w+ \w+ 00010000 .* {re.escape(str(path))}$",
+                     pathlib.Path(f"/proc/{pid}/net/unix").read_text(), re.M)
+
+
 class Bridged:
     """A namespace that a bridge joins to the stream socket of @process."""
 
@@ -347,7 +353,7 @@ class Bridged:
 
     def join(self, scope, process, path, wires, mtu, loss=0, lanes=0):
         end = time.monotonic() + 10
-        while not path.exists():
+        while not listens(process.pid, path):
             if process.popen.poll() is not None or time.monotonic() > end:
                 raise Failed(f"{' '.join(process.argv)}: "
                              f"{process.output().strip()[-400:]}")
