@@ -10,6 +10,7 @@
 #include "echo.h"
 
 #include "emit.h"
+#include "freeze.h"
 #include "icmp.h"
 #include "iov.h"
 #include "log.h"
@@ -360,12 +361,61 @@ static enum flow_state state(const struct flow *f)
 	return f->lone_prev ? FLOW_UNREPLIED : FLOW_REPLIED;
 }
 
+static void freeze(void *owner, struct flow *f, struct wr *w)
+{
+	const struct echo_flow *x = echo_of(f);
+	struct echo *o = owner;
+
+	freeze_due(o->flows, w, f->timer.due_ms);
+	wr_u8(w, f->lone_prev != 0);
+	wr_u8(w, x->open);
+	wr_u8(w, x->ip.ttl);
+	wr_u8(w, x->ip.tos);
+	wr_u8(w, x->ip.df);
+	wr_bytes(w, x->mac.b, sizeof(x->mac.b));
+	wr_be64(w, x->bytes[0]);
+	wr_be64(w, x->bytes[1]);
+}
+
+static bool thaw(void *owner, struct flow *f, struct rd *r)
+{
+	struct echo_flow *x = echo_of(f);
+	struct echo *o = owner;
+	uint64_t due = thaw_due(o->flows, r);
+	bool lone = rd_u8(r);
+
+	x->open = rd_u8(r) & 1;
+	x->ip.ttl = rd_u8(r);
+	x->ip.tos = rd_u8(r);
+	x->ip.df = rd_u8(r);
+	rd_copy(r, x->mac.b, sizeof(x->mac.b));
+	x->bytes[0] = rd_be64(r);
+	x->bytes[1] = rd_be64(r);
+	if (!rd_ok(r) || f->side[HOST_SIDE].fd < 0 ||
+	    f->side[TAP_SIDE].pif != PIF_TAP)
+		return false;
+	flow_timer(o->flows, f, due);
+	if (lone)
+		flow_lone(o->flows, f);
+	return true;
+}
+
+static void forget(void *owner, struct flow *f)
+{
+	struct echo *o = owner;
+
+	flow_free(o->flows, f);
+}
+
 static const struct flow_type echo_type = {
 	.name = "ICMP",
 	.input = input,
 	.ready = ready,
 	.expire = expire,
 	.drop = expire,
+	.freeze = freeze,
+	.thaw = thaw,
+	.forget = forget,
 	.state = state,
 	.count = count,
 };

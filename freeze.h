@@ -35,6 +35,22 @@ static inline void thaw_addr(struct rd *r, struct addr *a)
 	rd_copy(r, a->b, sizeof(a->b));
 }
 
+/* freeze_due, thaw_due - a time as how long it is until then; 0: never */
+static inline void freeze_due(const struct flows *t, struct wr *w,
+			      uint64_t due_ms)
+{
+	uint64_t now = t->loop->now_ms;
+
+	wr_be64(w, !due_ms ? 0 : due_ms > now ? due_ms - now : 1);
+}
+
+static inline uint64_t thaw_due(const struct flows *t, struct rd *r)
+{
+	uint64_t wait = rd_be64(r);
+
+	return wait ? t->loop->now_ms + wait : 0;
+}
+
 /* freeze_side, thaw_side - all of it but the descriptor */
 void freeze_side(struct wr *w, const struct side *s);
 void thaw_side(struct rd *r, struct side *s);

@@ -18,6 +18,7 @@
  */
 #include "splice.h"
 
+#include "freeze.h"
 #include "log.h"
 
 #include <assert.h>
@@ -417,6 +418,93 @@ static void count(const struct flow *f, struct flow_count *n)
 	n->queue[1] = x->way[1].held;
 }
 
+/* --- to a successor ----------------------------------------------------- */
+
+static void freeze(void *owner, struct flow *f, struct wr *w)
+{
+	const struct ways *x = ways_of(f);
+	unsigned i;
+
+	(void)owner;
+	for (i = 0; i < 2; i++) {
+		wr_be64(w, x->way[i].held);
+		wr_u8(w, x->way[i].bulk);
+		wr_u8(w, x->way[i].eof);
+		wr_u8(w, x->way[i].shut);
+	}
+	wr_u8(w, x->connected);
+	wr_u8(w, x->sent);
+	wr_u8(w, x->nodelay);
+}
+
+static bool thaw(void *owner, struct flow *f, struct rd *r)
+{
+	struct ways *x = ways_of(f);
+	struct splice *s = owner;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		x->way[i].held = rd_be64(r);
+		x->way[i].bulk = rd_u8(r) & 1;
+		x->way[i].eof = rd_u8(r) & 1;
+		x->way[i].shut = rd_u8(r) & 1;
+	}
+	x->connected = rd_u8(r) & 1;
+	x->sent = rd_u8(r) & 1;
+	x->nodelay = rd_u8(r) & 1;
+	if (!rd_ok(r) || f->side[0].fd < 0 || f->side[1].fd < 0)
+		return false;
+	flow_wake(s->flows, f);
+	return true;
+}
+
+static void forget(void *owner, struct flow *f)
+{
+	struct splice *s = owner;
+
+	release(s, &ways_of(f)->way[0]);
+	release(s, &ways_of(f)->way[1]);
+	flow_free(s->flows, f);
+}
+
+void splice_pipes(const struct flow *f, int fd[2][2])
+{
+	const struct ways *x = (const struct ways *)(const void *)f->priv;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		const struct splice_pipe *p = x->way[i].pipe;
+
+		fd[i][0] = p ? p->fd[0] : -1;
+		fd[i][1] = p ? p->fd[1] : -1;
+	}
+}
+
+static bool adopt(struct splice *s, struct way *w, const int fd[2])
+{
+	struct splice_pipe *p = s->unmade;
+	int size = fd[0] < 0 ? 0 : fcntl(fd[1], F_GETPIPE_SZ);
+
+	/* There are as many as in whom they come from */
+	if (fd[0] < 0 || !p || size < SPLICE_COPY) {
+		close(fd[0]);
+		close(fd[1]);
+		return fd[0] < 0 && !w->held;
+	}
+	s->unmade = p->next;
+	*p = (struct splice_pipe){ .fd = { fd[0], fd[1] },
+				   .size = (size_t)size };
+	w->pipe = p;
+	return true;
+}
+
+bool splice_adopt(struct splice *s, struct flow *f, int fd[2][2])
+{
+	bool first = adopt(s, &ways_of(f)->way[0], fd[0]);
+
+	return adopt(s, &ways_of(f)->way[1], fd[1]) && first;
+}
+
 static int connect_side(struct splice *s, struct side *to)
 {
 	bool inside = to->pif == PIF_SPLICE;
@@ -471,6 +559,7 @@ void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
 {
 	static const struct flow_type type = {
 		.name = "TCP (spliced)", .ready = ready, .expire = expire,
+		.freeze = freeze, .thaw = thaw, .forget = forget,
 		.state = state, .count = count, .free_queue = true,
 	};
 	unsigned i;

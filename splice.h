@@ -42,4 +42,11 @@ void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
 void splice_accepted(struct splice *s, const struct rule *r,
 		     const struct side *from);
 
+/* splice_pipes - descriptors of pipes that hold bytes of @f: for each way, from side
+ * 0 and 1, the end to read and that to write, or -1
+ * splice_adopt - they are ours from now on, as @f has been thawed; false: they can't
+ * be, and are closed */
+void splice_pipes(const struct flow *f, int fd[2][2]);
+bool splice_adopt(struct splice *s, struct flow *f, int fd[2][2]);
+
 #endif /* SPLICE_H */

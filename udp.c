@@ -7,6 +7,7 @@
  * flow has a socket of its own (udp_flow.c), for what comes from the guest
  * (udp_in.c) and goes there (udp_out.c).
  */
+#include "udp_freeze.h"
 #include "udp_in.h"
 #include "udp_out.h"
 
@@ -148,12 +149,38 @@ static void count(const struct flow *f, struct flow_count *n)
 	memcpy(n->bytes, x->bytes, sizeof(n->bytes));
 }
 
+/* --- to a successor ------------------------------------------------------ */
+
+static void freeze_spliced(void *owner, struct flow *f, struct wr *w)
+{
+	struct udp *u = owner;
+
+	udp_splice_freeze(&u->splice, f, w);
+}
+
+static bool thaw_spliced(void *owner, struct flow *f, struct rd *r)
+{
+	struct udp *u = owner;
+
+	return udp_splice_thaw(&u->splice, f, r);
+}
+
+static void forget(void *owner, struct flow *f)
+{
+	struct udp *u = owner;
+
+	flow_free(u->flows, f);
+}
+
 static const struct flow_type udp_type = {
 	.name = "UDP",
 	.input = udp_in_burst,
 	.ready = udp_out_serve,
 	.expire = expire,
 	.drop = give_way,
+	.freeze = udp_freeze,
+	.thaw = udp_thaw,
+	.forget = forget,
 	.state = state,
 	.count = count,
 };
@@ -169,6 +196,9 @@ static const struct flow_type spliced_type = {
 	.name = "UDP (spliced)",
 	.ready = ready_spliced,
 	.expire = expire_spliced,
+	.freeze = freeze_spliced,
+	.thaw = thaw_spliced,
+	.forget = forget,
 	.state = udp_splice_state,
 	.count = udp_splice_count,
 	.free_queue = true,

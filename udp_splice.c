@@ -8,6 +8,7 @@
  */
 #include "udp_splice.h"
 
+#include "freeze.h"
 #include "log.h"
 
 #include <assert.h>
@@ -272,4 +273,35 @@ void udp_splice_count(const struct flow *f, struct flow_count *n)
 {
 	n->known = true;
 	memcpy(n->bytes, dgrams_of(f)->bytes, sizeof(n->bytes));
+}
+
+void udp_splice_freeze(struct udp_splice *s, const struct flow *f,
+		       struct wr *w)
+{
+	const struct dgrams *x = dgrams_of(f);
+	unsigned i;
+
+	freeze_due(s->flows, w, f->timer.due_ms);
+	for (i = 0; i < 2; i++) {
+		wr_u8(w, x->count[i]);
+		wr_be32(w, x->fresh[i]);
+		wr_be64(w, x->bytes[i]);
+	}
+}
+
+bool udp_splice_thaw(struct udp_splice *s, struct flow *f, struct rd *r)
+{
+	struct dgrams *x = dgrams_of(f);
+	uint64_t due = thaw_due(s->flows, r);
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		x->count[i] = rd_u8(r);
+		x->fresh[i] = rd_be32(r);
+		x->bytes[i] = rd_be64(r);
+	}
+	if (!rd_ok(r) || f->side[0].fd < 0 || f->side[1].fd < 0)
+		return false;
+	flow_timer(s->flows, f, due);
+	return true;
 }

@@ -55,6 +55,11 @@ bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i);
 enum flow_state udp_splice_state(const struct flow *f);
 void udp_splice_count(const struct flow *f, struct flow_count *n);
 
+/* udp_splice_freeze, udp_splice_thaw - likewise */
+void udp_splice_freeze(struct udp_splice *s, const struct flow *f,
+		       struct wr *w);
+bool udp_splice_thaw(struct udp_splice *s, struct flow *f, struct rd *r);
+
 /* udp_splice_finish - close the sockets and free the flow */
 void udp_splice_finish(struct udp_splice *s, struct flow *f);
 
