@@ -36,7 +36,7 @@ ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # The module ladder, lowest rank first: make lint proves that calls go down
 RANK0 := util log addr addrset resolvconf cursor siphash
-RANK1 := iov checksum packet segment frag nlmsg state
+RANK1 := iov checksum packet segment frag nlmsg state fdlist
 RANK2 := timer loop acceptor http netlink nllink
 RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
 	 device_state vhost_user tap_vhost

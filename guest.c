@@ -471,3 +471,37 @@ void guest_turn_end(struct guest *g)
 	if (!g->tap->full)
 		runq_release(&g->flows->guest_q);
 }
+
+void guest_save(const struct guest *g, struct wr *w)
+{
+	uint64_t now = g->loop->now_ms;
+	uint64_t wait = g->ra.due_ms > now ? g->ra.due_ms - now : 1;
+
+	wr_bytes(w, g->seen->mac.b, sizeof(g->seen->mac.b));
+	wr_bytes(w, g->seen->v4.b, sizeof(g->seen->v4.b));
+	wr_bytes(w, g->seen->v6.b, sizeof(g->seen->v6.b));
+	wr_bytes(w, g->seen->ll.b, sizeof(g->seen->ll.b));
+	wr_u8(w, g->heard6);
+	wr_be32(w, g->ra.due_ms ? (uint32_t)wait : 0);
+}
+
+void guest_load(struct guest *g, struct rd *r)
+{
+	struct seen s;
+	uint32_t wait;
+
+	rd_copy(r, s.mac.b, sizeof(s.mac.b));
+	rd_copy(r, s.v4.b, sizeof(s.v4.b));
+	rd_copy(r, s.v6.b, sizeof(s.v6.b));
+	rd_copy(r, s.ll.b, sizeof(s.ll.b));
+	g->heard6 = rd_u8(r) & 1;
+	wait = rd_be32(r);
+	if (rd_ok(r))
+		*g->seen = s;
+	if (g->ra.due_ms && wait)
+		timer_set(&g->loop->timers, &g->ra, g->loop->now_ms + wait);
+	/* It has been greeted; what it has sent may be here already */
+	g->session = g->tap->session;
+	g->mtu = lan_mtu_told(g->lan);
+	runq_add(&g->queue, &g->run);
+}

@@ -62,4 +62,9 @@ void guest_farewell(struct guest *g, const struct lan *was);
 void guest_neighbour(struct guest *g, const struct addr *addr,
 		     const struct mac *mac);
 
+/* guest_save, guest_load - what our successor goes on with, as the body of a section,
+ * when its transport is there */
+void guest_save(const struct guest *g, struct wr *w);
+void guest_load(struct guest *g, struct rd *r);
+
 #endif /* GUEST_H */

@@ -222,17 +222,15 @@ static int open_socket(const struct listen *l, unsigned side,
 	return sock_udp_listen(env, &b);
 }
 
-static int open_port(struct listen *l, unsigned side,
-		     const struct listen_table *t, unsigned i, unsigned port)
+/* Into service: 0 or -errno, then @fd is closed */
+static int use_socket(struct listen *l, unsigned side,
+		      const struct listen_table *t, unsigned i, unsigned port,
+		      int fd)
 {
-	const struct rule *r = &t->rules.r[i];
-	int fd = open_socket(l, side, r, port), err;
+	int err = loop_add(l->loop, fd, watch_of(l, &t->rules.r[i]),
+			   ref_of(side, port, fd), EPOLLIN);
 	unsigned n = slot_of(t, i, port);
 
-	if (fd < 0)
-		return fd;
-	err = loop_add(l->loop, fd, watch_of(l, r), ref_of(side, port, fd),
-		       EPOLLIN);
 	if (err) {
 		sock_close(fd);
 		return err;
@@ -242,6 +240,14 @@ static int open_port(struct listen *l, unsigned side,
 	};
 	set_bit(t->open, n, true);
 	return 0;
+}
+
+static int open_port(struct listen *l, unsigned side,
+		     const struct listen_table *t, unsigned i, unsigned port)
+{
+	int fd = open_socket(l, side, &t->rules.r[i], port);
+
+	return fd < 0 ? fd : use_socket(l, side, t, i, port, fd);
 }
 
 static void close_slot(const struct listen_table *t, unsigned n)
@@ -905,4 +911,123 @@ int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
 			 .fn = add_all };
 
 	return scan(&j, tidy) ? work(&j) : j.err;
+}
+
+/* --- to a successor ----------------------------------------------------- */
+
+static void put_rule(const struct rule *r, struct wr *w)
+{
+	wr_bytes(w, r->listen.b, sizeof(r->listen.b));
+	wr_bytes(w, r->target.b, sizeof(r->target.b));
+	wr_bytes(w, r->ifname, sizeof(r->ifname));
+	wr_be16(w, r->first);
+	wr_be16(w, r->last);
+	wr_be16(w, r->to);
+	wr_u8(w, r->proto);
+	wr_u8(w, r->flags);
+}
+
+static void get_rule(struct rule *r, struct rd *in)
+{
+	rd_copy(in, r->listen.b, sizeof(r->listen.b));
+	rd_copy(in, r->target.b, sizeof(r->target.b));
+	rd_copy(in, r->ifname, sizeof(r->ifname));
+	r->ifname[sizeof(r->ifname) - 1] = '\0';
+	r->first = rd_be16(in);
+	r->last = rd_be16(in);
+	r->to = rd_be16(in);
+	r->proto = rd_u8(in);
+	r->flags = rd_u8(in);
+}
+
+void listen_save_rules(const struct listen *l, enum pif pif, struct wr *w)
+{
+	const struct rules *rules = listen_rules(l, pif);
+	unsigned i;
+
+	wr_u8(w, (uint8_t)pif);
+	wr_u8(w, (uint8_t)rules->n);
+	for (i = 0; i < rules->n; i++)
+		put_rule(&rules->r[i], w);
+}
+
+static bool is_side(const struct listen *l, unsigned pif)
+{
+	return pif == PIF_HOST || (pif == PIF_SPLICE && l->ns);
+}
+
+bool listen_load_rules(struct listen *l, struct rd *r)
+{
+	struct rules rules = { 0 };
+	unsigned pif = rd_u8(r), n = rd_u8(r), sockets = 0;
+
+	rules.splice = pif == PIF_SPLICE;
+	for (; rules.n < n && rd_ok(r); rules.n++) {
+		struct rule *rule = &rules.r[rules.n];
+
+		get_rule(rule, r);
+		if (rule->first > rule->last)
+			return false;
+		sockets += ports(rule);
+		if (sockets > RULES_SOCKETS)
+			return false;
+	}
+	if (!rd_ok(r) || !is_side(l, pif))
+		return false;
+	rules.sockets = sockets;
+	l->table[side_of(pif)].rules = rules;
+	lay_out(&l->table[side_of(pif)]);
+	return true;
+}
+
+/* The rule of slot @n */
+static unsigned rule_of(const struct listen_table *t, unsigned n)
+{
+	unsigned i = t->rules.n - 1;
+
+	while (t->base[i] > n)
+		i--;
+	return i;
+}
+
+unsigned listen_save(const struct listen *l, enum pif pif, unsigned from,
+		     struct wr *w, struct fdlist *fds)
+{
+	const struct listen_table *t = &l->table[side_of(pif)];
+	unsigned n = from, count = 0, i;
+	size_t at;
+
+	wr_u8(w, (uint8_t)pif);
+	at = w->len;
+	wr_be16(w, 0);
+	for (; (n = next_bit(t->open, n, t->slots)) < t->slots &&
+	       count < FDLIST_SECTION; n++, count++) {
+		i = rule_of(t, n);
+		wr_u8(w, (uint8_t)i);
+		wr_be16(w, (uint16_t)port_of(t, i, n));
+		fdlist_put(fds, t->slot[n].fd);
+	}
+	wr_patch_be16(w, at, (uint16_t)count);
+	return n < t->slots ? n : 0;
+}
+
+int listen_load(struct listen *l, struct rd *r, struct fdlist *fds)
+{
+	unsigned pif = rd_u8(r), count = rd_be16(r), i, port;
+	const struct listen_table *t;
+	int err = 0;
+
+	if (!is_side(l, pif))
+		return -EPROTO;
+	t = &l->table[side_of(pif)];
+	while (count-- && !err) {
+		i = rd_u8(r);
+		port = rd_be16(r);
+		if (!rd_ok(r) || i >= t->rules.n ||
+		    !has_port(&t->rules.r[i], port) || is_open(t, i, port))
+			return -EPROTO;
+		err = use_socket(l, side_of(pif), t, i, port,
+				 fdlist_take(fds));
+	}
+	return err;
 }

@@ -10,6 +10,8 @@
 #ifndef LISTEN_H
 #define LISTEN_H
 
+#include "cursor.h"
+#include "fdlist.h"
 #include "flow.h"
 #include "ns.h"
 #include "rules.h"
@@ -162,5 +164,23 @@ int listen_scan(struct listen *l, enum pif pif, uint8_t proto,
 /* listen_owns - whether @inode, bound to @port at @pif, is a listener of ours */
 bool listen_owns(const struct listen *l, enum pif pif, uint8_t proto,
 		 uint16_t port, uint32_t inode);
+
+/* listen_busy - whether a change is on its way: then nothing can be saved */
+static inline bool listen_busy(const struct listen *l)
+{
+	return l->change.phase != LISTEN_IDLE;
+}
+
+/* listen_save_rules, listen_load_rules - the table of @pif, without sockets
+ * False: that is none. */
+void listen_save_rules(const struct listen *l, enum pif pif, struct wr *w);
+bool listen_load_rules(struct listen *l, struct rd *r);
+
+/* listen_save - sockets of the table of @pif, from slot @from on, as many as go into
+ * one section; the slot to go on with, 0: there are no more
+ * listen_load - take them into service; 0 or -errno */
+unsigned listen_save(const struct listen *l, enum pif pif, unsigned from,
+		     struct wr *w, struct fdlist *fds);
+int listen_load(struct listen *l, struct rd *r, struct fdlist *fds);
 
 #endif /* LISTEN_H */

@@ -11,6 +11,8 @@
 #ifndef TAP_H
 #define TAP_H
 
+#include "cursor.h"
+#include "fdlist.h"
 #include "loop.h"
 #include "packet.h"
 #include "pcap.h"
@@ -46,6 +48,9 @@ struct tap_ops {
 		       const struct note *n);
 	void (*cancel)(struct tap *t, struct slot *s);
 	void (*flush)(struct tap *t);
+	/* What a successor needs to go on between two turns; nothing changes.  False:
+	 * not now, but in one of the next turns.  NULL: never. */
+	bool (*save)(const struct tap *t, struct wr *w, struct fdlist *fds);
 };
 
 /* What the guest's side of the link can do, as far as protocols may care */

@@ -393,6 +393,36 @@ static void stream_release(struct tap *tap)
 	(void)tap; /* the next receive overwrites what was lent */
 }
 
+static void save_sending(const struct tap_stream *t, struct wr *w)
+{
+	unsigned i, cnt = t->iov_end - t->iov_at;
+	const struct iovec *v = t->iov + t->iov_at;
+
+	wr_be32(w, (uint32_t)iov_size(v, cnt));
+	for (i = 0; i < cnt; i++)
+		wr_bytes(w, v[i].iov_base, v[i].iov_len);
+}
+
+static bool stream_save(const struct tap *tap, struct wr *w,
+			struct fdlist *fds)
+{
+	const struct tap_stream *t =
+		(const struct tap_stream *)(const void *)tap; /* its first */
+	uint32_t have = (uint32_t)(t->rx_end - t->rx_at);
+
+	wr_u8(w, t->one_off);
+	wr_u8(w, t->fd >= 0);
+	wr_u8(w, t->next >= 0);
+	if (t->fd >= 0)
+		fdlist_put(fds, t->fd);
+	if (t->next >= 0)
+		fdlist_put(fds, t->next);
+	wr_be32(w, have);
+	wr_bytes(w, t->rx + t->rx_at, have);
+	save_sending(t, w);
+	return true;
+}
+
 static const struct tap_ops stream_ops = {
 	.receive = stream_receive,
 	.release = stream_release,
@@ -400,6 +430,7 @@ static const struct tap_ops stream_ops = {
 	.commit = stream_commit,
 	.cancel = stream_cancel,
 	.flush = stream_flush,
+	.save = stream_save,
 };
 
 /* --- connection --------------------------------------------------------- */
@@ -534,6 +565,40 @@ int tap_stream_adopt(struct tap_stream *t, int fd)
 		return err;
 	t->one_off = true; /* there is no way to get another */
 	return greet(t, fd);
+}
+
+/* Up to @max bytes to @p; how many, or more than @max */
+static size_t load_bytes(struct rd *r, uint8_t *p, size_t max)
+{
+	size_t len = rd_be32(r);
+
+	if (len > max || len > rd_left(r))
+		return max + 1;
+	rd_copy(r, p, len);
+	return len;
+}
+
+int tap_stream_load(struct tap_stream *t, struct rd *r, struct fdlist *fds)
+{
+	bool guest, next;
+	int err = 0;
+
+	t->one_off |= rd_u8(r) & 1;
+	guest = rd_u8(r) & 1;
+	next = rd_u8(r) & 1;
+	if (guest)
+		err = greet(t, fdlist_take(fds));
+	if (next)
+		t->next = fdlist_take(fds);
+	t->rx_end = load_bytes(r, t->rx, STREAM_RX_BYTES);
+	t->tx_top = load_bytes(r, t->tx, STREAM_TX_BYTES);
+	if (!rd_ok(r) || t->rx_end > STREAM_RX_BYTES ||
+	    t->tx_top > STREAM_TX_BYTES)
+		return -EPROTO;
+	t->tx_used = t->tx_top;
+	if (t->tx_top)
+		t->iov[t->iov_end++] = (struct iovec){ t->tx, t->tx_top };
+	return err;
 }
 
 /* --- the listening socket, at start ------------------------------------- */

@@ -69,4 +69,8 @@ int tap_stream_listen(struct tap_stream *t, int fd);
  * 0 or -errno, see tap_stream_check(). */
 int tap_stream_adopt(struct tap_stream *t, int fd);
 
+/* tap_stream_load - the guest and what was on its way, as another process has saved
+ * it, in place of tap_stream_listen() or _adopt(); 0 or -errno */
+int tap_stream_load(struct tap_stream *t, struct rd *r, struct fdlist *fds);
+
 #endif /* TAP_STREAM_H */

@@ -360,6 +360,22 @@ static void flush(struct tap *tap)
 	(void)tap;
 }
 
+/* Frames that are held come in one of the next turns */
+static bool save(const struct tap *tap, struct wr *w, struct fdlist *fds)
+{
+	const struct tap_tun *t =
+		(const struct tap_tun *)(const void *)tap; /* its first */
+	unsigned i;
+
+	if (t->held)
+		return false;
+	wr_be32(w, tap->caps.queue);
+	wr_u8(w, (uint8_t)t->lanes);
+	for (i = 0; i < t->lanes; i++)
+		fdlist_put(fds, t->lane[i].fd);
+	return true;
+}
+
 static const struct tap_ops tun_ops = {
 	.receive = receive,
 	.release = release,
@@ -367,6 +383,7 @@ static const struct tap_ops tun_ops = {
 	.commit = commit,
 	.cancel = cancel,
 	.flush = flush,
+	.save = save,
 };
 
 /* What the kernel may leave to us, most first */
@@ -466,10 +483,10 @@ int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)
 	return set_up(t);
 }
 
-int tap_tun_adopt(struct tap_tun *t, int fd)
+/* A device that somebody else has set up */
+static int adopt_first(struct tap_tun *t, int fd)
 {
 	struct ifreq ifr = { 0 };
-	int err;
 
 	memset(t, 0, sizeof(*t));
 	t->lane[0].fd = fd;
@@ -479,8 +496,30 @@ int tap_tun_adopt(struct tap_tun *t, int fd)
 	if (!(ifr.ifr_flags & IFF_TAP))
 		return -EINVAL;
 	t->vnet = ifr.ifr_flags & IFF_VNET_HDR;
-	err = add_lane(t, fd);
+	return add_lane(t, fd);
+}
+
+int tap_tun_adopt(struct tap_tun *t, int fd)
+{
+	int err = adopt_first(t, fd);
+
 	return err ? err : set_up(t);
+}
+
+int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds)
+{
+	unsigned queue = rd_be32(r), lanes = rd_u8(r), i;
+	int err;
+
+	if (!rd_ok(r) || !lanes || lanes > TUN_LANES)
+		return -EPROTO;
+	err = adopt_first(t, fdlist_take(fds));
+	for (i = 1; i < lanes && !err; i++)
+		err = add_lane(t, fdlist_take(fds));
+	if (!err)
+		err = set_up(t);
+	t->tap.caps.queue = queue;
+	return err;
 }
 
 int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,

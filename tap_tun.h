@@ -64,6 +64,10 @@ int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name);
  * Asks the kernel whether it has a header. 0 or -errno. */
 int tap_tun_adopt(struct tap_tun *t, int fd);
 
+/* tap_tun_load - what another process has saved; then tap_tun_start()
+ * 0 or -errno. */
+int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds);
+
 /* tap_tun_start - register with the loop; from now on frames are taken
  * @queue is the interface's txqueuelen. */
 int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
