@@ -128,8 +128,24 @@ static void check_pcap(struct conf *c)
 		p->files = 2;
 }
 
+/* Who was started by that, or what was written there, can't be handed over */
+static void check_takeover(const struct conf *c)
+{
+	if (!c->takeover[0])
+		return;
+	if (c->spawn)
+		die("--takeover needs --netns or PID as the running pasta has "
+		    "it");
+	if (c->fd >= 0)
+		die("--takeover conflicts with --fd: the descriptor is there");
+	if (c->pcap[0])
+		die("--takeover conflicts with --pcap: what was captured "
+		    "would be lost");
+}
+
 static void check(struct conf *c)
 {
+	check_takeover(c);
 	if (c->stats_on && !c->foreground)
 		die("Can't display statistics if not running in foreground");
 	if (c->no_copy_given[0] && !c->config_net)

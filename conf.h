@@ -39,6 +39,7 @@ struct conf {
 	bool stats_json;
 	char log_file[4096], pcap[4096], pid_file[4096], control[108];
 	char metrics[108];
+	char takeover[108];   /* PID or path; empty: from nobody */
 	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
 	uint32_t mark; /* of sockets; 0: none */

@@ -195,13 +195,16 @@ static void take_update(struct control *c)
 
 /* --- the client ------------------------------------------------------------ */
 
-/* False: there are too many already */
-static bool hand_over(struct control *c)
+/* Somebody else serves it.  False: there are too many already. */
+static bool pass_on(struct control *c)
 {
-	if (!http_adopt(c->http, c->fd, c->buf, c->len))
-		return false;
-	take_next(c);
-	return true;
+	bool taken = *c->buf == 'G' ?
+			     http_adopt(c->http, c->fd, c->buf, c->len) :
+			     takeover_adopt(c->takeover, c->fd, c->buf, c->len);
+
+	if (taken)
+		take_next(c);
+	return taken;
 }
 
 /* Until the update is complete; false if the client has gone before */
@@ -225,8 +228,9 @@ static bool receive(struct control *c)
 		if (n <= 0)
 			return false;
 		c->len += (size_t)n;
-		if (*c->buf == 'G')
-			return hand_over(c);
+		if (*c->buf == 'G' ||
+		    (c->takeover && takeover_is(*c->buf)))
+			return pass_on(c);
 		take_update(c);
 	}
 	return true;

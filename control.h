@@ -6,7 +6,7 @@
  * asked for is done.  Nothing it does, or leaves undone, keeps the loop waiting:
  * what it costs is its own connection, after CONTROL_MS.  A client whose first
  * byte is a 'G' instead of a table's number wants to watch: it is http's from then
- * on, and the next one is greeted.
+ * on, and the next one is greeted.  Likewise takeover's is who begins as a state.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -15,6 +15,7 @@
 #include "http.h"
 #include "listen.h"
 #include "rulewire.h"
+#include "takeover.h"
 
 enum { CONTROL_MS = 5000 };
 
@@ -23,7 +24,8 @@ struct control {
 	struct listen *listen;
 	struct timer steps; /* of a change */
 	struct rules_env env;
-	struct http *http; /* whose clients come here, too */
+	struct http *http; /* whose clients come here, too ... */
+	struct takeover *takeover; /* ... and our successor, NULL: no such */
 	void (*changed)(void *owner); /* planted by passt.c: other rules now */
 	void *owner;
 	unsigned watch;

@@ -516,7 +516,9 @@ void isolation_files(const struct conf *c, bool empty, const int *dir,
 
 static bool write_pid(int fd, pid_t pid)
 {
-	return dprintf(fd, "%d\n", (int)pid) > 0;
+	/* That of a predecessor may be in there, and longer */
+	return dprintf(fd, "%d\n", (int)pid) > 0 &&
+	       (ftruncate(fd, lseek(fd, 0, SEEK_CUR)) || true);
 }
 
 /* Whoever reads lines has one, as programs that supervise others want it */

@@ -31,6 +31,7 @@
 #include "slirp4netns.h"
 #include "stats.h"
 #include "summary.h"
+#include "takeover.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
 #include "tap_vhost.h"
@@ -41,6 +42,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct passt {
@@ -75,6 +77,8 @@ struct passt {
 	char ns_ifname[16];
 	struct repair repair;
 	struct migrate migrate;
+	struct handover handover;
+	struct takeover takeover;
 	struct tap *tap;
 	union {
 		struct tap_stream stream;
@@ -82,6 +86,7 @@ struct passt {
 		struct tap_vhost vhost;
 	};
 	int pid_fd, listen_fd, control_fd, metrics_fd, repair_fd, signal_fd;
+	int proc_fd; /* /proc, -1 */
 };
 
 enum { TX_QUEUE = 10000 };
@@ -94,6 +99,36 @@ static void must(int err, const char *what)
 {
 	if (err < 0)
 		die("%s: %s", what, util_error(-err));
+}
+
+/* --- a predecessor -------------------------------------------------------- */
+
+static bool takes_over(const struct passt *p)
+{
+	return p->conf.takeover[0];
+}
+
+/* By number it is of the user that we will be; a path tells itself who may */
+static void ask_predecessor(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	bool become = c->runas && !geteuid();
+
+	if (!takes_over(p))
+		return;
+	if (become && seteuid(c->uid))
+		die("Can't become user %u: %s", (unsigned)c->uid,
+		    util_error(errno));
+	takeover_ask(&p->takeover, c->takeover);
+	if (become && seteuid(0))
+		die("Can't be root again: %s", util_error(errno));
+}
+
+/* As it is to the guest, so it stays */
+static void copy_predecessor(struct passt *p)
+{
+	if (takes_over(p))
+		takeover_load_lan(&p->takeover);
 }
 
 /* --- open what needs our privileges -------------------------------------- */
@@ -114,8 +149,9 @@ static void open_files(struct passt *p)
 		log_open_syslog();
 	}
 	if (c->pid_file[0]) {
-		p->pid_fd = open(c->pid_file, O_CREAT | O_TRUNC | O_WRONLY |
-				 O_CLOEXEC, 0600);
+		/* Who is taken over is in there, until he has gone */
+		p->pid_fd = open(c->pid_file, O_CREAT | O_WRONLY | O_CLOEXEC |
+				 (takes_over(p) ? 0 : O_TRUNC), 0600);
 		if (p->pid_fd < 0)
 			die("Couldn't open PID file %s: %s", c->pid_file,
 			    util_error(errno));
@@ -168,17 +204,27 @@ static void bind_repair(struct passt *p)
 			 util_error(-p->repair_fd));
 }
 
+static bool is_private(const char *path)
+{
+	struct stat st;
+
+	return *path && !stat(path, &st) && !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 static void bind_sockets(struct passt *p)
 {
 	struct conf *c = &p->conf;
 
-	if (c->mode != MODE_PASTA && c->fd < 0)
+	if (c->mode != MODE_PASTA && c->fd < 0 && !takes_over(p))
 		p->listen_fd = bind_socket(c->socket);
-	if (c->control[0])
+	if (c->control[0] && !takeover_has(&p->takeover, HANDOVER_CONTROL))
 		p->control_fd = bind_socket(c->control);
-	if (c->metrics[0])
+	if (c->metrics[0] && !takeover_has(&p->takeover, HANDOVER_METRICS))
 		p->metrics_fd = bind_socket(c->metrics);
 	bind_repair(p);
+	/* Others who may change rules may not be in our place */
+	if (is_private(c->control))
+		p->control.takeover = &p->takeover;
 }
 
 /* With the rights that are left when the guest asks, where paths still lead
@@ -278,7 +324,7 @@ static void open_namespace(struct passt *p)
 	const struct conf *c = &p->conf;
 	bool outside;
 
-	p->pasta.userns = -1;
+	p->pasta.userns = p->pasta.netns = -1;
 	if (!has_namespace(c))
 		return;
 	if (access("/proc/self/ns/net", F_OK))
@@ -288,12 +334,27 @@ static void open_namespace(struct passt *p)
 	isolation_inherited();
 }
 
+/* The device is there, and configured */
+static void find_tap(struct passt *p)
+{
+	if (!has_namespace(&p->conf) || p->conf.splice_only)
+		return;
+	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
+	     "Failed to open netlink socket in namespace");
+	p->ns.env.scope = nllink_index(&p->nl_ns, p->ns_ifname);
+}
+
 static void set_up_namespace(struct passt *p)
 {
 	struct conf *c = &p->conf;
 	int tun[TUN_LANES], err;
 	unsigned index;
 
+	takeover_serves(&p->takeover, p->pasta.netns);
+	if (takes_over(p)) {
+		find_tap(p);
+		return;
+	}
 	if (c->mode != MODE_PASTA)
 		return;
 	if (c->fd >= 0) {
@@ -360,6 +421,7 @@ static void turn_end(void *owner)
 	if (!p->conf.splice_only)
 		guest_turn_end(&p->guest);
 	flows_tidy(&p->flows);
+	takeover_turn_end(&p->takeover);
 	if (UNLIKELY(p->conf.stats_on) &&
 	    stats_turn(&p->stats, p->loop.now_ms))
 		loop_soon(&p->loop);
@@ -444,6 +506,25 @@ static void start_modules(struct passt *p)
 	stats_init(&p->stats, &p->metrics, c->stats_s, c->stats_json);
 }
 
+/* All that there is, for who gives it and who takes it */
+static void describe_handover(struct passt *p)
+{
+	struct conf *c = &p->conf;
+
+	p->handover = (struct handover){
+		.conf = c, .plan = &p->renew.plan, .ns_ifname = p->ns_ifname,
+		.tap = p->tap, .tun = &p->tun,
+		.stream = &p->stream, .flows = &p->flows,
+		.listen = &p->listen, .tcp = &p->tcp,
+		.splice = p->ns.run ? &p->splice : NULL, .guest = &p->guest,
+		.socket = { [HANDOVER_GUEST] = &p->listen_fd,
+			    [HANDOVER_CONTROL] = &p->control_fd,
+			    [HANDOVER_METRICS] = &p->metrics_fd,
+			    [HANDOVER_EXIT] = &c->exit_fd },
+	};
+	p->takeover.command = c->spawn;
+}
+
 /* An eighth of what the listeners leave is for connections from outside: the
  * guest could take all, and forwarded ports would be dead */
 static void share_descriptors(struct passt *p)
@@ -462,12 +543,13 @@ static void start_splicing(struct passt *p)
 		return;
 	splice_init(&p->splice, &p->flows, &p->fwd, &p->ns);
 	tcp_splice(&p->tcp, &p->splice);
-	if (listen_start(&p->listen, PIF_SPLICE, &p->conf.ns))
+	if (!takes_over(p) &&
+	    listen_start(&p->listen, PIF_SPLICE, &p->conf.ns))
 		die("Couldn't listen on requested ports");
 	err = scan_init(&p->scan, &p->loop, &p->flows, &p->listen, &p->ns);
 	if (err)
 		log_warn("No automatic forwarding: %s", util_error(-err));
-	else
+	else if (!takes_over(p))
 		scan_start(&p->scan);
 }
 
@@ -478,6 +560,8 @@ static void start_stream(struct passt *p)
 	must(tap_stream_init(&p->stream, &p->loop, &p->pcap, p->guest.watch,
 			     c->one_off || c->fd >= 0),
 	     "Failed to map frame buffers");
+	if (takes_over(p))
+		return;
 	if (c->fd >= 0)
 		must(tap_stream_adopt(&p->stream, c->fd),
 		     "Invalid --fd descriptor");
@@ -522,6 +606,8 @@ static void start_transport(struct passt *p)
 
 	if (c->splice_only)
 		return;
+	if (c->mode == MODE_PASTA && takes_over(p))
+		return;
 	if (c->mode == MODE_PASTA)
 		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch,
 				   p->tun.tap.caps.queue),
@@ -547,7 +633,7 @@ static void start_control(struct passt *p)
 {
 	const struct conf *c = &p->conf;
 
-	if (!c->control[0])
+	if (p->control_fd < 0)
 		return;
 	p->control.changed = rules_changed;
 	p->control.owner = p;
@@ -574,8 +660,7 @@ static void start_http(struct passt *p)
 {
 	p->metrics.proc = -1;
 	if (p->control_fd >= 0 || p->metrics_fd >= 0 || p->conf.stats_json)
-		p->metrics.proc = open("/proc", O_PATH | O_DIRECTORY |
-						O_CLOEXEC);
+		p->metrics.proc = p->proc_fd;
 	if (p->control_fd < 0 && p->metrics_fd < 0)
 		return;
 	http_init(&p->http, &p->loop);
@@ -641,6 +726,46 @@ static void watch_exit_fd(struct passt *p)
 			      EPOLLRDHUP), "Can't watch --exit-fd");
 }
 
+/* What comes from our predecessor; it waits */
+static void take_over(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+
+	if (!takes_over(p))
+		return;
+	takeover_take(&p->takeover);
+	if (c->splice_only)
+		return;
+	emit_init(p->tap, p->renew.plan.lan.mtu);
+	if (c->mode == MODE_PASTA)
+		must(tap_tun_start(&p->tun, &p->loop, &p->pcap,
+				   p->guest.watch, p->tun.tap.caps.queue),
+		     "Failed to watch tap device");
+	else if (p->listen_fd >= 0)
+		must(tap_stream_listen(&p->stream, p->listen_fd),
+		     "Failed to watch UNIX domain socket");
+}
+
+/* And when it has gone; false: it has not */
+static bool taken_over(struct passt *p)
+{
+	if (!takes_over(p))
+		return true;
+	if (!takeover_commit(&p->takeover))
+		return false;
+	p->conf.takeover[0] = '\0';
+	rules_changed(p);
+	return true;
+}
+
+/* For who comes after us; not watched where nobody asks for what is in there */
+static void offer_takeover(struct passt *p)
+{
+	takeover_offer(&p->takeover, p->proc_fd);
+	if (p->proc_fd >= 0 && p->metrics.proc < 0)
+		close(p->proc_fd);
+}
+
 /* First of all what somebody else may be waiting for: the kernel would close it
  * after the namespace and the rest, in the order of numbers */
 static void leave(struct passt *p)
@@ -685,6 +810,9 @@ int main(int argc, char **argv)
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
 	sock_init(&c->sock);
+	p->handover = (struct handover){ .conf = c, .plan = &p->renew.plan,
+					 .ns_ifname = p->ns_ifname };
+	takeover_init(&p->takeover, &p->loop, &p->handover);
 
 	conf_parse(c, argc, argv);
 	if (c->fd >= 0)
@@ -696,32 +824,32 @@ int main(int argc, char **argv)
 	if (listen_limit(&c->host, &c->ns))
 		return EXIT_FAILURE;
 	open_files(p);
+	ask_predecessor(p);
 	bind_sockets(p);
 
 	isolation_user(c);
 	mark_sockets(c);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	make_plan(p);
+	copy_predecessor(p);
 	start_modules(p);
+	describe_handover(p);
 	open_tftp(p);
 	/* The right to low ports may end here: it is not for namespaces */
-	if (listen_start(&p->listen, PIF_HOST, &c->host))
+	if (!takes_over(p) && listen_start(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
 
 	open_namespace(p);
 	set_up_namespace(p);
 	start_splicing(p);
-	share_descriptors(p);
 	watch_neighbours(p);
 	renew_start(&p->renew, &p->fwd, &p->guest);
 	resolv_open(&p->resolv, &p->loop, &p->renew, RESOLV_CONF);
 	follow_host(p);
 	start_transport(p);
-	start_http(p);
-	start_control(p);
-	watch_exit_fd(p);
 	summary_print(c, &p->renew.host, &p->renew.plan, p->ns_ifname);
 
+	p->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	empty = isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p, &signals);
@@ -730,12 +858,20 @@ int main(int argc, char **argv)
 		     "Failed to watch namespace");
 		pasta_go(&p->pasta);
 	}
+	take_over(p);
+	share_descriptors(p);
+	start_http(p);
+	start_control(p);
+	watch_exit_fd(p);
 	isolation_detach();
+	offer_takeover(p);
 	loop_start(&p->loop);
 	start_metrics(p);
 	log_start();
 	confine(p, empty);
 	isolation_filter(c->mode);
+	if (!taken_over(p))
+		return EXIT_FAILURE;
 	isolation_ready(c);
 
 	while (loop_turn(&p->loop))

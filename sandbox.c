@@ -6,7 +6,9 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -20,6 +22,24 @@ static bool refused(struct sandbox_denied *d, const char *what)
 	return false;
 }
 
+/* Of all users we are the one that there is a name for in there: who connects can be
+ * told by it.  Not root, as names that start programs have rights. */
+static void map_self(uid_t uid)
+{
+	char map[32];
+	int fd, len;
+
+	/* After a change of user it would be root's */
+	prctl(PR_SET_DUMPABLE, 1);
+	fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);
+	len = snprintf(map, sizeof(map), "%u %u 1", (unsigned)uid,
+		       (unsigned)uid);
+	if (fd < 0 || write(fd, map, (size_t)len) != len)
+		log_debug("Can't map our user: %s", util_error(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static bool leave_namespaces(const struct sandbox *s, struct sandbox_denied *d)
 {
 	/* In a new PID namespace the next child is the first process, and when
@@ -27,11 +47,15 @@ static bool leave_namespaces(const struct sandbox *s, struct sandbox_denied *d)
 	int flags = CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS |
 		    (s->new_pid ? CLONE_NEWPID : 0);
 
+	uid_t uid = geteuid();
+
 	if (s->new_user && unshare(CLONE_NEWUSER)) {
 		if (s->need_user)
 			return refused(d, "creating a user namespace");
 		log_debug("Can't create a user namespace: %s",
 			  util_error(errno));
+	} else if (s->new_user) {
+		map_self(uid);
 	}
 	return !unshare(flags) || refused(d, "leaving namespaces");
 }

@@ -14,13 +14,33 @@
 
 #include "cursor.h"
 
-enum { STATE_VERSION = 1, STATE_HEAD = 16, STATE_SECTION = 8 };
+enum {
+	STATE_VERSION = 1,
+	STATE_FIRST = 0xb1, /* byte of all */
+	STATE_HEAD = 16,
+	STATE_SECTION = 8,
+};
 
 /* Part of the format: never used again for something else */
 enum state_tag {
 	STATE_END, /* nothing is behind; without one it was cut off */
 	STATE_FLOW, /* freeze.h */
 	STATE_TCP,  /* tcp_freeze.h: what all connections share */
+	/* handover.h */
+	STATE_LAN = 16,
+	STATE_LINK,
+	STATE_SOCKETS,
+	STATE_RULES,
+	STATE_LISTENERS,
+	STATE_KEY,
+	STATE_DESCRIPTORS, /* of the flow that comes next */
+	STATE_GUEST,
+	/* takeover.h: what the two say to each other */
+	STATE_OFFER = 32,
+	STATE_REFUSAL,
+	STATE_TAKE,
+	STATE_COMMIT,
+	STATE_GONE,
 };
 
 /* state_head - begin with it */

@@ -182,7 +182,9 @@ int util_fstat(int fd, struct util_stat *st)
 	if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &x))
 		return -errno;
 	*st = (struct util_stat){ x.stx_mode, x.stx_blksize, x.stx_size,
-				  x.stx_ino };
+				  x.stx_ino,
+				  (uint64_t)x.stx_dev_major << 32 |
+					  x.stx_dev_minor };
 	return 0;
 }
 

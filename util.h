@@ -76,7 +76,7 @@ int util_read_file(const char *path, char *buf, size_t size);
 /* What is behind a descriptor */
 struct util_stat {
 	uint32_t mode, block; /* as st_mode, st_blksize */
-	uint64_t size, inode;
+	uint64_t size, inode, dev;
 };
 
 /* util_fstat - 0 or -errno

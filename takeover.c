@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * takeover - a process gives way to its successor (--takeover)
+ *
+ * Who gives does so at the end of a turn, in one piece: nothing else happens from
+ * the first section to the last word, and nothing has changed if that is not said.
+ * Who takes reads from no descriptor before it.
+ *
+ * A successor is one of us: it was started in the same user and network
+ * namespaces, which it shows by descriptors of them that nobody else can have, and
+ * it may use our control socket or is the same user.
+ */
+#include "takeover.h"
+
+#include "log.h"
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+	NOBODY = 65534, /* that is anybody, and whom a namespace does not know */
+	MESSAGE = 64 << 10, /* sections that are sent together */
+	MESSAGE_FDS = 128,
+	REASON = 200,
+};
+
+static const char *const place[] = { "/proc/self/ns/user",
+				     "/proc/self/ns/net" };
+
+/* --- both ---------------------------------------------------------------- */
+
+static bool place_of(int fd, struct takeover_place *p)
+{
+	struct util_stat st;
+
+	if (util_fstat(fd, &st))
+		return false;
+	*p = (struct takeover_place){ st.dev, st.inode };
+	return true;
+}
+
+static bool same_place(const struct takeover_place *a,
+		       const struct takeover_place *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+static void set_patience(int fd)
+{
+	const struct timeval tv = { .tv_sec = TAKEOVER_STEP_S };
+
+	/* #syscalls setsockopt(.,SOL_SOCKET,SO_RCVTIMEO|SO_SNDTIMEO) */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+}
+
+union control {
+	struct cmsghdr align;
+	uint8_t buf[CMSG_SPACE(sizeof(int) * (MESSAGE_FDS + FDLIST_SECTION))];
+};
+
+static void attach(struct msghdr *m, union control *c, const int *fd,
+		   unsigned n)
+{
+	struct cmsghdr *h;
+
+	if (!n)
+		return;
+	m->msg_control = c->buf;
+	m->msg_controllen = CMSG_SPACE(sizeof(int) * n);
+	h = CMSG_FIRSTHDR(m);
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(int) * n);
+	memcpy(CMSG_DATA(h), fd, sizeof(int) * n);
+}
+
+/* All of it, the descriptors with the first byte: 0 or -errno */
+static int send_all(int fd, const void *p, size_t len, const int *fds,
+		    unsigned n)
+{
+	struct iovec iov = { (void *)(uintptr_t)p, len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union control c = { 0 };
+	ssize_t sent;
+
+	attach(&m, &c, fds, n);
+	while (iov.iov_len) {
+		/* #syscalls sendmsg */
+		sent = sendmsg(fd, &m, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		iov.iov_base = (uint8_t *)iov.iov_base + sent;
+		iov.iov_len -= (size_t)sent;
+		m.msg_control = NULL;
+		m.msg_controllen = 0;
+	}
+	return 0;
+}
+
+static void keep_fds(struct msghdr *m, struct fdlist *fds)
+{
+	struct cmsghdr *h;
+	unsigned n, i;
+	int fd;
+
+	for (h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
+		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		for (i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(h) + i * sizeof(fd), sizeof(fd));
+			if (fds->n == FDLIST_MAX)
+				close(fd);
+			fdlist_put(fds, fd);
+		}
+	}
+}
+
+/* Those that nobody has taken move to the front */
+static void tidy(struct fdlist *fds)
+{
+	fds->n -= fds->at;
+	memmove(fds->fd, fds->fd + fds->at, fds->n * sizeof(*fds->fd));
+	fds->at = 0;
+}
+
+static void drop_fds(struct fdlist *fds)
+{
+	while (fds->at < fds->n)
+		close(fds->fd[fds->at++]); /* #syscalls close */
+	*fds = (struct fdlist){ 0 };
+}
+
+/* As recvmsg(), or -errno; descriptors that come are appended to @fds */
+static ssize_t receive(int fd, void *p, size_t len, int flags,
+		       struct fdlist *fds)
+{
+	struct iovec iov = { p, len };
+	union control c = { 0 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
+			    .msg_control = c.buf,
+			    .msg_controllen = sizeof(c.buf) };
+	ssize_t n;
+
+	do /* #syscalls recvmsg */
+		n = recvmsg(fd, &m, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	keep_fds(&m, fds);
+	return m.msg_flags & MSG_CTRUNC ? -EMFILE : n;
+}
+
+/* A word without more to it */
+static int say(int fd, enum state_tag tag)
+{
+	uint8_t text[STATE_SECTION];
+	struct wr w = wr_init(text, sizeof(text));
+
+	state_end(&w, state_begin(&w, tag));
+	return send_all(fd, text, w.len, NULL, 0);
+}
+
+/* Whether that is what comes next, within the time: 0 or -errno */
+static int hear(int fd, enum state_tag tag, struct fdlist *fds)
+{
+	uint8_t text[STATE_SECTION];
+	struct rd r = rd_init(text, sizeof(text));
+	size_t have = 0;
+	ssize_t n;
+
+	while (have < sizeof(text)) {
+		n = receive(fd, text + have, sizeof(text) - have, 0, fds);
+		if (n <= 0)
+			return !n ? -ECONNRESET :
+			       n == -EAGAIN ? -ETIMEDOUT : (int)n;
+		have += (size_t)n;
+	}
+	return rd_be32(&r) == tag && !rd_be32(&r) ? 0 : -EPROTO;
+}
+
+void takeover_init(struct takeover *t, struct loop *l, struct handover *h)
+{
+	unsigned i;
+
+	t->loop = l;
+	t->h = h;
+	t->fd = -1;
+	t->known = true;
+	for (i = 0; i < 2; i++) {
+		t->proof[i] = open(place[i], O_RDONLY | O_CLOEXEC);
+		t->known &= place_of(t->proof[i], &t->here[i]);
+	}
+}
+
+/* --- the one that gives --------------------------------------------------- */
+
+static void hang_up(struct takeover *t)
+{
+	close(t->fd);
+	t->fd = -1;
+	timer_off(&t->timer);
+	drop_fds(&t->fds);
+	if (t->acceptor.loop)
+		acceptor_hold(&t->acceptor, false);
+}
+
+/* Short enough for any socket */
+static void answer(struct takeover *t, struct wr *w)
+{
+	struct iovec iov = { w->buf, w->len };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (sendmsg(t->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+	    (ssize_t)w->len)
+		hang_up(t);
+}
+
+static void refuse(struct takeover *t, const char *why)
+{
+	uint8_t text[TAKEOVER_WORDS];
+	struct wr w = wr_init(text, sizeof(text));
+	size_t at;
+
+	log_limited(LOG_WARN, "Takeover refused: %s", why);
+	if (t->phase == TAKEOVER_ASKED)
+		state_head(&w);
+	at = state_begin(&w, STATE_REFUSAL);
+	wr_bytes(&w, why, strlen(why));
+	state_end(&w, at);
+	answer(t, &w);
+	if (t->fd >= 0)
+		hang_up(t);
+}
+
+/* What it has to know before it can be in our place */
+static void offer(struct takeover *t)
+{
+	struct wr w = wr_init(t->buf, MESSAGE);
+	size_t at;
+	unsigned i;
+
+	state_head(&w);
+	at = state_begin(&w, STATE_OFFER);
+	wr_u8(&w, (uint8_t)t->h->conf->mode);
+	wr_u8(&w, t->h->conf->splice_only);
+	wr_be64(&w, t->ns.dev);
+	wr_be64(&w, t->ns.ino);
+	for (i = 0; i < HANDOVER_SOCKETS; i++)
+		wr_u8(&w, *t->h->socket[i] >= 0);
+	state_end(&w, at);
+	at = state_begin(&w, STATE_LAN);
+	handover_lan(t->h, &w);
+	state_end(&w, at);
+	state_end(&w, state_begin(&w, STATE_END));
+	t->phase = TAKEOVER_OFFERED;
+	timer_set(&t->loop->timers, &t->timer,
+		  t->loop->now_ms + TAKEOVER_START_MS);
+	answer(t, &w);
+}
+
+static const char *objection(const struct takeover *t)
+{
+	if (t->command)
+		return "a command that waits for its end has been started by "
+		       "it";
+	if (t->h->conf->mode == MODE_PASTA && t->h->conf->fd >= 0)
+		return "not yet possible with the --fd of pasta";
+	if (t->h->tap->ops && !t->h->tap->ops->save)
+		return "not yet possible with --vhost-user";
+	return NULL;
+}
+
+/* Its namespaces are those in which we were started.  Who has been put in others,
+ * as the command of pasta or a container, can have no descriptors of these. */
+static bool is_one_of_us(struct takeover *t)
+{
+	struct takeover_place p;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		int fd = fdlist_take(&t->fds);
+
+		if (!place_of(fd, &p) || !same_place(&p, &t->here[i]))
+			return false;
+		close(fd);
+	}
+	return true;
+}
+
+static void asked(struct takeover *t)
+{
+	struct rd r = rd_init(t->said, t->len);
+	const char *why;
+
+	if (t->len < STATE_HEAD)
+		return;
+	if (t->len > STATE_HEAD || state_check(&r) == -EPROTO) {
+		hang_up(t);
+		return;
+	}
+	t->len = 0;
+	why = objection(t);
+	if (why)
+		refuse(t, why);
+	else
+		offer(t);
+}
+
+static void wanted(struct takeover *t)
+{
+	struct rd r = rd_init(t->said, t->len), body;
+	uint32_t tag;
+
+	if (t->len < STATE_SECTION)
+		return;
+	if (!state_next(&r, &tag, &body) || tag != STATE_TAKE) {
+		hang_up(t);
+	} else if (!is_one_of_us(t)) {
+		refuse(t, "only who was started in the same namespaces may");
+	} else {
+		t->phase = TAKEOVER_WANTED;
+		timer_set(&t->loop->timers, &t->timer,
+			  t->loop->now_ms + TAKEOVER_READY_MS);
+		loop_soon(t->loop);
+	}
+}
+
+static void heard(struct takeover *t)
+{
+	if (t->phase == TAKEOVER_ASKED)
+		asked(t);
+	else if (t->phase == TAKEOVER_OFFERED)
+		wanted(t);
+	else /* it has no word now */
+		hang_up(t);
+}
+
+static void event(void *owner, uint64_t ref, uint32_t events)
+{
+	struct takeover *t = owner;
+	ssize_t n;
+
+	(void)ref;
+	(void)events;
+	if (t->fd < 0)
+		return;
+	n = receive(t->fd, t->said + t->len, sizeof(t->said) - t->len,
+		    MSG_DONTWAIT, &t->fds);
+	if (n == -EAGAIN)
+		return;
+	if (n <= 0 || t->fds.n > ARRAY_SIZE(t->here)) {
+		hang_up(t);
+		return;
+	}
+	t->len += (size_t)n;
+	heard(t);
+}
+
+static void expire(void *owner, struct timer *timer)
+{
+	struct takeover *t = owner;
+
+	(void)timer;
+	if (t->phase == TAKEOVER_WANTED)
+		refuse(t, "a transfer of files or a change of forwarding "
+			  "rules is going on");
+	else
+		hang_up(t);
+}
+
+static void begin(struct takeover *t, int fd)
+{
+	t->fd = fd;
+	t->phase = TAKEOVER_ASKED;
+	t->len = 0;
+	timer_set(&t->loop->timers, &t->timer,
+		  t->loop->now_ms + TAKEOVER_READY_MS);
+	if (t->acceptor.loop)
+		acceptor_hold(&t->acceptor, true);
+}
+
+bool takeover_is(uint8_t byte)
+{
+	return byte == STATE_FIRST;
+}
+
+bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len)
+{
+	if (t->fd >= 0 || !t->buf || len > sizeof(t->said) ||
+	    loop_mod(t->loop, fd, t->watch, 0, EPOLLIN))
+		return false;
+	begin(t, fd);
+	memcpy(t->said, buf, len);
+	t->len = len;
+	heard(t);
+	return true;
+}
+
+static bool is_same_user(const struct takeover *t, int fd)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u);
+
+	/* #syscalls getsockopt */
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
+	       u.uid == t->uid;
+}
+
+static void accept_one(void *owner, uint64_t ref, uint32_t events)
+{
+	struct takeover *t = owner;
+	int fd = acceptor_take(&t->acceptor);
+
+	(void)ref;
+	(void)events;
+	if (fd < 0)
+		return;
+	if (!is_same_user(t, fd) ||
+	    loop_add(t->loop, fd, t->watch, 0, EPOLLIN)) {
+		close(fd);
+		return;
+	}
+	begin(t, fd);
+}
+
+static socklen_t name_of(struct sockaddr_un *a, long pid)
+{
+	int n;
+
+	memset(a, 0, sizeof(*a));
+	a->sun_family = AF_UNIX;
+	n = snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1,
+		     "passt/takeover/%ld", pid);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			   (size_t)n);
+}
+
+/* An abstract socket: those are of a network namespace, so the guest's can't reach
+ * it.  Our number is that of the namespace in which @proc was mounted. */
+static int listen_by_number(int proc)
+{
+	struct sockaddr_un a;
+	char text[32] = "";
+	socklen_t len;
+	int fd;
+
+	if (proc < 0 || readlinkat(proc, "self", text, sizeof(text) - 1) < 0)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	len = name_of(&a, atol(text));
+	if (!bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 1))
+		return fd;
+	log_debug("No takeover by PID: %s", util_error(errno));
+	close(fd);
+	return -1;
+}
+
+void takeover_offer(struct takeover *t, int proc)
+{
+	int fd;
+
+	close(t->proof[0]);
+	close(t->proof[1]);
+	if (!t->known)
+		return;
+	if (!t->buf)
+		t->buf = util_map(TAKEOVER_BUF);
+	if (!t->buf)
+		return;
+	timer_init(&t->timer, expire, t);
+	t->watch = loop_watch(t->loop, event, t);
+	t->uid = geteuid();
+	fd = t->uid == NOBODY ? -1 : listen_by_number(proc);
+	if (fd >= 0 && acceptor_start(&t->acceptor, t->loop, fd, accept_one, t))
+		close(fd);
+}
+
+/* --- at the end of a turn ------------------------------------------------- */
+
+/* Sections as far as they go into one message: as handover_save() */
+static int gather(struct takeover *t, struct wr *w)
+{
+	int more;
+
+	t->fds.at = t->fds.n = 0;
+	do
+		more = handover_save(t->h, w, &t->fds);
+	while (more > 0 && w->len < MESSAGE && t->fds.n < MESSAGE_FDS);
+	return more;
+}
+
+/* 0 or -errno; -EAGAIN: not now */
+static int give_all(struct takeover *t)
+{
+	struct wr w;
+	int more, err;
+
+	handover_begin(t->h);
+	do {
+		w = wr_init(t->buf, TAKEOVER_BUF);
+		more = gather(t, &w);
+		if (more < 0)
+			return more;
+		err = send_all(t->fd, t->buf, w.len, t->fds.fd, t->fds.n);
+		if (err)
+			return err == -EAGAIN ? -ETIMEDOUT : err;
+	} while (more);
+	return 0;
+}
+
+static int give_way(struct takeover *t)
+{
+	struct fdlist none = { 0 };
+	int err = give_all(t);
+
+	if (!err)
+		err = hear(t->fd, STATE_COMMIT, &none);
+	drop_fds(&none);
+	return err ? err : say(t->fd, STATE_GONE);
+}
+
+void takeover_turn_end(struct takeover *t)
+{
+	int err;
+
+	if (t->fd < 0 || t->phase != TAKEOVER_WANTED)
+		return;
+	set_patience(t->fd);
+	err = give_way(t);
+	t->fds = (struct fdlist){ 0 }; /* all of them are in use */
+	/* What is in the way has the loop turn */
+	if (err == -EAGAIN)
+		return;
+	/* #syscalls madvise(.,.,MADV_DONTNEED) */
+	madvise(t->buf, TAKEOVER_BUF, MADV_DONTNEED);
+	if (err) {
+		log_warn("Takeover failed, going on: %s", util_error(-err));
+		hang_up(t);
+		return;
+	}
+	log_info("Somebody else has taken over, exiting");
+	loop_quit(t->loop, EXIT_SUCCESS);
+}
+
+/* --- the one that takes ---------------------------------------------------- */
+
+static _Noreturn void fail(const char *why)
+{
+	die("Can't take over: %s", why);
+}
+
+static int connect_to(const struct sockaddr_un *a, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		fail(util_error(errno));
+	set_patience(fd);
+	if (connect(fd, (const struct sockaddr *)a, len))
+		die("Can't take over: nobody to take over from there: %s",
+		    util_error(errno));
+	return fd;
+}
+
+/* Nobody can have the number of another one as a name and be that one */
+static void check_process(int fd, long pid)
+{
+	struct ucred u;
+	socklen_t len = sizeof(u);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len))
+		fail(util_error(errno));
+	if (u.pid != pid || u.uid != geteuid())
+		die("Can't take over: it is not process %ld of ours that "
+		    "answers", pid);
+}
+
+static int connect_by_number(long pid)
+{
+	struct sockaddr_un a;
+	socklen_t len = name_of(&a, pid);
+	int fd = connect_to(&a, len);
+
+	check_process(fd, pid);
+	return fd;
+}
+
+static int connect_by_path(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof(a.sun_path))
+		fail("the path is too long");
+	strcpy(a.sun_path, path);
+	return connect_to(&a, sizeof(a));
+}
+
+/* More of what is said to @buf, which has room */
+static void read_more(struct takeover *t)
+{
+	ssize_t n;
+
+	if (t->at) {
+		t->end -= t->at;
+		memmove(t->buf, t->buf + t->at, t->end);
+		t->at = 0;
+	}
+	tidy(&t->fds);
+	if (t->end == TAKEOVER_BUF)
+		fail("what is told is too long");
+	n = receive(t->fd, t->buf + t->end, TAKEOVER_BUF - t->end, 0, &t->fds);
+	if (!n)
+		fail("it has hung up");
+	if (n < 0)
+		fail(util_error(n == -EAGAIN ? ETIMEDOUT : (int)-n));
+	t->end += (size_t)n;
+}
+
+/* A control socket greets everybody: skip that */
+static void find_head(struct takeover *t)
+{
+	struct rd r;
+
+	for (;;) {
+		uint8_t *p = memchr(t->buf + t->at, STATE_FIRST,
+				    t->end - t->at);
+
+		t->at = p ? (size_t)(p - t->buf) : t->end;
+		if (t->end - t->at < STATE_HEAD) {
+			read_more(t);
+			continue;
+		}
+		r = rd_init(t->buf + t->at, STATE_HEAD);
+		switch (state_check(&r)) {
+		case 0:
+			t->at += STATE_HEAD;
+			return;
+		case -ENOTSUP:
+			fail("it is of a newer version");
+		default:
+			t->at++;
+		}
+	}
+}
+
+static bool next_section(struct takeover *t, uint32_t *tag, struct rd *body)
+{
+	struct rd r = rd_init(t->buf + t->at, t->end - t->at);
+
+	if (!rd_left(&r) || !state_next(&r, tag, body))
+		return false;
+	t->at = (size_t)(r.p - t->buf);
+	return true;
+}
+
+static void wait_section(struct takeover *t, uint32_t *tag, struct rd *body)
+{
+	while (!next_section(t, tag, body))
+		read_more(t);
+	if (*tag == STATE_REFUSAL)
+		die("Can't take over: %.*s",
+		    (int)MIN(rd_left(body), (size_t)REASON), (char *)body->p);
+}
+
+static void take_offer(struct takeover *t, struct rd *r)
+{
+	unsigned mode = rd_u8(r), i;
+
+	if (mode != t->h->conf->mode)
+		fail("that is another kind of daemon: passt, passt "
+		     "--vhost-user or pasta");
+	if (rd_u8(r) != t->h->conf->splice_only)
+		fail("only one of both has --splice-only");
+	t->ns.dev = rd_be64(r);
+	t->ns.ino = rd_be64(r);
+	for (i = 0; i < HANDOVER_SOCKETS; i++)
+		t->sockets |= (uint8_t)((rd_u8(r) & 1) << i);
+	if (!rd_ok(r))
+		fail("the offer is none");
+}
+
+static void take_lan(struct takeover *t, const struct rd *body)
+{
+	uint8_t *aside = t->buf + TAKEOVER_BUF - MESSAGE;
+	size_t len = rd_left(body);
+
+	if (len > MESSAGE)
+		fail("what it tells of the guest's link is too long");
+	memcpy(aside, body->p, len);
+	t->lan = rd_init(aside, len);
+}
+
+void takeover_ask(struct takeover *t, const char *target)
+{
+	uint8_t head[STATE_HEAD];
+	struct wr w = wr_init(head, sizeof(head));
+	struct rd body;
+	uint64_t pid;
+	uint32_t tag;
+
+	if (!t->known)
+		fail("there is no /proc");
+	t->buf = util_map(TAKEOVER_BUF);
+	if (!t->buf)
+		fail("there is no memory");
+	t->fd = util_parse_u64(target, 10, INT32_MAX, &pid) ?
+			connect_by_number((long)pid) : connect_by_path(target);
+	state_head(&w);
+	if (send_all(t->fd, head, w.len, NULL, 0))
+		fail("it has hung up");
+	find_head(t);
+	do {
+		wait_section(t, &tag, &body);
+		if (tag == STATE_OFFER)
+			take_offer(t, &body);
+		else if (tag == STATE_LAN)
+			take_lan(t, &body);
+	} while (tag != STATE_END);
+}
+
+void takeover_serves(struct takeover *t, int netns)
+{
+	struct takeover_place p = { 0 };
+
+	if (netns >= 0 && !place_of(netns, &p))
+		return;
+	if (t->fd >= 0 && !same_place(&p, &t->ns))
+		fail("it serves another namespace");
+	t->ns = p;
+}
+
+bool takeover_has(const struct takeover *t, unsigned number)
+{
+	return t->sockets >> number & 1;
+}
+
+void takeover_load_lan(struct takeover *t)
+{
+	if (!handover_load_lan(t->h, &t->lan))
+		fail("what it tells of the guest's link is not complete");
+}
+
+void takeover_take(struct takeover *t)
+{
+	uint8_t text[STATE_SECTION];
+	struct wr w = wr_init(text, sizeof(text));
+	struct rd body;
+	uint32_t tag;
+	int err;
+
+	state_end(&w, state_begin(&w, STATE_TAKE));
+	err = send_all(t->fd, text, w.len, t->proof, ARRAY_SIZE(t->proof));
+	handover_begin(t->h);
+	while (!err && !t->h->whole) {
+		wait_section(t, &tag, &body);
+		err = handover_load(t->h, tag, &body, &t->fds);
+	}
+	if (!err && !t->h->linked)
+		err = -EPROTO;
+	if (err)
+		fail(util_error(-err));
+	drop_fds(&t->fds);
+	munmap(t->buf, TAKEOVER_BUF);
+	t->buf = NULL;
+}
+
+bool takeover_commit(struct takeover *t)
+{
+	int err = say(t->fd, STATE_COMMIT);
+
+	if (!err)
+		err = hear(t->fd, STATE_GONE, &t->fds);
+	if (err)
+		log_err("Can't take over: %s", util_error(-err));
+	close(t->fd);
+	t->fd = -1;
+	return !err;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * takeover - a process gives way to its successor (--takeover)
+ *
+ * Both ends of the dialogue; doc/architecture.md, "Hand-over", has it.  What is
+ * handed over is for handover.h to say.
+ */
+#ifndef TAKEOVER_H
+#define TAKEOVER_H
+
+#include "acceptor.h"
+#include "handover.h"
+
+enum {
+	TAKEOVER_START_MS = 30000, /* from offer to take: it starts meanwhile */
+	TAKEOVER_READY_MS = 5000,  /* what is in the way is done by then */
+	TAKEOVER_STEP_S = 2, /* that either waits for the other while nothing
+				else is done */
+	TAKEOVER_BUF = 32 << 20, /* the longest section; mapped, not used */
+	TAKEOVER_WORDS = 512,	/* as long as what is said before that */
+};
+
+/* Which namespace it is */
+struct takeover_place {
+	uint64_t dev, ino;
+};
+
+struct takeover {
+	struct loop *loop;
+	struct handover *h;
+	/* Where we were started: user and network namespace; and that which we
+	 * serve, all 0 if it is none */
+	struct takeover_place here[2], ns;
+	bool known;   /* the first two are */
+	bool command; /* there is one that waits for us */
+	uint8_t *buf; /* TAKEOVER_BUF, mapped */
+	struct fdlist fds;
+	/* The one that gives */
+	unsigned uid; /* whose successor comes by number */
+	struct acceptor acceptor; /* of those */
+	unsigned watch;
+	struct timer timer;
+	int fd; /* of the successor, -1: none */
+	enum { TAKEOVER_ASKED, TAKEOVER_OFFERED, TAKEOVER_WANTED } phase;
+	uint8_t said[TAKEOVER_WORDS];
+	size_t len; /* of @said */
+	/* The one that takes */
+	int proof[2];	   /* our namespaces, to be shown */
+	size_t at, end;	   /* of @buf: not used yet */
+	uint8_t sockets;   /* bits by number of struct handover: it has such */
+	struct rd lan;	   /* at the end of @buf */
+};
+
+/* takeover_init - first of all, where we are is remembered */
+void takeover_init(struct takeover *t, struct loop *l, struct handover *h);
+
+/* takeover_serves - @netns is the namespace of the guest, -1: there is none
+ * Who takes over ends with one line if it is another one there. */
+void takeover_serves(struct takeover *t, int netns);
+
+/* --- the one that gives */
+
+/* takeover_offer - a successor may come: to us, by PID if @proc, a descriptor of
+ * /proc, is not -1; besides to takeover_adopt()
+ * After the sandbox, before the filter; @h is complete. */
+void takeover_offer(struct takeover *t, int proc);
+
+/* takeover_is - whether who begins with @byte wants to take over
+ * takeover_adopt - then @fd is ours, of which the @len bytes @buf were read; false:
+ * there is another one */
+bool takeover_is(uint8_t byte);
+bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len);
+
+/* takeover_turn_end - give way, if that is wanted and possible now
+ * Whatever goes wrong, we go on as if nothing had been; else the loop quits. */
+void takeover_turn_end(struct takeover *t);
+
+/* --- the one that takes: failures end the process with one line */
+
+/* takeover_ask - from the process with the PID, or the control socket, @target */
+void takeover_ask(struct takeover *t, const char *target);
+
+/* takeover_has - whether it has a socket of this number of struct handover */
+bool takeover_has(const struct takeover *t, unsigned number);
+
+/* takeover_load_lan - the plan is the same as there, where the guest would see it */
+void takeover_load_lan(struct takeover *t);
+
+/* takeover_take - from now on it waits for us; all it has is ours as well */
+void takeover_take(struct takeover *t);
+
+/* takeover_commit - and now it has gone; false: it has not, so we have to
+ * Behind the filter, where nothing is left that could fail. */
+bool takeover_commit(struct takeover *t);
+
+#endif /* TAKEOVER_H */

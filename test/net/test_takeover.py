@@ -1,0 +1,638 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A process that takes the place of another one (--takeover)."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from lab import (BRIDGE, HOST, PASST, PASTA, PEER, PESTO, ROOT_USER, USER, V4,
+                 alive, end, tune_tcp, until)
+
+TIMES = int(os.environ.get("TAKEOVERS", 25))    # in a row
+TCP, UDP, SPLICED = 7001, 7002, 7003
+PORTS = ("-t", f"{TCP},{SPLICED}", "-u", UDP)
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class Daemon:
+    """One that serves a guest, and its successors, all started alike."""
+
+    target = ()
+
+    def __init__(self, lab, *argv):
+        self.lab = lab
+        self.argv = argv
+        self.pid = lab.daemon(*argv, *self.target)
+
+    def successor(self, *options, by=None, user=USER, argv=None, target=None):
+        """Try to take over: exit status, output; and who it would be"""
+        pidfile = self.lab.path("successor")
+        target = self.target if target is None else target
+        done = self.lab.host.run(
+            *user, *(argv or self.argv), "--pid", pidfile, "--takeover",
+            by or self.pid, *options, *target, check=False)
+        return done, pidfile
+
+    def replace(self, **kw):
+        done, pidfile = self.successor(**kw)
+        assert done.status == 0, done.stderr
+        until(lambda: not alive(self.pid), "the end of the predecessor")
+        self.pid = int(pidfile.read_text())
+        self.lab.scope.callback(end, self.pid)
+
+    def refused(self, why, **kw):
+        done, _ = self.successor(**kw)
+        assert done.status == 1
+        assert re.fullmatch(f"Can't take over: {why}\n",
+                            done.stderr), done.stderr
+        assert alive(self.pid)
+
+
+class Pasta(Daemon):
+    def __init__(self, lab, *options):
+        self.guest = lab.container()
+        self.target = (self.guest.pid,)
+        super().__init__(lab, PASTA, "--config-net", "-T", "none",
+                         "-U", "none", *options)
+        tune_tcp(self.guest)
+
+
+class Passt(Daemon):
+    """By a stream socket; a bridge is the guest's card"""
+
+    def __init__(self, lab, *options):
+        path = lab.path("stream")
+        super().__init__(lab, PASST, "-s", path, "--mtu", "1500", *options)
+        self.guest = lab.join(self.pid, 1500, BRIDGE, path)
+
+
+KINDS = {"pasta": Pasta, "passt": Passt}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+class Stream:
+    """Bytes without an end through a connection, until they shall end."""
+
+    def __init__(self, sender, receiver):
+        self.sender, self.receiver = sender, receiver
+        self.sent, self.got = hashlib.md5(), hashlib.md5()
+        self.moved = 0
+        self.stop = False
+        self.failed = []
+        self.threads = [threading.Thread(target=f, daemon=True)
+                        for f in (self.send, self.receive)]
+        for t in self.threads:
+            t.start()
+
+    def send(self):
+        try:
+            while not self.stop:
+                piece = os.urandom(40000)
+                self.sender.sendall(piece)
+                self.sent.update(piece)
+            self.sender.shutdown(socket.SHUT_WR)
+        except OSError as e:
+            self.failed.append(e)
+
+    def receive(self):
+        try:
+            while piece := self.receiver.recv(1 << 16):
+                self.got.update(piece)
+                self.moved += len(piece)
+        except OSError as e:
+            self.failed.append(e)
+
+    def check(self):
+        self.stop = True
+        for t in self.threads:
+            t.join(20)
+            assert not t.is_alive()
+        assert not self.failed
+        assert self.moved and self.sent.digest() == self.got.digest()
+
+
+class Callers(threading.Thread):
+    """Somebody who calls at a port again and again, and is answered."""
+
+    def __init__(self, connect, listener):
+        super().__init__(daemon=True)
+        self.connect, self.listener = connect, listener
+        self.calls = 0
+        self.stop = False
+        self.failed = None
+        threading.Thread(target=self.serve, daemon=True).start()
+        self.start()
+
+    def serve(self):
+        while not self.stop:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            with s:
+                s.settimeout(20)
+                s.sendall(s.recv(100))
+
+    def run(self):
+        while not self.stop and not self.failed:
+            try:
+                with self.connect() as s:
+                    s.sendall(b"call")
+                    assert s.recv(100) == b"call"
+                    self.calls += 1
+            except (OSError, AssertionError) as e:
+                self.failed = e
+            time.sleep(0.005)
+
+    def check(self):
+        self.stop = True
+        self.join(20)
+        assert not self.failed and self.calls
+
+
+def connection(server, client, address):
+    """Both ends"""
+    listener = server.listen(V4)
+    near = client.connect(V4, address, listener.getsockname()[1])
+    return near, server.accept(listener)
+
+
+def plain(ns, address, port):
+    """Connect from @ns; the caller closes"""
+    with ns.inside():
+        s = socket.socket()
+    s.settimeout(20)
+    s.connect((address, port))
+    return s
+
+
+def test_load(lab, kind):
+    daemon = kind(lab, *PORTS)
+    guest, peer = daemon.guest, lab.peer
+    near, far = connection(peer, guest, PEER[V4])
+    up = Stream(near, far)
+    near, far = connection(peer, guest, PEER[V4])
+    down = Stream(far, near)
+    server = peer.listen(V4)
+    callers = [Callers(lambda: plain(peer, HOST[V4], TCP),
+                       guest.listen(V4, TCP)),
+               Callers(lambda: plain(guest, PEER[V4],
+                                     server.getsockname()[1]), server)]
+    streams = [up, down]
+    if kind is Pasta:
+        listener = guest.listen(V4, SPLICED)
+        near = lab.host.connect(V4, "127.0.0.1", SPLICED)
+        far = guest.accept(listener)
+        streams += [Stream(near, far), Stream(far, near)]
+
+    moved = {s: 0 for s in streams}
+    for n in range(TIMES):
+        daemon.replace()
+        if n % 10 == 9:
+            for s in streams:
+                until(lambda: s.failed or s.moved > moved[s], "bytes to move")
+                moved[s] = s.moved
+    for s in streams + callers:
+        s.check()
+
+
+def test_flows(lab, kind):
+    """What sits idle is still there afterwards, and its ends pass."""
+    daemon = kind(lab, *PORTS)
+    guest, peer = daemon.guest, lab.peer
+    pairs = [connection(peer, guest, PEER[V4]) for _ in range(20)]
+    half = pairs.pop()
+    half[0].shutdown(socket.SHUT_WR)
+    assert half[1].recv(1) == b""
+    server = peer.bind(V4)
+    client = guest.bind(V4)
+    client.sendto(b"question", (PEER[V4], server.getsockname()[1]))
+    _, asker = server.recvfrom(100)
+    outside = peer.bind(V4)
+    inside = guest.bind(V4, port=UDP)
+    outside.sendto(b"call", (HOST[V4], UDP))
+    _, caller = inside.recvfrom(100)
+
+    daemon.replace()
+    server.sendto(b"answer", asker)
+    assert client.recv(100) == b"answer"
+    client.sendto(b"more", (PEER[V4], server.getsockname()[1]))
+    assert server.recvfrom(100) == (b"more", asker)
+    inside.sendto(b"answer", caller)
+    assert outside.recv(100) == b"answer"
+    outside.sendto(b"again", (HOST[V4], UDP))
+    assert inside.recvfrom(100) == (b"again", caller)
+    half[1].sendall(b"rest")
+    half[1].close()
+    assert half[0].recv(100) == b"rest" and half[0].recv(1) == b""
+    for near, far in pairs:
+        near.sendall(b"up")
+        assert far.recv(100) == b"up"
+        far.sendall(b"down")
+        assert near.recv(100) == b"down"
+
+
+def test_same_cost(lab, kind):
+    """The tenth has as many descriptors as the second, and no more memory."""
+    daemon = kind(lab, *PORTS)
+    pairs = [connection(lab.peer, daemon.guest, PEER[V4]) for _ in range(20)]
+    daemon.replace()
+    was = descriptors(daemon.pid), memory(daemon.pid)
+    for _ in range(8):
+        daemon.replace()
+    until(lambda: descriptors(daemon.pid) <= was[0], "all that is not used "
+          "to be closed")
+    assert memory(daemon.pid) < was[1] + 200
+    for near, far in pairs:
+        near.close()
+        assert far.recv(1) == b""
+
+
+def memory(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"^RssAnon:\s+(\d+)", text, re.M)[1])
+
+
+def test_echo(lab, kind):
+    """One long ping, of which nothing is lost."""
+    daemon = kind(lab)
+    ping = daemon.guest.spawn("ping", "-n", "-i", "0.02", "-c", "40",
+                              PEER[V4])
+    ping.says("icmp_seq=2 ")
+    for _ in range(5):
+        daemon.replace()
+    assert ping.exit() == 0
+    assert " 0% packet loss" in ping.output()
+
+
+def test_stuck_bytes(lab):
+    """What a pipe or our memory holds, since the receiver is slow."""
+    pasta = Pasta(lab, *PORTS)
+    listener = pasta.guest.listen(V4, SPLICED)
+    near = lab.host.connect(V4, "127.0.0.1", SPLICED)
+    pairs = [(near, pasta.guest.accept(listener)),
+             connection(lab.peer, pasta.guest, PEER[V4])]
+    pairs.append(tuple(reversed(connection(lab.peer, pasta.guest,
+                                           PEER[V4]))))
+    sent = []
+    for sender, _ in pairs:
+        sender.setblocking(False)
+        sent.append(fill(sender))
+    pasta.replace()
+    for (sender, receiver), data in zip(pairs, sent):
+        sender.close()
+        got = hashlib.md5()
+        while piece := receiver.recv(1 << 20):
+            got.update(piece)
+        assert got.digest() == data.digest()
+
+
+def fill(sender):
+    """Send until there is no more room; the sum of it"""
+    digest = hashlib.md5()
+    idle = 0
+    while idle < 5:
+        piece = os.urandom(1 << 16)
+        try:
+            digest.update(piece[:sender.send(piece)])
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+            time.sleep(0.02)
+    return digest
+
+
+def test_rules(lab, kind):
+    """Rules and the control socket stay as they are, whatever we were told."""
+    control = lab.path("control")
+    daemon = kind(lab, "--conf-path", control, "-t", TCP, "-u", "none")
+    lab.host.run(PESTO, control, "-A", "-t", "7005")
+    daemon.replace(by=control)
+    assert "7005" in lab.host.run(PESTO, control, "-s")
+    listener = daemon.guest.listen(V4, 7005)
+    caller = lab.peer.connect(V4, HOST[V4], 7005)
+    daemon.guest.accept(listener).sendall(b"here")
+    assert caller.recv(100) == b"here"
+    lab.host.run(PESTO, control, "-D", "-t", "7005")
+    daemon.replace(by=control)
+    with pytest.raises(ConnectionRefusedError):
+        lab.peer.connect(V4, HOST[V4], 7005)
+
+
+# --- who may not ---------------------------------------------------------------
+
+def test_nobody_there(lab):
+    done = lab.host.run(*USER, PASST, "--takeover", "1", check=False)
+    assert done.status == 1
+    assert done.stderr == ("Can't take over: nobody to take over from there: "
+                           "Connection refused\n")
+
+
+def test_another_user(lab, kind):
+    daemon = kind(lab)
+    other = ("setpriv", "--reuid", "1001", "--regid", "1001",
+             "--clear-groups")
+    if kind is Passt:
+        daemon.refused("it is not process .*", user=other)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    # One who knows how, but is another user, and one who is not
+    assert not as_user(lab.host, 1001, lambda: ask(call(daemon.pid)))
+    assert as_user(lab.host, 1000, lambda: ask(call(daemon.pid)))
+    near.sendall(b"still")
+    assert far.recv(100) == b"still"
+
+
+def as_user(ns, uid, function):
+    """Whether @function returns something true in a process of @uid"""
+    pid = os.fork()
+    if not pid:
+        with contextlib.suppress(OSError), ns.inside():
+            os.setgid(uid)
+            os.setuid(uid)
+            os._exit(1 if function() else 0)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+
+def call(pid):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(f"\0passt/takeover/{pid}")
+    return s
+
+
+HEAD = b"\xb1passt\r\n" + struct.pack(">II", 1, 1)
+
+
+def ask(s):
+    """The offer, or nothing"""
+    try:
+        s.sendall(HEAD)
+        return s.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def test_other_namespaces(lab):
+    """Who sits in the guest, or in any container, has no descriptor of ours,
+    though it is the same user and reaches the socket."""
+    control = lab.path("control")
+    pasta = Pasta(lab, "--conf-path", control)
+    near, far = connection(lab.peer, pasta.guest, PEER[V4])
+    why = "Can't take over: only who was started in the same namespaces may\n"
+    done = pasta.guest.run(*pasta.argv, "--takeover", control, "--netns",
+                           "/proc/self/ns/net", check=False)
+    assert done.status == 1 and done.stderr.endswith(why), done.stderr
+    # That one has another network namespace only
+    done = lab.peer.run(*USER, *pasta.argv, "--takeover", control,
+                        *pasta.target, check=False)
+    assert done.status == 1 and done.stderr.endswith(why), done.stderr
+    done = pasta.guest.run(*pasta.argv, "--takeover", pasta.pid, "--netns",
+                           "/proc/self/ns/net", check=False)
+    assert "nobody to take over" in done.stderr
+    near.sendall(b"still")
+    assert far.recv(100) == b"still"
+
+
+def test_refusals(lab):
+    pasta = Pasta(lab)
+    passt = Passt(lab)
+    pasta.refused("that is another kind of daemon.*", by=passt.pid)
+    pasta.refused("it serves another namespace", target=(
+        lab.container().pid,))
+    pasta.refused("only one of both has --splice-only", argv=(
+        PASTA, "--splice-only"))
+    command = lab.pasta("--config-net")
+    pasta.refused("a command that waits .*", by=command.daemon)
+    vhost = Daemon(lab, PASST, "--vhost-user", "-s", lab.path("vhost"))
+    vhost.refused("not yet possible with --vhost-user")
+    for ours in ("--fd", "1"), ("--pcap", "/dev/null"):
+        done, _ = pasta.successor(*ours)
+        assert done.status == 1
+        assert done.stderr.startswith(f"--takeover conflicts with {ours[0]}")
+    done = lab.host.run(*USER, PASTA, "--takeover", pasta.pid, check=False)
+    assert done.stderr.startswith("--takeover needs --netns or PID")
+
+
+def test_root(lab):
+    """Who has become nobody shares that user with others: there is the control
+    socket, which is root's."""
+    control = lab.path("control")
+    pid = lab.daemon(PASST, "-s", lab.path("stream"), "-c", control,
+                     user=ROOT_USER)
+    argv = [PASST, "-s", lab.path("stream"), "-c", control, "--pid",
+            lab.path("pid"), "--takeover"]
+    done = lab.host.run(*argv, pid, check=False)
+    assert "nobody to take over from there" in done.stderr
+    lab.host.run(*argv, control)
+    until(lambda: not alive(pid), "the end of the predecessor")
+    end(int(lab.path("pid").read_text()))
+
+
+def test_root_namespace(lab):
+    """As a unit of systemd does it with one of ip netns"""
+    control, name = lab.path("control"), lab.netns()
+    argv = [PASTA, "--config-net", "--netns", name, "-c", control]
+    pid = lab.daemon(*argv, user=ROOT_USER)
+    guest = lab.named(name)
+    near, far = connection(lab.peer, guest, PEER[V4])
+    lab.host.run(*argv, "--pid", lab.path("pid"), "--takeover", control)
+    until(lambda: not alive(pid), "the end of the predecessor")
+    lab.scope.callback(end, int(lab.path("pid").read_text()))
+    near.sendall(b"still")
+    assert far.recv(100) == b"still"
+
+
+def test_runas(lab):
+    """By number it is the user that both become"""
+    argv = [PASST, "-s", lab.path("stream"), "--runas", "1000"]
+    pid = lab.daemon(*argv, user=ROOT_USER)
+    lab.host.run(*argv, "--pid", lab.path("pid"), "--takeover", pid)
+    until(lambda: not alive(pid), "the end of the predecessor")
+    end(int(lab.path("pid").read_text()))
+
+
+def test_open_control_socket(lab):
+    """Others may change rules there, and nothing else."""
+    control = lab.path("control")
+    pidfile = lab.path("pid")
+    lab.host.run(*USER, "sh", "-c", 'umask 0; exec "$@"', "sh", PASST, "-s",
+                 lab.path("stream"), "-c", control, "--pid", pidfile)
+    lab.scope.callback(end, int(pidfile.read_text()))
+    done = lab.host.run(*USER, PASST, "--takeover", control, check=False)
+    assert done.status == 1 and "Can't take over" in done.stderr
+    lab.host.run(PESTO, control, "-s")
+
+
+# --- versions -------------------------------------------------------------------
+
+def server(lab, serve):
+    """Where @serve is given whoever connects; the path"""
+    path = lab.path("server")
+    listener = socket.socket(socket.AF_UNIX)
+    lab.scope.callback(listener.close)
+    listener.bind(str(path))
+    os.chmod(path, 0o777)
+    listener.listen()
+
+    def run():
+        s, _ = listener.accept()
+        with s:
+            serve(s)
+    threading.Thread(target=run, daemon=True).start()
+    return path
+
+
+@pytest.mark.parametrize("said, why", (
+    (HEAD[:8] + struct.pack(">II", 9, 9), "it is of a newer version"),
+    (b"SSH-2.0-OpenSSH_9.2p1", "it has hung up"),
+    (HEAD + struct.pack(">II", 32, 3) + b"xxx", ".*"),
+    (HEAD + struct.pack(">II", 32, 1 << 31) + bytes(1000), "it has hung up"),
+    (HEAD + struct.pack(">II", 33, 3) + b"why", "why"),
+))
+def test_not_understood(lab, said, why):
+    path = server(lab, lambda s: (s.recv(100), s.sendall(said),
+                                  s.shutdown(socket.SHUT_WR)))
+    done = lab.host.run(*USER, PASST, "-s", lab.path("stream"), "--takeover",
+                        path, check=False)
+    assert done.status == 1
+    assert re.search(f"^Can't take over: {why}\n\\Z", done.stderr, re.M)
+
+
+class Newer:
+    """Between two of a kind, makes what one says that of a newer version:
+    sections that are not known, and more in those that are."""
+
+    GROWN = 16, 21, 23 # LAN, KEY, GUEST
+
+    def __init__(self, control, client):
+        self.client = client
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.connect(str(control))
+        threading.Thread(target=self.forward, daemon=True).start()
+        self.tell()
+
+    def forward(self):
+        while True:
+            text, fds, _, _ = socket.recv_fds(self.client, 1 << 16, 8)
+            if not text:
+                return
+            socket.send_fds(self.server, [text], fds)
+            for fd in fds:
+                os.close(fd)
+
+    def tell(self):
+        text, begun = b"", False
+        while True:
+            piece, fds, _, _ = socket.recv_fds(self.server, 1 << 16, 253)
+            if not piece:
+                return
+            text, out = text + piece, b""
+            if not begun:       # it greets everybody
+                begun = HEAD in text
+                text = text[text.find(HEAD) if begun else 0:]
+                out, text = (text[:16], text[16:]) if begun else (b"", text)
+            if not begun:
+                continue
+            while len(text) >= 8:
+                tag, size = struct.unpack(">II", text[:8])
+                if len(text) < 8 + size:
+                    break
+                body, text = text[8:8 + size], text[8 + size:]
+                if tag in self.GROWN:
+                    body += b"more"
+                if tag < 32:
+                    out += struct.pack(">II", 999, 3) + b"new"
+                out += struct.pack(">II", tag, len(body)) + body
+            socket.send_fds(self.client, [out], fds)
+            for fd in fds:
+                os.close(fd)
+
+
+def test_other_version(lab, kind):
+    control = lab.path("control")
+    daemon = kind(lab, *PORTS, "--conf-path", control)
+    pairs = [connection(lab.peer, daemon.guest, PEER[V4]) for _ in range(9)]
+    daemon.replace(by=server(lab, lambda s: Newer(control, s)))
+    for near, far in pairs:
+        near.sendall(b"up")
+        assert far.recv(100) == b"up"
+
+
+# --- what goes wrong -----------------------------------------------------------
+
+def take(s):
+    """As a successor says it, by an ordinary user"""
+    proof = [os.open(f"/proc/self/ns/{n}", os.O_RDONLY)
+             for n in ("user", "net")]
+    socket.send_fds(s, [struct.pack(">II", TAKE, 0)], proof)
+    for fd in proof:
+        os.close(fd)
+
+
+TAKE = 34
+
+STEPS = {
+    "silent": lambda s: s.settimeout(0.2),
+    "asked": lambda s: ask(s),
+    "garbage": lambda s: s.sendall(b"\xb1" + 15 * b"x"),
+    "taken": lambda s: (ask(s), take(s)),
+    "half": lambda s: (ask(s), take(s), s.recv(100)),
+    "all": lambda s: (ask(s), take(s), read_all(s)),
+    "nonsense": lambda s: (ask(s), take(s), read_all(s), s.sendall(8 * b"?"),
+                           s.recv(1)),
+    "stalls": lambda s: (ask(s), take(s), s.recv(100), s.settimeout(20),
+                         until_closed(s)),
+}
+
+
+def read_all(s):
+    """Until the section that is the end; descriptors are closed"""
+    text = b""
+    while not text.endswith(bytes(8)):
+        piece, fds, _, _ = socket.recv_fds(s, 1 << 16, 253)
+        for fd in fds:
+            os.close(fd)
+        if not piece:
+            return
+        text += piece
+
+
+def until_closed(s):
+    while s.recv(1 << 16):
+        pass
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_dies(lab, kind, step):
+    """A successor that ends in any step leaves all as it was."""
+    daemon = kind(lab, *PORTS)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    streams = [Stream(near, far)]
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    streams.append(Stream(far, near))
+    until(lambda: all(s.moved for s in streams), "bytes")
+    fds = descriptors(daemon.pid)
+    as_user(lab.host, 1000, lambda: STEPS[step](call(daemon.pid)))
+    moved = [s.moved for s in streams]
+    until(lambda: all(s.moved > m for s, m in zip(streams, moved)), "bytes")
+    assert alive(daemon.pid)
+    until(lambda: descriptors(daemon.pid) <= fds, "its descriptors")
+    daemon.replace()
+    for s in streams:
+        s.check()
