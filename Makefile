@@ -56,7 +56,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian deps bench chart picture ceilings
+	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -280,14 +280,14 @@ picture: all $(BRIDGE)
 
 DIST := passt-$(VERSION)
 
-# What was committed, and which version that is
+# What was committed, and which version that is: the same bytes whoever makes it
 dist:
-	mkdir -p build/$(DIST)
-	echo '$(VERSION)' >build/$(DIST)/VERSION
-	git archive --prefix=$(DIST)/ HEAD >build/$(DIST).tar
-	tar -C build --owner=0 --group=0 -rf build/$(DIST).tar $(DIST)/VERSION
-	xz -f build/$(DIST).tar
-	rm -rf build/$(DIST)
+	@test -e .git || { echo "dist: this is no clone of the repository" >&2; exit 1; }
+	mkdir -p build/dist
+	echo '$(VERSION)' >build/dist/VERSION
+	git -c tar.umask=0022 archive --prefix=$(DIST)/ --add-file=build/dist/VERSION \
+		HEAD >build/$(DIST).tar
+	xz -T1 -6 -f build/$(DIST).tar
 	@echo build/$(DIST).tar.xz
 
 # Packages for the Debian release that this runs on
@@ -304,6 +304,15 @@ debian:
 		echo "  * See doc/architecture.md and the history."; echo; \
 		echo " -- $$(sed -n 's/^Maintainer: //p' debian/control)  $$(date -R)"; \
 		} >debian/changelog
+
+# The same for rpm, in $(RPM)
+RPM ?= $(CURDIR)/build/rpm
+rpm: dist
+	rm -rf '$(RPM)/BUILD' '$(RPM)/RPMS'
+	mkdir -p '$(RPM)/SPECS' '$(RPM)/SOURCES'
+	cp build/$(DIST).tar.xz '$(RPM)/SOURCES'
+	sed 's/@VERSION@/$(VERSION)/' contrib/rpm/passt2.spec >'$(RPM)/SPECS/passt2.spec'
+	rpmbuild --define '_topdir $(RPM)' -ba $(RPMFLAGS) '$(RPM)/SPECS/passt2.spec'
 
 # Needs the program to run: where it is for another machine there is none
 $(B)/completions/_passt: $(B)/passt contrib/completions/generate
@@ -338,7 +347,7 @@ install: all
 	install -m 644 doc/*.md doc/*.svg doc/*.1 $(call to,$(docdir)/doc)
 	install -m 644 LICENSES/*.txt $(call to,$(docdir)/LICENSES)
 	install -d $(call to,$(docdir)/contrib)
-	cd contrib && cp -R apparmor completions prometheus systemd $(call to,$(docdir)/contrib)
+	cd contrib && cp -R apparmor completions prometheus selinux systemd $(call to,$(docdir)/contrib)
 
 uninstall:
 	for l in passt $(LINKS); do rm -f $(call to,$(bindir))/$$l \
