@@ -5,9 +5,10 @@
 
 pkgs.stdenv.mkDerivation {
   pname = "passt2";
-  version = pkgs.lib.fileContents
-    (if builtins.pathExists (src + "/VERSION")
-     then src + "/VERSION" else builtins.toFile "VERSION" "0-unreleased");
+  version =
+    if builtins.pathExists (src + "/VERSION")
+    then pkgs.lib.fileContents (src + "/VERSION")
+    else "0-unreleased";
   inherit src;
 
   nativeBuildInputs = [ pkgs.gawk ];
