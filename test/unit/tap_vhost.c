@@ -12,6 +12,7 @@
 #include <linux/virtio_ring.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -131,18 +132,25 @@ static struct vring_used *used(unsigned q)
 	return (void *)(guest + USED + q * EACH);
 }
 
+static uint16_t used_idx(unsigned q)
+{
+	return le16toh(used(q)->idx);
+}
+
 static void expose(unsigned q, unsigned id)
 {
 	struct vring_avail *a = avail(q);
+	uint16_t idx = le16toh(a->idx);
 
-	a->ring[a->idx % RING] = (uint16_t)id;
-	a->idx++;
+	a->ring[idx % RING] = htole16((uint16_t)id);
+	a->idx = htole16((uint16_t)(idx + 1));
 }
 
 /* A chain of @len bytes that follow each other, in pieces of @piece */
 static unsigned chain(unsigned q, size_t len, size_t piece)
 {
 	unsigned first = drv[q].desc % RING;
+	uint16_t flags = q % VHOST_PAIR == RX ? VRING_DESC_F_WRITE : 0;
 	size_t done = 0, part;
 
 	assert_true(brk_at + len + GUARD <= MEM);
@@ -152,14 +160,14 @@ static unsigned chain(unsigned q, size_t len, size_t piece)
 
 		part = MIN(piece, len - done);
 		desc(q)[at] = (struct vring_desc){
-			.addr = GPA + brk_at + done,
-			.len = (uint32_t)part,
-			.flags = q % VHOST_PAIR == RX ? VRING_DESC_F_WRITE : 0,
-			.next = (uint16_t)((at + 1) % RING),
+			.addr = htole64(GPA + brk_at + done),
+			.len = htole32((uint32_t)part),
+			.flags = htole16(flags),
+			.next = htole16((uint16_t)((at + 1) % RING)),
 		};
 		done += part;
 		if (done < len)
-			desc(q)[at].flags |= VRING_DESC_F_NEXT;
+			desc(q)[at].flags |= htole16(VRING_DESC_F_NEXT);
 	} while (done < len);
 	drv[q].at[first] = brk_at;
 	drv[q].len[first] = len;
@@ -169,9 +177,12 @@ static unsigned chain(unsigned q, size_t len, size_t piece)
 
 static bool next_used(unsigned q, struct vring_used_elem *e)
 {
-	if (used(q)->idx == drv[q].used)
+	const struct vring_used_elem *u;
+
+	if (used_idx(q) == drv[q].used)
 		return false;
-	*e = used(q)->ring[drv[q].used++ % RING];
+	u = &used(q)->ring[drv[q].used++ % RING];
+	*e = (struct vring_used_elem){ le32toh(u->id), le32toh(u->len) };
 	return true;
 }
 
@@ -183,7 +194,7 @@ static bool wants_kick(unsigned q)
 	memcpy(&event, &used(q)->ring[RING], sizeof(event));
 	if (has & EVENT)
 		return event == avail(q)->idx;
-	return !(used(q)->flags & VRING_USED_F_NO_NOTIFY);
+	return !(le16toh(used(q)->flags) & VRING_USED_F_NO_NOTIFY);
 }
 
 static uint64_t rung(int fd)
@@ -345,6 +356,17 @@ static void make_memory(void)
 	memset(drv, 0, sizeof(drv));
 }
 
+/* qemu-user swaps what is written to an eventfd, but not if it was passed to us:
+ * one that it takes for a file has the same bytes at both ends */
+static int bell(void)
+{
+	int known = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	int fd = fcntl(known, F_DUPFD_CLOEXEC, 0);
+
+	close(known);
+	return fd;
+}
+
 static int set_up(void **state)
 {
 	unsigned i, watch;
@@ -352,7 +374,7 @@ static int set_up(void **state)
 
 	(void)state;
 	for (i = 0; i < 3 * RINGS; i++)
-		ev[i / RINGS][i % RINGS] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		ev[i / RINGS][i % RINGS] = bell();
 	make_memory();
 	assert_int_equal(loop_init(&loop), 0);
 	loop.quit = false;
@@ -394,17 +416,32 @@ static uint8_t pattern(size_t i, size_t len)
 	return (uint8_t)(i * 31 + len);
 }
 
+/* To the order of the wire, and from it */
+static struct virtio_net_hdr wire(const struct virtio_net_hdr *h)
+{
+	struct virtio_net_hdr w = *h;
+
+	w.hdr_len = htole16(h->hdr_len);
+	w.gso_size = htole16(h->gso_size);
+	w.csum_start = htole16(h->csum_start);
+	w.csum_offset = htole16(h->csum_offset);
+	return w;
+}
+
 /* One with header @h on ring @q; its chain's number */
 static unsigned send_on(unsigned q, const struct virtio_net_hdr *h, size_t len,
 			size_t piece)
 {
 	unsigned id = chain(q, vnet + len, piece);
 	uint8_t *b = guest + drv[q].at[id];
+	struct virtio_net_hdr le;
 	size_t i;
 
 	memset(b, 0, vnet);
-	if (h)
-		memcpy(b, h, sizeof(*h));
+	if (h) {
+		le = wire(h);
+		memcpy(b, &le, sizeof(le));
+	}
 	for (i = 0; i < len; i++)
 		b[vnet + i] = pattern(i, len);
 	expose(q, id);
@@ -605,7 +642,7 @@ static void second_pair(void **state)
 	tap_release(&t.tap);
 	assert_true(wants_kick(TX));
 	assert_true(wants_kick(TX2));
-	assert_true(used(VHOST_PAIR + RX)->flags & VRING_USED_F_NO_NOTIFY);
+	assert_false(wants_kick(VHOST_PAIR + RX));
 	for (i = 0; i < 4; i++) {
 		send_on(TX, NULL, 200 + i, BIG);
 		send_on(TX2, NULL, 300 + i, BIG);
@@ -617,8 +654,8 @@ static void second_pair(void **state)
 	}
 	burst(64, 0, true);
 	tap_flush(&t.tap);
-	assert_int_equal(used(TX)->idx, 4);
-	assert_int_equal(used(TX2)->idx, 5);
+	assert_int_equal(used_idx(TX), 4);
+	assert_int_equal(used_idx(TX2), 5);
 	say(SET_VRING_ENABLE, TX2, 0);
 	send_on(TX2, NULL, 60, BIG);
 	burst(64, 0, true);
@@ -704,8 +741,8 @@ static void chain_without_end_breaks_ring(void **state)
 	begin(USUAL);
 	send_in(NULL, 60, BIG);
 	id = send_in(NULL, 60, BIG);
-	desc(TX)[id].flags |= VRING_DESC_F_NEXT;
-	desc(TX)[id].next = (uint16_t)id;
+	desc(TX)[id].flags |= htole16(VRING_DESC_F_NEXT);
+	desc(TX)[id].next = htole16((uint16_t)id);
 	burst(64, 1, false);
 	is_frame(&f[0], 60, &none);
 	tap_release(&t.tap);
@@ -715,7 +752,7 @@ static void chain_without_end_breaks_ring(void **state)
 	burst(64, 0, true);
 	tap_flush(&t.tap);
 	assert_int_equal(rung(ev[ERR][TX]), 1);
-	assert_int_equal(used(TX)->idx, 1);
+	assert_int_equal(used_idx(TX), 1);
 }
 
 /* While there is more, the driver is not to kick; then it is, again */
@@ -794,7 +831,7 @@ static void release_tells_once_a_flush(void **state)
 	tap_flush(&t.tap);
 	assert_int_equal(rung(ev[CALL][TX]), 0);
 	/* It may not want to hear of it */
-	avail(TX)->flags = VRING_AVAIL_F_NO_INTERRUPT;
+	avail(TX)->flags = htole16(VRING_AVAIL_F_NO_INTERRUPT);
 	send_in(NULL, 60, BIG);
 	burst(3, 1, true);
 	tap_release(&t.tap);
@@ -810,7 +847,7 @@ static void release_tells_at_event_index(void **state)
 
 	(void)state;
 	begin(USUAL | EVENT);
-	avail(TX)->ring[RING] = 3;
+	avail(TX)->ring[RING] = htole16(3);
 	for (i = 0; i < 6; i++) {
 		send_in(NULL, 60, BIG);
 		burst(3, 1, true);
@@ -924,7 +961,7 @@ static bool hear(void)
 {
 	struct vring_used_elem e = { 0 };
 
-	if (used(RX)->idx == drv[RX].used)
+	if (used_idx(RX) == drv[RX].used)
 		return false;
 	got.len = got.n = 0;
 	do {
@@ -938,6 +975,8 @@ static bool hear(void)
 			got.first = e.id;
 		memset(&got.h, 0, sizeof(got.h));
 		memcpy(&got.h, got.raw, vnet);
+		got.h.hdr = wire(&got.h.hdr);
+		got.h.num_buffers = le16toh(got.h.num_buffers);
 	} while (has & MERGE && got.n < got.h.num_buffers);
 	got.b = got.raw + vnet;
 	got.len -= vnet;
@@ -1680,7 +1719,7 @@ static void broken_ring_takes_nothing(void **state)
 	burst(64, 1, true);
 	tap_release(&t.tap);
 	tap_flush(&t.tap);
-	assert_int_equal(used(TX)->idx, 1);
+	assert_int_equal(used_idx(TX), 1);
 }
 
 /* The next frame has @len bytes behind its head and begins in buffer @first */
@@ -1840,19 +1879,20 @@ static void give_indirect(size_t len)
 	brk_at = (brk_at + 15) / 16 * 16;
 	d = (void *)(guest + brk_at);
 	desc(RX)[at] = (struct vring_desc){
-		.addr = GPA + brk_at,
-		.len = n * (uint32_t)sizeof(*d),
-		.flags = VRING_DESC_F_INDIRECT,
+		.addr = htole64(GPA + brk_at),
+		.len = htole32(n * (uint32_t)sizeof(*d)),
+		.flags = htole16(VRING_DESC_F_INDIRECT),
 	};
 	brk_at += n * sizeof(*d);
 	for (i = 0; i < n; i++) {
+		uint16_t next = i + 1 < n ? VRING_DESC_F_NEXT : 0;
+
 		brk_at += (size_t)rand() % (2 * PAGE);
 		d[i] = (struct vring_desc){
-			.addr = GPA + brk_at,
-			.len = (uint32_t)(len / n + 1),
-			.flags = VRING_DESC_F_WRITE |
-				 (i + 1 < n ? VRING_DESC_F_NEXT : 0),
-			.next = (uint16_t)(i + 1),
+			.addr = htole64(GPA + brk_at),
+			.len = htole32((uint32_t)(len / n + 1)),
+			.flags = htole16(VRING_DESC_F_WRITE | next),
+			.next = htole16((uint16_t)(i + 1)),
 		};
 		memset(guest + brk_at, NEW, len / n + 1);
 		brk_at += len / n + 1;
@@ -1965,7 +2005,7 @@ static void log_is_complete_when_ring_stops(void **state)
 	assert_int_equal(stop_ring(RX), 2);
 	assert_int_equal(stop_ring(TX), 1);
 	for (q = 0; q < VHOST_PAIR; q++)
-		assert_int_equal(used(q)->idx, q == RX ? 2 : 1);
+		assert_int_equal(used_idx(q), q == RX ? 2 : 1);
 	log_is_right();
 	log_ends();
 }
@@ -1973,6 +2013,8 @@ static void log_is_complete_when_ring_stops(void **state)
 static void truncated_log_is_a_hang_up(void **state)
 {
 	(void)state;
+	if (getenv("FOREIGN")) /* of test/builds: qemu-user has no such fault */
+		skip();
 	assert_int_equal(vhost_mem_guard(&t.user.mem), 0); /* cmocka has its own */
 	begin(USUAL);
 	log_begins();
@@ -2184,8 +2226,8 @@ static void session_follows_rings(void **state)
 		assert_int_equal(t.tap.session, q + 2);
 		say(SET_VRING_CALL, q, 0);
 	}
-	assert_int_equal(used(TX)->idx, 2);
-	assert_int_equal(used(RX)->idx, 2);
+	assert_int_equal(used_idx(TX), 2);
+	assert_int_equal(used_idx(RX), 2);
 }
 
 /* What the driver is yet to see is shown to it before the front-end's word */
@@ -2281,7 +2323,7 @@ static void while_not_up_frames_are_counted(void **state)
 	say(SET_VRING_ENABLE, TX, 1);
 	assert_true(t.tap.up);
 	tap_flush(&t.tap);
-	assert_int_equal(used(RX)->idx, 0);
+	assert_int_equal(used_idx(RX), 0);
 	assert_int_equal(virtq_left(&t.user.q[RX]), 10);
 }
 
