@@ -229,15 +229,24 @@ static void set_label(struct conf *c, const struct option_row *o,
 	strcpy(c->label, arg);
 }
 
+/* Bytes, with or without a unit */
+static size_t parse_size(const struct option_row *o, const char *arg,
+			 uint64_t least)
+{
+	uint64_t v;
+
+	if (!util_parse_size(arg, SIZE_MAX / 2, &v) || v < least)
+		die("Invalid --%s: %s (bytes, or with K, M or G; at least %lluK)",
+		    o->name, arg, (unsigned long long)least >> 10);
+	return (size_t)v;
+}
+
 static void set_log_size(struct conf *c, const struct option_row *o,
 			 const char *arg)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), v;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-	if (!util_parse_u64(arg, 0, SIZE_MAX, &v) ||
-	    v < 5 * MAX((uint64_t)BUFSIZ, page))
-		refuse(o, arg);
-	c->log_size = (size_t)v;
+	c->log_size = parse_size(o, arg, 5 * MAX((uint64_t)BUFSIZ, page));
 }
 
 static void set_mark(struct conf *c, const struct option_row *o,
@@ -253,11 +262,7 @@ static void set_mark(struct conf *c, const struct option_row *o,
 static void set_pcap_size(struct conf *c, const struct option_row *o,
 			  const char *arg)
 {
-	uint64_t v;
-
-	if (!util_parse_u64(arg, 0, SIZE_MAX / 2, &v) || v < PCAP_SIZE_MIN)
-		refuse(o, arg);
-	c->capture.limit = (size_t)v;
+	c->capture.limit = parse_size(o, arg, PCAP_SIZE_MIN);
 }
 
 static void set_pcap_files(struct conf *c, const struct option_row *o,
@@ -815,7 +820,7 @@ const struct option_row option_table[] = {
 	  .help = "Log to this file instead of the system\nlog" },
 	{ .name = "log-size", .arg = "BYTES", .modes = IN_ALL,
 	  .set = set_log_size,
-	  .help = "Cut the log file at this size\n(default: 1 MiB)" },
+	  .help = "Cut the log file at this size, with\nK, M or G in units of 1024 (default: 1M)" },
 	{ .name = "pcap", .letter = 'p', .arg = "FILE", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, pcap),
 	  .value = sizeof(((struct conf *)0)->pcap),
@@ -826,8 +831,7 @@ const struct option_row option_table[] = {
 		  "as pcapng" },
 	{ .name = "pcap-size", .arg = "BYTES", .modes = IN_ALL,
 	  .set = set_pcap_size,
-	  .help = "Begin the next file at this size:\nFILE, FILE.1, and so on "
-		  "in turn" },
+	  .help = "Begin the next file at this size, at\nleast 1M: FILE, FILE.1, and so on in turn" },
 	{ .name = "pcap-files", .arg = "N", .modes = IN_ALL,
 	  .set = set_pcap_files,
 	  .help = "So many files (default: 2, with\n--pcap-size)" },

@@ -9,6 +9,7 @@
 
 #include <linux/stat.h>
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -32,6 +33,28 @@ bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out)
 	if (v && strchr(s, '-'))
 		return false;
 	*out = v;
+	return true;
+}
+
+bool util_parse_size(const char *s, uint64_t max, uint64_t *out)
+{
+	static const char units[] = "KMG";
+	size_t len = strlen(s);
+	const char *unit = NULL;
+	char number[32];
+	unsigned shift = 0;
+
+	if (len && len < sizeof(number))
+		unit = strchr(units, toupper((unsigned char)s[len - 1]));
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		memcpy(number, s, len - 1);
+		number[len - 1] = '\0';
+		s = number;
+	}
+	if (!util_parse_u64(s, 0, max >> shift, out))
+		return false;
+	*out <<= shift;
 	return true;
 }
 

@@ -61,6 +61,10 @@ static inline void st_be32(void *p, uint32_t v)
  * False if @s is empty, has a tail, or the number is above @max. */
 bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out);
 
+/* util_parse_size - the same for bytes, of which K, M or G behind the number
+ * make powers of 1024 */
+bool util_parse_size(const char *s, uint64_t max, uint64_t *out);
+
 /* util_decimal - @v to @to, with zeroes in front to make it @digits (20 at most)
  * Returns the end, which is not terminated.  For signal handlers, too. */
 char *util_decimal(char *to, uint64_t v, unsigned digits);

@@ -286,8 +286,15 @@ static void refusals(void **state)
 		{ "passt -f --stats jsonx", "Invalid --stats: jsonx" },
 		{ "passt --label=", "Invalid --label: " },
 		{ "passt --label a\"b", "Invalid --label: a\"b" },
-		{ "passt --log-size 40959", "Invalid --log-size: 40959" },
-		{ "passt --log-size x", "Invalid --log-size: x" },
+		{ "passt --log-size 40959",
+		  "Invalid --log-size: 40959 (bytes, or with K, M or G; at "
+		  "least 40K)" },
+		{ "passt --log-size x",
+		  "Invalid --log-size: x (bytes, or with K, M or G; at least "
+		  "40K)" },
+		{ "passt --pcap-size 1023K",
+		  "Invalid --pcap-size: 1023K (bytes, or with K, M or G; at "
+		  "least 1024K)" },
 		{ "passt --runas :", "Invalid --runas option: :" },
 		{ "passt --runas root", "Invalid --runas option: root" },
 		{ "passt --runas 1:", "Invalid --runas option: 1:" },

@@ -56,6 +56,45 @@ static void numbers(void **state)
 	}
 }
 
+static void size(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t max;
+		bool ok;
+		uint64_t value;
+	} t[] = {
+		{ "", 9, false, 0 },
+		{ "K", 9999, false, 0 },
+		{ "7", 9, true, 7 },
+		{ "1K", 1024, true, 1024 },
+		{ "1k", 1024, true, 1024 },
+		{ "1K", 1023, false, 0 },
+		{ "3M", UINT64_MAX, true, 3 << 20 },
+		{ "0x10m", UINT64_MAX, true, 16 << 20 },
+		{ "2G", UINT64_MAX, true, 2ULL << 30 },
+		{ "1T", UINT64_MAX, false, 0 },
+		{ "1KB", UINT64_MAX, false, 0 },
+		{ "1 K", UINT64_MAX, false, 0 },
+		{ "1KK", UINT64_MAX, false, 0 },
+		{ "-1K", UINT64_MAX, false, 0 },
+		{ "17179869183G", UINT64_MAX, true, 17179869183ULL << 30 },
+		{ "17179869184G", UINT64_MAX, false, 0 },
+		{ "0000000000000000000000000000000000001K", UINT64_MAX, false, 0 },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(t); i++) {
+		uint64_t v = 0;
+		bool ok = util_parse_size(t[i].text, t[i].max, &v);
+
+		if (ok != t[i].ok || (ok && v != t[i].value))
+			fail_msg("'%s': %d, %llu", t[i].text, ok,
+				 (unsigned long long)v);
+	}
+}
+
 static void number_keeps_errno(void **state)
 {
 	uint64_t v;
@@ -169,6 +208,7 @@ int main(void)
 {
 	static const struct CMUnitTest t[] = {
 		cmocka_unit_test(numbers),
+		cmocka_unit_test(size),
 		cmocka_unit_test(number_keeps_errno),
 		cmocka_unit_test(byte_order),
 		cmocka_unit_test(files),
