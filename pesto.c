@@ -37,6 +37,8 @@ struct edit {
 
 struct pesto {
 	const char *path;
+	int verb;    /* of the edits that follow on the command line */
+	bool listed; /* ... of which there was one since -A or -D */
 	bool show, json, debug;
 	int watch; /* 0: rules, else the option that asks for something else */
 	char filter[128]; /* of flows */
@@ -146,57 +148,84 @@ static _Noreturn void leave(void)
 	exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
+/* Whether what -A or -D announced has come */
+static void check_verb(const struct pesto *p)
+{
+	if (p->verb != REPLACE && !p->listed)
+		die("%s needs a rule behind it: -t, -u, -T or -U",
+		    p->verb == ADD ? "-A" : "-D");
+}
+
+static void set_verb(struct pesto *p, int verb)
+{
+	check_verb(p);
+	p->verb = verb;
+	p->listed = false;
+}
+
+static void set_watch(struct pesto *p, int what)
+{
+	if (p->watch && p->watch != what)
+		die("Only one of --flows, --top and --metrics can be shown");
+	p->watch = what;
+}
+
+static void take_option(struct pesto *p, int c, const char *argv0)
+{
+	switch (c) {
+	case 'A':
+	case 'D':
+		set_verb(p, c == 'A' ? ADD : DELETE);
+		break;
+	case 'C':
+		add_edit(p, CLEAR, c, optarg);
+		break;
+	case 's':
+		p->show = true;
+		break;
+	case 'j':
+		p->json = true;
+		break;
+	case 'm':
+	case 'f':
+	case 'o':
+		set_watch(p, c);
+		break;
+	case 'p':
+	case 'a':
+		add_filter(p, c, optarg);
+		break;
+	case 'd':
+		p->debug = true;
+		break;
+	case 'h':
+		usage(stdout, argv0);
+		leave();
+	case 'v':
+		show_version();
+		leave();
+	case '?':
+		fprintf(stderr, "Try '%s --help'\n", argv0);
+		exit(EXIT_FAILURE);
+	default:
+		add_edit(p, p->verb, c, optarg);
+		p->listed = true;
+	}
+}
+
 static void parse(struct pesto *p, int argc, char **argv)
 {
-	int c, verb = REPLACE;
+	int c;
 
+	p->verb = REPLACE;
 	while ((c = getopt_long(argc, argv, "ADC:t:u:T:U:sdh", options,
-				NULL)) != -1) {
-		switch (c) {
-		case 'A':
-			verb = ADD;
-			break;
-		case 'D':
-			verb = DELETE;
-			break;
-		case 'C':
-			add_edit(p, CLEAR, c, optarg);
-			break;
-		case 's':
-			p->show = true;
-			break;
-		case 'j':
-			p->json = true;
-			break;
-		case 'm':
-		case 'f':
-		case 'o':
-			p->watch = c;
-			break;
-		case 'p':
-		case 'a':
-			add_filter(p, c, optarg);
-			break;
-		case 'd':
-			p->debug = true;
-			break;
-		case 'h':
-			usage(stdout, argv[0]);
-			leave();
-		case 'v':
-			show_version();
-			leave();
-		case '?':
-			fprintf(stderr, "Try '%s --help'\n", argv[0]);
-			exit(EXIT_FAILURE);
-		default:
-			add_edit(p, verb, c, optarg);
-		}
-	}
+				NULL)) != -1)
+		take_option(p, c, argv[0]);
 	if (argc - optind != 1) {
 		usage(stderr, argv[0]);
 		exit(EXIT_FAILURE);
 	}
+	check_verb(p);
 	p->path = argv[optind];
 }
 

@@ -205,6 +205,11 @@ def test_port_in_use(lab, guest, path):
     (("-x",), "invalid option"),
     (("-A", "-t", "5:::7"), "::7"),
     (("-A", "-T", "127.0.0.1/5"), "Listening address not allowed"),
+    (("-A",), "-A needs a rule behind it"),
+    (("-A", "-D", "-t", "80"), "-A needs a rule behind it"),
+    (("-A", "-t", "80", "-D"), "-D needs a rule behind it"),
+    (("--flows", "--top"), "Only one of --flows, --top and --metrics"),
+    (("--metrics", "--flows"), "Only one of --flows, --top and --metrics"),
 ])
 def test_bad_argument(lab, guest, path, args, words):
     got = pesto(lab, path, *args, check=False)
