@@ -294,6 +294,7 @@ static void test_nothing_to_do(void **st)
 /* Notes that do not fit a run: nothing comes of it, nothing is touched */
 static void test_split_bad(void **st)
 {
+	volatile size_t one = 1; /* not for the compiler to wonder about */
 	uint8_t *frame, *got;
 	unsigned i;
 
@@ -301,7 +302,7 @@ static void test_split_bad(void **st)
 	for (i = 0; i < 6; i++) {
 		make(&r, true, true, 100, 10);
 		frame = malloc(r.head_len + 100);
-		got = malloc(1);
+		got = malloc(one);
 		memcpy(frame, r.head, r.head_len);
 		memcpy(frame + r.head_len, r.payload, 100);
 		if (i == 0)
