@@ -3,7 +3,8 @@
  * addrset - a set of addresses of any number
  *
  * Open addressing with linear probing; nothing is ever removed.  At most half of
- * the slots are used: then a table of twice the size takes its place.
+ * the slots are used: then a table of twice the size takes its place, which lies
+ * behind it.  So a few addresses stay in a page, whatever the room.
  */
 #include "addrset.h"
 #include "util.h"
@@ -22,39 +23,51 @@ static unsigned find(const struct addrset *s, const struct addr *a)
 	return i;
 }
 
-/* To a table of @size slots */
-static bool resize(struct addrset *s, unsigned size)
+/* To a table of @size slots, of which none is in use yet */
+static void move(struct addrset *s, struct addr *map, unsigned size)
 {
-	struct addrset big = { .size = size, .n = s->n };
+	struct addrset to = { .map = map, .slot = map + size, .size = size,
+			      .room = s->room, .n = s->n };
 	unsigned i;
 
-	big.slot = util_map(big.size * sizeof(*big.slot));
-	if (!big.slot)
-		return false;
-	for (i = 0; i < s->size; i++)
-		if (!addr_is_none(&s->slot[i]))
-			big.slot[find(&big, &s->slot[i])] = s->slot[i];
-	if (s->slot)
-		munmap(s->slot, s->size * sizeof(*s->slot));
-	*s = big;
-	return true;
+	for (i = 0; i < s->size; i++) {
+		struct addr a = s->slot[i];
+
+		if (addr_is_none(&a))
+			continue;
+		to.slot[find(&to, &a)] = a;
+		s->slot[i] = (struct addr){ 0 };
+	}
+	*s = to;
 }
 
 bool addrset_room(struct addrset *s, unsigned n)
 {
-	unsigned size = FIRST_SIZE;
+	struct addr *was = s->map, *map;
+	unsigned room = FIRST_SIZE, old = s->room;
 
-	while (size < 2 * n)
-		size *= 2;
-	return size <= s->size || resize(s, size);
+	while (room < 2 * n)
+		room *= 2;
+	if (room <= s->room)
+		return true;
+	map = util_map(2 * room * sizeof(*map));
+	if (!map)
+		return false;
+	move(s, map, MAX(s->size, (unsigned)FIRST_SIZE));
+	s->room = room;
+	if (was)
+		munmap(was, 2 * old * sizeof(*was));
+	return true;
 }
 
 bool addrset_put(struct addrset *s, const struct addr *a)
 {
 	if (addr_is_none(a) || addrset_has(s, a))
 		return true;
-	if (2 * (s->n + 1) > s->size)
+	if (2 * (s->n + 1) > s->room)
 		return false;
+	if (2 * (s->n + 1) > s->size)
+		move(s, s->map, 2 * s->size);
 	s->slot[find(s, a)] = *a;
 	s->n++;
 	return true;
@@ -65,10 +78,14 @@ bool addrset_add(struct addrset *s, const struct addr *a)
 	return addrset_room(s, s->n + 1) && addrset_put(s, a);
 }
 
+/* What was never written costs no memory, so it is not written now */
 void addrset_clear(struct addrset *s)
 {
-	if (s->n)
-		memset(s->slot, 0, s->size * sizeof(*s->slot));
+	unsigned i;
+
+	for (i = 0; s->n && i < s->size; i++)
+		if (!addr_is_none(&s->slot[i]))
+			s->slot[i] = (struct addr){ 0 };
 	s->n = 0;
 }
 

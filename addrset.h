@@ -11,6 +11,8 @@
 struct addrset {
 	struct addr *slot; /* none: empty */
 	unsigned size, n;
+	struct addr *map;  /* where @slot is, and what it may become */
+	unsigned room;
 };
 
 /* addrset_add - false if there is no memory; more of it is mapped as needed, so

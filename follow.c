@@ -140,6 +140,18 @@ static bool be_patient(struct follow *f, const struct hostnet_view *is)
 	return patient;
 }
 
+static void update_link(struct follow *f, bool patient)
+{
+	int err;
+
+	if (!f->link)
+		return;
+	err = nslink_update(f->link, &f->nl, &f->here, patient);
+	if (err)
+		log_limited(LOG_WARN, "Can't follow in the namespace: %s",
+			    util_error(-err));
+}
+
 static void act(struct follow *f, const struct hostnet_view *is)
 {
 	struct template *t = f->renew->host.t;
@@ -148,14 +160,17 @@ static void act(struct follow *f, const struct hostnet_view *is)
 	f->seen = *is;
 	if (todo & FOLLOW_WAIT)
 		set(f, &f->lost, FOLLOW_PATIENCE_MS);
-	if (todo & FOLLOW_ADDRESSES) {
+	if (todo & FOLLOW_ADDRESSES)
 		note_gone(f);
+	if (todo & (FOLLOW_ADDRESSES | FOLLOW_PLAN)) {
 		f->datagrams = true;
 		f->at = 0;
 		set(f, &f->orphans, 1);
 	}
 	if (todo & FOLLOW_PLAN)
 		plan_again(f);
+	if (todo & (FOLLOW_PLAN | FOLLOW_COPY))
+		update_link(f, true);
 	/* Names that stand for us, and neighbours of another link */
 	if (todo & FOLLOW_PLAN)
 		neighwatch_renew(f->neigh, t[0].ifindex, t[1].ifindex);
@@ -199,6 +214,17 @@ static void look_at_flow(struct follow *f, struct flow *flow)
 		type->drop(f->flows->owner[flow->kind], flow);
 }
 
+/* What has not come back: the namespace need not have it any longer.  While a look
+ * is under way there is no other request. */
+static void forget(struct follow *f)
+{
+	addrset_clear(&f->gone);
+	f->purge = f->looking;
+	if (f->looking)
+		return;
+	update_link(f, false);
+}
+
 static void look_at_flows(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
@@ -214,7 +240,7 @@ static void look_at_flows(void *owner, struct timer *timer)
 	if (f->datagrams)
 		set(f, timer, FOLLOW_PATIENCE_MS);
 	else
-		addrset_clear(&f->gone);
+		forget(f);
 	f->datagrams = false;
 }
 
@@ -241,6 +267,8 @@ static void done(struct follow *f, int err)
 			    util_error(-err));
 	else
 		act(f, &f->look.view);
+	if (f->purge)
+		forget(f);
 	if (!f->again)
 		return;
 	f->again = false;
@@ -325,7 +353,7 @@ static int open_watch(struct follow *f)
 
 int follow_start(struct follow *f, struct loop *l, struct renew *r,
 		 const struct hostnet *look, struct neighwatch *neigh,
-		 struct flows *flows)
+		 struct flows *flows, struct nslink *link)
 {
 	int err;
 
@@ -333,6 +361,7 @@ int follow_start(struct follow *f, struct loop *l, struct renew *r,
 			      .renew = r,
 			      .neigh = neigh,
 			      .flows = flows,
+			      .link = link,
 			      .look = *look,
 			      .seen = look->view,
 			      .pause_ms = FOLLOW_SETTLE_MS };
@@ -348,7 +377,10 @@ int follow_start(struct follow *f, struct loop *l, struct renew *r,
 	    !addrset_room(&f->gone, HOSTNET_ADDRS))
 		return -ENOMEM;
 	/* What happened while we were busy starting, and all addresses */
-	f->seen.addrs = 0;
-	set(f, &f->timer, FOLLOW_SETTLE_MS);
+	err = hostnet_look(&f->look);
+	if (err)
+		return err;
+	note_gone(f);
+	act(f, &f->look.view);
 	return 0;
 }

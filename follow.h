@@ -10,6 +10,7 @@
 #define FOLLOW_H
 
 #include "neighwatch.h"
+#include "nslink.h"
 #include "renew.h"
 
 enum {
@@ -39,6 +40,7 @@ struct follow {
 	struct renew *renew;
 	struct neighwatch *neigh;
 	struct flows *flows;
+	struct nslink *link; /* NULL: not ours to configure */
 	struct netlink nl;
 	struct hostnet look;	  /* under way */
 	struct hostnet_view seen; /* by the last one that was done */
@@ -55,12 +57,13 @@ struct follow {
 	uint64_t lost_ms[2]; /* since when a family has no template; 0: it has */
 	unsigned at;	     /* flows that were looked at */
 	bool datagrams;	     /* these go at once */
+	bool purge;	     /* the rest is to be forgotten after this look */
 };
 
 /* follow_start - follow the host from what was planned with, which @seen by
  * @look; the pointers stay the caller's.  0 or -errno. */
 int follow_start(struct follow *f, struct loop *l, struct renew *r,
 		 const struct hostnet *look, struct neighwatch *neigh,
-		 struct flows *flows);
+		 struct flows *flows, struct nslink *link);
 
 #endif /* FOLLOW_H */

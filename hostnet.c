@@ -23,31 +23,17 @@ enum { TRIES = 4 }; /* when the kernel's tables change meanwhile */
 /* --- sums ------------------------------------------------------------------
  */
 
-static uint64_t mix(uint64_t sum, const void *p, size_t n)
-{
-	const uint8_t *b = p;
-	uint64_t w;
-
-	for (; n; b += MIN(n, sizeof(w)), n -= MIN(n, sizeof(w))) {
-		w = 0;
-		memcpy(&w, b, MIN(n, sizeof(w)));
-		sum = (sum ^ w) * 0x9e3779b97f4a7c15ULL;
-		sum ^= sum >> 29;
-	}
-	return sum;
-}
-
 /* All but the lifetimes, which are another each time */
 static uint64_t sum_of(const struct nlmsghdr *h, size_t fixed, unsigned skip)
 {
 	const struct rtattr *a =
 		(const void *)((const uint8_t *)h + NLMSG_SPACE(fixed));
 	size_t left = h->nlmsg_len - NLMSG_SPACE(fixed);
-	uint64_t sum = mix(h->nlmsg_type, NLMSG_DATA(h), fixed);
+	uint64_t sum = nlmsg_mix(h->nlmsg_type, NLMSG_DATA(h), fixed);
 
 	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
 		if (a->rta_type != skip)
-			sum = mix(sum, a, a->rta_len);
+			sum = nlmsg_mix(sum, a, a->rta_len);
 	return sum;
 }
 

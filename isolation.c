@@ -87,6 +87,8 @@ static const uint64_t passt_caps = CAP(CAP_SYS_ADMIN) |
 /* For life: to enter the network namespace, and low ports in it */
 static const uint64_t pasta_final = CAP(CAP_SYS_ADMIN) |
 				    CAP(CAP_NET_BIND_SERVICE);
+/* And for the interface in it, if that follows the host's */
+static const uint64_t follow_caps = CAP(CAP_NET_ADMIN);
 
 /* For isolation_daemon(), when there is no /dev any more */
 static int devnull = -1;
@@ -496,7 +498,9 @@ bool isolation_sandbox(const struct conf *c, int userns)
 	/* Else we would hold what we were started in */
 	if (!empty && chdir("/"))
 		log_debug("Can't leave the directory: %s", util_error(errno));
-	seal_caps(has_ns(c) ? pasta_final : 0);
+	seal_caps(!has_ns(c)		       ? 0 :
+		  c->config_net && !c->no_follow ? pasta_final | follow_caps :
+						   pasta_final);
 	return empty;
 }
 

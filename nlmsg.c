@@ -238,3 +238,19 @@ bool nlmsg_read_neigh(struct nlmsg_neigh *n, const struct nlmsghdr *h)
 	return nlmsg_mac(nlmsg_attr(h, sizeof(*m), NDA_LLADDR), &n->mac) ||
 	       n->gone;
 }
+
+/* --- sums ---------------------------------------------------------------- */
+
+uint64_t nlmsg_mix(uint64_t sum, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	uint64_t w;
+
+	for (; n; b += MIN(n, sizeof(w)), n -= MIN(n, sizeof(w))) {
+		w = 0;
+		memcpy(&w, b, MIN(n, sizeof(w)));
+		sum = (sum ^ w) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 29;
+	}
+	return sum;
+}

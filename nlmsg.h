@@ -73,4 +73,7 @@ struct nlmsg_neigh {
 /* nlmsg_read_neigh - what is said of a neighbour; false: nothing */
 bool nlmsg_read_neigh(struct nlmsg_neigh *n, const struct nlmsghdr *h);
 
+/* nlmsg_mix - @sum and @n bytes more, to tell messages apart */
+uint64_t nlmsg_mix(uint64_t sum, const void *p, size_t n);
+
 #endif /* NLMSG_H */

@@ -23,12 +23,14 @@ enum {
 	/* A tap device holds 1000 packets by default: at MTU 1500 that is less
 	 * than one TCP window, which then overflows it */
 	QUEUE = 10000,
+	FIRST_SLOTS = 512,
 };
 
 /* --- configuration of the guest's link ----------------------------------- */
 
-/* What the steps of nslink_configure() have in common */
+/* What the steps have in common */
 struct job {
+	struct nslink *link;
 	struct netlink *host, *ns;
 	unsigned from, to; /* interfaces: template's and guest's */
 	bool v4, local;
@@ -36,6 +38,34 @@ struct job {
 	struct lan *lan;
 	struct addr ll; /* of the guest's interface; none: it has none */
 };
+
+/* --- what is wanted -------------------------------------------------------- */
+
+/* A request to @set; its sequence number comes when it is sent */
+static void want(struct nslink_set *set, const struct nlmsghdr *h)
+{
+	size_t len = NLMSG_ALIGN(h->nlmsg_len);
+
+	if (set->size - set->len < len || set->n == NSLINK_MAX) {
+		set->full = true;
+		return;
+	}
+	memset(set->base + set->len, 0, len);
+	memcpy(set->base + set->len, h, h->nlmsg_len);
+	((struct nlmsghdr *)(set->base + set->len))->nlmsg_seq = 0;
+	set->len += len;
+	set->n++;
+}
+
+static struct nlmsghdr *next(const struct nslink_set *set, size_t *at)
+{
+	struct nlmsghdr *h = (void *)(set->base + *at);
+
+	if (*at >= set->len)
+		return NULL;
+	*at += NLMSG_ALIGN(h->nlmsg_len);
+	return h;
+}
 
 /* NODAD: the caller expects addresses that can be used as soon as we return */
 static void put_flags(struct nl_request *r, struct ifaddrmsg *m, uint32_t flags)
@@ -49,26 +79,25 @@ static void put_flags(struct nl_request *r, struct ifaddrmsg *m, uint32_t flags)
 }
 
 /* Label, lifetime and state stay behind */
-static int copy_address(struct job *j, const struct nlmsghdr *h)
+static void copied(struct job *j, const struct nlmsghdr *h,
+		   struct nl_request *r)
 {
 	static const uint8_t keep[] = { IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST,
 					IFA_RT_PRIORITY };
 	struct ifaddrmsg m = *(const struct ifaddrmsg *)NLMSG_DATA(h);
 	const struct rtattr *a;
-	struct nl_request r;
 	unsigned i;
 
 	m.ifa_index = j->to;
-	nl_begin(&r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
+	nl_begin(r, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &m, sizeof(m));
 	for (i = 0; i < ARRAY_SIZE(keep); i++) {
 		a = nlmsg_attr(h, sizeof(m), keep[i]);
 		if (a && RTA_PAYLOAD(a) <= 16)
-			nl_put(&r, keep[i], RTA_DATA(a), RTA_PAYLOAD(a));
+			nl_put(r, keep[i], RTA_DATA(a), RTA_PAYLOAD(a));
 	}
-	put_flags(&r, &m,
+	put_flags(r, &m,
 		  nlmsg_addr_flags(h) &
 			  (IFA_F_HOMEADDRESS | IFA_F_NOPREFIXROUTE));
-	return nl_tell(j->ns, &r);
 }
 
 /* Addresses of the link stay behind, unless the guest has no other */
@@ -84,27 +113,20 @@ static bool is_copied(struct job *j, const struct nlmsghdr *h)
 	       (j->v4 && addr_equal(&a, &j->lan->guest4));
 }
 
+static void want_address(void *arg, const struct nlmsghdr *h)
+{
+	struct job *j = arg;
+	struct nl_request r;
+
+	if (!is_copied(j, h))
+		return;
+	copied(j, h, &r);
+	want(&j->link->want, &r.h);
+}
+
 static int copy_addresses(struct job *j)
 {
-	const struct nlmsghdr *h;
-	struct nl_store addrs;
-	struct addr a;
-	size_t at = 0;
-	int err;
-
-	err = nl_dump(j->host, &addrs, RTM_GETADDR, j->v4);
-	while (!err && (h = nl_next(&addrs, &at))) {
-		if (!is_copied(j, h))
-			continue;
-		err = copy_address(j, h);
-		if (err == -EEXIST)
-			err = 0;
-		a = nlmsg_local(h);
-		if (!err && !addrset_add(&j->lan->copies, &a))
-			err = -ENOMEM;
-	}
-	nl_drop(&addrs);
-	return err;
+	return nl_ask(j->host, RTM_GETADDR, j->v4, want_address, j);
 }
 
 static int add_address(struct job *j)
@@ -116,7 +138,6 @@ static int add_address(struct job *j)
 		.ifa_index = j->to,
 	};
 	struct nl_request r;
-	int err;
 
 	if (addr_is_none(a))
 		return 0;
@@ -124,8 +145,8 @@ static int add_address(struct job *j)
 	nl_put_addr(&r, IFA_LOCAL, a);
 	nl_put_addr(&r, IFA_ADDRESS, a);
 	put_flags(&r, &m, 0);
-	err = nl_tell(j->ns, &r);
-	return err == -EEXIST ? 0 : err;
+	want(&j->link->want, &r.h);
+	return 0;
 }
 
 /* What of a route is not copied */
@@ -252,71 +273,22 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 	redirect(j, h);
 }
 
-/* What is not to be copied gets type 0; how many are left */
-static unsigned select_routes(struct job *j, struct nl_store *s)
-{
-	struct nlmsghdr *h;
-	unsigned n = 0;
-	size_t at = 0;
-
-	while ((h = nl_next(s, &at))) {
-		if (nlmsg_is_route(h, j->v4) && nlmsg_uses(h, j->from, true))
-			n++;
-		else
-			h->nlmsg_type = 0;
-	}
-	return n;
-}
-
-/* Insert one route: true if it is done with, false to try again later */
-static bool insert_route(struct job *j, const struct nlmsghdr *orig)
+static void want_route(void *arg, const struct nlmsghdr *orig)
 {
 	static uint8_t copy[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
-	int err;
+	struct job *j = arg;
 
+	if (!nlmsg_is_route(orig, j->v4) || !nlmsg_uses(orig, j->from, true))
+		return;
 	memcpy(copy, orig, orig->nlmsg_len);
 	rewrite(j, h);
-	err = nl_talk(j->ns, h, NULL, NULL);
-	if (err == -EINVAL && nlmsg_route_attr(h, RTA_PREFSRC)) {
-		strip(h, SOURCE);
-		err = nl_talk(j->ns, h, NULL, NULL);
-	}
-	if (err == -ENETUNREACH || err == -EHOSTUNREACH)
-		return false;
-	if (err && err != -EEXIST)
-		log_warn("Can't copy an IPv%c route: %s", j->v4 ? '4' : '6',
-			 util_error(-err));
-	return true;
+	want(&j->link->want, h);
 }
 
-/* A gateway can be used only once there is a route to it, and the order of the
- * dump does not tell: go on as long as a round helps */
 static int copy_routes(struct job *j)
 {
-	struct nl_store routes;
-	struct nlmsghdr *h;
-	unsigned left = 0, before;
-	size_t at;
-	int err;
-
-	err = nl_dump(j->host, &routes, RTM_GETROUTE, j->v4);
-	if (!err)
-		left = select_routes(j, &routes);
-	do {
-		before = left;
-		for (at = 0; !err && (h = nl_next(&routes, &at));) {
-			if (h->nlmsg_type && insert_route(j, h)) {
-				h->nlmsg_type = 0;
-				left--;
-			}
-		}
-	} while (left && left < before);
-	if (left)
-		log_debug("%u IPv%c routes lead nowhere, not copied", left,
-			  j->v4 ? '4' : '6');
-	nl_drop(&routes);
-	return err;
+	return nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
 }
 
 static int add_default_route(struct job *j)
@@ -330,7 +302,6 @@ static int add_default_route(struct job *j)
 		.rtm_type = RTN_UNICAST,
 	};
 	struct nl_request r;
-	int err;
 
 	if (addr_is_none(gw))
 		return 0;
@@ -340,8 +311,261 @@ static int add_default_route(struct job *j)
 	nl_begin(&r, RTM_NEWROUTE, NLM_F_CREATE, &m, sizeof(m));
 	nl_put_addr(&r, RTA_GATEWAY, gw);
 	nl_put_u32(&r, RTA_OIF, j->to);
-	err = nl_tell(j->ns, &r);
+	want(&j->link->want, &r.h);
+	return 0;
+}
+
+/* Better a table that is changing than none: there will be another look */
+static int want_family(struct job *j)
+{
+	unsigned i = j->v4 ? 0 : 1;
+	bool local = j->local || !j->from;
+	int err;
+
+	err = local || j->conf->no_copy_addrs[i] ? add_address(j) :
+						   copy_addresses(j);
+	if (err && err != -EAGAIN)
+		return err;
+	err = local || j->conf->no_copy_routes[i] ? add_default_route(j) :
+						    copy_routes(j);
+	if (j->link->want.full)
+		err = -E2BIG;
+	return err == -EAGAIN ? 0 : err;
+}
+
+/* --- from what there is to what is wanted ---------------------------------- */
+
+/* All but what is another with each message: sequence number, port */
+enum { SAME = offsetof(struct nlmsghdr, nlmsg_seq) };
+
+static bool same(const struct nlmsghdr *a, const struct nlmsghdr *b)
+{
+	return !memcmp(a, b, SAME) &&
+	       !memcmp(NLMSG_DATA(a), NLMSG_DATA(b),
+		       a->nlmsg_len - NLMSG_HDRLEN);
+}
+
+/* Where @h stands in the index of @set, or the empty place where it would */
+static uint32_t *find(struct nslink *l, const struct nslink_set *set,
+		      const struct nlmsghdr *h)
+{
+	uint64_t sum = nlmsg_mix(0, NLMSG_DATA(h), h->nlmsg_len - NLMSG_HDRLEN);
+	uint32_t i = (uint32_t)sum & l->mask;
+
+	while (l->index[i] &&
+	       !same((const void *)(set->base + l->index[i] - 1), h))
+		i = (i + 1) & l->mask;
+	return &l->index[i];
+}
+
+/* What of @set is not in @other as well is marked by its nlmsg_seq */
+static void mark(struct nslink *l, struct nslink_set *set,
+		 const struct nslink_set *other)
+{
+	struct nlmsghdr *h;
+	size_t at = 0, was;
+
+	for (l->mask = FIRST_SLOTS - 1; l->mask < 2 * other->n;)
+		l->mask = 2 * l->mask + 1;
+	memset(l->index, 0, (l->mask + 1) * sizeof(*l->index));
+	for (was = at; (h = next(other, &at)); was = at)
+		*find(l, other, h) = (uint32_t)was + 1;
+	for (at = 0; (h = next(set, &at));)
+		h->nlmsg_seq = !*find(l, other, h);
+}
+
+/* Send a copy: what is remembered stays as it is */
+static int send_copy(struct job *j, const struct nlmsghdr *orig, unsigned type,
+		     unsigned without)
+{
+	static uint8_t copy[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *h = (void *)copy;
+
+	memcpy(copy, orig, orig->nlmsg_len);
+	h->nlmsg_flags |= NLM_F_ACK;
+	if (type != h->nlmsg_type)
+		h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	h->nlmsg_type = (uint16_t)type;
+	if (without)
+		strip(h, without);
+	return nl_talk(j->ns, h, NULL, NULL);
+}
+
+static bool is_of(const struct job *j, const struct nlmsghdr *h, unsigned type)
+{
+	const struct rtgenmsg *g = NLMSG_DATA(h);
+
+	return h->nlmsg_type == type && h->nlmsg_seq &&
+	       g->rtgen_family == (j->v4 ? AF_INET : AF_INET6);
+}
+
+static int add_new_addresses(struct job *j)
+{
+	struct nlmsghdr *h;
+	size_t at = 0;
+	int err = 0;
+
+	while (!err && (h = next(&j->link->want, &at))) {
+		if (!is_of(j, h, RTM_NEWADDR))
+			continue;
+		err = send_copy(j, h, RTM_NEWADDR, 0);
+		if (err == -EEXIST)
+			err = 0;
+	}
+	return err;
+}
+
+static struct addr destination(const struct nlmsghdr *h)
+{
+	return nlmsg_addr(nlmsg_route_attr(h, RTA_DST));
+}
+
+/* Another route to where @h leads is the user's business from now on */
+static void leave_to_user(struct job *j, const struct nlmsghdr *gone)
+{
+	const struct rtmsg *m = NLMSG_DATA(gone), *o;
+	struct addr to = destination(gone), a;
+	struct nlmsghdr *h;
+	size_t at = 0;
+
+	while ((h = next(&j->link->want, &at))) {
+		if (!is_of(j, h, RTM_NEWROUTE))
+			continue;
+		o = NLMSG_DATA(h);
+		a = destination(h);
+		if (o->rtm_dst_len == m->rtm_dst_len && addr_equal(&a, &to))
+			h->nlmsg_seq = 0;
+	}
+}
+
+static void remove_old_routes(struct job *j)
+{
+	struct nlmsghdr *h;
+	size_t at = 0;
+	int err;
+
+	while ((h = next(&j->link->have, &at))) {
+		if (!is_of(j, h, RTM_NEWROUTE))
+			continue;
+		err = send_copy(j, h, RTM_DELROUTE, SOURCE);
+		if (err == -ESRCH)
+			leave_to_user(j, h);
+	}
+}
+
+/* Insert one route: 0 if it is there */
+static int insert_route(struct job *j, const struct nlmsghdr *h)
+{
+	int err = send_copy(j, h, RTM_NEWROUTE, 0);
+
+	if (err == -EINVAL && nlmsg_route_attr(h, RTA_PREFSRC))
+		err = send_copy(j, h, RTM_NEWROUTE, SOURCE);
 	return err == -EEXIST ? 0 : err;
+}
+
+static bool leads_on(int err)
+{
+	return err != -ENETUNREACH && err != -EHOSTUNREACH;
+}
+
+/* A gateway can be used only once there is a route to it, and the order of the
+ * dump does not tell: go on as long as a round helps.  What is not there is not
+ * remembered. */
+static void insert_new_routes(struct job *j)
+{
+	unsigned left = UINT32_MAX, before;
+	struct nlmsghdr *h;
+	size_t at;
+	int err;
+
+	do {
+		before = left;
+		left = 0;
+		for (at = 0; (h = next(&j->link->want, &at));) {
+			if (!is_of(j, h, RTM_NEWROUTE))
+				continue;
+			err = insert_route(j, h);
+			left += !leads_on(err);
+			h->nlmsg_seq = !leads_on(err);
+			if (!err || !leads_on(err))
+				continue;
+			h->nlmsg_type = NLMSG_NOOP;
+			log_limited(LOG_WARN, "Can't copy an IPv%c route: %s",
+				    j->v4 ? '4' : '6', util_error(-err));
+		}
+	} while (left && left < before);
+	for (at = 0; left && (h = next(&j->link->want, &at));)
+		if (is_of(j, h, RTM_NEWROUTE))
+			h->nlmsg_type = NLMSG_NOOP;
+	if (left)
+		log_debug("%u IPv%c routes lead nowhere, not copied", left,
+			  j->v4 ? '4' : '6');
+}
+
+/* The kernel takes away what was secondary to @gone: put back what is wanted */
+static void restore_secondaries(struct job *j, const struct nlmsghdr *gone)
+{
+	const struct ifaddrmsg *m = NLMSG_DATA(gone), *o;
+	struct addr net = nlmsg_local(gone), a;
+	struct nlmsghdr *h;
+	size_t at = 0;
+
+	while (j->v4 && (h = next(&j->link->want, &at))) {
+		o = NLMSG_DATA(h);
+		if (h->nlmsg_type != RTM_NEWADDR || o->ifa_family != AF_INET ||
+		    o->ifa_prefixlen != m->ifa_prefixlen)
+			continue;
+		a = nlmsg_local(h);
+		net = addr_mask(&net, m->ifa_prefixlen);
+		if (addr_in_prefix(&a, &net, m->ifa_prefixlen))
+			(void)send_copy(j, h, RTM_NEWADDR, 0);
+	}
+}
+
+/* Connections have an address that the host still has, or may get back: it stays,
+ * and is remembered for the next time */
+static void remove_old_addresses(struct job *j, const struct addrset *stay,
+				 bool patient)
+{
+	struct nlmsghdr *h;
+	size_t at = 0;
+
+	while ((h = next(&j->link->have, &at))) {
+		struct addr a;
+
+		if (!is_of(j, h, RTM_NEWADDR))
+			continue;
+		a = nlmsg_local(h);
+		if (patient || (stay && addrset_has(stay, &a)))
+			want(&j->link->want, h);
+		else if (!send_copy(j, h, RTM_DELADDR, 0))
+			restore_secondaries(j, h);
+	}
+}
+
+/* What the guest has of the host's */
+static void note_copies(struct nslink *l, struct addrset *copies)
+{
+	struct nlmsghdr *h;
+	size_t at = 0;
+
+	addrset_clear(copies);
+	while ((h = next(&l->have, &at))) {
+		struct addr a;
+
+		if (h->nlmsg_type != RTM_NEWADDR)
+			continue;
+		a = nlmsg_local(h);
+		(void)addrset_put(copies, &a);
+	}
+}
+
+static void swap(struct nslink *l)
+{
+	struct nslink_set was = l->have;
+
+	l->have = l->want;
+	l->want = was;
 }
 
 static int remove_address(struct job *j, const struct nlmsghdr *h)
@@ -352,6 +576,14 @@ static int remove_address(struct job *j, const struct nlmsghdr *h)
 
 	nl_begin(&r, RTM_DELADDR, 0, &m, sizeof(m));
 	nl_put_addr(&r, IFA_LOCAL, &a);
+	return nl_tell(j->ns, &r);
+}
+
+static int renew_address(struct job *j, const struct nlmsghdr *h)
+{
+	struct nl_request r;
+
+	copied(j, h, &r);
 	return nl_tell(j->ns, &r);
 }
 
@@ -390,25 +622,26 @@ static int settle_link_local(struct job *j)
 	if (!err)
 		err = nllink_flags(j->ns, j->to, 0, IFF_NOARP);
 	if (!err)
-		err = each_link_local(j, &addrs, copy_address);
+		err = each_link_local(j, &addrs, renew_address);
 	nl_drop(&addrs);
 	return err;
 }
 
+/* The first time there is nothing yet */
 static int configure_family(struct job *j)
 {
-	unsigned i = j->v4 ? 0 : 1;
-	bool local = j->local || !j->from;
+	struct nslink *l = j->link;
 	int err = 0;
 
 	if (!j->v4)
 		err = settle_link_local(j);
 	if (!err)
-		err = local || j->conf->no_copy_addrs[i] ? add_address(j)
-							 : copy_addresses(j);
+		err = want_family(j);
+	mark(l, &l->want, &l->have);
 	if (!err)
-		err = local || j->conf->no_copy_routes[i] ? add_default_route(j)
-							  : copy_routes(j);
+		err = add_new_addresses(j);
+	if (!err)
+		insert_new_routes(j);
 	return err;
 }
 
@@ -503,28 +736,102 @@ static int configure_link(struct netlink *ns, unsigned ifindex,
 	return err;
 }
 
-int nslink_configure(struct netlink *host, struct netlink *ns, unsigned ifindex,
-		     const struct conf *c, struct renew *r)
+static struct job job(struct nslink *l, struct netlink *host)
 {
-	struct lan *lan = &r->plan.lan;
-	struct job j = { .host = host,
-			 .ns = ns,
-			 .to = ifindex,
-			 .v4 = true,
-			 .conf = c,
-			 .lan = lan };
+	return (struct job){ .link = l,
+			     .host = host,
+			     .ns = l->ns,
+			     .to = l->ifindex,
+			     .v4 = true,
+			     .conf = l->renew->conf,
+			     .lan = &l->renew->plan.lan };
+}
+
+static int configure(struct job *j, struct renew *r)
+{
+	struct lan *lan = j->lan;
 	int err;
 
-	err = configure_link(ns, ifindex, c, lan);
+	err = configure_link(j->ns, j->to, j->conf, lan);
 	if (!err && lan->v4)
-		err = try_family(&j, r);
-	j.v4 = false;
+		err = try_family(j, r);
+	j->v4 = false;
 	if (!err && lan->v6) {
-		err = try_family(&j, r);
+		err = try_family(j, r);
 		if (!err && !lan->v6)
-			err = nllink_flags(ns, ifindex, 0, IFF_NOARP);
+			err = nllink_flags(j->ns, j->to, 0, IFF_NOARP);
 		if (!err && lan->v6)
-			await_own_addresses(&j);
+			await_own_addresses(j);
 	}
 	return err;
+}
+
+static bool map(struct nslink *l)
+{
+	l->have.base = util_map(NSLINK_BYTES);
+	l->want.base = util_map(NSLINK_BYTES);
+	l->have.size = l->want.size = NSLINK_BYTES;
+	l->index = util_map(NSLINK_SLOTS * sizeof(*l->index));
+	return l->have.base && l->want.base && l->index &&
+	       addrset_room(&l->renew->plan.lan.copies, HOSTNET_ADDRS);
+}
+
+int nslink_configure(struct nslink *l, struct netlink *host, struct netlink *ns,
+		     unsigned ifindex, struct renew *r)
+{
+	struct job j;
+	int err;
+
+	*l = (struct nslink){ .ns = ns, .ifindex = ifindex, .renew = r };
+	if (!map(l))
+		return -ENOMEM;
+	j = job(l, host);
+	err = configure(&j, r);
+	swap(l);
+	note_copies(l, &r->plan.lan.copies);
+	return err;
+}
+
+static void update_family(struct job *j, const struct addrset *stay,
+			  bool patient)
+{
+	int err = add_new_addresses(j);
+
+	if (err)
+		log_limited(LOG_WARN, "Can't set an IPv%c address in the "
+			    "namespace: %s", j->v4 ? '4' : '6',
+			    util_error(-err));
+	remove_old_routes(j);
+	insert_new_routes(j);
+	remove_old_addresses(j, stay, patient);
+}
+
+int nslink_update(struct nslink *l, struct netlink *host,
+		  const struct addrset *stay, bool patient)
+{
+	struct renew *r = l->renew;
+	struct job j = job(l, host);
+	const bool on[2] = { r->plan.lan.v4, r->plan.lan.v6 };
+	unsigned i;
+	int err;
+
+	l->want.len = l->want.n = l->want.full = 0;
+	for (i = 0; i < 2; i++) {
+		j.v4 = !i;
+		j.from = r->host.t[i].ifindex;
+		j.local = r->plan.local[i];
+		err = on[i] ? want_family(&j) : 0;
+		if (err)
+			return err;
+	}
+	mark(l, &l->have, &l->want);
+	mark(l, &l->want, &l->have);
+	for (i = 0; i < 2; i++) {
+		j.v4 = !i;
+		if (on[i])
+			update_family(&j, stay, patient);
+	}
+	swap(l);
+	note_copies(l, &r->plan.lan.copies);
+	return 0;
 }

@@ -56,6 +56,7 @@ struct passt {
 	struct ns ns;
 	struct neigh neigh;
 	struct neighwatch neighwatch;
+	struct nslink nslink;
 	struct follow follow;
 	struct seen seen;
 	struct flows flows;
@@ -381,7 +382,7 @@ static void set_up_namespace(struct passt *p)
 	must(nllink_mac(&p->nl_ns, index, &p->seen.mac),
 	     "Failed to read MAC address of namespace interface");
 	if (c->config_net) {
-		err = nslink_configure(&p->nl, &p->nl_ns, index, c,
+		err = nslink_configure(&p->nslink, &p->nl, &p->nl_ns, index,
 				       &p->renew);
 		must(err, "Failed to configure namespace interface");
 	}
@@ -403,10 +404,11 @@ static void follow_host(struct passt *p)
 {
 	int err;
 
-	if (p->conf.no_follow || p->conf.splice_only || p->conf.config_net)
+	if (p->conf.no_follow || p->conf.splice_only)
 		return;
 	err = follow_start(&p->follow, &p->loop, &p->renew, &p->hostnet,
-			   &p->neighwatch, &p->flows);
+			   &p->neighwatch, &p->flows,
+			   p->nslink.ns ? &p->nslink : NULL);
 	if (err)
 		log_warn("Can't follow the host's network: %s",
 			 util_error(-err));

@@ -193,3 +193,56 @@ def test_late(lab, roamer, world):
     while "prefix" not in ra:
         ra = hear_router(s)
     assert ra["router"] == WLAN.lla and ra["prefix"] == "2001:db8:1::/64"
+
+
+# Namespaces with --config-net
+
+def has(guest, link, families=FAMILIES):
+    """What the link has is in the namespace, and nothing else leads out."""
+    for f in families:
+        until(lambda: guest.default_route(f) == [link.router[f]],
+              f"the route by {link.dev}")
+        assert f"{link.host[f]}/{LEN[f]}" in guest.addresses(f)
+
+
+def test_namespace(lab, roamer, world):
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = lab.pasta("--config-net", "-I", UPLINK)
+    follows(guest, WLAN)
+    # What somebody did by hand is left alone
+    guest.run("ip", "addr", "add", "10.1.1.1/24", "dev", UPLINK)
+    guest.run("ip", "route", "add", "10.2.0.0/16", "via", "10.1.1.9")
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    has(guest, VPN)
+    follows(guest, VPN)
+    roamer.unplug(VPN)
+    has(guest, WLAN)
+    follows(guest, WLAN)
+    assert "10.1.1.1/24" in guest.addresses(V4)
+    assert guest.ip("route show 10.2.0.0/16")
+    # After some time there is nothing left of it
+    for f in FAMILIES:
+        until(lambda: f"{VPN.host[f]}/{LEN[f]}" not in guest.addresses(f),
+              "the end of the VPN's address")
+    has(guest, WLAN)
+
+
+def test_namespace_late(lab, roamer, world):
+    """No interface at all, then one with IPv4, then IPv6, then a route that is
+    not ours."""
+    guest = lab.pasta("--config-net", "-I", UPLINK)
+    assert guest.default_route(V4) == ["169.254.2.2"]
+    roamer.plug(WLAN)
+    roamer.join(WLAN, [V4])
+    has(guest, WLAN, [V4])
+    follows(guest, WLAN, [V4])
+    roamer.join(WLAN, [V6])
+    has(guest, WLAN)
+    follows(guest, WLAN)
+    guest.run("ip", "route", "del", "default")
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    has(guest, VPN, [V6])
+    assert guest.default_route(V4) == []

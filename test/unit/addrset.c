@@ -58,11 +58,40 @@ static void any_number(void **state)
 	}
 }
 
+/* Cleared and filled, with room and without more */
+static void room(void **state)
+{
+	struct addrset s = { 0 };
+	unsigned round, i;
+	struct addr a;
+
+	(void)state;
+	assert_true(addrset_room(&s, 1000));
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 1024; i++) {
+			a = number(2 * i + round);
+			assert_true(addrset_put(&s, &a));
+		}
+		assert_int_equal(s.n, 1024);
+		a = number(9999);
+		assert_false(addrset_put(&s, &a));
+		for (i = 0; i < 1024; i++) {
+			a = number(2 * i + round);
+			assert_true(addrset_has(&s, &a));
+		}
+		addrset_clear(&s);
+		assert_int_equal(s.n, 0);
+		for (i = 0; i < s.size; i++)
+			assert_true(addr_is_none(&s.slot[i]));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty),
 		cmocka_unit_test(any_number),
+		cmocka_unit_test(room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -320,6 +320,7 @@ static void template_v6(void **state)
 
 static struct conf c;
 static struct renew now;
+static struct nslink nslink;
 
 /* What @c wishes, on this host */
 static int configure(void)
@@ -329,8 +330,8 @@ static int configure(void)
 	assert_int_equal(template(&host, true, NULL, &now.host.t[0]), 0);
 	assert_int_equal(template(&host, false, NULL, &now.host.t[1]), 0);
 	renew_init(&now, &c);
-	return nslink_configure(&host, &guest, nllink_index(&guest, "g0"), &c,
-				&now);
+	return nslink_configure(&nslink, &host, &guest,
+				nllink_index(&guest, "g0"), &now);
 }
 
 static void copy_many(void **state)
