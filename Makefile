@@ -251,7 +251,8 @@ check-all: deps
 # --- measurements -------------------------------------------------------------
 
 # Side by side with another build, path by path: numbers, no verdict.
-# PATHS='tap-rr tap-tcp-in' runs a part; PEER= is a passt, its pasta beside it
+# PATHS='tap-rr tap-tcp-in' runs a part; PEER= is a passt, its pasta beside it,
+# or "unstable": the package of Debian unstable, see test/peer
 PEER    ?= /usr/bin/passt
 SECONDS ?= 5
 REPEATS ?= 9
@@ -264,7 +265,8 @@ build/perf/%: test/perf/%.c
 
 bench: all $(PERF)
 	@test/deps bench || echo "Measuring with what there is." >&2
-	/usr/bin/python3 test/perf/bench.py --peer '$(PEER)' \
+	/usr/bin/python3 test/perf/bench.py \
+		--peer '$(if $(filter unstable,$(PEER)),$(shell test/peer programs),$(PEER))' \
 		--seconds $(SECONDS) --repeats $(REPEATS) \
 		$(foreach p,$(PATHS),'$(p)')
 
