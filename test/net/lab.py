@@ -607,13 +607,14 @@ class Lab:
         until(lambda: "sleep" in comm.read_text(), "the namespaces")
         return self.keep(Guest(self, process.pid, process))
 
-    def daemon(self, *argv, user=USER):
-        """Run a program that puts itself in the background; return its PID."""
+    def daemon(self, *argv, user=USER, where=None):
+        """Run a program that puts itself in the background, in host or
+        @where; return its PID."""
         pidfile = self.path(f"pid-{self.serial}")
         self.serial += 1
         argv = list(argv)
         argv[1:1] = ["--pid", pidfile]
-        self.host.run(*user, *argv)
+        (where or self.host).run(*user, *argv)
         pid = int(pidfile.read_text())
         self.scope.callback(end, pid)
         return pid

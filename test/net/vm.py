@@ -24,28 +24,31 @@ def stream(where, card="virtio-net-pci"):
             "-device", f"{card},netdev={card}"]
 
 
-def vhost(path):
+def vhost(path, card="virtio-net-pci", queues=2):
     """The same by vhost-user.  QEMU 7.2 crashes with MSI-X when it emulates
     the CPU, too, so there are no vectors.  Each CPU sends on queues of its own."""
+    mq = "on" if queues > 1 else "off"
     return ["-object", f"memory-backend-memfd,id=m,size={MEMORY_MIB}M",
             "-machine", "pc,memory-backend=m",
             "-chardev", f"socket,id=c,path={path}",
-            "-smp", "2", "-netdev", "vhost-user,id=n,chardev=c,queues=2",
-            "-device", "virtio-net-pci,netdev=n,mq=on,vectors=0"]
+            "-smp", str(queues), "-netdev",
+            f"vhost-user,id=n,chardev=c,queues={queues}",
+            "-device", f"{card},netdev=n,vectors=0,mq={mq}"]
 
 
 class Guest(Machine):
-    """A machine with the network that the arguments @net describe, by the QEMU
-    that is found behind @before."""
+    """A machine with the network that the arguments @net describe, by @qemu as
+    it is found behind @before."""
 
-    def __init__(self, lab, net, archive=None, before=(), **kw):
+    def __init__(self, lab, net, archive=None, before=(),
+                 qemu=("qemu-system-x86_64",), console="console.log", **kw):
         image, modules = kernel()
         if before:
             image = shutil.copy(image, lab.path("vmlinuz"))
-        self.console = lab.path("console.log")
+        self.console = lab.path(console)
         self.seen = 0
         self.process = lab.host.spawn(
-            *before, "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max",
+            *before, *qemu, "-accel", "tcg", "-cpu", "max",
             "-m", f"{MEMORY_MIB}",
             "-nodefaults", "-display", "none", "-no-reboot",
             "-kernel", image,
