@@ -163,9 +163,16 @@ static bool ask(struct migrate *m, enum repair_mode mode)
 	unsigned i, n = 0;
 
 	m->batch = MIN(m->n - m->at, (unsigned)REPAIR_BATCH);
-	for (i = 0; i < m->batch; i++)
-		if (socket_of(m, m->at + i) >= 0)
-			fd[n++] = socket_of(m, m->at + i);
+	for (i = 0; i < m->batch; i++) {
+		int s = socket_of(m, m->at + i);
+
+		if (s < 0)
+			continue;
+		/* What the probe is answered is to be heard */
+		if (mode == REPAIR_OFF)
+			(void)sock_deaf(s, false);
+		fd[n++] = s;
+	}
 	if (n)
 		return !repair_ask(m->repair, mode, fd, n);
 	m->repair->done(m, 0);

@@ -22,6 +22,7 @@ enum {
 	/* what is due */
 	ACK_TO_TAP = 1 << 3,
 	ACK_FROM_TAP = 1 << 4,
+	FIN_FIRST = 1 << 7, /* ours: where the send queue begins, see below */
 	BUFFER_SHIFT = 8,
 	MSS_UNIT = 4,
 };
@@ -122,7 +123,7 @@ static uint8_t events(const struct tcp_image *i)
 
 void stream_put_flow(struct wr *w, const struct tcp_image *i)
 {
-	unsigned due = 0;
+	unsigned due = FIN_FIRST;
 
 	if (i->rcv_nxt != i->rcv_acked)
 		due |= ACK_TO_TAP;
@@ -152,7 +153,7 @@ void stream_put_flow(struct wr *w, const struct tcp_image *i)
 void stream_get_flow(struct rd *r, struct tcp_image *i)
 {
 	uint32_t mss;
-	uint8_t e;
+	uint8_t e, due;
 
 	*i = (struct tcp_image){ 0 };
 	i->side[0].pif = rd_u8(r);
@@ -165,7 +166,9 @@ void stream_get_flow(struct rd *r, struct tcp_image *i)
 	e = rd_u8(r);
 	mss = rd_be32(r);
 	i->mss = (uint16_t)MIN(mss, (uint32_t)UINT16_MAX);
-	rd_skip(r, 4 + 1 + 1);
+	rd_skip(r, 4);
+	due = rd_u8(r);
+	rd_skip(r, 1);
 	i->snd_wnd = rd_be16(r);
 	i->rcv_wnd = rd_be16(r);
 	i->snd_max = rd_be32(r);
@@ -177,8 +180,13 @@ void stream_get_flow(struct rd *r, struct tcp_image *i)
 	i->fin_sent = e & TAP_FIN_SENT;
 	i->guest_fin = e & TAP_FIN;
 	i->shut = e & SOCK_FIN_SENT;
+	i->sock.fin_passed = !(due & FIN_FIRST);
 }
 
+/* A FIN that the far end has acknowledged is queued again by whoever makes a new socket.
+ * passt writes the number behind it and takes that for the FIN's, which nobody
+ * acknowledges then.  So we write the FIN's, and say so for the sake of our reader, who
+ * is told the other one by passt. */
 void stream_put_sock(struct wr *w, const struct sock_image *s)
 {
 	wr_be32(w, s->snd_seq);
@@ -217,6 +225,9 @@ bool stream_get_sock(struct rd *r, struct sock_image *s)
 	s->rcv_shift = rd_u8(r);
 	s->state = rd_u8(r);
 	s->options = rd_u8(r);
+	if (s->fin_passed && s->state == SOCK_FIN_WAIT2)
+		s->snd_seq--;
+	s->fin_passed = false;
 	if (!s->state)
 		s->snd_len = s->unsent = s->rcv_len = 0;
 	return rd_ok(r) && s->snd_len <= SOCK_QUEUE_MAX &&

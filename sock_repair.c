@@ -167,7 +167,9 @@ static int get_send(int fd, struct sock_image *i, uint8_t *buf, size_t cap)
 		return errno == EFAULT ? -ENOBUFS : -errno;
 	i->snd_len = n > 0 ? (uint32_t)n : 0;
 	i->unsent = MIN(i->unsent, i->snd_len);
-	i->snd_seq = end - fin_queued(i) - i->snd_len;
+	/* A FIN that was acknowledged will be queued again, with its number */
+	i->snd_seq = end - (fin_queued(i) || i->state == SOCK_FIN_WAIT2) -
+		     i->snd_len;
 	return 0;
 }
 
@@ -248,9 +250,6 @@ int sock_image_make(const struct sock_env *e, bool v4)
 
 static int set_numbers(int fd, const struct sock_image *i, size_t kept)
 {
-	/* A FIN that was acknowledged is to be sent in repair mode: it has the
-	 * number before the next one */
-	uint32_t snd = i->snd_seq - (i->state == SOCK_FIN_WAIT2);
 	int err = 0;
 
 	if (i->options & TCPI_OPT_TIMESTAMPS)
@@ -258,7 +257,7 @@ static int set_numbers(int fd, const struct sock_image *i, size_t kept)
 	if (!err)
 		err = set(fd, TCP_REPAIR_QUEUE, QUEUE_SEND);
 	if (!err)
-		err = set(fd, TCP_QUEUE_SEQ, snd);
+		err = set(fd, TCP_QUEUE_SEQ, i->snd_seq);
 	if (!err)
 		err = set(fd, TCP_REPAIR_QUEUE, QUEUE_RECV);
 	if (!err)

@@ -30,6 +30,7 @@ struct sock_image {
 	uint8_t state;
 	uint8_t options; /* TCPI_OPT_* that were agreed on */
 	uint8_t snd_shift, rcv_shift;
+	bool fin_passed; /* in a stream only: see migrate_stream.c */
 	uint32_t snd_seq, rcv_seq; /* of the queues' first bytes */
 	uint32_t snd_len, unsent, rcv_len; /* bytes; FINs are none */
 	uint32_t mss, stamp;

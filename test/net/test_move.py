@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -174,10 +175,25 @@ class Bulk(threading.Thread):
         assert self.sums[0].digest() == self.sums[1].digest()
 
 
+def finished(where, stream):
+    """The FIN that is queued again for a new socket has been acknowledged."""
+    port = stream.far.getpeername()[1]
+    until(lambda: "FIN-WAIT-2" in where.run("ss", "-tnaH", "sport", port),
+          "the end of one way")
+
+
+def counter(where, name):
+    names, values = (line.split() for line in where.run(
+        "grep", "^TcpExt", "/proc/net/netstat").splitlines())
+    return int(values[names.index(name)])
+
+
 def move(lab, front, target):
+    """What arrives at the new place before the sockets are there is refused, so the
+    router is told last."""
     assert front("save") == 0
-    turn(lab)
     assert front("load", target.path) == 0
+    turn(lab)
     front("leave")
 
 
@@ -199,6 +215,7 @@ def test_connections(lab, other, family):
 
     move(lab, front, hosts[1])
     idle.talk()
+    finished(other, half)
     half.far.sendall(b"more")
     assert receive(half.guest, 4) == b"more"
     half.far.close()
@@ -254,10 +271,33 @@ def test_peer(lab, other, theirs, pair):
         "ss", "-tnH").splitlines()), "the guest's bytes to be acknowledged")
     move(lab, front, hosts[1])
     idle.talk()
+    finished(other, half)
     half.far.sendall(b"more")
     assert receive(half.guest, 4) == b"more"
     for b in Bulk(down.far, down.guest, MIB), Bulk(up.guest, up.far, MIB):
         b.finish()
+
+
+def test_window_opens(lab, other):
+    """What the far end says to nobody while the guest moves is asked for at once,
+    and not when a timer goes off."""
+    hosts = [Host(lab, lab.host, "one"), Host(lab, other, "two")]
+    front = Front(lab, hosts[0])
+    up = Stream(lab, front.guest, V4)
+    data, sent = os.urandom(16 * MIB), 0
+    up.guest.settimeout(1)
+    with pytest.raises(TimeoutError):   # all is full
+        while True:
+            sent += up.guest.send(data[sent:])
+    assert front("save") == 0
+    time.sleep(1)       # so often it answers what is out of its window
+    got = up.far.recv(16 * MIB)
+    turn(lab)
+    assert front("load", hosts[1].path) == 0
+    front("leave")
+    got += receive(up.far, sent - len(got))
+    assert got == data[:sent]
+    assert counter(other, "TCPWinProbe") == 1
 
 
 def test_many(lab, other):

@@ -117,7 +117,7 @@ static void flow(void **state)
 		"\x2c" /* established, both FINs received */
 		"\0\0\5\xb4" /* 1460 */
 		"\0\0\2\0" /* a quarter KiB each */
-		"\x18\x0c"
+		"\x98\x0c" /* ACKs are due, and where our send queue begins */
 		"\x11\x22\x33\x44"
 		"\1\2\3\x14\1\2\3\4\x0a\x0b\x0c\x0d\x0a\x0b\x0c\x0c"
 		"\x0a\x0b\0\0";
@@ -182,7 +182,7 @@ static void sock(void **state)
 				.stamp = 7, .snd_wl1 = 8, .snd_wnd = 9,
 				.max_wnd = 10, .rcv_wnd = 11, .rcv_wup = 12,
 				.snd_shift = 7, .rcv_shift = 8, .state = 1,
-				.options = 7 }, t;
+				.options = 7 }, t = { 0 };
 	struct wr w = wr_init(buf, sizeof(buf));
 	struct rd r = rd_init(buf, STREAM_SOCK);
 
@@ -192,6 +192,33 @@ static void sock(void **state)
 	assert_memory_equal(buf, want, STREAM_SOCK);
 	assert_true(stream_get_sock(&r, &t));
 	assert_memory_equal(&s, &t, sizeof(s));
+}
+
+/* What passt writes: the number behind a FIN that was acknowledged */
+static void fin_passed(void **state)
+{
+	static const uint8_t states[] = { SOCK_ESTABLISHED, SOCK_FIN_WAIT1,
+					  SOCK_FIN_WAIT2, SOCK_LAST_ACK };
+	unsigned n;
+
+	(void)state;
+	for (n = 0; n < 2 * ARRAY_SIZE(states); n++) {
+		struct tcp_image i = image(), j;
+		struct wr w = wr_init(buf, sizeof(buf));
+		struct rd r = rd_init(buf, STREAM_FLOW + STREAM_SOCK);
+
+		i.sock.state = states[n / 2];
+		i.sock.snd_seq = 1000;
+		stream_put_flow(&w, &i);
+		stream_put_sock(&w, &i.sock);
+		if (n & 1)
+			buf[86] &= 0x7f;
+		stream_get_flow(&r, &j);
+		assert_true(stream_get_sock(&r, &j.sock));
+		assert_int_equal(j.sock.snd_seq,
+				 n == 5 ? 999 : 1000);
+		assert_false(j.sock.fin_passed);
+	}
 }
 
 static bool takes(struct sock_image s)
@@ -233,6 +260,7 @@ int main(void)
 		cmocka_unit_test(flow),
 		cmocka_unit_test(endings),
 		cmocka_unit_test(sock),
+		cmocka_unit_test(fin_passed),
 		cmocka_unit_test(limits),
 	};
 
