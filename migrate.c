@@ -263,6 +263,10 @@ static void save_sock(struct migrate *m)
 			    util_error(-err));
 		*s = (struct sock_image){ 0 };
 		m->lost++;
+		if (err == -ENOTCONN)
+			m->m[m->at].fd = -1;
+		if (err == -ENOTCONN && f)
+			tcp_image_reset(m->tcp, f);
 	}
 	stream_put_sock(&w, s);
 	m->off = 0;

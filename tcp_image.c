@@ -76,6 +76,8 @@ void tcp_image_get(const struct flow *f, struct tcp_image *i)
 {
 	struct tcp_conn *c = conn_of((struct flow *)(uintptr_t)f);
 	unsigned host = !conn_tap(f);
+	struct addr local;
+	uint16_t port;
 
 	*i = (struct tcp_image){
 		.side = { f->side[0], f->side[1] },
@@ -95,9 +97,12 @@ void tcp_image_get(const struct flow *f, struct tcp_image *i)
 	i->eof |= sock_image_eof(&i->sock);
 	i->rcv_taken = c->rcv_nxt - i->guest_fin - c->out.len -
 		       sock_image_queued(conn_fd(f));
-	/* The kernel may have chosen it */
-	(void)sock_local(conn_fd(f), &i->side[host].ours,
-			 &i->side[host].our_port);
+	/* The kernel may have chosen it.  A socket that stands for one that is closed
+	 * has none. */
+	if (!sock_local(conn_fd(f), &local, &port) && port) {
+		i->side[host].ours = local;
+		i->side[host].our_port = port;
+	}
 }
 
 static void copy(const struct chunks *chunks, const struct chunk_queue *q,
@@ -110,6 +115,16 @@ static void copy(const struct chunks *chunks, const struct chunk_queue *q,
 		chunk_iov(chunks, q, off, q->len - off, &iov, 1);
 		memcpy(to + off, iov.iov_base, iov.iov_len);
 	}
+}
+
+/* Not by the end of both ways, but by a reset.  Where an end may still be in the
+ * socket behind what the guest has not taken, only the error tells. */
+static bool broken(const struct flow *f, const struct tcp_image *i)
+{
+	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
+
+	return i->sock.state == SOCK_CLOSE &&
+	       (!i->shut || (!(c->flags & CONN_EOF) && sock_error(conn_fd(f))));
 }
 
 int tcp_image_get_sock(struct tcp *t, const struct flow *f, struct tcp_image *i,
@@ -126,8 +141,7 @@ int tcp_image_get_sock(struct tcp *t, const struct flow *f, struct tcp_image *i,
 	err = sock_image_get(conn_fd(f), s, buf, cap - more);
 	if (err)
 		return err;
-	/* Not by the end of both ways, but by a reset */
-	if (s->state == SOCK_CLOSE && !(i->shut && c->flags & CONN_EOF))
+	if (broken(f, i))
 		return -ENOTCONN;
 	end = buf + s->snd_len;
 	memmove(end + more, end, s->rcv_len);

@@ -39,7 +39,7 @@ bool tcp_image_held(const struct flow *f);
 
 /* tcp_image_get - all of @i but its socket
  * tcp_image_get_sock - that, in repair mode, and the bytes of both queues; as
- * sock_image_get(), and -ENOTCONN: it is broken */
+ * sock_image_get(), and -ENOTCONN: it is broken, and cannot go on here, either */
 void tcp_image_get(const struct flow *f, struct tcp_image *i);
 int tcp_image_get_sock(struct tcp *t, const struct flow *f, struct tcp_image *i,
 		       uint8_t *buf, size_t cap);

@@ -537,7 +537,7 @@ static void judge_clean(const struct plan *p)
 	/* Timers are there for losses: without, applications set the pace */
 	must(p, p->over - p->begun < (world.tap.w.clean && !p->pressure &&
 				      !chunks_kept ? 60 : 1200) * SEC);
-	if (!world.tap.w.clean || p->pressure || chunks_kept)
+	if (!world.tap.w.clean || p->pressure || chunks_kept || world.migrated)
 		return;
 	must(p, !p->rexmit);
 	/* A window that goes to zero tells that data were dropped (trap 6) */
@@ -691,6 +691,8 @@ void run_seed(uint64_t seed)
 		sim_after(rnd_to(100 * MS), udp_send, &uflows[i]);
 	}
 	world.moves = chance(400) ? (unsigned)rnd_in(1, 300) : 0;
+	/* What has no room in memory is reset */
+	world.far_moves = !chunks_kept && chance(500);
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
 	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
 	      w->loss[1],

@@ -140,6 +140,7 @@ struct sock {
 	uint64_t tx, tx_seen; /* accepted; taken by the far application */
 	size_t tx_cap, tx_waste;
 	bool nospace, fin_tx, rst_tx, orphan;
+	bool moves; /* in repair mode: its descriptor is closed without a word */
 	unsigned refuse; /* per mille of sends taken partly or not at all */
 	/* from the far end: written, consumed, peek offset */
 	uint64_t rx, rx_read;
@@ -197,6 +198,7 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 		  size_t len);
 void far_error(struct sock *s, const struct sock_error *e);
 struct sock *sock_last(enum sock_kind k); /* newest open one */
+struct sock *sock_all(void); /* newest, and so on */
 void sock_accept_fails(int err); /* the next accept() of each listener */
 static inline bool far_eof(const struct sock *s)
 {
@@ -260,7 +262,9 @@ extern struct world {
 	struct udp udp;
 	struct echo echo;
 	struct guest guest;
-	unsigned moves; /* per mille of turns that end in world_move() */
+	unsigned moves; /* per mille of turns that end in world_move(), */
+	bool far_moves; /* or in world_migrate() */
+	unsigned migrated; /* connections */
 } world;
 
 enum { FORWARD_FIRST = 8000, FORWARD_PORTS = 16 };
@@ -273,6 +277,9 @@ void world_run(uint64_t until, bool (*done)(void));
 /* world_move - take all connections apart and put them together again, with the
  * sockets that they had: as a successor of the process would.  At the end of a turn. */
 void world_move(void);
+/* world_migrate - the same with those that are set up, and new sockets: as on another
+ * host; or it is given up when all is saved, and they go on */
+void world_migrate(bool given_up);
 unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
 
 /* --- guest.c: the guest's plain TCP and UDP ------------------------------- */

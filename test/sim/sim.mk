@@ -2,8 +2,8 @@
 # The simulator: the real modules on toy sockets, a toy transport and virtual
 # time.  What it replaces is not linked; the kernel's calls are wrapped.
 
-SIM_TOYS  := sock sock_repair tcp_image pcap tap_stream tap_tun vhost_mem virtq vhost_bell vhost_user tap_vhost
-SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES))
+SIM_TOYS  := sock sock_repair pcap tap_stream tap_tun vhost_mem virtq vhost_bell vhost_user tap_vhost
+SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES)) migrate_stream
 SIM_SRC   := $(wildcard test/sim/*.c)
 SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) \
 	     $(patsubst %.c,$(B)/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))

@@ -27,6 +27,11 @@ void sock_reset(void)
 	ephemeral = 50000;
 }
 
+struct sock *sock_all(void)
+{
+	return all;
+}
+
 static struct sock *get(int fd)
 {
 	return container_of(toy_get(fd), struct sock, toy);
@@ -662,7 +667,7 @@ static void gone(struct sock *s, bool reset)
 {
 	trace("  %s fd %d", reset ? "abort" : "close", s->toy.fd);
 	toy_close(&s->toy);
-	if (s->kind != S_TCP)
+	if (s->kind != S_TCP || s->moves)
 		return;
 	s->orphan = true;
 	if (reset || s->rx > s->rx_read)

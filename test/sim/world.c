@@ -4,6 +4,7 @@
  */
 #include "sim.h"
 #include "freeze.h"
+#include "migrate_stream.h"
 #include "tcp_freeze.h"
 
 #include "emit.h"
@@ -73,7 +74,7 @@ static void turn_end(void *owner)
 {
 	guest_turn_end(owner);
 	if (world.moves && chance(world.moves))
-		world_move();
+		world.far_moves ? world_migrate(chance(300)) : world_move();
 }
 
 static void must(int err, const char *what)
@@ -162,6 +163,121 @@ void world_move(void)
 	}
 	if (!rd_ok(&r) || i != n)
 		sim_fail("%u of %u flows came", i, n);
+}
+
+/* --- to another host --------------------------------------------------------- */
+
+static uint8_t image[64 << 20];
+
+static unsigned hold_all(struct flow **f)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < world.flows.fresh; i++)
+		if (tcp_image_can(&world.flows.flow[i]))
+			f[n++] = &world.flows.flow[i];
+	for (i = 0; i < n; i++)
+		tcp_image_hold(&world.tcp, f[i]);
+	return n;
+}
+
+/* As migrate.c does it */
+static void save(struct flow *const *f, unsigned n, struct wr *w)
+{
+	static struct tcp_image flow[FLOW_MAX];
+	static uint8_t queues[32 << 20];
+	unsigned i;
+
+	stream_put_head(w);
+	stream_put_seen(w, &world.seen);
+	wr_be32(w, n);
+	for (i = 0; i < n; i++) {
+		tcp_image_get(f[i], &flow[i]);
+		stream_put_flow(w, &flow[i]);
+	}
+	for (i = 0; i < n; i++) {
+		struct sock_image *s = &flow[i].sock;
+
+		/* One that the far end has reset */
+		if (tcp_image_get_sock(&world.tcp, f[i], &flow[i], queues,
+				       sizeof(queues)))
+			*s = (struct sock_image){ 0 };
+		stream_put_sock(w, s);
+		wr_bytes(w, queues, s->snd_len + s->rcv_len);
+	}
+	if (!wr_ok(w))
+		sim_fail("%u connections are too much", n);
+}
+
+static int host_fd(const struct flow *f)
+{
+	return f->side[f->side[0].pif == PIF_TAP].fd;
+}
+
+static void leave(struct flow *f)
+{
+	int fd = host_fd(f);
+
+	container_of(toy_get(fd), struct sock, toy)->moves = true;
+	freeze_forget(&world.flows, f);
+	sock_close(fd);
+}
+
+static void arrive(struct tcp_image *i, struct rd *r)
+{
+	struct tcp *t = &world.tcp;
+	struct flow *f = NULL;
+	const uint8_t *queues;
+	size_t kept;
+	int fd;
+
+	if (!stream_get_sock(r, &i->sock) || !tcp_image_sane(i))
+		sim_fail("a connection cannot be read");
+	queues = rd_view(r, i->sock.snd_len + i->sock.rcv_len);
+	if (i->sock.state) {
+		kept = tcp_image_kept(t, i);
+		fd = sock_image_make(&world.env, tcp_image_is_v4(i));
+		must(tcp_image_fill(t, i, fd, queues, kept), "tcp_image_fill");
+		f = tcp_image_put(t, i, fd, queues, kept);
+	} else {
+		f = tcp_image_refuse(t, i);
+	}
+	if (!f)
+		sim_fail("a connection from port %u does not fit",
+			 i->side[0].their_port);
+	if (i->sock.state)
+		tcp_image_resume(t, f);
+	else
+		tcp_image_reset(t, f);
+}
+
+void world_migrate(bool given_up)
+{
+	static struct flow *f[FLOW_MAX];
+	static struct tcp_image flow[FLOW_MAX];
+	struct wr w = wr_init(image, sizeof(image));
+	unsigned n = hold_all(f), i;
+	struct rd r;
+
+	save(f, n, &w);
+	trace("  %u connections %s, %zu bytes", n,
+	      given_up ? "stay" : "migrate", w.len);
+	world.migrated += n;
+	for (i = 0; i < n; i++)
+		given_up ? tcp_image_resume(&world.tcp, f[i]) : leave(f[i]);
+	if (given_up)
+		return;
+	r = rd_init(image, w.len);
+	must(stream_get_head(&r), "stream_get_head");
+	stream_get_seen(&r, &world.seen);
+	if (rd_be32(&r) != n)
+		sim_fail("other than %u connections", n);
+	for (i = 0; i < n; i++)
+		stream_get_flow(&r, &flow[i]);
+	for (i = 0; i < n; i++)
+		arrive(&flow[i], &r);
+	if (!rd_ok(&r) || rd_left(&r))
+		sim_fail("the stream has another length");
 }
 
 void world_run(uint64_t until, bool (*done)(void))
