@@ -667,9 +667,14 @@ static void gone(struct sock *s, bool reset)
 {
 	trace("  %s fd %d", reset ? "abort" : "close", s->toy.fd);
 	toy_close(&s->toy);
-	if (s->kind != S_TCP || s->moves)
+	/* One that is closed already will not come again */
+	if (s->kind != S_TCP || (s->moves && !(s->fin_rx && far_eof(s))))
 		return;
 	s->orphan = true;
+	if (s->moves) {
+		kick(s);
+		return;
+	}
 	if (reset || s->rx > s->rx_read)
 		s->rst_tx = true;
 	else

@@ -70,11 +70,18 @@ static void forward(uint8_t proto)
 	world.rules.sockets += FORWARD_PORTS;
 }
 
+/* Not for ever: where a connection arrives, timers begin anew */
+static void world_travel(void)
+{
+	if (sim.now < 600 * SEC && world.migrated < 1000)
+		world_migrate(chance(300));
+}
+
 static void turn_end(void *owner)
 {
 	guest_turn_end(owner);
 	if (world.moves && chance(world.moves))
-		world.far_moves ? world_migrate(chance(300)) : world_move();
+		world.far_moves ? world_travel() : world_move();
 }
 
 static void must(int err, const char *what)
@@ -200,8 +207,10 @@ static void save(struct flow *const *f, unsigned n, struct wr *w)
 
 		/* One that the far end has reset */
 		if (tcp_image_get_sock(&world.tcp, f[i], &flow[i], queues,
-				       sizeof(queues)))
+				       sizeof(queues))) {
 			*s = (struct sock_image){ 0 };
+			tcp_image_reset(&world.tcp, f[i]);
+		}
 		stream_put_sock(w, s);
 		wr_bytes(w, queues, s->snd_len + s->rcv_len);
 	}
@@ -218,9 +227,11 @@ static void leave(struct flow *f)
 {
 	int fd = host_fd(f);
 
-	container_of(toy_get(fd), struct sock, toy)->moves = true;
+	if (fd >= 0)
+		container_of(toy_get(fd), struct sock, toy)->moves = true;
 	freeze_forget(&world.flows, f);
-	sock_close(fd);
+	if (fd >= 0)
+		sock_close(fd);
 }
 
 static void arrive(struct tcp_image *i, struct rd *r)
@@ -264,7 +275,10 @@ void world_migrate(bool given_up)
 	      given_up ? "stay" : "migrate", w.len);
 	world.migrated += n;
 	for (i = 0; i < n; i++)
-		given_up ? tcp_image_resume(&world.tcp, f[i]) : leave(f[i]);
+		if (!given_up)
+			leave(f[i]);
+		else if (tcp_image_held(f[i]))
+			tcp_image_resume(&world.tcp, f[i]);
 	if (given_up)
 		return;
 	r = rd_init(image, w.len);
