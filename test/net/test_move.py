@@ -9,6 +9,7 @@ then the way there is turned.
 
 import hashlib
 import os
+import pathlib
 import re
 import socket
 import struct
@@ -300,17 +301,45 @@ def test_window_opens(lab, other):
     assert counter(other, "TCPWinProbe") == 1
 
 
+def test_all_said(lab, other):
+    """Both ends have closed, and the guest has yet to read: the kernel has done with
+    that connection, not so the guest."""
+    hosts = [Host(lab, lab.host, "one"), Host(lab, other, "two")]
+    front = Front(lab, hosts[0])
+    s = Stream(lab, front.guest, V4)
+    port = s.far.getsockname()[1]
+    s.guest.shutdown(socket.SHUT_WR)
+    assert s.far.recv(1) == b""
+    data = os.urandom(100_000)
+    s.far.sendall(data)
+    s.far.close()
+    until(lambda: "TIME-WAIT" in lab.host.run("ss", "-tanH", "dport", port),
+          "the end of both ways")
+    move(lab, front, hosts[1])
+    assert receive(s.guest, len(data)) == data
+    assert s.guest.recv(1) == b""
+
+
+def spent(host):
+    """CPU time of passt, in ms."""
+    return int(pathlib.Path(f"/proc/{host.pid}/schedstat").read_text()
+               .split()[0]) / 1e6
+
+
 def test_many(lab, other):
-    """More than go in one message to the helper."""
+    """More than go in one message to the helper.  Tells what doc/performance.md
+    has."""
     hosts = [Host(lab, lab.host, "one"), Host(lab, other, "two")]
     front = Front(lab, hosts[0])
     server = lab.wires.far.listen(V4)
     port = server.getsockname()[1]
     ends = [(front.guest.connect(V4, FAR[V4], port), server.accept()[0])
-            for _ in range(600)]
+            for _ in range(1000)]
     ends[-1][0].sendall(b"all")     # so the others' handshakes are over, too
     assert receive(ends[-1][1], 3) == b"all"
+    before, at = [spent(h) for h in hosts], time.monotonic()
     move(lab, front, hosts[1])
+    at = time.monotonic() - at
     for guest, _ in ends:
         guest.sendall(b"x")
     for guest, far in ends:
@@ -318,6 +347,8 @@ def test_many(lab, other):
         assert far.recv(1) == b"x"
         far.sendall(b"y")
         assert guest.recv(1) == b"y"
+    print(f"{len(ends)} connections in {at * 1000:.0f} ms; CPU time of passt",
+          *(f"{spent(h) - b:.0f} ms" for h, b in zip(hosts, before)))
 
 
 def test_given_up(lab):
