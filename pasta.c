@@ -468,7 +468,8 @@ static void furnish(const struct conf *c)
 		mount_proc(c);
 	name_host(c);
 	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
-	if (err)
+	/* There is no group 0 if users could not be mapped: that has been said */
+	if (err && err != -EINVAL)
 		log_warn("Can't set ping_group_range in the namespace: %s",
 			 util_error(-err));
 }

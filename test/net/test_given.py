@@ -3,6 +3,7 @@
 some policy leaves of the kernel."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -198,8 +199,17 @@ SUBSETS = ([()] + [(c,) for c in CAPS] +
 
 def ambient(caps):
     """An ordinary user with these rights."""
-    words = ",".join(["-all", *(f"+{c}" for c in caps)])
+    words = only(caps)
     return (*USER, f"--inh-caps={words}", f"--ambient-caps={words}")
+
+
+def bounded(caps):
+    """Root with these rights, as containers have it."""
+    return "setpriv", "--inh-caps=-all", f"--bounding-set={only(caps)}"
+
+
+def only(caps):
+    return ",".join(["-all", *(f"+{c}" for c in caps)])
 
 
 def test_command_with_some_capabilities(lab):
@@ -232,6 +242,54 @@ def test_join_with_some_capabilities(lab):
         end(pid)
 
 
+def test_join_own_with_some_capabilities(lab):
+    """Whatever there is of them, a user joins what is the user's."""
+    guest = lab.container()
+    for number, caps in enumerate(SUBSETS):
+        pid = start(lab, "exec \"$@\"", "--quiet", "--config-net", "-I",
+                    f"eth{number}", guest.pid, user=ambient(caps))
+        assert guest.addresses(V4, f"eth{number}") == \
+            lab.host.addresses(V4), caps
+        end(pid)
+
+
+def test_passt_with_some_capabilities(lab):
+    """A low port takes one of them, which is said without."""
+    for port, caps in enumerate(SUBSETS, 80):
+        done = Tried(lab, ambient(caps), "passt", "-t", port).done
+        works = "net_bind_service" in caps
+        assert done.status == (not works), caps
+        assert ("Permission denied" in done.stderr) == (not works), caps
+
+
+DOCKER = ("chown", "dac_override", "fowner", "fsetid", "kill", "setgid",
+          "setuid", "setpcap", "net_bind_service", "net_raw", "sys_chroot",
+          "mknod", "audit_write", "setfcap")
+# Whom root becomes, and whom pasta's user namespace is for
+ROOTS = [c for n in range(5) for c in itertools.combinations(
+    ("setuid", "setgid", "setfcap", "sys_admin"), n)]
+
+
+@pytest.mark.parametrize("runas", [None, "0", "1000:1000"])
+def test_root_with_some_capabilities(lab, runas):
+    """Two of them are for becoming somebody else; if they are not there one
+    line says so."""
+    options = ("--runas", runas) if runas else ()
+    for caps in (*ROOTS, DOCKER):
+        works = runas == "0" or {"setuid", "setgid"} <= set(caps)
+        for program in "passt", "command":
+            done = Tried(lab, bounded(caps), program, *options).done
+            assert done.status == (not works), (caps, done.stderr)
+            if not works:
+                assert "Can't become user" in done.stderr
+            elif (program, runas) == ("command", "0") and "setfcap" not in caps:
+                # Nobody else gives root's number away
+                assert "Can't map users" in done.stderr
+                assert len(done.stderr.splitlines()) == 1, done.stderr
+            else:
+                assert done.stderr == "", caps
+
+
 ROOT = ()
 IN_USERNS = (*USER, "unshare", "-Ur")
 WITHOUT_USERNS = (*IN_USERNS, "sh", "-c", "echo 0 >/proc/sys/user/"
@@ -249,12 +307,17 @@ def refused(call, error="EPERM"):
 class Tried:
     """One of our programs, as quiet as it can be, under some circumstances."""
 
-    def __init__(self, lab, before, program):
-        self.lab, self.before = lab, before
+    def __init__(self, lab, before, program, *options):
+        self.lab, self.before, self.options = lab, before, options
+        lab.serial += 1
         self.done = getattr(self, program)()
 
-    def start(self, *argv):
-        return self.lab.host.run(*self.before, *argv, check=False)
+    def start(self, program, *argv):
+        return self.lab.host.run(*self.before, program, *self.options, *argv,
+                                 check=False)
+
+    def path(self, name):
+        return self.lab.path(f"{name}-{self.lab.serial}")
 
     def command(self):
         done = self.start(PASTA, "-q", "--config-net", "--",
@@ -270,15 +333,15 @@ class Tried:
 
     def join(self):
         guest = self.lab.container()
-        done = self.daemon(self.lab.path("join.pid"), PASTA, "--config-net",
+        done = self.daemon(self.path("join.pid"), PASTA, "--config-net",
                            guest.pid)
         if not done.status:
             assert guest.reachable(V4)
         return done
 
     def passt(self):
-        path = self.lab.path("socket")
-        done = self.daemon(self.lab.path("passt.pid"), PASST, "-s", path)
+        path = self.path("socket")
+        done = self.daemon(self.path("passt.pid"), PASST, "-s", path)
         if not done.status:
             self.lab.host.socket(socket.AF_UNIX).connect(str(path))
         return done
@@ -290,6 +353,9 @@ CIRCUMSTANCES = {
     "root": (ROOT, "passt command join"),
     "user": (USER, "passt command join"),
     "user namespace": (IN_USERNS, "passt command"),
+    "user namespace, no capabilities": ((*IN_USERNS, *bounded(())),
+                                        "passt command"),
+    "root as Docker has it": (bounded(DOCKER), "passt command"),
     "no user namespaces": (WITHOUT_USERNS, "passt"),
     "no new privileges": ((*USER, "setpriv", "--no-new-privs"),
                           "passt command join"),
