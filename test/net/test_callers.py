@@ -47,9 +47,9 @@ def outward(lab, guest, address=PEER[V4]):
     talk(client, lab.peer.accept(listener))
 
 
-def inward(guest, where, address, port=PORT, inner=INNER):
-    listener = guest.listen(V4, inner)
-    client = where.connect(V4, address, port)
+def inward(guest, where, address, port=PORT, inner=INNER, family=V4):
+    listener = guest.listen(family, inner)
+    client = where.connect(family, address, port)
     talk(client, guest.accept(listener))
     listener.close()
 
@@ -111,6 +111,19 @@ class Process:
         self.guest.process.kill()
 
 
+class Two(Process):
+    """Its user namespace by one process, the network by another."""
+
+    def __init__(self, lab):
+        super().__init__(lab)
+        self.other = lab.host.spawn(
+            *USER, "nsenter", "-t", str(self.pid), "-U", "-n",
+            "--preserve-credentials", "sleep", "infinity")
+        self.netns = f"/proc/{self.other.pid}/ns/net"
+        there = os.stat(f"/proc/{self.pid}/ns/net").st_ino
+        until(lambda: os.stat(self.netns).st_ino == there, "the process")
+
+
 CLOSED = "-t none -u none -T none -U none"
 
 
@@ -125,7 +138,7 @@ class Join:
     gateway: str = GATEWAY[V4]
     says: bool = False          # may print something
     mtu: int = 65520
-    ports: str = ""             # how they are published: "", lo, any
+    ports: str = ""             # how they are published: "", lo, lo6, any
     ends: bool = True           # by itself, with the namespace
 
 
@@ -143,6 +156,12 @@ JOINS = {
         "--dns-forward 169.254.1.1 -u none -T none -U none --no-map-gw "
         "--quiet --map-guest-addr 169.254.1.2 --pid {pidfile} "
         "--netns {netns}", ports="lo"),
+    "podman 6, IPv6 loopback": Join(
+        # The user's own PID file, too; and one address for both, once an error
+        "--config-net --map-host-loopback 169.254.1.2 -P{pidfile} "
+        "-t ::1/{port}-{port}:{inner}-{inner} --dns-forward 169.254.1.1 "
+        "-u none -T none -U none --no-map-gw --quiet "
+        "--map-guest-addr 169.254.1.2 --netns {netns}", ports="lo6"),
     "podman 6, options of the user": Join(
         # The last one counts; a line of containers.conf is one word
         "--config-net '-T 3000,3001' --mtu 9000 --mtu 2000 -a 10.0.0.2 -n 24 "
@@ -173,11 +192,18 @@ JOINS = {
         ROOTLESSKIT + "--tcp-ports=none --udp-ports=none -c {control} {pid}",
         Process, ports="pesto=", **TAP0),
     "sandbox with two processes": Join(
-        "--config-net --netns /proc/{pid}/ns/net --userns /proc/{pid}/ns/user "
+        "--config-net --netns {netns} --userns /proc/{pid}/ns/user "
         "--no-netns-quit -P {pidfile} -q --map-host-loopback none "
         "--map-guest-addr none -t 127.0.0.1/{port}:{inner} "
-        "--host-lo-to-ns-lo", Process, ports="lo", ends=False),
+        "--host-lo-to-ns-lo", Two, ports="lo", ends=False),
 }
+
+
+# Of Podman both families at once, one of them in brackets; of RootlessKit one by one
+PODMAN_RULES = "-t 0.0.0.0/{port}:{inner} -t [::]/{port}:{inner}"
+RULES = {"pesto": {V4: PODMAN_RULES, V6: PODMAN_RULES},
+         "pesto=": {V4: "--tcp-ports=0.0.0.0/{port}:{inner}",
+                    V6: "--tcp-ports=::/{port}:{inner}"}}
 
 
 def is_configured(guest, row):
@@ -195,19 +221,22 @@ def published(lab, guest, row, control):
         inward(guest, lab.peer, HOST[V4])
     elif row.ports == "lo":
         inward(guest, lab.host, "127.0.0.1")
+    elif row.ports == "lo6":
+        inward(guest, lab.host, "::1", family=V6)
     elif row.ports == "auto":
         listener = guest.listen(V4, PORT)
         until(lambda: f":{PORT} " in lab.host.run("ss", "-tlnH"), "the port")
         talk(lab.host.connect(V4, "127.0.0.1", PORT), guest.accept(listener))
     elif row.ports.startswith("pesto"):
-        rule = f"0.0.0.0/{PORT}:{INNER}"
-        rule = [f"--tcp-ports={rule}"] if "=" in row.ports else ["-t", rule]
         assert lab.host.run(*USER, PESTO, "--version")
-        lab.host.run(*USER, PESTO, "--add", *rule, control)
-        inward(guest, lab.peer, HOST[V4])
-        lab.host.run(*USER, PESTO, "--delete", *rule, control)
-        with pytest.raises(ConnectionRefusedError):
-            lab.peer.connect(V4, HOST[V4], PORT)
+        for family, rules in RULES[row.ports].items():
+            rules = words(rules, port=PORT, inner=INNER)
+            for _ in range(2):      # the second time it is no error
+                lab.host.run(*USER, PESTO, "--add", *rules, control)
+            inward(guest, lab.peer, HOST[family], family=family)
+            lab.host.run(*USER, PESTO, "--delete", *rules, control)
+            with pytest.raises(ConnectionRefusedError):
+                lab.peer.connect(family, HOST[family], PORT)
 
 
 @pytest.mark.parametrize("name", JOINS)
@@ -260,7 +289,7 @@ def test_rootlesskit_2(lab, target):
 
 def daemon_of(lab, argv, pidfile):
     """From the PID file, which has to be complete, or by its arguments."""
-    if str(pidfile) in argv:
+    if any(str(pidfile) in a for a in argv):
         text = pidfile.read_text()
         assert re.fullmatch(r"\d+\n", text)
         assert alive(int(text))
@@ -328,6 +357,7 @@ COMMANDS = {
     "link alone": "--config-net --no-tcp --no-udp --no-icmp",
     "address and auto": f"--config-net -t {HOST[V4]}/auto",
     "gateway of its own": "--config-net -4 -a 10.0.2.15 -n 24 -g 10.0.2.2",
+    "on record": "--config-net --pcap {dir}/pcap --log-file {dir}/log",
 }
 
 
@@ -335,10 +365,12 @@ COMMANDS = {
 def test_command(lab, name):
     """Sandboxes: a command with a network, and its status."""
     listener = lab.host.listen(V4, PORT)
-    options = COMMANDS[name].split()
+    options = words(COMMANDS[name], dir=lab.tmp)
     done = lab.host.run(*USER, PASTA, *options, "--", "sh", "-c",
                         "ip -o link; exit 7", check=False)
     assert (done.status, done.stderr) == (7, "")
+    if "--pcap" in options:
+        assert lab.path("pcap").stat().st_size and lab.path("log").exists()
     spliced = "--splice-only" in options
     assert (f" {UPLINK}: " in done.stdout) != spliced
     if spliced:
