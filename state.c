@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-static const char magic[8] = "\xb1passt\r\n";
+static const char magic[8] = { '\xb1', 'p', 'a', 's', 's', 't', '\r', '\n' };
 
 void state_head(struct wr *w)
 {
