@@ -249,6 +249,7 @@ static void look_at_flows(void *owner, struct timer *timer)
 
 static void watch(struct follow *f, bool on)
 {
+	f->deaf = !on;
 	(void)loop_mod(f->loop, f->fd, f->watch, 0, on ? EPOLLIN : EPOLLET);
 }
 
@@ -313,6 +314,8 @@ static void on_change(void *owner, uint64_t ref, uint32_t events)
 
 	(void)ref;
 	(void)events;
+	if (f->deaf) /* and now it is full, too, which is reported in any case */
+		return;
 	watch(f, false);
 	if (!f->looking && now(f) - f->done_ms > FOLLOW_CALM_MS)
 		f->pause_ms = FOLLOW_SETTLE_MS;

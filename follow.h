@@ -48,6 +48,7 @@ struct follow {
 	struct addrset gone;	  /* and what it did not any more, lately */
 	int fd;			  /* of notifications */
 	unsigned watch;
+	bool deaf;		  /* nothing is expected of it */
 	bool looking, again; /* a look is under way; something has changed since */
 	unsigned pause_ms;   /* before the next one */
 	uint64_t done_ms;    /* when the last one was */
