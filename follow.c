@@ -47,7 +47,7 @@ static bool same_template(const struct template *a, const struct template *b)
 }
 
 unsigned follow_decide(const struct hostnet_view *was,
-		       const struct hostnet_view *is, bool patient,
+		       const struct hostnet_view *is, const bool patient[2],
 		       struct template t[2])
 {
 	unsigned act = 0, i;
@@ -61,7 +61,7 @@ unsigned follow_decide(const struct hostnet_view *was,
 			act |= FOLLOW_COPY;
 		if (same_template(&t[i], new))
 			continue;
-		if (!new->ifindex && patient) {
+		if (!new->ifindex && patient[i]) {
 			act |= FOLLOW_WAIT;
 			continue;
 		}
@@ -69,6 +69,12 @@ unsigned follow_decide(const struct hostnet_view *was,
 		t[i] = *new;
 	}
 	return act;
+}
+
+static void start_pass(struct follow *f, struct follow_pass *p, uint64_t due_ms)
+{
+	p->at = 0;
+	timer_set(&f->loop->timers, &p->timer, due_ms);
 }
 
 /* --- what is done ----------------------------------------------------------
@@ -108,25 +114,30 @@ static void plan_again(struct follow *f)
 		tell(&was, &r->plan, &r->host.t[i], i);
 }
 
-/* Remember what is not there any more; it may be back by the time it matters */
+/* Remember what is not there any more; it may be back by the time it matters.  Where
+ * not all are known none is missed. */
 static void note_gone(struct follow *f)
 {
-	const struct addrset *is = &f->look.addrs;
+	struct addrset *gone = f->streams.timer.due_ms ? &f->late : &f->gone;
 	struct addrset was = f->here;
 	unsigned i;
 
-	for (i = 0; i < was.size; i++)
-		if (!addr_is_none(&was.slot[i]) &&
-		    !addrset_has(is, &was.slot[i]))
-			(void)addrset_put(&f->gone, &was.slot[i]);
 	f->here = f->look.addrs;
 	f->look.addrs = was;
+	for (i = 0; i < was.size && !f->look.many; i++) {
+		if (addr_is_none(&was.slot[i]) ||
+		    addrset_has(&f->here, &was.slot[i]))
+			continue;
+		(void)addrset_put(gone, &was.slot[i]);
+		f->late_ms = now(f);
+		start_pass(f, &f->datagrams, now(f) + 1);
+	}
 }
 
 /* Since when each family is without template: whether none has been for long */
-static bool be_patient(struct follow *f, const struct hostnet_view *is)
+static void be_patient(struct follow *f, const struct hostnet_view *is,
+		       bool patient[2])
 {
-	bool patient = true;
 	unsigned i;
 
 	for (i = 0; i < 2; i++) {
@@ -134,18 +145,37 @@ static bool be_patient(struct follow *f, const struct hostnet_view *is)
 			f->lost_ms[i] = 0;
 		else if (!f->lost_ms[i])
 			f->lost_ms[i] = now(f);
-		else if (now(f) - f->lost_ms[i] >= FOLLOW_PATIENCE_MS)
-			patient = false;
+		patient[i] = !f->lost_ms[i] ||
+			     now(f) - f->lost_ms[i] < FOLLOW_PATIENCE_MS;
 	}
-	return patient;
 }
 
-static void update_link(struct follow *f, bool patient)
+/* Look again when the first of them has been without for long */
+static void give_up_later(struct follow *f)
 {
+	uint64_t due = UINT64_MAX;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (f->lost_ms[i] && f->renew->host.t[i].ifindex)
+			due = MIN(due, f->lost_ms[i] + FOLLOW_PATIENCE_MS);
+	if (due != UINT64_MAX)
+		timer_set(&f->loop->timers, &f->lost, MAX(due, now(f) + 1));
+}
+
+/* Addresses stay until it is certain that nobody needs them */
+static void update_link(struct follow *f)
+{
+	bool patient = f->streams.timer.due_ms || f->purge.due_ms ||
+		       f->look.many;
+	unsigned i;
 	int err;
 
 	if (!f->link)
 		return;
+	for (i = 0; i < 2; i++) /* it may come back */
+		f->link->hold[i] = f->renew->host.t[i].ifindex &&
+				   !f->seen.t[i].ifindex;
 	err = nslink_update(f->link, &f->nl, &f->here, patient);
 	if (err)
 		log_limited(LOG_WARN, "Can't follow in the namespace: %s",
@@ -155,22 +185,22 @@ static void update_link(struct follow *f, bool patient)
 static void act(struct follow *f, const struct hostnet_view *is)
 {
 	struct template *t = f->renew->host.t;
-	unsigned todo = follow_decide(&f->seen, is, be_patient(f, is), t);
+	bool patient[2];
+	unsigned todo;
 
+	be_patient(f, is, patient);
+	todo = follow_decide(&f->seen, is, patient, t);
 	f->seen = *is;
 	if (todo & FOLLOW_WAIT)
-		set(f, &f->lost, FOLLOW_PATIENCE_MS);
+		give_up_later(f);
 	if (todo & FOLLOW_ADDRESSES)
 		note_gone(f);
-	if (todo & (FOLLOW_ADDRESSES | FOLLOW_PLAN)) {
-		f->datagrams = true;
-		f->at = 0;
-		set(f, &f->orphans, 1);
-	}
+	if (todo & (FOLLOW_ADDRESSES | FOLLOW_PLAN) && !f->streams.timer.due_ms)
+		start_pass(f, &f->streams, now(f) + FOLLOW_PATIENCE_MS);
 	if (todo & FOLLOW_PLAN)
 		plan_again(f);
 	if (todo & (FOLLOW_PLAN | FOLLOW_COPY))
-		update_link(f, true);
+		update_link(f);
 	/* Names that stand for us, and neighbours of another link */
 	if (todo & FOLLOW_PLAN)
 		neighwatch_renew(f->neigh, t[0].ifindex, t[1].ifindex);
@@ -190,58 +220,108 @@ static const struct side *host_side(const struct flow *f)
 	return NULL;
 }
 
-static bool is_orphan(const struct follow *f, const struct side *s)
+static bool is_orphan(const struct follow *f, const struct side *s, bool stream)
 {
 	struct addr ours;
 	uint16_t port;
 
-	if (!s || sock_local(s->fd, &ours, &port))
+	if (!s || sock_local(s->fd, &ours, &port) ||
+	    addrset_has(&f->here, &ours))
 		return false;
-	return addrset_has(&f->gone, &ours) && !addrset_has(&f->here, &ours);
+	/* A stream's has been gone for less than it may be, perhaps again */
+	if (addrset_has(&f->late, &ours))
+		return !stream;
+	return addrset_has(&f->gone, &ours);
+}
+
+static void look_at_flow(struct follow *f, struct follow_pass *p,
+			 struct flow *flow)
+{
+	const struct flow_type *type = f->flows->type[flow->kind];
+
+	if (flow->kind == FLOW_FREE || !type->drop ||
+	    p->stream != (flow_proto(flow) == IPPROTO_TCP) ||
+	    !is_orphan(f, host_side(flow), p->stream))
+		return;
+	type->drop(f->flows->owner[flow->kind], flow);
+	p->dropped++;
+}
+
+/* While a look is under way there is no other request */
+static void purge(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+
+	if (f->looking)
+		set(f, timer, FOLLOW_FAREWELL_MS);
+	else
+		update_link(f);
+}
+
+/* What has not come back: the namespace need not have it any longer, once the guest
+ * has heard that its connections were reset */
+static void forget(struct follow *f)
+{
+	struct addrset was = f->gone;
+
+	addrset_clear(&was);
+	f->gone = f->late;
+	f->late = was;
+	if (f->gone.n) {
+		start_pass(f, &f->streams, MAX(f->late_ms + FOLLOW_PATIENCE_MS,
+					       now(f) + 1));
+		return;
+	}
+	set(f, &f->purge, FOLLOW_FAREWELL_MS);
+}
+
+static void pass(struct follow *f, struct follow_pass *p)
+{
+	unsigned end = MIN(p->at + FLOWS, f->flows->fresh);
+
+	for (; p->at < end; p->at++)
+		look_at_flow(f, p, &f->flows->flow[p->at]);
+	if (p->at < f->flows->fresh) {
+		set(f, &p->timer, STEP_MS);
+		return;
+	}
+	if (p->dropped)
+		log_info("Reset for want of their address: %u %s", p->dropped,
+			 p->stream ? "connections" : "flows of datagrams");
+	p->dropped = 0;
+	if (p->stream)
+		forget(f);
 }
 
 /* Datagrams have nothing to lose: the next one begins a flow from an address
  * that is there.  A connection is given up when its address does not come back.
  */
-static void look_at_flow(struct follow *f, struct flow *flow)
-{
-	const struct flow_type *type = f->flows->type[flow->kind];
-
-	if (flow->kind == FLOW_FREE || !type->drop ||
-	    f->datagrams == (flow_proto(flow) == IPPROTO_TCP))
-		return;
-	if (is_orphan(f, host_side(flow)))
-		type->drop(f->flows->owner[flow->kind], flow);
-}
-
-/* What has not come back: the namespace need not have it any longer.  While a look
- * is under way there is no other request. */
-static void forget(struct follow *f)
-{
-	addrset_clear(&f->gone);
-	f->purge = f->looking;
-	if (f->looking)
-		return;
-	update_link(f, false);
-}
-
-static void look_at_flows(void *owner, struct timer *timer)
+static void drop_datagrams(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
-	unsigned end = MIN(f->at + FLOWS, f->flows->fresh);
 
-	for (; f->at < end; f->at++)
-		look_at_flow(f, &f->flows->flow[f->at]);
-	if (f->at < f->flows->fresh) {
+	(void)timer;
+	pass(f, &f->datagrams);
+}
+
+static void drop_streams(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+
+	(void)timer;
+	pass(f, &f->streams);
+}
+
+/* --- listeners ---------------------------------------------------------------
+ */
+
+/* After each look: an interface that was made again may look as the old one */
+static void bind_listeners(void *owner, struct timer *timer)
+{
+	struct follow *f = owner;
+
+	if (listen_renew(f->listen) == -EINPROGRESS)
 		set(f, timer, STEP_MS);
-		return;
-	}
-	f->at = 0;
-	if (f->datagrams)
-		set(f, timer, FOLLOW_PATIENCE_MS);
-	else
-		forget(f);
-	f->datagrams = false;
 }
 
 /* --- looks -----------------------------------------------------------------
@@ -263,13 +343,15 @@ static void done(struct follow *f, int err)
 {
 	f->looking = false;
 	f->done_ms = now(f);
-	if (err)
+	if (err) {
 		log_limited(LOG_WARN, "Can't look at the host's network: %s",
 			    util_error(-err));
-	else
+		f->pause_ms = FOLLOW_ERROR_MS;
+		f->again = true;
+	} else {
 		act(f, &f->look.view);
-	if (f->purge)
-		forget(f);
+	}
+	bind_listeners(f, &f->bind);
 	if (!f->again)
 		return;
 	f->again = false;
@@ -354,36 +436,35 @@ static int open_watch(struct follow *f)
 	return err ? err : nl_open(&f->nl);
 }
 
-int follow_start(struct follow *f, struct loop *l, struct renew *r,
-		 const struct hostnet *look, struct neighwatch *neigh,
-		 struct flows *flows, struct nslink *link)
+int follow_start(struct follow *f, const struct hostnet *look)
 {
 	int err;
 
-	*f = (struct follow){ .loop = l,
-			      .renew = r,
-			      .neigh = neigh,
-			      .flows = flows,
-			      .link = link,
-			      .look = *look,
-			      .seen = look->view,
-			      .pause_ms = FOLLOW_SETTLE_MS };
+	f->look = *look;
+	f->seen = look->view;
+	f->pause_ms = FOLLOW_SETTLE_MS;
 	timer_init(&f->timer, go_on, f);
 	timer_init(&f->lost, give_up, f);
-	timer_init(&f->orphans, look_at_flows, f);
+	timer_init(&f->datagrams.timer, drop_datagrams, f);
+	timer_init(&f->streams.timer, drop_streams, f);
+	f->streams.stream = true;
+	timer_init(&f->purge, purge, f);
+	timer_init(&f->bind, bind_listeners, f);
 	f->look.nl = &f->nl;
 	err = open_watch(f);
 	if (err)
 		return err;
 	if (!addrset_room(&f->look.addrs, HOSTNET_ADDRS) ||
 	    !addrset_room(&f->here, HOSTNET_ADDRS) ||
-	    !addrset_room(&f->gone, HOSTNET_ADDRS))
+	    !addrset_room(&f->gone, HOSTNET_ADDRS) ||
+	    !addrset_room(&f->late, HOSTNET_ADDRS))
 		return -ENOMEM;
 	/* What happened while we were busy starting, and all addresses */
 	err = hostnet_look(&f->look);
 	if (err)
 		return err;
-	note_gone(f);
+	f->seen.addrs = ~f->look.view.addrs;
 	act(f, &f->look.view);
+	bind_listeners(f, &f->bind);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef FOLLOW_H
 #define FOLLOW_H
 
+#include "listen.h"
 #include "neighwatch.h"
 #include "nslink.h"
 #include "renew.h"
@@ -16,8 +17,10 @@
 enum {
 	FOLLOW_SETTLE_MS = 100,	 /* a change has several parts */
 	FOLLOW_BUSY_MS = 800,	 /* between looks, if there is always another */
+	FOLLOW_ERROR_MS = 5000,	 /* when it failed */
 	FOLLOW_CALM_MS = 1000,	 /* when there was none for so long */
 	FOLLOW_PATIENCE_MS = 10000, /* what is gone may come back */
+	FOLLOW_FAREWELL_MS = 1000,  /* for resets to arrive */
 };
 
 /* What there is to do */
@@ -30,22 +33,26 @@ enum {
 
 /* follow_decide - from what was seen to what is: the sum of the above
  * @t are the templates in force, which become the next ones.  A family that has
- * lost its own keeps it until @patient is false.  Pure. */
+ * lost its own keeps it until its @patient is false.  Pure. */
 unsigned follow_decide(const struct hostnet_view *was,
-		       const struct hostnet_view *is, bool patient,
+		       const struct hostnet_view *is, const bool patient[2],
 		       struct template t[2]);
 
 struct follow {
+	/* The caller's, before follow_start() */
 	struct loop *loop;
 	struct renew *renew;
 	struct neighwatch *neigh;
 	struct flows *flows;
+	struct listen *listen;
 	struct nslink *link; /* NULL: not ours to configure */
 	struct netlink nl;
 	struct hostnet look;	  /* under way */
 	struct hostnet_view seen; /* by the last one that was done */
 	struct addrset here;	  /* addresses that it saw */
-	struct addrset gone;	  /* and what it did not any more, lately */
+	/* and what it did not any more: since the streams' timer runs, later */
+	struct addrset gone, late;
+	uint64_t late_ms; /* when the last one went */
 	int fd;			  /* of notifications */
 	unsigned watch;
 	bool deaf;		  /* nothing is expected of it */
@@ -54,17 +61,19 @@ struct follow {
 	uint64_t done_ms;    /* when the last one was */
 	struct timer timer;
 	/* What is put off until it has been gone for a while */
-	struct timer lost, orphans;
+	struct timer lost;
 	uint64_t lost_ms[2]; /* since when a family has no template; 0: it has */
-	unsigned at;	     /* flows that were looked at */
-	bool datagrams;	     /* these go at once */
-	bool purge;	     /* the rest is to be forgotten after this look */
+	struct timer bind;   /* listeners that have waited for what is there now */
+	struct follow_pass {
+		struct timer timer;
+		bool stream;
+		unsigned at, dropped; /* how many were looked at, and reset */
+	} datagrams, streams; /* flows whose address has gone: at once, later */
+	struct timer purge;   /* addresses of the namespace that nobody needs */
 };
 
-/* follow_start - follow the host from what was planned with, which @seen by
- * @look; the pointers stay the caller's.  0 or -errno. */
-int follow_start(struct follow *f, struct loop *l, struct renew *r,
-		 const struct hostnet *look, struct neighwatch *neigh,
-		 struct flows *flows, struct nslink *link);
+/* follow_start - follow the host from what was planned with, which was seen by
+ * @look; 0 or -errno */
+int follow_start(struct follow *f, const struct hostnet *look);
 
 #endif /* FOLLOW_H */

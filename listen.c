@@ -204,13 +204,18 @@ static bool is_shared(const struct listen *l, unsigned side,
 				     (uint16_t)port)->bound;
 }
 
+static struct sock_bind binding(const struct rule *r, unsigned port)
+{
+	return (struct sock_bind){ .addr = r->listen, .port = (uint16_t)port,
+				   .dual = r->flags & RULE_DUAL,
+				   .ifname = r->ifname };
+}
+
 static int open_socket(const struct listen *l, unsigned side,
 		       const struct rule *r, unsigned port)
 {
 	const struct sock_env *env = side ? &l->ns->env : l->env;
-	struct sock_bind b = { .addr = r->listen, .port = (uint16_t)port,
-			       .dual = r->flags & RULE_DUAL,
-			       .ifname = r->ifname };
+	struct sock_bind b = binding(r, port);
 	int fd;
 
 	if (r->proto == IPPROTO_TCP)
@@ -338,6 +343,7 @@ static void lay_out(struct listen_table *t)
 
 	t->slots = 0;
 	for (i = 0; i < t->rules.n; i++) {
+		t->waits[i] = false;
 		t->base[i] = t->slots;
 		t->slots += ports(&t->rules.r[i]);
 	}
@@ -522,16 +528,41 @@ static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 		 util_error(-err));
 }
 
+/* A link-local address has no meaning before there is an interface for it */
+static bool is_absent(const struct listen *l, const struct rule *r, int err)
+{
+	if (!l->follows)
+		return false;
+	return err == -EADDRNOTAVAIL || err == -ENODEV ||
+	       (err == -EINVAL && addr_is_link_local(&r->listen));
+}
+
+static void tell_waits(const struct rule *r)
+{
+	char text[RULE_TEXT];
+
+	log_warn("Waiting for the %s of HOST %s",
+		 r->ifname[0] ? "interface" : "address", rule_text(r, text));
+}
+
 /* What fails before may work yet */
 static bool tells(const struct listen_change *c)
 {
 	return c->phase == LISTEN_RETRY && !c->quiet;
 }
 
-static void failed(struct listen_change *c, const struct rule *r,
-		   unsigned port, int err)
+static void failed(struct listen *l, struct listen_table *t, unsigned port,
+		   int err)
 {
+	struct listen_change *c = &l->change;
+	const struct rule *r = &t->rules.r[c->rule];
+
 	c->again = true;
+	if (!c->side && is_absent(l, r, err)) {
+		t->waits[c->rule] = true;
+		c->absent++;
+		return;
+	}
 	c->rule_err = err;
 	c->failed++;
 	if (tells(c) && !(r->flags & RULE_WEAK) && c->failed <= COMPLAINTS)
@@ -543,15 +574,17 @@ static void rule_done(struct listen_change *c, const struct rule *r)
 {
 	bool weak = r->flags & RULE_WEAK;
 
+	if (tells(c) && c->absent)
+		tell_waits(r);
 	if (tells(c) && c->failed > (weak ? 0 : COMPLAINTS))
 		complain_once(c->side, r, c->failed, c->rule_err);
 	if (c->failed && (!weak || c->failed == ports(r)) && !c->err)
 		c->err = c->rule_err;
-	c->failed = 0;
+	c->failed = c->absent = 0;
 }
 
 /* Open a port of the new table, unless it is open or will be; what that costs */
-static int try_port(struct listen *l, const struct listen_table *t,
+static int try_port(struct listen *l, struct listen_table *t,
 		    const struct listen_table *old, unsigned port)
 {
 	struct listen_change *c = &l->change;
@@ -564,7 +597,7 @@ static int try_port(struct listen *l, const struct listen_table *t,
 		clear_way(old, r->proto, port);
 	err = open_port(l, c->side, t, c->rule, port);
 	if (err)
-		failed(c, r, port, err);
+		failed(l, t, port, err);
 	else
 		c->fd = t->slot[c->n].fd;
 	return SOCKET_COST;
@@ -579,7 +612,7 @@ static bool crowded(const struct listen *l, const struct listen_table *old)
 	       (uint64_t)l->change.fd >= l->limit - l->limit / 8;
 }
 
-static const struct listen_table *new_table(const struct listen *l)
+static struct listen_table *new_table(struct listen *l)
 {
 	return l->change.phase == LISTEN_OPEN ? &l->other :
 						&l->table[l->change.side];
@@ -589,7 +622,7 @@ static int open_some(struct job *j)
 {
 	struct listen *l = j->l;
 	struct listen_change *c = &l->change;
-	const struct listen_table *t = new_table(l);
+	struct listen_table *t = new_table(l);
 	const struct listen_table *old = t == &l->other ?
 						 &l->table[c->side] : &l->other;
 
@@ -624,7 +657,7 @@ static void swap(struct listen_table *a, struct listen_table *b)
 static void go(struct listen_change *c, int phase)
 {
 	c->phase = phase;
-	c->rule = c->n = c->failed = 0;
+	c->rule = c->n = c->failed = c->absent = 0;
 	c->fd = -1;
 	if (phase == LISTEN_REPLACE || phase == LISTEN_RETRY) {
 		c->again = false;
@@ -681,6 +714,7 @@ int listen_step(struct listen *l)
 void listen_begin(struct listen *l, enum pif pif, const struct rules *rules)
 {
 	l->change = (struct listen_change){ .side = side_of(pif) };
+	l->renewal = (struct listen_renewal){ 0 };
 	l->other.rules = *rules;
 	lay_out(&l->other);
 	go(&l->change, LISTEN_OPEN);
@@ -748,6 +782,82 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 	timer_init(&l->resume, resume, l);
 	return map(&l->table[0]) || map(&l->table[1]) || map(&l->other) ?
 		       -ENOMEM : 0;
+}
+
+/* --- other addresses and interfaces --------------------------------------- */
+
+/* What has waited for one thing fails for all of its ports */
+static void renew_port(struct listen *l, const struct rule *r, unsigned port)
+{
+	struct listen_table *t = &l->table[0];
+	struct listen_renewal *w = &l->renewal;
+	struct sock_bind b = binding(r, port);
+	bool open = get_bit(t->open, w->n);
+	int err;
+
+	if (open && sock_holds(l->env, t->slot[w->n].fd, &b))
+		return;
+	if (open)
+		close_slot(t, w->n);
+	w->lost |= open;
+	if (r->flags & RULE_SCAN || w->absent ||
+	    (!open && !t->waits[w->rule]))
+		return; /* scan comes by */
+	w->left -= SOCKET_COST;
+	err = open_port(l, 0, t, w->rule, port);
+	w->opened += !err;
+	w->absent = is_absent(l, r, err);
+	if (err && !w->absent && !(r->flags & RULE_WEAK))
+		complain(0, r, port, err);
+	if (w->absent && !w->lost)
+		w->n = t->base[w->rule] + ports(r) - 1;
+}
+
+static void renewed(struct listen *l, const struct rule *r)
+{
+	struct listen_renewal *w = &l->renewal;
+	char text[RULE_TEXT];
+
+	if (w->opened)
+		log_info("Listening now: HOST %s", rule_text(r, text));
+	else if (w->lost && w->absent)
+		tell_waits(r);
+	l->table[0].waits[w->rule] = w->absent;
+	w->opened = 0;
+	w->lost = w->absent = false;
+}
+
+static bool may_change(const struct listen *l, unsigned i)
+{
+	const struct rule *r = &l->table[0].rules.r[i];
+
+	return l->table[0].waits[i] || r->ifname[0] ||
+	       (!addr_is_v4(&r->listen) && addr_is_link_local(&r->listen));
+}
+
+int listen_renew(struct listen *l)
+{
+	const struct listen_table *t = &l->table[0];
+	struct listen_renewal *w = &l->renewal;
+
+	if (l->change.phase != LISTEN_IDLE)
+		return -EINPROGRESS;
+	for (w->left = STEP_COST; w->rule < t->rules.n; w->rule++) {
+		const struct rule *r = &t->rules.r[w->rule];
+		unsigned end = t->base[w->rule] + ports(r);
+
+		if (!may_change(l, w->rule))
+			continue;
+		for (w->n = MAX(w->n, t->base[w->rule]); w->n < end; w->n++) {
+			if (w->left <= 0)
+				return -EINPROGRESS;
+			w->left -= LOOK_COST;
+			renew_port(l, r, port_of(t, w->rule, w->n));
+		}
+		renewed(l, r);
+	}
+	w->rule = w->n = 0;
+	return 0;
 }
 
 /* --- questions ---------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct listen_table {
 	struct listener *slot;	  /* RULES_SOCKETS, mapped */
 	uint64_t *open;		  /* a bit for each slot that has a socket */
 	uint64_t *paused;	  /* and for each that is not watched */
+	bool waits[RULES_MAX];	  /* for an address or interface */
 };
 
 /* The way from one table to the next.  REPLACE and RETRY only if something could
@@ -59,11 +60,21 @@ struct listen_change {
 	int left; /* that this step may cost */
 	unsigned rule, n; /* the next slot to look at, and its rule */
 	unsigned failed;  /* ports of that rule */
+	unsigned absent;  /* and those whose address or interface is not there */
 	int rule_err;	  /* the last one's reason */
 	int fd;		  /* the last one that was opened */
 	bool again;	  /* something failed that may be possible later */
 	bool quiet;	  /* what fails is not told of */
 	int err;
+};
+
+/* What listen_renew() is at */
+struct listen_renewal {
+	int left; /* that this step may cost */
+	unsigned rule, n;
+	unsigned opened; /* ports of that rule */
+	bool lost;	 /* it had sockets, whose interface has gone */
+	bool absent;	 /* there is none */
 };
 
 struct listen {
@@ -78,6 +89,9 @@ struct listen {
 	struct listen_table other; /* of the side that changes, the next one or the
 				      last one; else empty */
 	struct listen_change change;
+	bool follows; /* listen_renew() will be called: what binds to an address or
+			 interface that the host has not got waits for it */
+	struct listen_renewal renewal;
 	struct timer resume; /* of those that are paused */
 };
 
@@ -117,6 +131,11 @@ void listen_begin(struct listen *l, enum pif pif, const struct rules *rules);
  * entered, the table stays what it was. */
 enum { LISTEN_STEP = 128 };
 int listen_step(struct listen *l);
+
+/* listen_renew - the host may have other addresses or interfaces: open what has
+ * waited for one, and anew what was bound to one that was made again
+ * Only of PIF_HOST.  -EINPROGRESS: call again, a little later. */
+int listen_renew(struct listen *l);
 
 /* listen_start - all of it before the loop runs: where a rule fails since a port is
  * in use, that is tried again for a fifth of a second before it is an error */

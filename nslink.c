@@ -315,6 +315,22 @@ static int add_default_route(struct job *j)
 	return 0;
 }
 
+static int hold_family(struct job *j)
+{
+	struct nslink *l = j->link;
+	struct nlmsghdr *h;
+	size_t at = 0;
+
+	while ((h = next(&l->have, &at))) {
+		const struct rtgenmsg *g = NLMSG_DATA(h);
+
+		if (g->rtgen_family == (j->v4 ? AF_INET : AF_INET6) &&
+		    h->nlmsg_type != NLMSG_NOOP)
+			want(&l->want, h);
+	}
+	return l->want.full ? -E2BIG : 0;
+}
+
 /* Better a table that is changing than none: there will be another look */
 static int want_family(struct job *j)
 {
@@ -820,7 +836,9 @@ int nslink_update(struct nslink *l, struct netlink *host,
 		j.v4 = !i;
 		j.from = r->host.t[i].ifindex;
 		j.local = r->plan.local[i];
-		err = on[i] ? want_family(&j) : 0;
+		err = !on[i]	 ? 0 :
+		      l->hold[i] ? hold_family(&j) :
+				   want_family(&j);
 		if (err)
 			return err;
 	}

@@ -25,6 +25,7 @@ struct nslink {
 	struct netlink *ns;
 	unsigned ifindex;
 	struct renew *renew;
+	bool hold[2]; /* families that stay what they are, whatever there is */
 	/* What we have set there, what is to be set, and where it stands */
 	struct nslink_set have, want;
 	uint32_t *index; /* offset and 1, 0: free; hashed by content */

@@ -406,9 +406,14 @@ static void follow_host(struct passt *p)
 
 	if (p->conf.no_follow || p->conf.splice_only)
 		return;
-	err = follow_start(&p->follow, &p->loop, &p->renew, &p->hostnet,
-			   &p->neighwatch, &p->flows,
-			   p->nslink.ns ? &p->nslink : NULL);
+	p->follow = (struct follow){ .loop = &p->loop,
+				     .renew = &p->renew,
+				     .neigh = &p->neighwatch,
+				     .flows = &p->flows,
+				     .listen = &p->listen };
+	if (p->nslink.ns)
+		p->follow.link = &p->nslink;
+	err = follow_start(&p->follow, &p->hostnet);
 	if (err)
 		log_warn("Can't follow the host's network: %s",
 			 util_error(-err));
@@ -496,6 +501,7 @@ static void start_modules(struct passt *p)
 	must(listen_init(&p->listen, &p->loop, &p->renew.env,
 			 p->ns.run ? &p->ns : NULL),
 	     "Failed to map forwarding table");
+	p->listen.follows = !c->no_follow && !c->splice_only;
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
 	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);

@@ -491,6 +491,30 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 	return err ? fail(fd, err) : fd;
 }
 
+/* Kernels before 3.8 do not tell */
+static bool has_device(int fd, const char *ifname)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len))
+		return errno != ENODEV;
+	return !strncmp(name, ifname, sizeof(name));
+}
+
+bool sock_holds(const struct sock_env *e, int fd, const struct sock_bind *b)
+{
+	union sa s = { 0 };
+	socklen_t len = sizeof(s);
+
+	if (b->ifname && *b->ifname)
+		return has_device(fd, b->ifname);
+	if (b->dual || addr_is_v4(&b->addr) || !addr_is_link_local(&b->addr))
+		return true;
+	return !e->scope || getsockname(fd, &s.sa, &len) ||
+	       s.in6.sin6_scope_id == e->scope;
+}
+
 int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 		uint16_t *from_port, struct addr *to, uint16_t *to_port)
 {

@@ -89,6 +89,10 @@ struct sock_bind {
  * Options that children inherit are set: NODELAY, PEEK_OFF 0. */
 int sock_listen(const struct sock_env *e, const struct sock_bind *b);
 
+/* sock_holds - whether what listens is still bound as @b says: an interface that was
+ * made again is another one, whatever its name */
+bool sock_holds(const struct sock_env *e, int fd, const struct sock_bind *b);
+
 /* sock_accept - next connection with its two ends, -EAGAIN if there is none
  * NODELAY and PEEK_OFF 0 are set on the result. */
 int sock_accept(const struct sock_env *e, int listener, struct addr *from,

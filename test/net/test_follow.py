@@ -11,12 +11,18 @@ roamer is a host that begins without any network.  The world, which says by whic
 address it was called, is behind either of two links.
 """
 
+import os
+import pathlib
+import re
+import signal
 import socket
+import time
 
 import pytest
 
-from clients import dhcp, hear_router, router_socket
-from lab import UPLINK, V4, V6, batch, script, until
+from clients import Background, dhcp, hear_router, router_socket
+from lab import (DEADLINE, PASTA, PESTO, STREAM, UPLINK, USER, V4, V6, Process,
+                 batch, script, until)
 
 WORLD = {V4: "203.0.113.1", V6: "2001:db8:f::1"}
 FAMILIES = (V4, V6)
@@ -76,6 +82,14 @@ class Roamer:
             self.ip("-6" if f == V6 else "-4", "route", "add", "default",
                     "via", link.router[f], "dev", link.dev, "metric", metric)
 
+    def leave(self, link, families=FAMILIES):
+        """It has lost them, while the link is there.  Of IPv4 the default route
+        goes along."""
+        for f in families:
+            if f == V6:
+                self.ip("-6", "route", "del", "default", "dev", link.dev)
+            self.ip("addr", "del", f"{link.host[f]}/{LEN[f]}", "dev", link.dev)
+
     def ip(self, *words):
         self.ns.run("ip", *words)
 
@@ -113,6 +127,27 @@ def seen_as(guest, family):
         if text else None
 
 
+def conversation(guest, family):
+    """A connection to the world, which says what it is told."""
+    s = guest.connect(family, WORLD[family], PORT)
+    f = s.makefile("rb")
+    assert f.readline()
+    return s, f
+
+
+def goes_on(talks):
+    for s, f in talks:
+        s.sendall(b"still there?\n")
+        assert f.readline() == b"still there?\n"
+
+
+def ends(s):
+    """When it was reset."""
+    with pytest.raises(ConnectionResetError):
+        s.recv(100)
+    return time.monotonic()
+
+
 def follows(guest, link, families=FAMILIES):
     for f in families:
         until(lambda: seen_as(guest, f) == link.host[f],
@@ -123,18 +158,41 @@ def follows(guest, link, families=FAMILIES):
 
 def machine(lab, kind, *options):
     """It has what the roamer gives it on the first link, by router
-    advertisements, too."""
-    guest = getattr(lab, kind)(1500, *options)
-    guest.run("ip", "route", "replace", "default", "via", WLAN.router[V4])
+    advertisements, too; so has a namespace that nobody has configured.  said()
+    is the daemon's log."""
+    if kind in ("configured", "tapped"):    # quiet, if not told otherwise
+        options = "-d", "-I", UPLINK, *options
+        if kind == "configured":
+            options = "--config-net", *options
+        guest = lab.pasta(*options)
+        guest.said = guest.process.output
+    if kind == "tapped":
+        guest.run("sysctl", "-q", "-w", "net.ipv6.conf.all.accept_ra=0",
+                  "net.ipv6.conf.all.accept_dad=0",
+                  "net.ipv6.conf.default.accept_dad=0")
+        guest.sh(f"""
+            ip link set {UPLINK} up
+            ip addr add {WLAN.host[V4]}/24 dev {UPLINK}
+            ip addr add {WLAN.host[V6]}/64 dev {UPLINK} nodad
+            ip -6 route add default via {WLAN.lla} dev {UPLINK}
+            ip route add default via {WLAN.router[V4]}""")
+    if kind in ("bridged", "fronted"):
+        log = lab.path(f"log-{lab.serial}")
+        guest = getattr(lab, kind)(1500, "--log-file", log, *options)
+        guest.said = log.read_text
+        guest.run("ip", "route", "replace", "default", "via", WLAN.router[V4])
     return guest
 
 
-@pytest.mark.parametrize("kind", ["bridged", "fronted"])
+MACHINES = ["bridged", "fronted", "tapped"]
+KINDS = [*MACHINES, "configured"]
+
+
+@pytest.mark.parametrize("kind", MACHINES)
 def test_machine(lab, roamer, world, kind):
     roamer.plug(WLAN)
     roamer.join(WLAN)
-    log = lab.path("log")
-    guest = machine(lab, kind, "--log-file", log)
+    guest = machine(lab, kind)
     follows(guest, WLAN)
     s = router_socket(guest, UPLINK)
     roamer.plug(VPN)
@@ -151,10 +209,10 @@ def test_machine(lab, roamer, world, kind):
     assert ra["no prefix"] == "2001:db8:1::/64"
     lease = dhcp(lab, guest, "udhcpc")
     assert lease["ip"] == VPN.host[V4] and lease["router"] == VPN.router[V4]
-    assert ", router 192.0.2.1" in log.read_text()
+    assert ", router 192.0.2.1" in guest.said()
     roamer.unplug(VPN)
     follows(guest, WLAN)
-    until(lambda: ", router 198.51.100.1" in log.read_text(), "the way back")
+    until(lambda: ", router 198.51.100.1" in guest.said(), "the way back")
 
 
 @pytest.mark.parametrize("options, lease", [
@@ -165,26 +223,24 @@ def test_machine_stays(lab, roamer, world, options, lease):
     """What was given, or all of it; the way leads by the new link all the same."""
     roamer.plug(WLAN)
     roamer.join(WLAN)
-    log = lab.path("log")
-    guest = machine(lab, "bridged", "--log-file", log, *options.split())
+    guest = machine(lab, "bridged", *options.split())
     roamer.plug(VPN)
     roamer.join(VPN, metric=50)
     follows(guest, VPN)
     if options != "--no-follow":
-        until(lambda: "IPv6 network has changed" in log.read_text(), "IPv6")
+        until(lambda: "IPv6 network has changed" in guest.said(), "IPv6")
     got = dhcp(lab, guest, "udhcpc")
     assert [got[k] for k in ("ip", "router", "lease")] == lease
-    assert "IPv4 network has changed" not in log.read_text()
+    assert "IPv4 network has changed" not in guest.said()
 
 
 def test_late(lab, roamer, world):
     """A machine boots before its host has any network."""
-    log = lab.path("log")
-    guest = machine(lab, "bridged", "--log-file", log)
+    guest = machine(lab, "bridged")
     roamer.plug(WLAN)
     roamer.join(WLAN, [V4])
     follows(guest, WLAN, [V4])
-    until(lambda: "IPv4 network has changed" in log.read_text(), "IPv4")
+    until(lambda: "IPv4 network has changed" in guest.said(), "IPv4")
     assert dhcp(lab, guest, "udhcpc")["ip"] == WLAN.host[V4]
     s = router_socket(guest, UPLINK)
     roamer.join(WLAN, [V6])
@@ -246,3 +302,249 @@ def test_namespace_late(lab, roamer, world):
     roamer.join(VPN, metric=50)
     has(guest, VPN, [V6])
     assert guest.default_route(V4) == []
+
+
+# Connections
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_connections(lab, roamer, world, kind):
+    """They outlive what is short, and what is not theirs; then they are reset."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, kind)
+    follows(guest, WLAN)
+    talks = [conversation(guest, f) for f in FAMILIES]
+    # Another way for new ones does not concern them
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    follows(guest, VPN)
+    goes_on(talks)
+    roamer.unplug(VPN)
+    follows(guest, WLAN)
+    goes_on(talks)
+    # A flap
+    roamer.leave(WLAN)
+    until(lambda: seen_as(guest, V4) is None, "the flap")
+    roamer.join(WLAN)
+    follows(guest, WLAN)
+    goes_on(talks)
+    assert "address: 2 conn" not in guest.said()
+    # And the end
+    start = time.monotonic()
+    roamer.leave(WLAN)
+    for wait in [Background(ends, s) for s, _ in talks]:
+        assert 10 <= wait.result() - start < 13
+    assert sum(map(int, re.findall(r"want of their address: (\d+) connections",
+                                   guest.said()))) >= 2
+    roamer.join(WLAN)
+    follows(guest, WLAN)
+
+
+# Rules for what is not there yet
+
+RULES = {"address": ("-t", f"{VPN.host[V4]}/7201"),
+         "IPv6 address": ("-t", f"{VPN.host[V6]}/7202"),
+         "interface": ("-t", "%vpn0/7203"),
+         "datagrams": ("-u", f"{VPN.host[V4]}/7204")}
+
+
+def hears(world, listener, address, port):
+    """What is sent there arrives."""
+    s = world.socket(V6 if ":" in address else V4, listener.type)
+    s.settimeout(1)
+    try:
+        s.connect((address, port))
+        s.send(b"hello")
+        if listener.type != STREAM:
+            listener.settimeout(1)
+            return listener.recv(10) == b"hello"
+        with listener.accept()[0] as c:
+            return c.recv(10) == b"hello"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("kind", ["bridged", "configured"])
+def test_rules(lab, roamer, world, kind):
+    """They are bound when what they name is there, and when it is made again."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, kind,
+                    *[word for rule in RULES.values() for word in rule])
+    text = guest.said()
+    assert text.count("Waiting for the address of HOST") == 3
+    assert text.count("Waiting for the interface of HOST TCP") == 1
+    listeners = {"address": (guest.listen(V4, 7201), VPN.host[V4]),
+                 "IPv6 address": (guest.listen(V6, 7202), VPN.host[V6]),
+                 "interface": (guest.listen(V4, 7203), VPN.host[V4]),
+                 "datagrams": (guest.bind(V4, port=7204), VPN.host[V4])}
+
+    def heard(what):
+        listener, address = listeners[what]
+        return hears(world, listener, address, int(RULES[what][1][-4:]))
+    assert not any(map(heard, listeners))
+    for times in range(1, 3):
+        roamer.plug(VPN)
+        roamer.join(VPN, metric=5000)
+        for what in listeners:
+            until(lambda: heard(what), f"the rule for the {what}")
+        text = guest.said()
+        assert text.count("Listening now: HOST") == 3 + times
+        roamer.unplug(VPN)
+        until(lambda: guest.said().count("Waiting for the interface")
+              == 1 + times, "the end of the interface")
+
+
+def test_rules_added(lab, roamer, world):
+    """By pesto, too, and with the interface of a rule that follows the other
+    side."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    control = lab.path("control")
+    guest = machine(lab, "bridged", "-c", control)
+    roamer.ns.run(PESTO, control, "-t", f"{VPN.host[V4]}/7201")
+    listener = guest.listen(V4, 7201)
+    assert "Waiting for the address of HOST TCP" in guest.said()
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=5000)
+    until(lambda: hears(world, listener, VPN.host[V4], 7201), "the rule")
+
+
+@pytest.mark.parametrize("option", ["192.0.2.77/7201", "%vpn0/7201"])
+def test_rules_that_cannot_wait(lab, roamer, option):
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    end = roamer.ns.run(*USER, PASTA, "--no-follow", "-t", option, "true",
+                        check=False)
+    assert end.status == 1
+    assert "Couldn't listen on requested ports" in end.stderr
+
+
+# Renumbered
+
+NEW = Link("wlan0", {V4: "198.51.100.99", V6: "2001:db8:9::99"},
+           {V4: "198.51.100.1", V6: "fe80::1:1"}, "fe80::1:1")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_renumbered(lab, roamer, world, kind):
+    """Other addresses, the same link and router: as DHCP or a prefix that was
+    delegated may have it."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, kind)
+    follows(guest, WLAN)
+    s = router_socket(guest, UPLINK)
+    script(roamer.far, f"addr add {NEW.host[V6][:-2]}f/64 dev wlan0 nodad")
+    roamer.leave(WLAN)
+    roamer.join(NEW)
+    follows(guest, NEW)
+    if kind == "configured":
+        has(guest, NEW)
+        return
+    ra = hear_router(s)
+    while ra.get("prefix") != "2001:db8:9::/64":
+        ra = hear_router(s)
+    assert ra["no prefix"] == "2001:db8:1::/64"
+    assert dhcp(lab, guest, "udhcpc")["ip"] == NEW.host[V4]
+    roamer.leave(NEW)
+    roamer.join(WLAN)
+    follows(guest, WLAN)
+    while ra.get("prefix") != "2001:db8:1::/64":
+        ra = hear_router(s)
+    assert ra["lifetime"] and "2001:db8:9::/64" in ra["no prefix"]
+
+
+# Again and again, and much
+
+def possessions(pid):
+    """Descriptors and KiB of memory."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return (len(os.listdir(f"/proc/{pid}/fd")),
+            int(re.search(r"RssAnon:\s+(\d+)", status)[1]))
+
+
+ROUNDS = 50
+
+
+def test_again_and_again(lab, roamer, world):
+    """No network, then IPv4, IPv6 as well, and none: nothing is left of it."""
+    guest = lab.pasta("--config-net", "-I", UPLINK)
+    other = machine(lab, "bridged")
+    before = None
+    for n in range(ROUNDS):
+        roamer.plug(WLAN)
+        roamer.join(WLAN, [V4])
+        until(lambda: guest.default_route(V4) == [WLAN.router[V4]], "IPv4")
+        roamer.join(WLAN, [V6])
+        until(lambda: guest.default_route(V6) == [WLAN.router[V6]], "IPv6")
+        if n == 2:
+            before = [possessions(g.daemon) for g in (guest, other)]
+        roamer.unplug(WLAN)
+        if n in (0, ROUNDS - 1):    # the others are flaps
+            until(lambda: guest.default_route(V4) == ["169.254.2.2"], "none")
+        else:
+            until(lambda: not roamer.ns.ip("route show default"), "none")
+    after = [possessions(g.daemon) for g in (guest, other)]
+    for was, now in zip(before, after):
+        assert now[0] <= was[0]
+        assert now[1] <= was[1] + 16
+    until(lambda: guest.addresses(V4) == ["169.254.2.1/16"] and
+          not guest.addresses(V6), "the end of all addresses")
+
+
+# A dump of IPv4's routes, whether strace knows what kind of socket that is or not
+DUMP = re.compile(r'nlmsg_type=(?:RTM_GETROUTE|0x1a)\b[^}]*\}, '
+                  r'(?:"\\x02|\{[^}]*AF_INET\b)')
+
+
+def looks(pid, out, seconds, during=lambda: None):
+    """How often that was asked for, and the number of system calls."""
+    strace = Process(["strace", "-f", "-xx", "-o", out, "-p", str(pid)],
+                     f"{out}.log")
+    try:
+        strace.says("attached")
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            during()
+            time.sleep(0.05)
+    finally:
+        strace.signal(signal.SIGINT)
+        strace.exit()
+    text = out.read_text()
+    return len(DUMP.findall(text)), text.count("\n")
+
+
+@pytest.mark.parametrize("kind", ["bridged", "configured"])
+def test_storm(lab, roamer, world, kind):
+    """1000 addresses and 10000 routes, and a link that comes and goes: a look in
+    0.8 s, and peace afterwards."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    many = lab.path("many")
+    many.write_text("".join(
+        f"addr add 10.7.{i // 250}.{i % 250 + 1}/32 dev lo\n"
+        for i in range(1000)) + "".join(
+        f"route add 10.{64 + i // 250}.{i % 250}.0/24 dev wlan0\n"
+        for i in range(10000)))
+    guest = machine(lab, kind)
+    follows(guest, WLAN)
+    n, _ = looks(guest.daemon, lab.path("routes"), 8,
+                 lambda: many.exists() and (
+                     roamer.ip("-b", many), many.unlink()))
+    assert 1 <= n <= 14
+    roamer.plug(VPN)
+    flap = {"up": 0}
+
+    def flip():
+        flap["up"] ^= 1
+        roamer.ip("link", "set", "vpn0", "up" if flap["up"] else "down")
+    n, _ = looks(guest.daemon, lab.path("storm"), 10, flip)
+    assert 3 <= n <= (32 if kind == "configured" else 16)
+    roamer.unplug(VPN)
+    follows(guest, WLAN)
+    until(lambda: looks(guest.daemon, lab.path("peace"), 2)[0] == 0, "peace")
+    n, calls = looks(guest.daemon, lab.path("quiet"), 5)
+    assert n == 0 and calls <= 60
+    if kind == "configured":
+        assert len(guest.ip("route show dev " + UPLINK)) > 10000

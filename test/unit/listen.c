@@ -702,6 +702,63 @@ static void complaints_are_few(void **state)
 	assert_non_null(strstr(text, "Listen failed for 1000 of 1000 ports"));
 }
 
+/* --- what comes later --------------------------------------------------------- */
+
+static void renew(void)
+{
+	while (listen_renew(&l) == -EINPROGRESS)
+		;
+}
+
+/* An address that there is not yet, as long as somebody will say when there is */
+static void waits_for_address(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	add("192.0.2.1", TCP, 7000, 7299, 7000, 0);
+	add("127.0.0.1", TCP, 7100, 7100, 7100, 0);
+	assert_int_equal(set(PIF_HOST, &rules), -EADDRNOTAVAIL);
+	l.follows = true;
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	assert_int_equal(listen_count(&l), 1);
+	renew();
+	assert_int_equal(listen_count(&l), 1);
+	if (system("ip addr add 192.0.2.1/32 dev lo"))
+		skip();
+	renew();
+	assert_int_equal(listen_count(&l), 301);
+	assert_true(listen_rule(&l, PIF_HOST, TCP, &rules.r[0].listen, 7299));
+	assert_int_equal(system("ip addr del 192.0.2.1/32 dev lo"), 0);
+	renew();
+	assert_int_equal(listen_count(&l), 301);
+}
+
+/* Each time it is made again; a table that takes the place of another during that
+ * is renewed from its beginning */
+static void waits_for_interface(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	l.follows = true;
+	add(NULL, TCP, 7000, 7299, 7000, 0);
+	strcpy(rules.r[0].ifname, "later0");
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	assert_int_equal(listen_count(&l), 0);
+	for (i = 0; i < 2; i++) {
+		if (system("ip link add later0 type veth peer name later1"))
+			skip();
+		assert_int_equal(listen_renew(&l), -EINPROGRESS);
+		assert_int_equal(set(PIF_HOST, &rules), 0);
+		renew();
+		assert_int_equal(listen_count(&l), 300);
+		assert_int_equal(system("ip link del later0"), 0);
+		renew();
+		assert_int_equal(listen_count(&l), 0);
+	}
+}
+
 /* --- pauses --------------------------------------------------------------- */
 
 /* What one turn of the loop, which need not wait, has to say */
@@ -784,6 +841,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(follower_gone_meanwhile, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(complaints_are_few, fresh,
+						teardown),
+		cmocka_unit_test_setup_teardown(waits_for_address, fresh,
+						teardown),
+		cmocka_unit_test_setup_teardown(waits_for_interface, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(pauses, fresh, teardown),
 	};
