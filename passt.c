@@ -42,7 +42,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct passt {
@@ -102,6 +101,16 @@ static void must(int err, const char *what)
 		die("%s: %s", what, util_error(-err));
 }
 
+static void become_user(struct passt *p)
+{
+	const struct conf *c = &p->conf;
+	uid_t was = geteuid();
+
+	isolation_user(c);
+	p->takeover.became = geteuid() != was;
+	p->takeover.anybody = p->takeover.became && !c->runas;
+}
+
 /* --- a predecessor -------------------------------------------------------- */
 
 static bool takes_over(const struct passt *p)
@@ -113,7 +122,8 @@ static bool takes_over(const struct passt *p)
 static void ask_predecessor(struct passt *p)
 {
 	const struct conf *c = &p->conf;
-	bool become = c->runas && !geteuid();
+	bool become = c->runas && !geteuid() &&
+		      takeover_by_number(c->takeover);
 
 	if (!takes_over(p))
 		return;
@@ -205,13 +215,6 @@ static void bind_repair(struct passt *p)
 			 util_error(-p->repair_fd));
 }
 
-static bool is_private(const char *path)
-{
-	struct stat st;
-
-	return *path && !stat(path, &st) && !(st.st_mode & (S_IWGRP | S_IWOTH));
-}
-
 static void bind_sockets(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -223,9 +226,10 @@ static void bind_sockets(struct passt *p)
 	if (c->metrics[0] && !takeover_has(&p->takeover, HANDOVER_METRICS))
 		p->metrics_fd = bind_socket(c->metrics);
 	bind_repair(p);
-	/* Others who may change rules may not be in our place */
-	if (is_private(c->control))
+	if (c->control[0]) {
+		takeover_by(&p->takeover, c->control);
 		p->control.takeover = &p->takeover;
+	}
 }
 
 /* With the rights that are left when the guest asks, where paths still lead
@@ -835,7 +839,7 @@ int main(int argc, char **argv)
 	ask_predecessor(p);
 	bind_sockets(p);
 
-	isolation_user(c);
+	become_user(p);
 	mark_sockets(c);
 	must(nl_open(&p->nl), "Failed to open netlink socket");
 	make_plan(p);

@@ -6,9 +6,9 @@
  * the first section to the last word, and nothing has changed if that is not said.
  * Who takes reads from no descriptor before it.
  *
- * A successor is one of us: it was started in the same user and network
- * namespaces, which it shows by descriptors of them that nobody else can have, and
- * it may use our control socket or is the same user.
+ * A successor is one of us: it was started in the same namespaces, which it shows by
+ * descriptors of them that nobody else can have, it is the same user, and a security
+ * module, where there is one, has it under the same name.
  */
 #include "takeover.h"
 
@@ -21,19 +21,23 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum {
-	NOBODY = 65534, /* that is anybody, and whom a namespace does not know */
+	NOBODY = 65534, /* whom a namespace does not know */
 	MESSAGE = 64 << 10, /* sections that are sent together */
 	MESSAGE_FDS = 128,
 	REASON = 200,
 };
 
-static const char *const place[] = { "/proc/self/ns/user",
-				     "/proc/self/ns/net" };
+/* The last is what a container of an ordinary user with the host's network has for
+ * itself, if all are in the user namespace of that user */
+static const char *const place[TAKEOVER_PROOF] = { "/proc/self/ns/user",
+						   "/proc/self/ns/net",
+						   "/proc/self/ns/pid" };
 
 /* --- both ---------------------------------------------------------------- */
 
@@ -190,15 +194,25 @@ static int hear(int fd, enum state_tag tag, struct fdlist *fds)
 	return rd_be32(&r) == tag && !rd_be32(&r) ? 0 : -EPROTO;
 }
 
+/* As SO_PEERSEC has it, "" if there is none */
+static void read_label(char label[TAKEOVER_LABEL])
+{
+	int len = util_read_file("/proc/self/attr/current", label,
+				 TAKEOVER_LABEL);
+
+	label[len > 0 ? strcspn(label, "\n") : 0] = '\0';
+}
+
 void takeover_init(struct takeover *t, struct loop *l, struct handover *h)
 {
 	unsigned i;
 
 	t->loop = l;
 	t->h = h;
-	t->fd = -1;
+	t->fd = t->control = -1;
 	t->known = true;
-	for (i = 0; i < 2; i++) {
+	read_label(t->label);
+	for (i = 0; i < TAKEOVER_PROOF; i++) {
 		t->proof[i] = open(place[i], O_RDONLY | O_CLOEXEC);
 		t->known &= place_of(t->proof[i], &t->here[i]);
 	}
@@ -289,7 +303,7 @@ static bool is_one_of_us(struct takeover *t)
 	struct takeover_place p;
 	unsigned i;
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < TAKEOVER_PROOF; i++) {
 		int fd = fdlist_take(&t->fds);
 
 		if (!place_of(fd, &p) || !same_place(&p, &t->here[i]))
@@ -360,7 +374,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 		    MSG_DONTWAIT, &t->fds);
 	if (n == -EAGAIN)
 		return;
-	if (n <= 0 || t->fds.n > ARRAY_SIZE(t->here)) {
+	if (n <= 0 || t->fds.n > TAKEOVER_PROOF) {
 		hang_up(t);
 		return;
 	}
@@ -396,18 +410,6 @@ bool takeover_is(uint8_t byte)
 	return byte == STATE_FIRST;
 }
 
-bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len)
-{
-	if (t->fd >= 0 || !t->buf || len > sizeof(t->said) ||
-	    loop_mod(t->loop, fd, t->watch, 0, EPOLLIN))
-		return false;
-	begin(t, fd);
-	memcpy(t->said, buf, len);
-	t->len = len;
-	heard(t);
-	return true;
-}
-
 static bool is_same_user(const struct takeover *t, int fd)
 {
 	struct ucred u;
@@ -416,6 +418,44 @@ static bool is_same_user(const struct takeover *t, int fd)
 	/* #syscalls getsockopt */
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len) &&
 	       u.uid == t->uid;
+}
+
+/* A front-end is often the same user, but then confined under another name */
+static bool has_same_label(const struct takeover *t, int fd)
+{
+	char label[TAKEOVER_LABEL] = "";
+	socklen_t len = sizeof(label) - 1;
+
+	if (!t->label[0])
+		return true;
+	/* Not every module has something to say of sockets */
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERSEC, label, &len))
+		return errno == ENOPROTOOPT;
+	return !strcmp(label, t->label);
+}
+
+/* Who else may change rules there may not be in our place.  If we have become
+ * another user, the one who started us has no name here. */
+static bool may_by_control(const struct takeover *t, int fd)
+{
+	struct util_stat st;
+
+	return t->control >= 0 && !util_fstat(t->control, &st) &&
+	       !(st.mode & (S_IWGRP | S_IWOTH)) &&
+	       (t->became || is_same_user(t, fd)) && has_same_label(t, fd);
+}
+
+bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len)
+{
+	if (t->fd >= 0 || !t->buf || len > sizeof(t->said) ||
+	    !may_by_control(t, fd) ||
+	    loop_mod(t->loop, fd, t->watch, 0, EPOLLIN))
+		return false;
+	begin(t, fd);
+	memcpy(t->said, buf, len);
+	t->len = len;
+	heard(t);
+	return true;
 }
 
 static void accept_one(void *owner, uint64_t ref, uint32_t events)
@@ -427,7 +467,7 @@ static void accept_one(void *owner, uint64_t ref, uint32_t events)
 	(void)events;
 	if (fd < 0)
 		return;
-	if (!is_same_user(t, fd) ||
+	if (!is_same_user(t, fd) || !has_same_label(t, fd) ||
 	    loop_add(t->loop, fd, t->watch, 0, EPOLLIN)) {
 		close(fd);
 		return;
@@ -469,12 +509,18 @@ static int listen_by_number(int proc)
 	return -1;
 }
 
+void takeover_by(struct takeover *t, const char *path)
+{
+	t->control = open(path, O_PATH | O_CLOEXEC);
+}
+
 void takeover_offer(struct takeover *t, int proc)
 {
+	unsigned i;
 	int fd;
 
-	close(t->proof[0]);
-	close(t->proof[1]);
+	for (i = 0; i < TAKEOVER_PROOF; i++)
+		close(t->proof[i]);
 	if (!t->known)
 		return;
 	if (!t->buf)
@@ -484,7 +530,8 @@ void takeover_offer(struct takeover *t, int proc)
 	timer_init(&t->timer, expire, t);
 	t->watch = loop_watch(t->loop, event, t);
 	t->uid = geteuid();
-	fd = t->uid == NOBODY ? -1 : listen_by_number(proc);
+	/* Everybody has the same name where there is none */
+	fd = t->anybody || t->uid == NOBODY ? -1 : listen_by_number(proc);
 	if (fd >= 0 && acceptor_start(&t->acceptor, t->loop, fd, accept_one, t))
 		close(fd);
 }
@@ -704,12 +751,18 @@ static void take_lan(struct takeover *t, const struct rd *body)
 	t->lan = rd_init(aside, len);
 }
 
+bool takeover_by_number(const char *target)
+{
+	uint64_t pid;
+
+	return util_parse_u64(target, 10, INT32_MAX, &pid);
+}
+
 void takeover_ask(struct takeover *t, const char *target)
 {
 	uint8_t head[STATE_HEAD];
 	struct wr w = wr_init(head, sizeof(head));
 	struct rd body;
-	uint64_t pid;
 	uint32_t tag;
 
 	if (!t->known)
@@ -717,8 +770,8 @@ void takeover_ask(struct takeover *t, const char *target)
 	t->buf = util_map(TAKEOVER_BUF);
 	if (!t->buf)
 		fail("there is no memory");
-	t->fd = util_parse_u64(target, 10, INT32_MAX, &pid) ?
-			connect_by_number((long)pid) : connect_by_path(target);
+	t->fd = takeover_by_number(target) ? connect_by_number(atol(target)) :
+					     connect_by_path(target);
 	state_head(&w);
 	if (send_all(t->fd, head, w.len, NULL, 0))
 		fail("it has hung up");

@@ -18,6 +18,8 @@ enum {
 				else is done */
 	TAKEOVER_BUF = 32 << 20, /* the longest section; mapped, not used */
 	TAKEOVER_WORDS = 512,	/* as long as what is said before that */
+	TAKEOVER_PROOF = 3,	/* descriptors that show who it is */
+	TAKEOVER_LABEL = 256,	/* of a security module */
 };
 
 /* Which namespace it is */
@@ -28,15 +30,20 @@ struct takeover_place {
 struct takeover {
 	struct loop *loop;
 	struct handover *h;
-	/* Where we were started: user and network namespace; and that which we
-	 * serve, all 0 if it is none */
-	struct takeover_place here[2], ns;
-	bool known;   /* the first two are */
+	/* Where we were started: user, network and process namespace; and that which
+	 * we serve, all 0 if it is none */
+	struct takeover_place here[TAKEOVER_PROOF], ns;
+	bool known;   /* the first of these are */
+	bool became;  /* we are another user than who started us: --runas, or if
+			 @anybody one that is nobody in particular */
+	bool anybody;
 	bool command; /* there is one that waits for us */
 	uint8_t *buf; /* TAKEOVER_BUF, mapped */
 	struct fdlist fds;
 	/* The one that gives */
-	unsigned uid; /* whose successor comes by number */
+	unsigned uid; /* whose successor comes */
+	int control;  /* the file of its socket, -1: none */
+	char label[TAKEOVER_LABEL]; /* that a security module has for us, or "" */
 	struct acceptor acceptor; /* of those */
 	unsigned watch;
 	struct timer timer;
@@ -45,13 +52,14 @@ struct takeover {
 	uint8_t said[TAKEOVER_WORDS];
 	size_t len; /* of @said */
 	/* The one that takes */
-	int proof[2];	   /* our namespaces, to be shown */
+	int proof[TAKEOVER_PROOF]; /* our namespaces, to be shown */
 	size_t at, end;	   /* of @buf: not used yet */
 	uint8_t sockets;   /* bits by number of struct handover: it has such */
 	struct rd lan;	   /* at the end of @buf */
 };
 
-/* takeover_init - first of all, where we are is remembered */
+/* takeover_init - first of all, where we are is remembered; then @t->became and
+ * @t->anybody are for the caller to set */
 void takeover_init(struct takeover *t, struct loop *l, struct handover *h);
 
 /* takeover_serves - @netns is the namespace of the guest, -1: there is none
@@ -59,6 +67,10 @@ void takeover_init(struct takeover *t, struct loop *l, struct handover *h);
 void takeover_serves(struct takeover *t, int netns);
 
 /* --- the one that gives */
+
+/* takeover_by - one may come to the control socket @path, as long as nobody but its
+ * owner may */
+void takeover_by(struct takeover *t, const char *path);
 
 /* takeover_offer - a successor may come: to us, by PID if @proc, a descriptor of
  * /proc, is not -1; besides to takeover_adopt()
@@ -76,6 +88,9 @@ bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len);
 void takeover_turn_end(struct takeover *t);
 
 /* --- the one that takes: failures end the process with one line */
+
+/* takeover_by_number - whether @target is a PID, not a path */
+bool takeover_by_number(const char *target);
 
 /* takeover_ask - from the process with the PID, or the control socket, @target */
 void takeover_ask(struct takeover *t, const char *target);

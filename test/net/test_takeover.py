@@ -467,16 +467,64 @@ def test_runas(lab):
     end(int(lab.path("pid").read_text()))
 
 
-def test_open_control_socket(lab):
-    """Others may change rules there, and nothing else."""
+@pytest.mark.parametrize("later", (False, True))
+def test_open_control_socket(lab, later):
+    """Others may change rules there, and nothing else; also if they may only
+    since then."""
     control = lab.path("control")
     pidfile = lab.path("pid")
-    lab.host.run(*USER, "sh", "-c", 'umask 0; exec "$@"', "sh", PASST, "-s",
-                 lab.path("stream"), "-c", control, "--pid", pidfile)
-    lab.scope.callback(end, int(pidfile.read_text()))
+    mask = "077" if later else "0"
+    lab.host.run(*USER, "sh", "-c", f'umask {mask}; exec "$@"', "sh", PASST,
+                 "-s", lab.path("stream"), "-c", control, "--pid", pidfile)
+    pid = int(pidfile.read_text())
+    lab.scope.callback(end, pid)
+    control.chmod(0o660)
     done = lab.host.run(*USER, PASST, "--takeover", control, check=False)
     assert done.status == 1 and "Can't take over" in done.stderr
     lab.host.run(PESTO, control, "-s")
+    assert alive(pid)
+
+
+def test_root_by_control_socket(lab):
+    """Root may open it, but is not the same user."""
+    control = lab.path("control")
+    pid = lab.daemon(PASST, "-s", lab.path("stream"), "-c", control)
+    done = lab.host.run(PASST, "--takeover", control, check=False)
+    assert done.status == 1 and "Can't take over" in done.stderr
+    assert alive(pid)
+
+
+def test_runas_by_control_socket(lab):
+    """The socket is that of root, who starts both."""
+    control = lab.path("control")
+    argv = [PASST, "-s", lab.path("stream"), "-c", control, "--runas", "1000"]
+    pid = lab.daemon(*argv, user=ROOT_USER)
+    lab.host.run(*argv, "--pid", lab.path("pid"), "--takeover", control)
+    until(lambda: not alive(pid), "the end of the predecessor")
+    end(int(lab.path("pid").read_text()))
+
+
+def test_container_with_hosts_network(lab):
+    """Where it is in the user namespace of its user, as with Podman, it reaches
+    the socket by number and is the same user there."""
+    pid = lab.daemon(PASST, "-s", lab.path("stream"))
+    done = lab.host.run(*USER, "unshare", "--map-current-user", "--user",
+                        "--pid", "--fork", "--mount-proc", PASST,
+                        "--takeover", pid, check=False)
+    assert done.status == 1 and "Can't take over" in done.stderr
+    # Of these namespaces that of processes is the only one which differs
+    assert not as_user(lab.host, 1000, lambda: wants(pid, other_pid=True))
+    assert as_user(lab.host, 1000, lambda: wants(pid, other_pid=False))
+    assert alive(pid)
+
+
+def wants(pid, other_pid):
+    """Whether all is given to who has these descriptors"""
+    s = call(pid)
+    ask(s)
+    take(s, ("user", "net", "user" if other_pid else "pid"))
+    text = s.recv(100)
+    return int.from_bytes(text[:4], "big") == LINK
 
 
 # --- versions -------------------------------------------------------------------
@@ -514,6 +562,22 @@ def test_not_understood(lab, said, why):
     assert re.search(f"^Can't take over: {why}\n\\Z", done.stderr, re.M)
 
 
+def connected_as(uid, path):
+    """Who it was that connected is told by the kernel"""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if not pid:
+        os.setuid(uid)
+        s = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):
+            s.connect(str(path))
+            socket.send_fds(theirs, [b"x"], [s.fileno()])
+        os._exit(0)
+    _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    os.waitpid(pid, 0)
+    return socket.socket(fileno=fds[0])
+
+
 class Newer:
     """Between two of a kind, makes what one says that of a newer version:
     sections that are not known, and more in those that are."""
@@ -522,8 +586,7 @@ class Newer:
 
     def __init__(self, control, client):
         self.client = client
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.connect(str(control))
+        self.server = connected_as(1000, control)
         threading.Thread(target=self.forward, daemon=True).start()
         self.tell()
 
@@ -576,16 +639,15 @@ def test_other_version(lab, kind):
 
 # --- what goes wrong -----------------------------------------------------------
 
-def take(s):
+def take(s, names=("user", "net", "pid")):
     """As a successor says it, by an ordinary user"""
-    proof = [os.open(f"/proc/self/ns/{n}", os.O_RDONLY)
-             for n in ("user", "net")]
+    proof = [os.open(f"/proc/self/ns/{n}", os.O_RDONLY) for n in names]
     socket.send_fds(s, [struct.pack(">II", TAKE, 0)], proof)
     for fd in proof:
         os.close(fd)
 
 
-TAKE = 34
+LINK, TAKE = 17, 34
 
 STEPS = {
     "silent": lambda s: s.settimeout(0.2),
