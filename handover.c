@@ -118,12 +118,17 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* In this order.  Flows come behind the listeners, as ports of datagrams are
  * counted. */
-enum { LINK, SOCKETS, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
+enum { LINK, RINGS, SOCKETS, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
 
 void handover_begin(struct handover *h)
 {
 	h->step = h->at = 0;
 	h->whole = h->linked = false;
+}
+
+static bool is_vhost(const struct handover *h)
+{
+	return h->conf->mode == MODE_VHOST;
 }
 
 /* Transfers of files end soon, and their files are not ours to give */
@@ -132,6 +137,8 @@ static bool is_busy(const struct handover *h)
 	const struct tftp *t = &h->guest->tftp;
 	unsigned i;
 
+	if (is_vhost(h) && h->migrate->step != MIGRATE_IDLE)
+		return true;
 	for (i = 0; i < t->used; i++)
 		if (t->session[i].used && t->session[i].fd >= 0)
 			return true;
@@ -144,12 +151,23 @@ static int save_link(const struct handover *h, struct wr *w,
 	size_t at = state_begin(w, STATE_LINK);
 
 	/* Where all is spliced there is none */
-	if (h->tap->ops && !h->tap->ops->save)
-		return -EOPNOTSUPP;
 	if (is_busy(h) || (h->tap->ops && !h->tap->ops->save(h->tap, w, fds)))
 		return -EAGAIN;
 	state_end(w, at);
 	return 0;
+}
+
+/* True: those were all */
+static bool save_rings(struct handover *h, struct wr *w, struct fdlist *fds)
+{
+	size_t at;
+
+	if (!is_vhost(h))
+		return true;
+	at = state_begin(w, STATE_RINGS);
+	h->at = tap_vhost_save_rings(h->vhost, h->at, w, fds);
+	state_end(w, at);
+	return !h->at;
 }
 
 static void save_sockets(const struct handover *h, struct wr *w,
@@ -285,6 +303,8 @@ static void go(struct handover *h, unsigned step)
 static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 {
 	switch (h->step) {
+	case RINGS:
+		return save_rings(h, w, fds);
 	case SOCKETS:
 		save_sockets(h, w, fds);
 		return true;
@@ -327,7 +347,7 @@ int handover_save(struct handover *h, struct wr *w, struct fdlist *fds)
 	if (step == LINK) {
 		err = save_link(h, w, fds);
 		if (!err)
-			go(h, SOCKETS);
+			go(h, RINGS);
 	} else if (step == DESCRIPTORS) {
 		err = save_next_flow(h, w, fds);
 	} else if (save_other(h, w, fds)) {
@@ -348,6 +368,8 @@ static int load_link(struct handover *h, struct rd *r, struct fdlist *fds)
 		err = 0;
 	else if (h->conf->mode == MODE_PASTA)
 		err = tap_tun_load(h->tun, r, fds);
+	else if (is_vhost(h))
+		err = tap_vhost_load(h->vhost, r, fds);
 	else
 		err = tap_stream_load(h->stream, r, fds);
 	h->linked = !err;
@@ -407,6 +429,9 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 	switch (tag) {
 	case STATE_LINK:
 		return load_link(h, body, fds);
+	case STATE_RINGS:
+		return is_vhost(h) ? tap_vhost_load_rings(h->vhost, body, fds) :
+				     -EPROTO;
 	case STATE_SOCKETS:
 		return load_sockets(h, body, fds);
 	case STATE_RULES:

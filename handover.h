@@ -11,25 +11,30 @@
 #include "fdlist.h"
 #include "guest.h"
 #include "listen.h"
+#include "migrate.h"
 #include "plan.h"
 #include "splice.h"
 #include "state.h"
 #include "tap_stream.h"
 #include "tap_tun.h"
+#include "tap_vhost.h"
 #include "tcp.h"
 
-/* Where others come for us: the guest's front-end, pesto, who watches, and who tells
- * us to leave by closing it.  Numbers are part of the format. */
+/* Where others come for us: the guest's front-end, pesto, who watches, who tells us
+ * to leave by closing it, passt-repair; and that itself.  Numbers are part of the
+ * format. */
 enum { HANDOVER_GUEST, HANDOVER_CONTROL, HANDOVER_METRICS, HANDOVER_EXIT,
-       HANDOVER_SOCKETS };
+       HANDOVER_REPAIR, HANDOVER_HELPER, HANDOVER_SOCKETS };
 
 struct handover {
 	const struct conf *conf;
 	struct plan *plan; /* in force */
 	char *ns_ifname;   /* IFNAMSIZ bytes */
 	struct tap *tap;
-	struct tap_tun *tun; /* as @tap is one or the other */
+	struct tap_tun *tun; /* as @tap is one of these */
 	struct tap_stream *stream;
+	struct tap_vhost *vhost;
+	const struct migrate *migrate;
 	struct flows *flows;
 	struct listen *listen;
 	struct tcp *tcp;

@@ -151,6 +151,7 @@ static void open_files(struct passt *p)
 
 	p->pcap.fd = p->pid_fd = p->listen_fd = p->control_fd =
 		p->metrics_fd = p->repair_fd = -1;
+	repair_init(&p->repair);
 	if (c->log_file[0]) {
 		err = log_file(c->log_file, c->log_size, VERSION);
 		if (err)
@@ -199,6 +200,8 @@ static void bind_repair(struct passt *p)
 	size_t size = sizeof(c->repair);
 	bool given = c->repair[0];
 
+	if (takeover_has(&p->takeover, HANDOVER_REPAIR))
+		return;
 	if (c->mode != MODE_VHOST || !strcmp(c->repair, "none") ||
 	    (!given && c->fd >= 0))
 		return;
@@ -526,13 +529,16 @@ static void describe_handover(struct passt *p)
 	p->handover = (struct handover){
 		.conf = c, .plan = &p->renew.plan, .ns_ifname = p->ns_ifname,
 		.tap = p->tap, .tun = &p->tun,
-		.stream = &p->stream, .flows = &p->flows,
+		.stream = &p->stream, .vhost = &p->vhost,
+		.migrate = &p->migrate, .flows = &p->flows,
 		.listen = &p->listen, .tcp = &p->tcp,
 		.splice = p->ns.run ? &p->splice : NULL, .guest = &p->guest,
 		.socket = { [HANDOVER_GUEST] = &p->listen_fd,
 			    [HANDOVER_CONTROL] = &p->control_fd,
 			    [HANDOVER_METRICS] = &p->metrics_fd,
-			    [HANDOVER_EXIT] = &c->exit_fd },
+			    [HANDOVER_EXIT] = &c->exit_fd,
+			    [HANDOVER_REPAIR] = &p->repair_fd,
+			    [HANDOVER_HELPER] = &p->repair.fd },
 	};
 	p->takeover.command = c->spawn;
 }
@@ -582,17 +588,22 @@ static void start_stream(struct passt *p)
 		     "Failed to watch UNIX domain socket");
 }
 
+static void start_repair(struct passt *p)
+{
+	if (p->repair_fd >= 0)
+		must(repair_start(&p->repair, &p->loop, p->repair_fd),
+		     "Failed to watch socket for passt-repair");
+}
+
 static void start_migration(struct passt *p)
 {
-	repair_init(&p->repair);
 	must(migrate_init(&p->migrate, &p->tcp, &p->seen, &p->repair),
 	     "Failed to map migration buffers");
 	p->migrate.exit_after = p->conf.migrate_exit;
 	p->migrate.no_linger = p->conf.migrate_no_linger;
 	tap_vhost_moves(&p->vhost, &p->migrate.state);
-	if (p->repair_fd >= 0)
-		must(repair_start(&p->repair, &p->loop, p->repair_fd),
-		     "Failed to watch socket for passt-repair");
+	if (!takes_over(p))
+		start_repair(p);
 }
 
 static void start_vhost(struct passt *p)
@@ -603,6 +614,8 @@ static void start_vhost(struct passt *p)
 			    c->one_off || c->fd >= 0),
 	     "Failed to map frame buffers");
 	start_migration(p);
+	if (takes_over(p))
+		return;
 	if (c->fd >= 0)
 		must(tap_vhost_adopt(&p->vhost, c->fd),
 		     "Invalid --fd descriptor");
@@ -738,6 +751,22 @@ static void watch_exit_fd(struct passt *p)
 			      EPOLLRDHUP), "Can't watch --exit-fd");
 }
 
+/* None with --fd there */
+static void take_front_ends(struct passt *p)
+{
+	int err = 0;
+
+	if (p->conf.mode == MODE_VHOST)
+		start_repair(p);
+	if (p->listen_fd < 0)
+		return;
+	if (p->conf.mode == MODE_VHOST)
+		err = tap_vhost_listen(&p->vhost, p->listen_fd);
+	else
+		err = tap_stream_listen(&p->stream, p->listen_fd);
+	must(err, "Failed to watch UNIX domain socket");
+}
+
 /* What comes from our predecessor; it waits */
 static void take_over(struct passt *p)
 {
@@ -753,9 +782,8 @@ static void take_over(struct passt *p)
 		must(tap_tun_start(&p->tun, &p->loop, &p->pcap,
 				   p->guest.watch, p->tun.tap.caps.queue),
 		     "Failed to watch tap device");
-	else if (p->listen_fd >= 0)
-		must(tap_stream_listen(&p->stream, p->listen_fd),
-		     "Failed to watch UNIX domain socket");
+	else
+		take_front_ends(p);
 }
 
 /* And when it has gone; false: it has not */

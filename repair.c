@@ -69,6 +69,12 @@ static void helper_event(void *owner, uint64_t ref, uint32_t events)
 	drop(r);
 }
 
+static int watch_helper(struct repair *r, int fd)
+{
+	return loop_add(r->loop, fd, r->watch, (uint64_t)fd,
+			EPOLLIN | EPOLLRDHUP);
+}
+
 static void accept_helper(void *owner, uint64_t ref, uint32_t events)
 {
 	struct repair *r = owner;
@@ -78,8 +84,7 @@ static void accept_helper(void *owner, uint64_t ref, uint32_t events)
 	(void)events;
 	if (fd < 0)
 		return;
-	if (r->fd >= 0 || loop_add(r->loop, fd, r->watch, (uint64_t)fd,
-				   EPOLLIN | EPOLLRDHUP)) {
+	if (r->fd >= 0 || watch_helper(r, fd)) {
 		log_info("Discarding TCP_REPAIR helper");
 		close(fd);
 		return;
@@ -136,5 +141,7 @@ int repair_start(struct repair *r, struct loop *l, int fd)
 {
 	r->loop = l;
 	r->watch = loop_watch(l, helper_event, r);
+	if (r->fd >= 0 && watch_helper(r, r->fd))
+		drop(r);
 	return acceptor_start(&r->acceptor, l, fd, accept_helper, r);
 }

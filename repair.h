@@ -34,7 +34,8 @@ struct repair {
 };
 
 /* repair_init - there will be no helper, unless repair_start()
- * repair_start - helpers may connect to @fd, a listening socket; 0 or -errno */
+ * repair_start - helpers may connect to @fd, a listening socket, if @r->fd is not
+ * one; 0 or -errno */
 void repair_init(struct repair *r);
 int repair_start(struct repair *r, struct loop *l, int fd);
 

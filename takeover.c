@@ -57,9 +57,9 @@ static bool same_place(const struct takeover_place *a,
 	return a->dev == b->dev && a->ino == b->ino;
 }
 
-static void set_patience(int fd)
+static void set_patience(int fd, unsigned seconds)
 {
-	const struct timeval tv = { .tv_sec = TAKEOVER_STEP_S };
+	const struct timeval tv = { .tv_sec = (time_t)seconds };
 
 	/* #syscalls setsockopt(.,SOL_SOCKET,SO_RCVTIMEO|SO_SNDTIMEO) */
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
@@ -291,8 +291,6 @@ static const char *objection(const struct takeover *t)
 		       "it";
 	if (t->h->conf->mode == MODE_PASTA && t->h->conf->fd >= 0)
 		return "not yet possible with the --fd of pasta";
-	if (t->h->tap->ops && !t->h->tap->ops->save)
-		return "not yet possible with --vhost-user";
 	return NULL;
 }
 
@@ -388,8 +386,8 @@ static void expire(void *owner, struct timer *timer)
 
 	(void)timer;
 	if (t->phase == TAKEOVER_WANTED)
-		refuse(t, "a transfer of files or a change of forwarding "
-			  "rules is going on");
+		refuse(t, "a transfer of files, a change of forwarding rules or "
+			  "a migration is going on");
 	else
 		hang_up(t);
 }
@@ -586,7 +584,7 @@ void takeover_turn_end(struct takeover *t)
 
 	if (t->fd < 0 || t->phase != TAKEOVER_WANTED)
 		return;
-	set_patience(t->fd);
+	set_patience(t->fd, TAKEOVER_STEP_S);
 	err = give_way(t);
 	t->fds = (struct fdlist){ 0 }; /* all of them are in use */
 	/* What is in the way has the loop turn */
@@ -616,7 +614,7 @@ static int connect_to(const struct sockaddr_un *a, socklen_t len)
 
 	if (fd < 0)
 		fail(util_error(errno));
-	set_patience(fd);
+	set_patience(fd, TAKEOVER_STEP_S);
 	if (connect(fd, (const struct sockaddr *)a, len))
 		die("Can't take over: nobody to take over from there: %s",
 		    util_error(errno));
@@ -734,7 +732,7 @@ static void take_offer(struct takeover *t, struct rd *r)
 		fail("only one of both has --splice-only");
 	t->ns.dev = rd_be64(r);
 	t->ns.ino = rd_be64(r);
-	for (i = 0; i < HANDOVER_SOCKETS; i++)
+	for (i = 0; i < HANDOVER_SOCKETS && rd_left(r); i++)
 		t->sockets |= (uint8_t)((rd_u8(r) & 1) << i);
 	if (!rd_ok(r))
 		fail("the offer is none");
@@ -816,10 +814,13 @@ void takeover_take(struct takeover *t)
 	int err;
 
 	state_end(&w, state_begin(&w, STATE_TAKE));
+	/* Something may be in its way for a while */
+	set_patience(t->fd, TAKEOVER_READY_MS / 1000 + TAKEOVER_STEP_S);
 	err = send_all(t->fd, text, w.len, t->proof, ARRAY_SIZE(t->proof));
 	handover_begin(t->h);
 	while (!err && !t->h->whole) {
 		wait_section(t, &tag, &body);
+		set_patience(t->fd, TAKEOVER_STEP_S);
 		err = handover_load(t->h, tag, &body, &t->fds);
 	}
 	if (!err && !t->h->linked)

@@ -49,7 +49,7 @@ struct tap_ops {
 	void (*cancel)(struct tap *t, struct slot *s);
 	void (*flush)(struct tap *t);
 	/* What a successor needs to go on between two turns; nothing changes.  False:
-	 * not now, but in one of the next turns.  NULL: never. */
+	 * not now, but in one of the next turns. */
 	bool (*save)(const struct tap *t, struct wr *w, struct fdlist *fds);
 };
 

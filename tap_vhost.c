@@ -643,6 +643,24 @@ static void vhost_flush(struct tap *tap)
 		tap->full = is_full(t);
 }
 
+/* A frame that is out, or a guest that moves, comes to an end */
+static bool vhost_save(const struct tap *tap, struct wr *w,
+		       struct fdlist *fds)
+{
+	const struct tap_vhost *t =
+		(const struct tap_vhost *)(const void *)tap; /* its first */
+
+	if (t->elems || t->slot_out || t->direct ||
+	    !vhost_user_rests(&t->user))
+		return false;
+	wr_u8(w, t->one_off);
+	wr_u8(w, t->user.fd >= 0);
+	wr_be32(w, (uint32_t)t->tap.caps.frame_max);
+	if (t->user.fd >= 0)
+		vhost_user_save(&t->user, w, fds);
+	return true;
+}
+
 static const struct tap_ops vhost_ops = {
 	.receive = vhost_receive,
 	.release = vhost_release,
@@ -650,6 +668,7 @@ static const struct tap_ops vhost_ops = {
 	.commit = vhost_commit,
 	.cancel = vhost_cancel,
 	.flush = vhost_flush,
+	.save = vhost_save,
 };
 
 static void user_event(void *owner, uint64_t ref, uint32_t events)
@@ -757,4 +776,53 @@ int tap_vhost_adopt(struct tap_vhost *t, int fd)
 		return err;
 	t->one_off = true; /* there is no way to get another */
 	return greet(t, fd);
+}
+
+/* --- from a predecessor ----------------------------------------------------- */
+
+unsigned tap_vhost_save_rings(const struct tap_vhost *t, unsigned from,
+			      struct wr *w, struct fdlist *fds)
+{
+	return vhost_user_save_rings(&t->user, from, w, fds);
+}
+
+/* What settle() makes of it, but for what the guest would notice */
+static void go_on(struct tap_vhost *t, size_t frame_max)
+{
+	struct vhost_user *v = &t->user;
+
+	t->changes = v->changes;
+	t->changes_more = v->changes_more;
+	t->pairs = MAX((v->rings + 1) / VHOST_PAIR, 1U);
+	t->tap.up = vhost_user_runs(v);
+	t->tap.guest = v->guest;
+	/* Perhaps its rings are full, and it is to kick: the end of a turn sees */
+	t->tap.full = t->tap.up;
+	t->wanted = 1;
+	memset(t->kicks, true, sizeof(t->kicks));
+	if (t->tap.up)
+		learn(t);
+	if (frame_max)
+		t->tap.caps.frame_max = MIN(frame_max, (size_t)FRAME_LONG);
+}
+
+int tap_vhost_load(struct tap_vhost *t, struct rd *r, struct fdlist *fds)
+{
+	bool there;
+	int err;
+
+	t->one_off |= rd_u8(r) & 1;
+	there = rd_u8(r) & 1;
+	t->tap.caps.frame_max = rd_be32(r);
+	err = there ? greet(t, fdlist_take(fds)) : 0;
+	return err || !there ? err : vhost_user_load(&t->user, r, fds);
+}
+
+int tap_vhost_load_rings(struct tap_vhost *t, struct rd *r,
+			 struct fdlist *fds)
+{
+	int err = vhost_user_load_rings(&t->user, r, fds);
+
+	go_on(t, t->tap.caps.frame_max);
+	return err;
 }

@@ -77,6 +77,14 @@ void tap_vhost_moves(struct tap_vhost *t, struct device_state *s);
  * tap_stream_bind()) */
 int tap_vhost_listen(struct tap_vhost *t, int fd);
 
+/* tap_vhost_save_rings, tap_vhost_load, tap_vhost_load_rings - the front-end of a
+ * predecessor: first what the table's save() gave, then rings, as vhost_user.h */
+unsigned tap_vhost_save_rings(const struct tap_vhost *t, unsigned from,
+			      struct wr *w, struct fdlist *fds);
+int tap_vhost_load(struct tap_vhost *t, struct rd *r, struct fdlist *fds);
+int tap_vhost_load_rings(struct tap_vhost *t, struct rd *r,
+			 struct fdlist *fds);
+
 /* tap_vhost_adopt - @fd is the front-end (--fd); no other will follow
  * 0 or -errno, as tap_stream_adopt(). */
 int tap_vhost_adopt(struct tap_vhost *t, int fd);

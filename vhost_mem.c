@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* --- a file that has become shorter --------------------------------------- */
 
@@ -118,8 +119,15 @@ int vhost_mem_add(struct vhost_mem *m, const struct vhost_region *from, int fd)
 	r->gpa = from->gpa;
 	r->uva = from->uva;
 	r->len = from->size;
+	r->fd = fd;
 	m->n++;
 	return 0;
+}
+
+static void forget(struct vhost_mapped *r)
+{
+	unmap_file(&r->map);
+	close(r->fd);
 }
 
 int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
@@ -132,7 +140,7 @@ int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
 			break;
 	if (i == m->n)
 		return -ENOENT;
-	unmap_file(&m->r[i].map);
+	forget(&m->r[i]);
 	m->r[i] = m->r[--m->n];
 	return 0;
 }
@@ -140,7 +148,7 @@ int vhost_mem_del(struct vhost_mem *m, const struct vhost_region *gone)
 void vhost_mem_clear(struct vhost_mem *m)
 {
 	while (m->n)
-		unmap_file(&m->r[--m->n].map);
+		forget(&m->r[--m->n]);
 }
 
 /* --- addresses ------------------------------------------------------------ */

@@ -32,6 +32,7 @@ struct vhost_map {
 struct vhost_mapped {
 	uint64_t gpa, len, uva;
 	uint8_t *at; /* where we have it */
+	int fd;	     /* of its file, for a successor */
 	struct vhost_map map;
 };
 
@@ -51,8 +52,8 @@ struct vhost_mem {
 	volatile sig_atomic_t torn; /* a file has become shorter */
 };
 
-/* vhost_mem_add - map @size bytes of @fd, which stays the caller's
- * 0, -EINVAL for what there can't be, -ENOSPC or another -errno. */
+/* vhost_mem_add - map @size bytes of @fd, which is @m's from then on
+ * Stays the caller's if that fails.  0, -EINVAL for what there can't be, -ENOSPC or another -errno. */
 int vhost_mem_add(struct vhost_mem *m, const struct vhost_region *r, int fd);
 
 /* vhost_mem_del - unmap the one like @r; 0 or -ENOENT */

@@ -49,6 +49,10 @@ enum {
 	MESSAGES = 64,   /* at once: then the guest gets its turn */
 	SET_VRING_KICK = 12,
 	CHECK_DEVICE_STATE = 43,
+	/* of a state */
+	SAVE_RINGS = 32, /* at once: FDLIST_SECTION */
+	RING_PLACED = 1, RING_ENABLED = 2, RING_REPORTED = 4, RING_BROKEN = 8,
+	RING_KICK = 16, RING_CALL = 32, RING_ERR = 64,
 };
 
 static const uint64_t offered =
@@ -153,15 +157,10 @@ static int get_features(struct vhost_user *v)
 	return reply_u64(v, offers(v));
 }
 
-static int set_features(struct vhost_user *v)
+static void take_features(struct vhost_user *v, uint64_t features)
 {
-	uint64_t features = v->msg.u.u64;
 	unsigned i;
 
-	if (features & ~offers(v) || !is_covered(v, features))
-		return -EINVAL;
-	/* Said again for each pair, and when a migration begins or ends */
-	v->changes += !!((features ^ v->features) & ~BIT(F_LOG_ALL));
 	v->features = features;
 	for (i = 0; i < VHOST_QUEUES; i++) {
 		v->q[i].event_idx = vhost_user_has(v, VIRTIO_RING_F_EVENT_IDX);
@@ -170,6 +169,17 @@ static int set_features(struct vhost_user *v)
 		if (!vhost_user_has(v, F_PROTOCOL))
 			v->ring[i].enabled = true;
 	}
+}
+
+static int set_features(struct vhost_user *v)
+{
+	uint64_t features = v->msg.u.u64;
+
+	if (features & ~offers(v) || !is_covered(v, features))
+		return -EINVAL;
+	/* Said again for each pair, and when a migration begins or ends */
+	v->changes += !!((features ^ v->features) & ~BIT(F_LOG_ALL));
+	take_features(v, features);
 	follow_log(v);
 	return 0;
 }
@@ -239,7 +249,8 @@ static int set_mem_table(struct vhost_user *v)
 
 		fd = take_fd(v);
 		err = vhost_mem_add(&v->mem, &r, fd);
-		drop_fd(&fd);
+		if (err)
+			drop_fd(&fd);
 	}
 	place_all(v);
 	return err ? err : is_covered(v, v->features) ? 0 : -EINVAL;
@@ -258,7 +269,8 @@ static int add_mem_reg(struct vhost_user *v)
 	if (fd < 0)
 		return -EBADF;
 	err = vhost_mem_add(&v->mem, &r, fd);
-	drop_fd(&fd);
+	if (err)
+		drop_fd(&fd);
 	place_all(v);
 	return err ? err : is_covered(v, v->features) ? 0 : -EINVAL;
 }
@@ -386,24 +398,30 @@ static int eventfd_for(struct vhost_user *v, int *fd)
 	return err;
 }
 
+/* Never read: each write to it is an event */
+static int listen_kick(struct vhost_user *v, unsigned i, int fd)
+{
+	struct vhost_ring *r = &v->ring[i];
+	int err;
+
+	vhost_bell_set(&r->kick, fd);
+	err = loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
+	if (err)
+		vhost_bell_set(&r->kick, -1);
+	return err;
+}
+
 static int set_vring_kick(struct vhost_user *v)
 {
-	struct vhost_ring *r;
-	int fd, i = eventfd_for(v, &fd), err;
+	int fd, i = eventfd_for(v, &fd);
 
 	if (i < 0)
 		return i;
 	if (fd < 0)
 		return -EOPNOTSUPP; /* we would have to look all the time */
-	r = &v->ring[i];
 	drop_kick(v, (unsigned)i);
 	changed(v, (unsigned)i);
-	vhost_bell_set(&r->kick, fd);
-	/* Never read: each write to it is an event */
-	err = loop_add(v->loop, fd, r->kick_watch, 0, EPOLLIN | EPOLLET);
-	if (err)
-		vhost_bell_set(&r->kick, -1);
-	return err;
+	return listen_kick(v, (unsigned)i, fd);
 }
 
 static int set_vring_call(struct vhost_user *v)
@@ -828,6 +846,181 @@ void vhost_user_flush(struct vhost_user *v)
 		v->mem.log.marked = false;
 		vhost_bell_ring(&v->log_call, v->look);
 	}
+}
+
+/* --- to a successor -------------------------------------------------------- */
+
+bool vhost_user_rests(const struct vhost_user *v)
+{
+	unsigned i;
+
+	if (v->waits || v->saved ||
+	    (v->mem.log.bits && vhost_user_has(v, F_LOG_ALL)))
+		return false;
+	for (i = 0; i < v->rings; i++)
+		if (v->q[i].log_used || v->q[i].filled != v->q[i].told)
+			return false;
+	return true;
+}
+
+static void put_region(const struct vhost_mapped *r, struct wr *w,
+		       struct fdlist *fds)
+{
+	wr_be64(w, r->gpa);
+	wr_be64(w, r->len);
+	wr_be64(w, r->uva);
+	wr_be64(w, (uint64_t)(r->at - (uint8_t *)r->map.all));
+	fdlist_put(fds, r->fd);
+}
+
+void vhost_user_save(const struct vhost_user *v, struct wr *w,
+		     struct fdlist *fds)
+{
+	unsigned i;
+
+	fdlist_put(fds, v->fd);
+	wr_be64(w, v->features);
+	wr_be64(w, v->protocol);
+	wr_bytes(w, v->guest.b, sizeof(v->guest.b));
+	wr_u8(w, (uint8_t)v->mem.n);
+	for (i = 0; i < v->mem.n; i++)
+		put_region(&v->mem.r[i], w, fds);
+	wr_be16(w, (uint16_t)v->have);
+	wr_bytes(w, &v->msg, v->have);
+	wr_u8(w, (uint8_t)v->fds_n);
+	for (i = 0; i < v->fds_n; i++)
+		fdlist_put(fds, v->fds[i]);
+}
+
+static void put_bell(const struct vhost_bell *b, struct fdlist *fds)
+{
+	if (b->fd >= 0)
+		fdlist_put(fds, b->fd);
+}
+
+static void put_ring(const struct vhost_user *v, unsigned i, struct wr *w,
+		     struct fdlist *fds)
+{
+	const struct vhost_ring *r = &v->ring[i];
+
+	wr_u8(w, (uint8_t)((r->placed ? RING_PLACED : 0) |
+			   (r->enabled ? RING_ENABLED : 0) |
+			   (r->reported ? RING_REPORTED : 0) |
+			   (v->q[i].broken ? RING_BROKEN : 0) |
+			   (r->kick.fd >= 0 ? RING_KICK : 0) |
+			   (r->call.fd >= 0 ? RING_CALL : 0) |
+			   (r->err.fd >= 0 ? RING_ERR : 0)));
+	wr_be16(w, (uint16_t)v->q[i].size);
+	wr_be16(w, v->q[i].next);
+	wr_be64(w, r->desc);
+	wr_be64(w, r->avail);
+	wr_be64(w, r->used);
+	put_bell(&r->kick, fds);
+	put_bell(&r->call, fds);
+	put_bell(&r->err, fds);
+}
+
+unsigned vhost_user_save_rings(const struct vhost_user *v, unsigned from,
+			       struct wr *w, struct fdlist *fds)
+{
+	unsigned end = MIN(v->rings, from + SAVE_RINGS), i;
+
+	wr_u8(w, (uint8_t)from);
+	wr_u8(w, (uint8_t)(end - from));
+	for (i = from; i < end; i++)
+		put_ring(v, i, w, fds);
+	return end < v->rings ? end : 0;
+}
+
+static int get_region(struct vhost_user *v, struct rd *r, struct fdlist *fds)
+{
+	struct vhost_region region;
+	int fd = fdlist_take(fds), err;
+
+	region.gpa = rd_be64(r);
+	region.size = rd_be64(r);
+	region.uva = rd_be64(r);
+	region.offset = rd_be64(r);
+	err = rd_ok(r) && fd >= 0 ? vhost_mem_add(&v->mem, &region, fd) :
+				    -EPROTO;
+	if (err)
+		drop_fd(&fd);
+	return err;
+}
+
+/* The beginning of a message, which goes on as it comes */
+static int get_message(struct vhost_user *v, struct rd *r, struct fdlist *fds)
+{
+	unsigned n;
+
+	v->have = rd_be16(r);
+	if (v->have > sizeof(v->msg))
+		return -EPROTO;
+	rd_copy(r, &v->msg, v->have);
+	n = rd_u8(r);
+	if (n > VHOST_FDS)
+		return -EPROTO;
+	while (v->fds_n < n)
+		v->fds[v->fds_n++] = fdlist_take(fds);
+	return 0;
+}
+
+int vhost_user_load(struct vhost_user *v, struct rd *r, struct fdlist *fds)
+{
+	uint64_t features = rd_be64(r);
+	unsigned n;
+	int err = 0;
+
+	v->protocol = rd_be64(r);
+	/* An older one than who took them: the guest can't be told */
+	if (v->protocol & ~offers_protocol(v) || features & ~offers(v))
+		return -ENOTSUP;
+	take_features(v, features);
+	rd_copy(r, v->guest.b, sizeof(v->guest.b));
+	for (n = rd_u8(r); n && !err; n--)
+		err = get_region(v, r, fds);
+	return err ? err : get_message(v, r, fds);
+}
+
+static int get_ring(struct vhost_user *v, unsigned i, struct rd *r,
+		    struct fdlist *fds)
+{
+	struct vhost_ring *ring = &v->ring[i];
+	unsigned flags = rd_u8(r), n = rd_be16(r);
+	int err = 0;
+
+	v->q[i].next = v->q[i].seen = rd_be16(r);
+	ring->desc = rd_be64(r);
+	ring->avail = rd_be64(r);
+	ring->used = rd_be64(r);
+	if (!rd_ok(r) || n > VIRTQ_MAX || n & (n - 1))
+		return -EPROTO;
+	v->q[i].size = n;
+	ring->placed = flags & RING_PLACED;
+	ring->enabled = flags & RING_ENABLED;
+	ring->reported = flags & RING_REPORTED;
+	/* It may have lost its memory: then it stands still, as it did */
+	(void)place(v, i);
+	if (flags & RING_BROKEN)
+		virtq_break(&v->q[i], "as it was before a takeover");
+	if (flags & RING_KICK)
+		err = listen_kick(v, i, fdlist_take(fds));
+	if (flags & RING_CALL)
+		vhost_bell_set(&ring->call, fdlist_take(fds));
+	if (flags & RING_ERR)
+		vhost_bell_set(&ring->err, fdlist_take(fds));
+	return err;
+}
+
+int vhost_user_load_rings(struct vhost_user *v, struct rd *r,
+			  struct fdlist *fds)
+{
+	unsigned i = rd_u8(r), end = i + rd_u8(r);
+	int err = 0;
+
+	for (; i < end && !err; i++)
+		err = is_ring(v, i) ? get_ring(v, i, r, fds) : -EPROTO;
+	return err;
 }
 
 void vhost_user_poke(struct vhost_user *v, unsigned i)

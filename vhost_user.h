@@ -11,7 +11,9 @@
 #define VHOST_USER_H
 
 #include "addr.h"
+#include "cursor.h"
 #include "device_state.h"
+#include "fdlist.h"
 #include "loop.h"
 #include "vhost_bell.h"
 #include "virtq.h"
@@ -131,6 +133,24 @@ bool vhost_user_runs(const struct vhost_user *v);
 
 /* vhost_user_flush - the guest may have what was pushed to its rings */
 void vhost_user_flush(struct vhost_user *v);
+
+/* vhost_user_rests - whether it can go to a successor: nothing is logged, and the
+ * device's state is not on its way */
+bool vhost_user_rests(const struct vhost_user *v);
+
+/* vhost_user_save - the front-end, its memory, of a message what is here
+ * vhost_user_save_rings - some rings from @from on; the next one, 0: that was all
+ * Between bursts, behind vhost_user_flush(). */
+void vhost_user_save(const struct vhost_user *v, struct wr *w,
+		     struct fdlist *fds);
+unsigned vhost_user_save_rings(const struct vhost_user *v, unsigned from,
+			       struct wr *w, struct fdlist *fds);
+
+/* vhost_user_load, vhost_user_load_rings - what these saved; 0 or -errno
+ * Nothing is written to the guest's memory or told to anybody. */
+int vhost_user_load(struct vhost_user *v, struct rd *r, struct fdlist *fds);
+int vhost_user_load_rings(struct vhost_user *v, struct rd *r,
+			  struct fdlist *fds);
 
 /* vhost_user_poke - have ring @i looked at as if the guest had kicked */
 void vhost_user_poke(struct vhost_user *v, unsigned i);

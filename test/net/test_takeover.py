@@ -13,8 +13,9 @@ import time
 
 import pytest
 
-from lab import (BRIDGE, HOST, PASST, PASTA, PEER, PESTO, ROOT_USER, USER, V4,
-                 alive, end, tune_tcp, until)
+from lab import (BRIDGE, HOST, PASST, PASTA, PEER, PESTO, REPAIR, ROOT_USER,
+                 USER, V4, alive, end, tune_tcp, until)
+from test_move import Front
 
 TIMES = int(os.environ.get("TAKEOVERS", 25))    # in a row
 TCP, UDP, SPLICED = 7001, 7002, 7003
@@ -77,7 +78,18 @@ class Passt(Daemon):
         self.guest = lab.join(self.pid, 1500, BRIDGE, path)
 
 
-KINDS = {"pasta": Pasta, "passt": Passt}
+class Vhost(Daemon):
+    """By rings in a guest's memory, which a stand-in for QEMU has"""
+
+    def __init__(self, lab, *options):
+        self.path = lab.path("vhost")
+        super().__init__(lab, PASST, "--vhost-user", "-s", self.path, "--mtu",
+                         "1500", *options)
+        self.front = Front(lab, self, 1500)
+        self.guest = self.front.guest
+
+
+KINDS = {"pasta": Pasta, "passt": Passt, "vhost": Vhost}
 
 
 @pytest.fixture(params=KINDS)
@@ -334,6 +346,27 @@ def test_rules(lab, kind):
         lab.peer.connect(V4, HOST[V4], 7005)
 
 
+def test_migration(lab):
+    """A guest that is on its way is not handed over; the helper is."""
+    log = lab.path("log")
+    daemon = Vhost(lab, "-l", log)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    lab.host.spawn(REPAIR, f"{daemon.path}.repair")
+    until(lambda: "Accepted TCP_REPAIR" in log.read_text(), "the helper")
+    daemon.replace()
+    assert daemon.front("save") == 0
+    done, _ = daemon.successor()
+    assert done.stderr.endswith(
+        "Can't take over: a transfer of files, a change of forwarding rules or "
+        "a migration is going on\n"), done.stderr
+    assert done.status == 1 and alive(daemon.pid)
+    daemon.front("resume")
+    until(lambda: "1 connections go on here" in log.read_text(), "the end")
+    daemon.replace()
+    near.sendall(b"up")
+    assert far.recv(100) == b"up"
+
+
 # --- who may not ---------------------------------------------------------------
 
 def test_nobody_there(lab):
@@ -347,7 +380,7 @@ def test_another_user(lab, kind):
     daemon = kind(lab)
     other = ("setpriv", "--reuid", "1001", "--regid", "1001",
              "--clear-groups")
-    if kind is Passt:
+    if kind is not Pasta:
         daemon.refused("it is not process .*", user=other)
     near, far = connection(lab.peer, daemon.guest, PEER[V4])
     # One who knows how, but is another user, and one who is not
@@ -419,8 +452,6 @@ def test_refusals(lab):
         PASTA, "--splice-only"))
     command = lab.pasta("--config-net")
     pasta.refused("a command that waits .*", by=command.daemon)
-    vhost = Daemon(lab, PASST, "--vhost-user", "-s", lab.path("vhost"))
-    vhost.refused("not yet possible with --vhost-user")
     for ours in ("--fd", "1"), ("--pcap", "/dev/null"):
         done, _ = pasta.successor(*ours)
         assert done.status == 1
