@@ -134,6 +134,9 @@ struct flow_type {
 	bool (*thaw)(void *owner, struct flow *f, struct rd *r);
 	/* End it as drop(), but leave its descriptors as they are */
 	void (*forget)(void *owner, struct flow *f);
+	/* The guest has answered with an ICMP error that it is not to be had there.
+	 * May end @f, which has no inbox now. */
+	void (*refused)(void *owner, struct flow *f);
 	enum flow_state (*state)(const struct flow *f);
 	/* For who watches, so it may ask the kernel; @n is all zero */
 	void (*count)(const struct flow *f, struct flow_count *n);

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "ndp.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 
 enum {
@@ -179,6 +180,28 @@ static void post(struct guest *g, struct flow *f, struct packet *p)
 	f->sent += p->payload_len;
 }
 
+/* Our own policy knows no way there */
+static void unroutable(struct guest *g, const struct packet *p)
+{
+	const struct side s = { .ours = p->t.dst, .theirs = p->t.src,
+				.our_port = p->t.dport,
+				.their_port = p->t.sport };
+	struct rd l4 = packet_l4(p);
+	struct sock_error e;
+	uint32_t seq = p->seq;
+	size_t skip = 0;
+
+	memset(&e, 0, offsetof(struct sock_error, payload));
+	if (p->kind != PACKET_TCP && p->kind != PACKET_UDP) { /* echo */
+		rd_skip(&l4, 6);
+		seq = rd_be16(&l4);
+		skip = 8;
+	}
+	e.len = packet_copy(p, skip, e.payload, sizeof(e.payload));
+	icmp_refuse(&g->limit, g->tap, g->udp->fwd, &s, p->t.proto, seq,
+		    -ENETUNREACH, &e);
+}
+
 /* A flow for a packet that has none; it is posted there unless TCP used it */
 static struct flow *open_flow(struct guest *g, struct packet *p)
 {
@@ -191,6 +214,8 @@ static struct flow *open_flow(struct guest *g, struct packet *p)
 		f = udp_open(g->udp, p, &v);
 	else
 		f = echo_open(g->echo, p, &v);
+	if (v == DROP_NO_ROUTE)
+		unroutable(g, p);
 	if (v != PASS)
 		drop(g, v);
 	if (f && p->kind != PACKET_TCP)
@@ -242,6 +267,23 @@ static bool is_stream(const struct packet *p)
 	       (!p->payload_len || p->payload_len >= TCP_MSS_DEFAULT);
 }
 
+/* SCTP, GRE, ESP and others that take rights to be carried: whoever waits is told */
+static void unknown(struct guest *g, const struct packet *p)
+{
+	uint64_t bit = 1ULL << (p->t.proto & 63);
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	if (!icmp_unknown(g->lan, g->seen, p, &a) ||
+	    !icmp_allowed(&g->limit, g->loop->now_ms))
+		return;
+	if (!(g->told[p->t.proto >> 6] & bit))
+		log_limited(LOG_INFORM, "IP protocol %u of the guest is not "
+			    "carried, it is told so", p->t.proto);
+	g->told[p->t.proto >> 6] |= bit;
+	send_answer(g, &a);
+}
+
 /* All of it is here: it may be fragmented again on its way */
 static enum verdict parse_whole(const struct frame *whole, struct packet *p)
 {
@@ -266,9 +308,33 @@ static bool parse(struct guest *g, unsigned i, struct packet *p)
 		if (v == PASS)
 			v = parse_whole(whole, p);
 	}
+	if (v == DROP_PROTOCOL && p->t.proto && p->t.proto != IPPROTO_NONE)
+		unknown(g, p);
 	if (v != PASS)
 		drop(g, v);
 	return v == PASS;
+}
+
+/* What the guest answers to something from outside.  A flow by which it sends as
+ * well, just now, is not refused. */
+static bool refuses(struct guest *g, const struct packet *p)
+{
+	const struct flow_type *type;
+	struct tuple t;
+	struct side key;
+	struct flow *f;
+	unsigned i;
+
+	if (!icmp_refused(p, &t))
+		return false;
+	key = (struct side){ .ours = t.src, .theirs = t.dst,
+			     .our_port = t.sport, .their_port = t.dport,
+			     .pif = PIF_TAP };
+	f = flow_find(g->flows, t.proto, &key, &i);
+	type = f ? g->flows->type[f->kind] : NULL;
+	if (f && !f->inbox && type->refused)
+		type->refused(g->flows->owner[f->kind], f);
+	return true;
 }
 
 static void sort(struct guest *g, unsigned n)
@@ -295,7 +361,10 @@ static void sort(struct guest *g, unsigned n)
 		} else if (tftp_is(&g->tftp, p)) {
 			serve(g, p);
 		} else if (!carried(g->lan, p)) {
-			drop(g, DROP_PROTOCOL);
+			if (refuses(g, p))
+				last_flow = NULL; /* it may have been that */
+			else
+				drop(g, DROP_PROTOCOL);
 		} else if (last_flow && same_tuple(&p->t, &last->t)) {
 			post(g, last_flow, p);
 		} else {

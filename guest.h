@@ -35,6 +35,8 @@ struct guest {
 	bool heard6; /* it has spoken from a global address this session */
 	struct flow *touched, **touched_end;
 	uint64_t drops[VERDICTS];
+	struct icmp_limit limit;
+	uint64_t told[4]; /* a bit for each protocol that the log has named */
 	struct packet_pool pool;
 	struct frame frames[PACKET_BATCH];
 	struct frags frags; /* last: most of it is never touched */

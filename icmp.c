@@ -110,6 +110,70 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 	return wr_ok(&out->body);
 }
 
+/* The IP header that an error quotes, up to layer 4, and not of a later fragment */
+static bool quoted_ip(struct rd *r, bool v4, struct tuple *t)
+{
+	enum { IP4_OFFSET = 0x1fff, IP6_OFFSET = 0xfff8 };
+	const uint8_t *h = rd_view(r, v4 ? IP4_HEAD : IP6_HEAD);
+
+	if (!h || h[0] >> 4 != (v4 ? 4 : 6))
+		return false;
+	t->proto = v4 ? h[9] : h[6];
+	t->src = v4 ? addr_from4(h + 12) : addr_from6(h + 8);
+	t->dst = v4 ? addr_from4(h + 16) : addr_from6(h + 24);
+	if (v4) {
+		rd_skip(r, (h[0] & 15U) * 4 - MIN((h[0] & 15U) * 4, IP4_HEAD));
+		return !(ld_be16(h + 6) & IP4_OFFSET);
+	}
+	if (t->proto != IPPROTO_FRAGMENT)
+		return true;
+	h = rd_view(r, IP6_FRAG_HEAD);
+	t->proto = h ? h[0] : 0;
+	return h && !(ld_be16(h + 2) & IP6_OFFSET);
+}
+
+bool icmp_refused(const struct packet *p, struct tuple *t)
+{
+	bool v4 = p->kind == PACKET_ICMP4;
+	uint8_t in[128];
+	struct rd r = rd_init(in, packet_copy(p, 0, in, sizeof(in)));
+
+	if (v4 ? p->icmp_type != ICMP_DEST_UNREACH ||
+			 p->icmp_code == ICMP_FRAG_NEEDED
+	       : p->kind != PACKET_ICMP6 || p->icmp_type != ICMPV6_DEST_UNREACH)
+		return false;
+	rd_skip(&r, ICMP_HEAD);
+	if (!quoted_ip(&r, v4, t))
+		return false;
+	t->sport = rd_be16(&r);
+	t->dport = rd_be16(&r);
+	return rd_ok(&r) &&
+	       (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP);
+}
+
+bool icmp_unknown(const struct lan *lan, const struct seen *seen,
+		  const struct packet *p, struct answer *out)
+{
+	bool v4 = addr_is_v4(&p->t.src);
+
+	if (!addr_is_unicast(&p->t.src) || !addr_is_unicast(&p->t.dst))
+		return false;
+	out->arp = false;
+	out->head = (struct head){
+		.src = lan->mac,
+		.dst = seen->mac,
+		.t = { .src = p->t.dst, .dst = p->t.src,
+		       .proto = v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6 },
+	};
+	wr_u8(&out->body, v4 ? ICMP_DEST_UNREACH : ICMPV6_PARAMPROB);
+	wr_u8(&out->body, v4 ? ICMP_PROT_UNREACH : ICMPV6_UNK_NEXTHDR);
+	wr_be16(&out->body, 0);
+	wr_be32(&out->body, v4 ? 0 : p->proto_off);
+	wr_bytes(&out->body, p->hdr + p->l3_off,
+		 (size_t)(p->hdr_len - p->l3_off));
+	return wr_ok(&out->body);
+}
+
 /* A datagram that did not fit our own interface: then we are the router */
 static bool own_too_big(const struct fwd *fwd, bool v4, struct sock_error *e,
 			struct addr *from)
@@ -216,7 +280,7 @@ bool icmp_unroutable(bool v4, int err, struct sock_error *e)
 	}
 }
 
-static bool is_allowed(struct icmp_limit *l, uint64_t now_ms)
+bool icmp_allowed(struct icmp_limit *l, uint64_t now_ms)
 {
 	if (now_ms - l->since_ms >= 1000)
 		*l = (struct icmp_limit){ .since_ms = now_ms };
@@ -235,7 +299,7 @@ bool icmp_refuse(struct icmp_limit *l, struct tap *tap, const struct fwd *fwd,
 	bool v4 = addr_is_v4(&t.src);
 
 	return icmp_unroutable(v4, err, e) &&
-	       is_allowed(l, tap->loop->now_ms) &&
+	       icmp_allowed(l, tap->loop->now_ms) &&
 	       icmp_error(fwd->lan, fwd->seen, &t, seq, e,
 			  v4 ? &fwd->lan->our4 : &fwd->lan->our_ll6, &a) &&
 	       emit_answer(tap, &a);

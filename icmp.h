@@ -27,6 +27,16 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 		const struct sock_error *e, const struct addr *from,
 		struct answer *out);
 
+/* icmp_unknown - that nobody at @p's destination knows its protocol
+ * @p is one of which packet_parse() has said DROP_PROTOCOL.  False: it is not for
+ * one host, or from none. */
+bool icmp_unknown(const struct lan *lan, const struct seen *seen,
+		  const struct packet *p, struct answer *out);
+
+/* icmp_refused - whether @p is the guest's answer that what we sent it finds nobody
+ * @t: what that was, from the host's side to the guest's; TCP or UDP. */
+bool icmp_refused(const struct packet *p, struct tuple *t);
+
 /* icmp_report - tell the guest what a socket said about a packet of its
  * @guest and @host are the sides of the flow; @e may be changed.  For UDP, TCP
  * and echo.  False: there was nothing to tell, or no room. */
@@ -37,6 +47,9 @@ bool icmp_report(struct tap *tap, const struct fwd *fwd,
 /* icmp_unroutable - make @e the error of a router that gets @err, negative, for a
  * packet of IPv4 or IPv6; false: it would not say anything */
 bool icmp_unroutable(bool v4, int err, struct sock_error *e);
+
+/* icmp_allowed - whether one more may be sent now */
+bool icmp_allowed(struct icmp_limit *l, uint64_t now_ms);
 
 /* icmp_refuse - tell the guest that @err is what our own host says of a packet of
  * its; @e has what followed the layer-4 header.  False as above, or too many. */

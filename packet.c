@@ -24,7 +24,6 @@ enum {
 	IP6_OFFSET = 0xfff8,
 	ICMP_HEAD = 8, /* with the rest of the header: echo has its id there */
 	IP6_AH = 51,
-	IP6_ESP = 50,
 	IP6_MOBILITY = 135,
 	IP6_HIP = 139,
 	IP6_SHIM6 = 140,
@@ -157,6 +156,7 @@ static enum verdict parse_ip4(struct parse *s)
 	p->tos = h[1];
 	p->ttl = h[8];
 	s->proto = h[9];
+	p->proto_off = 9;
 	p->t.src = addr_from4(h + 12);
 	p->t.dst = addr_from4(h + 16);
 	rd_skip(&s->in, head - IP4_HEAD);
@@ -185,6 +185,7 @@ static enum verdict skip_extension(struct parse *s)
 	if (at(s) + len > s->end)
 		return DROP_SHORT;
 	s->proto = h[0];
+	s->p->proto_off = (uint8_t)(at(s) - s->p->l3_off);
 	rd_skip(&s->in, len);
 	return rd_ok(&s->in) ? PASS : DROP_EXTENSION;
 }
@@ -229,7 +230,6 @@ static enum verdict skip_extensions(struct parse *s)
 				return v;
 			continue;
 		case IP6_AH:
-		case IP6_ESP:
 		case IP6_MOBILITY:
 		case IP6_HIP:
 		case IP6_SHIM6:
@@ -260,6 +260,7 @@ static enum verdict parse_ip6(struct parse *s)
 	p->tos = (uint8_t)(word >> 20);
 	p->flow_label = word & 0xfffff;
 	s->proto = h[6];
+	p->proto_off = 6;
 	p->ttl = h[7];
 	p->df = true; /* RFC 8200, 4.5: routers fragment nothing */
 	p->t.src = addr_from6(h + 8);

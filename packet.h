@@ -139,8 +139,15 @@ struct packet {
 	uint16_t hdr_len;	   /* valid bytes of @hdr */
 	uint16_t gso_size;	   /* UDP: payload of each datagram, or 0 */
 	uint8_t kind;		   /* enum packet_kind */
-	uint8_t ttl, tos;	   /* hop limit, traffic class */
-	bool df;		   /* nobody on its way may fragment it */
+	union {
+		struct {
+			uint8_t ttl, tos; /* hop limit, traffic class */
+			bool df; /* nobody on its way may fragment it */
+			uint8_t zero;
+		};
+		uint32_t sent_as; /* all of these */
+	};
+	uint8_t proto_off;	   /* from layer 3: where the protocol is named */
 	/* Of a fragment: the payload is what it carries.  A first one has all
 	 * headers. */
 	bool frag_more;

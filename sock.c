@@ -812,6 +812,11 @@ void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip)
 	*now = ip;
 }
 
+void sock_hear_errors(int fd, bool v4)
+{
+	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
+}
+
 void sock_hear_tos(int fd, bool v4)
 {
 	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVTOS : IPV6_RECVTCLASS, 1);

@@ -201,6 +201,9 @@ static inline bool sock_ip_equal(const struct sock_ip *a,
 /* sock_set_ip - from now on; what @now says already is not set again */
 void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip);
 
+/* sock_hear_errors - of a stream: sock_error_next() tells what ended connect() */
+void sock_hear_errors(int fd, bool v4);
+
 /* sock_hear_tos - datagrams that come tell their type of service */
 void sock_hear_tos(int fd, bool v4);
 /* sock_local - the address and port it is bound to */

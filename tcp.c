@@ -32,6 +32,22 @@ static bool endpoints_ok(const struct tuple *k)
 	       k->sport && k->dport;
 }
 
+/* What a router or the destination has said of the SYN; one that says that the port
+ * is closed is a reset, which ends the attempt everywhere */
+static bool connect_reported(struct tcp *t, struct flow *f, int err)
+{
+	const struct side *s = &f->side[conn_tap(f)], *host = &f->side[1];
+	struct sock_error e;
+
+	if (err == -ECONNREFUSED || host->fd < 0 ||
+	    !sock_error_next(host->fd, &e) || !e.icmp)
+		return false;
+	e.len = 0; /* what is quoted is the header */
+	e.to = host->theirs;
+	return icmp_report(t->tap, t->fwd, s, host, IPPROTO_TCP,
+			   conn_of(f)->rcv_nxt - 1, &e);
+}
+
 /* connect() failed: the guest gets what its own kernel would have got */
 static void connect_failed(struct tcp *t, struct flow *f, int err)
 {
@@ -49,6 +65,10 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 	(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1],
 			     err == -ETIMEDOUT);
 	if (err == -ETIMEDOUT) { /* silence, as the guest's own timer will find */
+		conn_abort(t, f);
+		return;
+	}
+	if (connect_reported(t, f, err)) {
 		conn_abort(t, f);
 		return;
 	}
@@ -76,7 +96,24 @@ static void connected(struct tcp *t, struct flow *f)
 	tcp_out_syn(t, f);
 }
 
-static int begin(struct tcp *t, struct flow *f)
+/* The guest's type of service, and its TTL: traceroute wants to hear who throws such
+ * a SYN away, which others' connections survive */
+static void send_as(struct tcp *t, int fd, const struct packet *p, bool v4)
+{
+	enum { PROBE_TTL = 32 };
+	struct sock_ip now = { .ttl = v4 ? t->fwd->env->ttl4
+					 : t->fwd->env->ttl6 };
+
+	if (p->ttl == now.ttl && !p->tos)
+		return;
+	sock_set_ip(fd, v4, &now,
+		    (struct sock_ip){ .ttl = p->ttl ? p->ttl : 1,
+				      .tos = p->tos });
+	if (p->ttl < PROBE_TTL)
+		sock_hear_errors(fd, v4);
+}
+
+static int begin(struct tcp *t, struct flow *f, const struct packet *p)
 {
 	struct side *host = &f->side[1];
 	int err;
@@ -87,6 +124,7 @@ static int begin(struct tcp *t, struct flow *f)
 		host->fd = -1;
 		return err;
 	}
+	send_as(t, host->fd, p, addr_is_v4(&host->theirs));
 	err = sock_connect(t->fwd->env, host->fd, &host->theirs,
 			   host->their_port);
 	if (err && err != -EINPROGRESS)
@@ -129,7 +167,7 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	c->snd_wnd = p->window;
 	conn_options(t, f, p);
 
-	err = begin(t, f);
+	err = begin(t, f, p);
 	if (!err) {
 		connected(t, f);
 	} else if (err != -EINPROGRESS) {
@@ -401,6 +439,14 @@ static unsigned sysctl(const char *path, unsigned unset)
 	return util_parse_u64(buf, 10, UINT32_MAX, &v) ? (unsigned)v : unset;
 }
 
+/* A firewall of the guest, say: the peer need not wait until we give up.  Once
+ * connected such errors are soft (RFC 1122, 4.2.3.9). */
+static void refused(void *owner, struct flow *f)
+{
+	if (conn_of(f)->state == TCP_SYN_SENT)
+		conn_abort(owner, f);
+}
+
 static enum flow_state state(const struct flow *f)
 {
 	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
@@ -443,8 +489,8 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 {
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
-		.expire = expire, .drop = drop, .state = state,
-		.count = count,
+		.expire = expire, .drop = drop, .refused = refused,
+		.state = state, .count = count,
 		.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 	};
 	int err;

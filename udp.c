@@ -129,6 +129,8 @@ static void expire(void *owner, struct flow *f)
 	udp_flow_active(u, f, !x->host, 0);
 }
 
+/* Also because the guest refused what came: then the host's kernel refuses what
+ * comes next, unless a listener has the port */
 static void give_way(void *owner, struct flow *f)
 {
 	udp_flow_end(owner, f);
@@ -181,6 +183,7 @@ static const struct flow_type udp_type = {
 	.freeze = udp_freeze,
 	.thaw = udp_thaw,
 	.forget = forget,
+	.refused = give_way,
 	.state = state,
 	.count = count,
 };

@@ -293,6 +293,7 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 		.ours = p->t.dst, .theirs = p->t.src, .our_port = p->t.dport,
 		.their_port = p->t.sport, .pif = PIF_TAP, .fd = -1,
 	};
+	struct sock_error e;
 	struct flow *f;
 	int err;
 
@@ -311,6 +312,10 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 	err = open_out(u, f);
 	if (err) {
 		udp_flow_dns_failed(u, f, false);
+		memset(&e, 0, offsetof(struct sock_error, payload));
+		e.len = packet_copy(p, 0, e.payload, sizeof(e.payload));
+		icmp_refuse(&u->limit, u->tap, u->fwd, &guest, IPPROTO_UDP, 0,
+			    err, &e);
 		return fail(u, f, err, v);
 	}
 	return start(u, f, v);

@@ -219,9 +219,34 @@ static void add_packet(struct udp *u, struct flow *f, struct burst *b,
 	}
 }
 
-struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
+/* What follows is sent as @p was */
+static void send_as(struct udp *u, struct flow *f, struct burst *b,
+		    const struct packet *p)
 {
 	bool v4 = addr_is_v4(&host_of(f)->theirs);
+	struct dgrams *x = dgrams_of(f);
+	struct sock_ip ip = sock_ip_of(x->ip, v4, p->ttl, p->tos, p->df,
+				       p->gso_size ? p->gso_size
+						   : p->payload_len);
+
+	if (sock_ip_equal(&ip, &x->ip))
+		return;
+	send_burst(u, f, b);
+	sock_set_ip(host_of(f)->fd, v4, &x->ip, ip);
+	if (ip.tos && !x->hears_tos)
+		udp_flow_hear_tos(f);
+}
+
+static bool is_like(const struct packet *p, const struct packet *last)
+{
+	return p->sent_as == last->sent_as &&
+	       p->payload_len == last->payload_len &&
+	       p->gso_size == last->gso_size;
+}
+
+struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
+{
+	const struct packet *last = NULL;
 	struct dgrams *x = dgrams_of(f);
 	struct udp *u = owner;
 	struct burst b;
@@ -234,18 +259,10 @@ struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
 	b.n = b.iovs = b.segments = 0;
 	b.segment = 0;
 	for (; list; list = list->next, n++) {
-		size_t one = list->gso_size ? list->gso_size
-					    : list->payload_len;
-		struct sock_ip ip = sock_ip_of(x->ip, v4, list->ttl, list->tos,
-					       list->df, one);
-
 		x->bytes[!x->host] += list->payload_len;
-		if (!sock_ip_equal(&ip, &x->ip)) {
-			send_burst(u, f, &b);
-			sock_set_ip(host_of(f)->fd, v4, &x->ip, ip);
-			if (ip.tos && !x->hears_tos)
-				udp_flow_hear_tos(f);
-		}
+		if (!last || !is_like(list, last))
+			send_as(u, f, &b, list);
+		last = list;
 		if (list->ttl)
 			add_packet(u, f, &b, list);
 		else

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a host's network does with packets that are not all of one datagram."""
 
+import errno
 import os
 import re
 import socket
@@ -173,3 +174,52 @@ def test_marks(lab, family, kind):
         server.setsockopt(level, tos, mark ^ 1)
         server.sendto(b"back", source)
         assert marked(client)[:2] == (b"back", [mark ^ 1])
+
+
+# ICMP errors
+
+def routers(said):
+    """Who a traceroute has seen, from the first to the last."""
+    return re.findall(r"^ *\d+ +(\S+)", said, re.M)
+
+
+@pytest.mark.parametrize("method", ("-U", "-I", "-T"))
+def test_traceroute(lab, family, method):
+    """Every hop is shown, whatever is sent."""
+    guest = guest_of(lab, "tap", 1500)
+    lab.far.listen(family, 80)
+    said = guest.run("traceroute", "-6" if family == V6 else "-4", "-n", "-q1",
+                     "-w3", "-m4", method, *(["-p80"] if method == "-T" else
+                                             []), FAR[family])
+    assert routers(said) == [PEER[family], FAR[family]], said
+
+
+def test_unknown_protocol(lab, family):
+    """SCTP and its like: nobody waits for what cannot be carried."""
+    guest = guest_of(lab, "tap", 1500)
+    s = guest.socket(family, socket.SOCK_RAW, 132)
+    s.connect((PEER[family], 0))
+    s.send(bytes(16))
+    with pytest.raises(OSError) as e:
+        s.recv(100)
+    assert e.value.errno in (errno.ENOPROTOOPT, errno.EPROTO)
+
+
+@pytest.mark.parametrize("kind", ("tap", "stream"))
+def test_answer_to_nobody(lab, family, kind):
+    """A program of the guest that is gone when the answer comes: what comes next
+    is refused."""
+    guest = guest_of(lab, kind, 1500)
+    server = lab.peer.bind(family, address=PEER[family])
+    client = guest.connect(family, *server.getsockname()[:2], DGRAM)
+    client.send(b"question")
+    source = server.recvfrom(100)[1]
+    client.close()
+    server.connect(source)
+
+    def refused():
+        try:
+            server.send(b"answer")
+        except ConnectionRefusedError:
+            return True
+    until(refused, "a refusal")

@@ -880,6 +880,15 @@ static void add_resolver(const char *text)
 		sim_fail("bad address %s", text);
 }
 
+static void map_guest(const char *text)
+{
+	struct addr a;
+
+	if (!addr_parse(text, &a))
+		sim_fail("bad address %s", text);
+	world.map.guest_addr[!addr_is_v4(&a)][0] = a;
+}
+
 /* What is to be known before the start, or happens to the next socket */
 static bool option(const char *w)
 {
@@ -906,7 +915,7 @@ static bool option(const char *w)
 	else if (is(w, "fqdn"))
 		strcpy(world.lan.fqdn, need("name"));
 	else if (is(w, "map-guest"))
-		addr_parse(need("address"), &world.map.guest_addr[sc.v6][0]);
+		map_guest(need("address"));
 	else if (is(w, "dns-forward"))
 		dns_match(need("address"));
 	else if (is(w, "dns-host"))

@@ -761,6 +761,12 @@ void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip)
 	get(fd)->ip = *now = ip;
 }
 
+void sock_hear_errors(int fd, bool v4)
+{
+	(void)fd;
+	(void)v4;
+}
+
 void sock_hear_tos(int fd, bool v4)
 {
 	(void)fd;

@@ -250,6 +250,42 @@ static void own_mtu_is_ours_to_tell(void **state)
 	assert_false(report(s, &e));
 }
 
+/* The guest's errors, cut anywhere: nothing is read that is not there */
+static void quotes_may_be_cut(void **state)
+{
+	static const uint8_t msg[] = {
+		3, 3, 0, 0, 0, 0, 0, 0,
+		0x46, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0, 0,
+		203, 0, 113, 80, 192, 0, 2, 15, 1, 1, 1, 0,
+		0x17, 0x70, 0x1f, 0x40,
+	};
+	uint8_t *copy;
+	struct packet p = { .kind = PACKET_ICMP4, .icmp_type = 3,
+			    .icmp_code = 3 };
+	struct frame f = { .iov = &f.one, .iov_cnt = 1 };
+	struct tuple t;
+	size_t len;
+
+	(void)state;
+	for (len = 0; len <= sizeof(msg); len++) {
+		copy = malloc(len ? len : 1);
+		memcpy(copy, msg, len);
+		f.one = (struct iovec){ copy, len };
+		f.len = p.payload_len = len;
+		p.frame = &f;
+		assert_int_equal(icmp_refused(&p, &t), len == sizeof(msg));
+		free(copy);
+	}
+	assert_int_equal(t.sport, 6000);
+	assert_int_equal(t.dport, 8000);
+	assert_int_equal(t.proto, IPPROTO_UDP);
+	assert_true(addr_is_v4(&t.src) && t.src.b[15] == 80);
+	p.icmp_code = 4;
+	assert_false(icmp_refused(&p, &t));
+	p.icmp_type = 11;
+	assert_false(icmp_refused(&p, &t));
+}
+
 static void no_room_is_no_answer(void **state)
 {
 	const struct side *s = sides("192.0.2.15", "192.0.2.53", "127.0.0.53");
@@ -285,6 +321,7 @@ int main(void)
 		cmocka_unit_test_setup(router_is_shown_itself, fresh),
 		cmocka_unit_test_setup(own_mtu_is_ours_to_tell, fresh),
 		cmocka_unit_test_setup(no_room_is_no_answer, fresh),
+		cmocka_unit_test_setup(quotes_may_be_cut, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

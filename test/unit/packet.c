@@ -359,7 +359,7 @@ static void test_ip6(void **st)
 	assert_int_equal(parse(), DROP_EXTENSION);
 	ip6(50, 16);
 	fill(0, 16);
-	assert_int_equal(parse(), DROP_EXTENSION);
+	assert_int_equal(parse(), DROP_PROTOCOL);
 }
 
 /* An extension header of @units * 8 bytes, @next after it */
