@@ -43,7 +43,7 @@ static bool same_template(const struct template *a, const struct template *b)
 {
 	return a->ifindex == b->ifindex && addr_equal(&a->addr, &b->addr) &&
 	       a->prefix == b->prefix && addr_equal(&a->ll, &b->ll) &&
-	       addr_equal(&a->gw, &b->gw);
+	       addr_equal(&a->gw, &b->gw) && a->mtu == b->mtu;
 }
 
 unsigned follow_decide(const struct hostnet_view *was,

@@ -23,6 +23,7 @@ struct template {
 	struct addr gw;	   /* none: no default route, or one without gateway */
 	struct mac mac;
 	bool has_mac;
+	unsigned mtu;
 };
 
 /* What was seen */

@@ -40,6 +40,9 @@ struct lan {
 	bool v4, v6; /* families that are on */
 	struct mac mac; /* ours, towards the guest */
 	uint16_t mtu;	/* 0: not advertised */
+	/* What the host's link holds, by family: a path that holds less is worth
+	 * telling; 0: unknown */
+	unsigned host_mtu[2];
 	/* Longest frame that the guest takes, of the transport, which may learn
 	 * that it is less; NULL: any */
 	const size_t *frame_max;

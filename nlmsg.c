@@ -75,6 +75,7 @@ void nlmsg_read_link(void *arg, const struct nlmsghdr *h)
 		return;
 	l->ifindex = (unsigned)i->ifi_index;
 	l->queue = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_TXQLEN));
+	l->mtu = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_MTU));
 	l->has_mac =
 		nlmsg_mac(nlmsg_attr(h, sizeof(*i), IFLA_ADDRESS), &l->mac);
 	name = nlmsg_attr(h, sizeof(*i), IFLA_IFNAME);

@@ -26,7 +26,7 @@ struct addr nlmsg_addr(const struct rtattr *a);
 bool nlmsg_mac(const struct rtattr *a, struct mac *mac);
 
 struct nlmsg_link {
-	unsigned ifindex, queue;
+	unsigned ifindex, queue, mtu;
 	bool has_mac;
 	struct mac mac;
 	char name[IFNAMSIZ];

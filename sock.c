@@ -622,8 +622,20 @@ size_t sock_rcvbuf(int fd)
 	return (size_t)size;
 }
 
+unsigned sock_path_mtu(int fd, bool v4)
+{
+	int mtu = 0;
+	socklen_t len = sizeof(mtu);
+
+	if (getsockopt(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_MTU : IPV6_MTU, &mtu,
+		       &len))
+		return 0;
+	return (unsigned)mtu;
+}
+
 /* Of struct tcp_info, which libc's headers have in part */
 enum {
+	INFO_CLOSED = 7, /* the first byte */
 	INFO_RECEIVED = 128,
 	INFO_UNSENT = 144, /* 32 bits */
 	INFO_SENT = 200,
@@ -648,6 +660,15 @@ bool sock_count(int fd, struct sock_count *c)
 	c->sent -= repeated;
 	c->unsent = unsent;
 	return true;
+}
+
+bool sock_lives(int fd)
+{
+	uint8_t state = INFO_CLOSED;
+	socklen_t len = sizeof(state);
+
+	return !getsockopt(fd, SOL_TCP, TCP_INFO, &state, &len) &&
+	       state != INFO_CLOSED;
 }
 
 int sock_shut_write(int fd)

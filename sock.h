@@ -125,6 +125,14 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt);
  * 0 when it is over-full; -errno if the kernel does not say. */
 ssize_t sock_room(int fd);
 
+/* sock_path_mtu - what the path of a connection holds, as far as the kernel knows; 0
+ * if it does not say */
+unsigned sock_path_mtu(int fd, bool v4);
+
+/* sock_lives - a connection goes on, whatever error it had: that was a router's
+ * complaint (RFC 1122, 4.2.3.9) */
+bool sock_lives(int fd);
+
 /* sock_rcvbuf - size of the receive buffer now, from SO_MEMINFO or SO_RCVBUF */
 size_t sock_rcvbuf(int fd);
 
@@ -201,7 +209,8 @@ static inline bool sock_ip_equal(const struct sock_ip *a,
 /* sock_set_ip - from now on; what @now says already is not set again */
 void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip);
 
-/* sock_hear_errors - of a stream: sock_error_next() tells what ended connect() */
+/* sock_hear_errors - of a stream: sock_error_next() tells what ended connect(), and
+ * later errors are reported that do not end it, see sock_lives() */
 void sock_hear_errors(int fd, bool v4);
 
 /* sock_hear_tos - datagrams that come tell their type of service */

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "tcp_freeze.h"
 #include "tcp_in.h"
+#include "tcp_path.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -96,23 +97,6 @@ static void connected(struct tcp *t, struct flow *f)
 	tcp_out_syn(t, f);
 }
 
-/* The guest's type of service, and its TTL: traceroute wants to hear who throws such
- * a SYN away, which others' connections survive */
-static void send_as(struct tcp *t, int fd, const struct packet *p, bool v4)
-{
-	enum { PROBE_TTL = 32 };
-	struct sock_ip now = { .ttl = v4 ? t->fwd->env->ttl4
-					 : t->fwd->env->ttl6 };
-
-	if (p->ttl == now.ttl && !p->tos)
-		return;
-	sock_set_ip(fd, v4, &now,
-		    (struct sock_ip){ .ttl = p->ttl ? p->ttl : 1,
-				      .tos = p->tos });
-	if (p->ttl < PROBE_TTL)
-		sock_hear_errors(fd, v4);
-}
-
 static int begin(struct tcp *t, struct flow *f, const struct packet *p)
 {
 	struct side *host = &f->side[1];
@@ -124,7 +108,7 @@ static int begin(struct tcp *t, struct flow *f, const struct packet *p)
 		host->fd = -1;
 		return err;
 	}
-	send_as(t, host->fd, p, addr_is_v4(&host->theirs));
+	path_open(t, f, p);
 	err = sock_connect(t->fwd->env, host->fd, &host->theirs,
 			   host->their_port);
 	if (err && err != -EINPROGRESS)
@@ -303,7 +287,10 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			connected(t, f);
 		break;
 	default:
-		if (bits & (READY_ERR | READY_HUP))
+		if (!(bits & (READY_ERR | READY_HUP)))
+			break;
+		f->ready[!conn_tap(f)] &= (uint16_t)~READY_ERR;
+		if (!conn_soft(t, f, sock_error(conn_fd(f))))
 			tcp_out_reset(t, f);
 	}
 	return RUN_DONE;

@@ -8,6 +8,7 @@
 #include "chunk.h"
 #include "flow.h"
 #include "fwd.h"
+#include "icmp.h"
 #include "listen.h"
 #include "neigh.h"
 #include "splice.h"
@@ -62,6 +63,7 @@ struct tcp {
 	unsigned rto_max_ms;
 	struct tcp_link link;
 	struct tcp_count count;
+	struct icmp_limit limit;
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */

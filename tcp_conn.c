@@ -10,6 +10,7 @@
  */
 #include "tcp_conn.h"
 
+#include "icmp.h"
 #include "iov.h"
 #include "log.h"
 
@@ -339,8 +340,14 @@ void conn_refused(struct tcp *t, struct flow *f, bool took)
 		c->asks = 1;
 	else if (c->asks)
 		c->asks = c->asks < TCP_ASKS ? c->asks + 1 : 0;
-	if (c->asks)
+	if (c->asks) {
 		conn_timer(t, f);
+	} else if (!(c->flags & CONN_HEARS)) {
+		/* It has stood still for a while: a router may say why */
+		c->flags |= CONN_HEARS;
+		sock_hear_errors(conn_fd(f),
+				 addr_is_v4(&f->side[!conn_tap(f)].theirs));
+	}
 }
 
 /* The socket took a good part of what it had room for: ask again */
@@ -356,9 +363,23 @@ static void look_for_room(struct flow *f)
 	c->room = (uint32_t)MIN(MAX(room, (ssize_t)TCP_WINDOW_MIN),
 				(ssize_t)TCP_WINDOW_MAX);
 	c->room_seen = c->room;
+	c->flags |= CONN_PATH;
 }
 
-ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
+bool conn_soft(struct tcp *t, struct flow *f, int err)
+{
+	struct sock_error e;
+
+	if (!err || err == -EAGAIN || !sock_lives(conn_fd(f)))
+		return false;
+	memset(&e, 0, offsetof(struct sock_error, payload));
+	icmp_refuse(&t->limit, t->tap, t->fwd, &f->side[conn_tap(f)],
+		    IPPROTO_TCP, conn_of(f)->rcv_nxt, err, &e);
+	return true;
+}
+
+ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
+		  unsigned n)
 {
 	struct tcp_conn *c = conn_of(f);
 	ssize_t sent;
@@ -369,6 +390,8 @@ ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n)
 		(void)sock_nodelay(conn_fd(f));
 	}
 	sent = sock_send(conn_fd(f), iov, n);
+	if (sent < 0 && conn_soft(t, f, (int)sent))
+		sent = sock_send(conn_fd(f), iov, n);
 	if (sent < 0)
 		return sent == -EAGAIN ? 0 : sent;
 	c->room -= MIN(c->room, (uint32_t)sent);
@@ -399,7 +422,7 @@ static int drain(struct tcp *t, struct flow *f)
 		unsigned n = chunk_iov(t->chunks, &c->out, 0, c->out.len, iov,
 				       PIECES);
 		size_t all = iov_size(iov, n);
-		ssize_t sent = conn_send(f, iov, n);
+		ssize_t sent = conn_send(t, f, iov, n);
 
 		if (sent < 0)
 			return (int)sent;

@@ -43,6 +43,8 @@ enum {
 	CONN_SHUT_HOST = 1 << 20, /* ... or ours, and that is counted */
 	CONN_RESET = 1 << 21, /* over, but for an RST that the guest is owed */
 	CONN_HELD = 1 << 22, /* it stands still, see tcp_image.h */
+	CONN_HEARS = 1 << 23, /* see sock_hear_errors() */
+	CONN_PATH = 1 << 24, /* much was sent: ask what the path holds */
 };
 
 /* Bytes from @from to before @to that the guest has, behind a hole */
@@ -78,6 +80,7 @@ struct tcp_conn {
 	uint32_t ahead_seq;
 	struct flow *ack_next, **ack_prev;
 	struct mac mac;	 /* Ethernet source that the guest sees */
+	uint16_t path_mtu; /* that it was told of last, or 0 */
 	uint32_t flags;	 /* CONN_* */
 	uint16_t mss;	 /* of what we send */
 	uint8_t state : 2;     /* enum tcp_state */
@@ -88,6 +91,8 @@ struct tcp_conn {
 	uint8_t asks : 4; /* see conn_refused(); 0: wait for EPOLLOUT */
 	uint8_t dup_acks;
 	uint8_t sacks;
+	uint8_t tos; /* of what the guest sends, but ECN */
+	uint32_t path_ms; /* when the socket was asked about the path */
 };
 
 /* Kinds of options; the first are one byte long */
@@ -232,7 +237,12 @@ void conn_timer(struct tcp *t, struct flow *f);
 
 /* conn_send - give @iov to the socket: how much it took, or -errno
  * -EAGAIN is 0. */
-ssize_t conn_send(struct flow *f, const struct iovec *iov, unsigned n);
+ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
+		  unsigned n);
+
+/* conn_soft - whether @err of its socket is one that a connection survives; then
+ * the guest is told */
+bool conn_soft(struct tcp *t, struct flow *f, int err);
 
 /* conn_flush - hand what waits for the socket to it, then the guest's FIN
  * 0, or -errno if the socket is broken. */

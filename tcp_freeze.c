@@ -9,6 +9,7 @@
 #include "tcp_freeze.h"
 
 #include "freeze.h"
+#include "tcp_path.h"
 
 static uint32_t now_ms(const struct tcp *t)
 {
@@ -89,6 +90,8 @@ void tcp_freeze(void *owner, struct flow *f, struct wr *w)
 	wr_u8(w, c->sacks);
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		put_queue(t, queue(c, queues[i]), w);
+	wr_u8(w, c->tos);
+	wr_be16(w, c->path_mtu);
 }
 
 static void get_small(struct tcp_conn *c, struct rd *r)
@@ -163,6 +166,10 @@ bool tcp_thaw(void *owner, struct flow *f, struct rd *r)
 	get_small(c, r);
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		ok = ok && get_queue(t, queue(c, queues[i]), r);
+	if (ok && rd_left(r)) { /* as of the version that follows the path */
+		c->tos = rd_u8(r) & (uint8_t)~PATH_ECN;
+		c->path_mtu = rd_be16(r);
+	}
 	flags = c->flags;
 	c->flags &= ~elsewhere;
 	if (ok && rd_ok(r) && sane(f, c)) {

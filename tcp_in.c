@@ -13,6 +13,7 @@
 
 #include "iov.h"
 #include "log.h"
+#include "tcp_path.h"
 
 #include <errno.h>
 
@@ -403,7 +404,7 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 	int err;
 
 	if (b->len && !c->out.len) {
-		sent = conn_send(f, b->iov, b->n);
+		sent = conn_send(t, f, b->iov, b->n);
 		if (sent < 0) {
 			tcp_out_reset(t, f);
 			return false;
@@ -460,14 +461,17 @@ static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 		conn_discard(t, f);
 	if (b->wake)
 		flow_wake(t->flows, f);
+	if (UNLIKELY(c->flags & CONN_PATH))
+		path_look(t, f);
 }
 
 struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 {
+	const struct tcp_conn *c = conn_of(f);
 	struct packet *p, *next;
 	struct burst b;
 
-	if (conn_of(f)->flags & (CONN_RESET | CONN_HELD))
+	if (c->flags & (CONN_RESET | CONN_HELD))
 		return NULL;
 	b.n = b.gaps = 0;
 	b.len = 0;
@@ -479,6 +483,11 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 			return p;
 		if (p->tcp_flags & TCP_RST && b.len && !deliver(t, f, &b))
 			return p;
+		if (UNLIKELY((p->tos & ~PATH_ECN) != c->tos)) {
+			if (b.len && !deliver(t, f, &b))
+				return p;
+			path_mark(f, p);
+		}
 		if (take(t, f, p, &b) == ENDED)
 			return next;
 	}

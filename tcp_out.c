@@ -434,11 +434,13 @@ static bool idle(const struct tcp_conn *c, uint16_t ready)
 static bool broken(struct tcp *t, struct flow *f)
 {
 	uint16_t *ready = &f->ready[!conn_tap(f)];
+	int err;
 
 	if (!(*ready & READY_ERR))
 		return false;
 	*ready &= (uint16_t)~READY_ERR;
-	if (!sock_error(conn_fd(f)))
+	err = sock_error(conn_fd(f));
+	if (!err || conn_soft(t, f, err))
 		return false;
 	tcp_out_reset(t, f);
 	return true;
@@ -479,8 +481,11 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 		got = fill(t, f, &s);
 	if (got < 0) {
 		tap_cancel(t->tap, &s);
-		if (got != -EAGAIN)
-			tcp_out_reset(t, f);
+		if (got == -EAGAIN)
+			return RUN_DONE;
+		if (conn_soft(t, f, (int)got))
+			return RUN_AGAIN;
+		tcp_out_reset(t, f);
 		return RUN_DONE;
 	}
 	/* Alone: U-Boot overlooks a FIN that comes with data */

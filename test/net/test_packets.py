@@ -4,11 +4,13 @@
 import errno
 import os
 import re
+import select
 import socket
+import time
 
 import pytest
 
-from lab import DGRAM, FAR, PEER, UPLINK, V4, V6, until
+from lab import DEADLINE, DGRAM, FAR, HOST, PEER, UPLINK, V4, V6, until
 
 DISCOVER = {V4: (socket.IPPROTO_IP, 10), V6: (socket.IPPROTO_IPV6, 23)}
 DONT, WANT, DO = 0, 1, 2     # of IP(V6)_MTU_DISCOVER
@@ -139,6 +141,52 @@ def test_ping_df(lab, family, kind, narrow):
     guest.run("ping", flag, "-n", "-c1", "-W5", "-s4000", FAR[family])
 
 
+def pump(source, sink, size):
+    """@size bytes from one end of a connection to the other."""
+    left = got = size
+    chunk = bytes(1 << 18)
+    for s in source, sink:
+        s.setblocking(False)
+    end = time.monotonic() + DEADLINE
+    while got:
+        assert time.monotonic() < end, f"{got} bytes never came"
+        reads, writes, _ = select.select([sink], [source] if left else [], [],
+                                         1)
+        if writes:
+            left -= source.send(chunk[:left])
+        if reads:
+            data = sink.recv(1 << 18)
+            assert data
+            got -= len(data)
+
+
+@pytest.fixture
+def promises(lab, family, narrow):
+    """The far end offers segments that are longer than its path holds."""
+    flag = "-6" if family == V6 else "-4"
+    route = lab.far.run("ip", flag, "route", "show", "default").split()
+    lab.far.run("ip", flag, "route", "replace", *route, "advmss", 1440)
+    yield
+    lab.far.run("ip", flag, "route", "replace", *route)
+
+
+@pytest.mark.parametrize("kind", ("tap", "stream", "vhost-user"))
+def test_tcp_path_mtu(lab, family, kind, promises):
+    """What the host's connection learns of its path the guest's kernel learns,
+    so that other protocols can use it; and it goes on."""
+    guest = guest_of(lab, kind, 1500)
+    listener = lab.far.listen(family)
+    client = guest.connect(family, FAR[family], listener.getsockname()[1])
+    server = lab.far.accept(listener)
+    pump(client, server, 1 << 20)
+    assert learned(lab.host, FAR[family]) == PATH_MTU
+    time.sleep(1)       # as often as it is looked at
+    pump(client, server, 1 << 20)
+    until(lambda: learned(guest, FAR[family]) == PATH_MTU, "the path's MTU")
+    pump(client, server, 1 << 20)
+    pump(server, client, 1 << 20)
+
+
 @pytest.mark.parametrize("mtu", (1500, 65520))
 def test_tracepath(lab, family, mtu, narrow):
     guest = guest_of(lab, "tap", mtu)
@@ -176,7 +224,109 @@ def test_marks(lab, family, kind):
         assert marked(client)[:2] == (b"back", [mark ^ 1])
 
 
+@pytest.mark.parametrize("kind", ("tap", "stream"))
+def test_tcp_marks(lab, family, kind):
+    """Of a connection outwards, from its SYN on, and when the guest thinks
+    better of it.  ECN is between us and the peer."""
+    guest = guest_of(lab, kind, 1500)
+    level, tos = ((socket.IPPROTO_IP, socket.IP_TOS) if family == V4 else
+                  (socket.IPPROTO_IPV6, socket.IPV6_TCLASS))
+    listener = lab.peer.listen(family)
+    port = listener.getsockname()[1]
+    wire = lab.peer.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
+                           socket.htons(0x0800 if family == V4 else 0x86dd))
+
+    def marks(n):
+        """Of @n packets that came from the host to that port."""
+        seen = []
+        while len(seen) < n:
+            p, source = wire.recvfrom(2000)
+            at = 20 if family == V4 else 40
+            if (source[2] == 0 and p[9 if family == V4 else 6] == 6 and
+                    p[at + 2:at + 4] == port.to_bytes(2, "big")):
+                seen.append(p[1] if family == V4 else
+                            (p[0] << 4 | p[1] >> 4) & 0xff)
+        return seen
+
+    client = guest.socket(family)
+    client.setsockopt(level, tos, 0x48)
+    client.connect((PEER[family], port))
+    server = lab.peer.accept(listener)
+    assert marks(2) == [0x48] * 2       # SYN, and ACK of the other's
+    for mark in 0x48, 0x10, 0xb8, 0:
+        client.setsockopt(level, tos, mark)
+        client.send(b"bytes")
+        assert server.recv(10) == b"bytes"
+        server.send(b"more")
+        assert client.recv(10) == b"more"
+    seen = []
+    while not seen or seen[-1] != 0:
+        seen += marks(1)
+    assert list(dict.fromkeys(seen)) == [0x48, 0x10, 0xb8, 0], seen
+
+
+# Broadcasts
+
+def test_directed_broadcast(lab):
+    """To all of a subnet, outwards and inwards; who answers is heard."""
+    guest = lab.pasta("--config-net", "-u", "7000")
+    everybody = "198.51.100.255"
+    server = lab.peer.bind(V4)
+    client = guest.bind(V4)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    for _ in range(2):
+        client.sendto(b"anybody?", (everybody, server.getsockname()[1]))
+        data, source = server.recvfrom(100)
+        assert data == b"anybody?" and source[0] == HOST[V4]
+        server.sendto(b"me", source)
+        assert client.recvfrom(100) == (b"me", (PEER[V4],
+                                                server.getsockname()[1]))
+    inside = guest.bind(V4, port=7000)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    server.sendto(b"anybody?", (everybody, 7000))
+    data, source = inside.recvfrom(100)
+    assert data == b"anybody?" and source[0] == PEER[V4]
+    inside.sendto(b"me", source)
+    assert server.recvfrom(100)[0] == b"me"
+
+
 # ICMP errors
+
+@pytest.mark.parametrize("kind", ("tap", "stream"))
+def test_soft_error(lab, family, kind):
+    """A router's complaint about a connection reaches the guest, and ends
+    nothing."""
+    guest = guest_of(lab, kind, 1500)
+    listener = lab.far.listen(family)
+    client = guest.connect(family, FAR[family], listener.getsockname()[1])
+    server = lab.far.accept(listener)
+    pump(client, server, 1 << 20)
+    hear = (socket.IPPROTO_IP, 11) if family == V4 else (socket.IPPROTO_IPV6,
+                                                         25)
+    client.setsockopt(*hear, 1)
+    way = (f"-{'6' if family == V6 else '4'}", "route")
+    lab.peer.run("ip", *way, "add", "unreachable", FAR[family])
+    sent = 0
+    try:
+        end = time.monotonic() + DEADLINE
+        while True:
+            assert time.monotonic() < end, "nobody complains"
+            try:
+                if select.select([], [client], [], 0.1)[1]:
+                    sent += client.send(bytes(1 << 18))
+            except BlockingIOError:
+                pass
+            except OSError as e:
+                assert e.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+                break
+    finally:
+        lab.peer.run("ip", *way, "del", "unreachable", FAR[family])
+    while sent:
+        select.select([server], [], [], DEADLINE)
+        sent -= len(server.recv(1 << 18))
+    pump(client, server, 1000)
+    pump(server, client, 1000)
+
 
 def routers(said):
     """Who a traceroute has seen, from the first to the last."""

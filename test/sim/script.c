@@ -379,6 +379,8 @@ static void send_tcp(void)
 			send_sack(&s);
 		else if (is(w, "ttl"))
 			s.ttl = (uint8_t)number(need("TTL"));
+		else if (is(w, "tos"))
+			s.tos = (uint8_t)number(need("type"));
 		else
 			sim_fail("what is %s?", w);
 	}
@@ -764,6 +766,21 @@ static struct sock *stream(void)
 	return sc.s;
 }
 
+/* A router's word about a connection: an error for who wants to hear it */
+static void far_complains(const char *w)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(errors) && !is(w, errors[i].name); i++)
+		;
+	if (i == ARRAY_SIZE(errors))
+		sim_fail("no error %s", w);
+	if (!stream()->hears)
+		return;
+	stream()->err = errors[i].err;
+	toy_wake(&stream()->toy, 0);
+}
+
 static void far_cmd(void)
 {
 	char *w = need("what the far end does");
@@ -775,6 +792,10 @@ static void far_cmd(void)
 		far_dgram();
 	} else if (is(w, "error")) {
 		far_error_cmd();
+	} else if (is(w, "complains")) {
+		far_complains(need("error"));
+	} else if (is(w, "path")) {
+		stream()->path_mtu = (unsigned)number(need("MTU"));
 	} else if (is(w, "gets")) {
 		far_got_dgram();
 	} else if (is(w, "silent")) {
@@ -836,6 +857,8 @@ static void sock_cmd(void)
 	} else if (is(w, "keepalive")) {
 		if (!stream()->keepalive)
 			sim_fail("no SO_KEEPALIVE");
+	} else if (is(w, "tos")) {
+		check("type of service", stream()->ip.tos, need("type"));
 	} else if (is(w, "queue")) {
 		world_run(sim.now + 2 * MS, NULL);
 		check("bytes in the socket's queue",
@@ -894,6 +917,9 @@ static bool option(const char *w)
 {
 	if (is(w, "mtu"))
 		world.lan.mtu = (uint16_t)number(need("MTU"));
+	else if (is(w, "host-mtu"))
+		world.lan.host_mtu[0] = world.lan.host_mtu[1] =
+			(unsigned)number(need("MTU"));
 	else if (is(w, "tso"))
 		world.tap.tap.caps.tso = world.tap.tap.caps.uso =
 			world.tap.tap.caps.tso_in = is(need("on"), "on");

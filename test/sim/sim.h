@@ -156,6 +156,8 @@ struct sock {
 	struct sock_error *errq;
 	unsigned errs;
 	struct sock_ip ip; /* as set */
+	bool hears; /* IP_RECVERR */
+	unsigned path_mtu;
 	bool gro;
 };
 

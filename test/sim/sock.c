@@ -763,8 +763,19 @@ void sock_set_ip(int fd, bool v4, struct sock_ip *now, struct sock_ip ip)
 
 void sock_hear_errors(int fd, bool v4)
 {
-	(void)fd;
 	(void)v4;
+	get(fd)->hears = true;
+}
+
+unsigned sock_path_mtu(int fd, bool v4)
+{
+	(void)v4;
+	return get(fd)->path_mtu;
+}
+
+bool sock_lives(int fd)
+{
+	return get(fd)->state == S_UP;
 }
 
 void sock_hear_tos(int fd, bool v4)

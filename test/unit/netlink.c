@@ -209,6 +209,7 @@ static void template_default(void **state)
 	expect(&t.gw, "192.0.2.129");
 	assert_true(t.has_mac);
 	assert_int_equal(t.mac.b[5], 7);
+	assert_int_equal(t.mtu, 1500);
 	assert_false(t.multiple);
 	/* by name: no default route there */
 	assert_int_equal(template(&host, true, "h1", &t), 0);
