@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a host's network does with packets that are not all of one datagram."""
 
+import contextlib
 import errno
 import os
+import pathlib
 import re
 import select
 import socket
+import struct
 import time
 
 import pytest
 
-from lab import DEADLINE, DGRAM, FAR, HOST, PEER, UPLINK, V4, V6, until
+from lab import (DEADLINE, DGRAM, DNS, FAR, HOST, PEER, UPLINK, V4, V6,
+                 until)
 
 DISCOVER = {V4: (socket.IPPROTO_IP, 10), V6: (socket.IPPROTO_IPV6, 23)}
 DONT, WANT, DO = 0, 1, 2     # of IP(V6)_MTU_DISCOVER
@@ -73,6 +77,91 @@ def test_large_echo(lab, family, kind, mtu):
         # heeds with the second
         guest.run("ping", flag, "-n", "-c2", "-i.2", "-W5", "-s", size,
                   PEER[family])
+
+
+def test_edns(lab, family):
+    """An answer of 4 KiB to a question that allows it, by the resolver's
+    stand-in."""
+    guest = lab.pasta("--config-net", "--mtu", 1500, "--dns-forward",
+                      DNS[family])
+    server = lab.peer.bind(family, port=53, address=PEER[family])
+    client = guest.connect(family, DNS[family], 53, DGRAM)
+    # example.org TXT?, and an OPT record: 4096 bytes are welcome
+    question = bytes.fromhex("1234 0100 0001 0000 0000 0001"
+                             "076578616d706c65036f726700 0010 0001"
+                             "00 0029 1000 00000000 0000")
+    client.send(question)
+    data, source = server.recvfrom(5000)
+    assert data == question
+    answer = b"\x12\x34\x81\x80" + os.urandom(4092)
+    server.sendto(answer, source)
+    assert client.recv(5000) == answer
+
+
+# Fragments as nobody's kernel makes them
+
+def resident(pid):
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1])
+
+
+@pytest.mark.parametrize("kind", ("tap", "stream", "vhost-user"))
+def test_bad_fragments(lab, kind):
+    """Reordered and repeated ones arrive, those that overlap do not, and a
+    flood of beginnings costs neither memory nor what comes after it."""
+    guest = guest_of(lab, kind, 1500)
+    server = lab.peer.bind(V4, address=PEER[V4])
+    port = server.getsockname()[1]
+    raw = guest.socket(V4, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    serial = iter(range(1, 65536))
+
+    def send(number, at, more, data):
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(data), number,
+                           at // 8 | more << 13, 64, 17, 0,
+                           socket.inet_aton(HOST[V4]),
+                           socket.inet_aton(PEER[V4]))
+        raw.sendto(head + data, (PEER[V4], 0))
+
+    def datagram(size):
+        data = os.urandom(size)
+        return data, struct.pack("!HHHH", 4000, port, 8 + size, 0) + data
+
+    def pieces(whole, size=800):
+        return [(at, at + size < len(whole), whole[at:at + size])
+                for at in range(0, len(whole), size)]
+
+    def arrives(order, size=4000):
+        data, whole = datagram(size)
+        number = next(serial)
+        for piece in order(pieces(whole)):
+            send(number, *piece)
+        assert server.recv(1 << 16) == data
+
+    arrives(lambda p: p)
+    arrives(lambda p: p[::-1])
+    arrives(lambda p: p[1::2] + p[::2])
+    arrives(lambda p: [p[0], p[0], *p[1:], p[-1]])
+    _, whole = datagram(4000)
+    number = next(serial)
+    for piece in pieces(whole)[:2]:
+        send(number, *piece)
+    send(number, 808, True, bytes(800))
+    for piece in pieces(whole)[2:]:
+        send(number, *piece)
+    arrives(lambda p: p)        # nothing came before that
+    before = resident(guest.daemon)
+    for _ in range(5000):
+        send(next(serial), 0, True, whole[:1400])
+    server.settimeout(0.5)      # the guest's link may have lost some
+
+    def after_all():
+        with contextlib.suppress(TimeoutError):
+            arrives(lambda p: p)
+            return True
+    until(after_all, "what comes behind a flood")
+    # 64 datagrams of 64 KiB at most, however many have begun
+    assert resident(guest.daemon) - before < 8 << 10
+    arrives(lambda p: p[::-1], 65507)
 
 
 # A path that holds less than the host's link
