@@ -137,6 +137,16 @@ static void not_sent(struct echo *o, struct flow *f, const struct sock_dgram *d,
 	drop(o, mtu ? DROP_TOO_BIG : DROP_SOCKET, 1);
 }
 
+/* See udp_in.c, too_long() */
+static bool sent_cut(struct echo *o, struct flow *f, const struct sock_dgram *d)
+{
+	bool v4 = addr_is_v4(&f->side[TAP_SIDE].theirs);
+	struct sock_ip *ip = &echo_of(f)->ip;
+
+	return lan_exceeds(o->fwd->lan, v4, d->len) && !sock_ip_probes(*ip) &&
+	       sock_send_cut(f->side[HOST_SIDE].fd, v4, ip, d) == 1;
+}
+
 /* A refusal may be about an earlier request: those are told to the guest, then
  * this one has a second chance */
 static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
@@ -156,7 +166,8 @@ static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
 			continue;
 		}
 		if (ret < 0) {
-			not_sent(o, f, d, ret, mtu);
+			if (!mtu || !sent_cut(o, f, d))
+				not_sent(o, f, d, ret, mtu);
 			ret = 1;
 		}
 		again = true;

@@ -86,6 +86,13 @@ struct seen {
 	struct addr ll; /* link-local */
 };
 
+/* lan_exceeds - no packet of the host's link holds @len bytes behind its IP header
+ * Who sends that with DF means what the guest's link holds, which may be more. */
+static inline bool lan_exceeds(const struct lan *l, bool v4, size_t len)
+{
+	return len + (v4 ? 20 : 40) > l->host_mtu[!v4];
+}
+
 /* lan_mtu - what a frame to the guest may carry above Ethernet */
 static inline unsigned lan_mtu(const struct lan *l)
 {

@@ -968,6 +968,20 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 	return result(sendmmsg(fd, m, n, MSG_NOSIGNAL));
 }
 
+int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
+		  const struct sock_dgram *d)
+{
+	const struct sock_ip was = *ip;
+	struct sock_ip cut = was;
+	int ret;
+
+	cut.df = SOCK_DF_CLEAR;
+	sock_set_ip(fd, v4, ip, cut);
+	ret = sock_send_dgrams(fd, d, 1);
+	sock_set_ip(fd, v4, ip, was);
+	return ret;
+}
+
 /* @len is what the control message holds: the kernel may leave the offender
  * out, or give one of no family */
 static void take_error(struct sock_error *e, const void *data, size_t len)

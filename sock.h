@@ -199,6 +199,13 @@ static inline struct sock_ip sock_ip_of(struct sock_ip was, bool v4,
 	};
 }
 
+/* sock_ip_probes - who sends that looks for routers or the path's MTU
+ * Others leave the TTL as their system has it, at 64 or more. */
+static inline bool sock_ip_probes(struct sock_ip ip)
+{
+	return ip.ttl < 32;
+}
+
 /* sock_ip_equal - one comparison for each packet */
 static inline bool sock_ip_equal(const struct sock_ip *a,
 				 const struct sock_ip *b)
@@ -241,6 +248,9 @@ int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs);
  * Returns how many were taken, or -errno if the first was refused: -EMSGSIZE,
  * -EINVAL or -EIO for a run mean "send them one by one". */
 int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n);
+/* sock_send_cut - one of them, which the kernel may fragment, whatever @ip says */
+int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
+		  const struct sock_dgram *d);
 
 /* What the error queue says about a datagram that we sent (or a plain
  * SO_ERROR, then @icmp is false) */

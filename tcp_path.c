@@ -20,7 +20,6 @@ static bool host_v4(const struct flow *f)
  * survive */
 void path_open(struct tcp *t, struct flow *f, const struct packet *p)
 {
-	enum { PROBE_TTL = 32 };
 	struct tcp_conn *c = conn_of(f);
 	bool v4 = host_v4(f);
 	struct sock_ip now = { .ttl = v4 ? t->fwd->env->ttl4
@@ -32,7 +31,7 @@ void path_open(struct tcp *t, struct flow *f, const struct packet *p)
 	sock_set_ip(conn_fd(f), v4, &now,
 		    (struct sock_ip){ .ttl = p->ttl ? p->ttl : 1,
 				      .tos = c->tos });
-	if (p->ttl < PROBE_TTL) {
+	if (sock_ip_probes(now)) {
 		c->flags |= CONN_HEARS;
 		sock_hear_errors(conn_fd(f), v4);
 	}

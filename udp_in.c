@@ -56,6 +56,23 @@ static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
 		    &e);
 }
 
+/* What fits no packet of the host's link has DF because the guest's link is longer:
+ * it goes in fragments.  Who sent what the path does not hold, or looks for its MTU,
+ * is told. */
+static void too_long(struct udp *u, struct flow *f, const struct sock_dgram *d,
+		     int err, uint32_t mtu)
+{
+	bool v4 = addr_is_v4(&host_of(f)->theirs);
+	struct sock_ip *ip = &dgrams_of(f)->ip;
+
+	if (lan_exceeds(u->fwd->lan, v4, UDP_HEAD + d->len) &&
+	    !sock_ip_probes(*ip) &&
+	    sock_send_cut(host_of(f)->fd, v4, ip, d) == 1)
+		return;
+	refuse(u, f, d, err, mtu);
+	udp_flow_drop(u, DROP_TOO_BIG, 1);
+}
+
 /* What a refused run was made of, each for itself */
 static void send_apart(struct udp *u, struct flow *f,
 		       const struct sock_dgram *run)
@@ -76,8 +93,9 @@ static void send_apart(struct udp *u, struct flow *f,
 			continue;
 		mtu = udp_flow_errors(u, f);
 		if (mtu)
-			refuse(u, f, &d, ret, mtu);
-		udp_flow_drop(u, mtu ? DROP_TOO_BIG : DROP_SOCKET, 1);
+			too_long(u, f, &d, ret, mtu);
+		else
+			udp_flow_drop(u, DROP_SOCKET, 1);
 	}
 }
 
@@ -126,8 +144,11 @@ static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 		} else if (ret < 0 && again && !(mtu = udp_flow_errors(u, f))) {
 			again = false;
 			continue;
+		} else if (ret < 0 && mtu) {
+			too_long(u, f, &b->d[i], ret, mtu);
+			ret = 1;
 		} else if (ret < 0) {
-			refuse(u, f, &b->d[i], ret, mtu);
+			refuse(u, f, &b->d[i], ret, 0);
 			udp_flow_drop(u, ret == -EMSGSIZE ? DROP_TOO_BIG
 							  : DROP_SOCKET, 1);
 			ret = 1;

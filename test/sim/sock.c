@@ -312,13 +312,17 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 	return true;
 }
 
+static void put_error(struct sock *s, const struct sock_error *e)
+{
+	s->errq = realloc(s->errq, (s->errs + 1) * sizeof(*s->errq));
+	s->errq[s->errs++] = *e;
+}
+
 void far_error(struct sock *s, const struct sock_error *e)
 {
 	trace("  error %s for fd %d", strerror(e->err), s->toy.fd);
-	if (e->icmp) {
-		s->errq = realloc(s->errq, (s->errs + 1) * sizeof(*s->errq));
-		s->errq[s->errs++] = *e;
-	}
+	if (e->icmp)
+		put_error(s, e);
 	s->err = e->err;
 	toy_wake(&s->toy, 0);
 }
@@ -861,6 +865,26 @@ int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
 	return i ? (int)i : -EAGAIN;
 }
 
+/* What goes in one packet, if it has to */
+static size_t link_room(const struct sock *s)
+{
+	bool v4 = addr_is_v4(&s->peer);
+	unsigned mtu = world.lan.host_mtu[!v4];
+
+	return !mtu || s->ip.df != SOCK_DF_SET ? 65507 :
+						 mtu - (v4 ? 28 : 48);
+}
+
+static int refused_df(struct sock *s)
+{
+	bool v4 = addr_is_v4(&s->peer);
+	struct sock_error e = { .err = EMSGSIZE,
+				.mtu = world.lan.host_mtu[!v4] };
+
+	put_error(s, &e);
+	return -EMSGSIZE;
+}
+
 static int send_one(struct sock *s, const struct sock_dgram *d)
 {
 	static uint8_t buf[65536];
@@ -873,6 +897,8 @@ static int send_one(struct sock *s, const struct sock_dgram *d)
 		return world.env.gso ? -EIO : -EINVAL;
 	if (n > 65507)
 		return -EMSGSIZE;
+	if (size > link_room(s))
+		return refused_df(s);
 	do {
 		to_far(s, buf + off, MIN(size, n - off),
 		       d->to_port ? &d->to : &s->peer,
@@ -899,6 +925,19 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 			return i ? (int)i : err;
 	}
 	return (int)n;
+}
+
+int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
+		  const struct sock_dgram *d)
+{
+	struct sock *s = get(fd);
+	int ret;
+
+	(void)v4;
+	s->ip.df = SOCK_DF_CLEAR;
+	ret = sock_send_dgrams(fd, d, 1);
+	s->ip = *ip;
+	return ret;
 }
 
 bool sock_error_next(int fd, struct sock_error *e)
