@@ -22,6 +22,7 @@ enum {
 	IP4_OFFSET = 0x1fff, /* in units of 8 bytes, as IPv6 has it */
 	IP6_MORE = 1,
 	IP6_OFFSET = 0xfff8,
+	IGMP_HEAD = 8,
 	ICMP_HEAD = 8, /* with the rest of the header: echo has its id there */
 	IP6_AH = 51,
 	IP6_MOBILITY = 135,
@@ -353,6 +354,19 @@ static enum verdict parse_icmp(struct parse *s, enum packet_kind kind,
 	return PASS;
 }
 
+static enum verdict parse_igmp(struct parse *s)
+{
+	const uint8_t *h;
+	enum verdict v = view_l4(s, IGMP_HEAD, &h);
+
+	if (v != PASS)
+		return v;
+	s->p->kind = PACKET_IGMP;
+	s->p->icmp_type = h[0];
+	set_payload(s, s->p->l4_off, s->end);
+	return PASS;
+}
+
 static enum verdict parse_l4(struct parse *s)
 {
 	struct packet *p = s->p;
@@ -368,6 +382,8 @@ static enum verdict parse_l4(struct parse *s)
 		return parse_icmp(s, PACKET_ICMP4, 8, 0);
 	if (s->proto == IPPROTO_ICMPV6 && !v4)
 		return parse_icmp(s, PACKET_ICMP6, 128, 129);
+	if (s->proto == IPPROTO_IGMP && v4)
+		return parse_igmp(s);
 	return DROP_PROTOCOL;
 }
 
@@ -453,7 +469,7 @@ bool packet_sum_ok(const struct packet *p)
 	/* RFC 768 and RFC 8200, 8.1: no sum */
 	if (p->kind == PACKET_UDP && !ld_be16(p->hdr + p->l4_off + 6))
 		return addr_is_v4(&p->t.src);
-	if (p->kind != PACKET_ICMP4)
+	if (p->kind != PACKET_ICMP4 && p->kind != PACKET_IGMP)
 		sum = csum_pseudo(&p->t.src, &p->t.dst, p->t.proto,
 				  (uint32_t)len);
 	return !csum_finish(csum_iov(sum, f->iov, f->iov_cnt, p->l4_off, len));
@@ -592,7 +608,7 @@ void packet_finish_udp(uint8_t *udp, const uint8_t *payload, size_t len)
 	memcpy(udp + 6, &v, sizeof(v));
 }
 
-/* ICMP has no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
+/* ICMP and IGMP have no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
 static void finish_icmp(const struct tuple *t, uint8_t *m, size_t len)
 {
 	uint16_t sum = 0;
@@ -604,6 +620,31 @@ static void finish_icmp(const struct tuple *t, uint8_t *m, size_t len)
 		sum = seed(t, len);
 	sum = csum_finish(csum_add(sum, m, len));
 	memcpy(m + 2, &sum, sizeof(sum));
+}
+
+/* Headers with an option for each router to look at the packet.  Nothing else
+ * that we send has options, so it is put in between. */
+static size_t put_alert(uint8_t *b, const struct head *h, size_t len)
+{
+	static const uint8_t option4[4] = { 0x94, 4 };
+	const uint8_t option6[8] = { h->t.proto, 0, 5, 2, 0, 0, 1, 0 };
+	size_t ip = packet_put_ip(b, h, len);
+	uint8_t *at = b + ETH_HEAD;
+	uint16_t sum = 0;
+
+	if (!addr_is_v4(&h->t.src)) {
+		st_be16(at + 4, (uint16_t)(sizeof(option6) + len));
+		at[6] = IPPROTO_HOPOPTS;
+		memcpy(b + ip, option6, sizeof(option6));
+		return ip + sizeof(option6);
+	}
+	memcpy(b + ip, option4, sizeof(option4));
+	at[0]++; /* a word more */
+	st_be16(at + 2, (uint16_t)(IP4_HEAD + sizeof(option4) + len));
+	memcpy(at + 10, &sum, sizeof(sum));
+	sum = csum_finish(csum_add(0, at, IP4_HEAD + sizeof(option4)));
+	memcpy(at + 10, &sum, sizeof(sum));
+	return ip + sizeof(option4);
 }
 
 size_t packet_answer_head(uint8_t *b, struct answer *a)
@@ -621,5 +662,7 @@ size_t packet_answer_head(uint8_t *b, struct answer *a)
 		return len;
 	}
 	finish_icmp(&h->t, body->buf, body->len);
+	if (a->alert)
+		return put_alert(b, h, body->len);
 	return packet_put_ip(b, h, body->len);
 }

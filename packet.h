@@ -96,6 +96,7 @@ enum packet_kind {
 	PACKET_UDP,
 	PACKET_ICMP4,
 	PACKET_ICMP6,
+	PACKET_IGMP,
 	PACKET_KINDS
 };
 
@@ -156,7 +157,7 @@ struct packet {
 	uint32_t frag_id;
 	struct mac smac, dmac;
 	/* TCP: fixed header.  ICMP: type, code.  Payload of an ICMP message
-	 * starts at its type byte, payload of ARP at its first byte. */
+	 * and IGMP starts at its type byte, payload of ARP at its first byte. */
 	uint32_t seq, ack;
 	uint16_t window;
 	uint8_t tcp_flags; /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32 */
@@ -266,6 +267,7 @@ void packet_finish_udp(uint8_t *udp, const uint8_t *payload, size_t len);
 struct answer {
 	struct head head;
 	bool arp; /* @head has MACs only */
+	bool alert; /* with Router Alert (RFC 2113, RFC 2711): of group memberships */
 	struct wr body;
 };
 
