@@ -71,6 +71,7 @@ struct conf {
 	struct lan lan;
 	char tftp[4096]; /* what is served; empty: nothing */
 	struct fwd_map map;
+	bool no_mcast;
 	bool no_follow; /* the host's network stays what it was at the start */
 	struct sock_env sock; /* fields that the caller of sock_init() sets */
 	struct rules host, ns; /* -t -u; -T -U */

@@ -144,7 +144,7 @@ struct flow_type {
 };
 
 /* Datagram sockets of flows that have this port, and those among them that take
- * what anybody sends, as a server's does */
+ * what anybody sends, as a server's does; so do those of mcast_sock.c */
 struct flow_port {
 	uint32_t bound, open;
 };

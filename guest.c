@@ -337,6 +337,20 @@ static bool refuses(struct guest *g, const struct packet *p)
 	return true;
 }
 
+/* What belongs to no flow.  True: it may have changed one. */
+static bool take(struct guest *g, const struct packet *p)
+{
+	enum verdict v = DROP_PROTOCOL;
+
+	if (refuses(g, p))
+		return true;
+	if (mcast_is(p))
+		v = mcast_sock_input(&g->udp->mcast, p);
+	if (v != PASS)
+		drop(g, v);
+	return false;
+}
+
 static void sort(struct guest *g, unsigned n)
 {
 	size_t stream_len = 0;
@@ -361,10 +375,8 @@ static void sort(struct guest *g, unsigned n)
 		} else if (tftp_is(&g->tftp, p)) {
 			serve(g, p);
 		} else if (!carried(g->lan, p)) {
-			if (refuses(g, p))
-				last_flow = NULL; /* it may have been that */
-			else
-				drop(g, DROP_PROTOCOL);
+			if (take(g, p))
+				last_flow = NULL;
 		} else if (last_flow && same_tuple(&p->t, &last->t)) {
 			post(g, last_flow, p);
 		} else {
@@ -428,6 +440,7 @@ static void greet(struct guest *g)
 	g->session = g->tap->session;
 	g->mtu = lan_mtu_told(g->lan);
 	learn_mac(g, &g->tap->guest);
+	mcast_sock_greet(&g->udp->mcast);
 	if (arp_ask(g->lan, g->seen, &a))
 		send_answer(g, &a);
 	a = (struct answer){ .body = wr_init(out, sizeof(out)) };
@@ -469,6 +482,11 @@ void guest_farewell(struct guest *g, const struct lan *was)
 
 	if (was->ndp && g->tap->up && ndp_farewell(was, &a))
 		send_answer(g, &a);
+}
+
+void guest_renew(struct guest *g)
+{
+	mcast_sock_renew(&g->udp->mcast);
 }
 
 static void advertise(void *owner, struct timer *timer)
@@ -572,5 +590,6 @@ void guest_load(struct guest *g, struct rd *r)
 	/* It has been greeted; what it has sent may be here already */
 	g->session = g->tap->session;
 	g->mtu = lan_mtu_told(g->lan);
+	mcast_sock_greet(&g->udp->mcast); /* what it has joined it says again */
 	runq_add(&g->queue, &g->run);
 }

@@ -60,6 +60,9 @@ void guest_advertise(struct guest *g);
 /* guest_farewell - before that: we were the router of @was, and are another one */
 void guest_farewell(struct guest *g, const struct lan *was);
 
+/* guest_renew - the host's interfaces may be others now */
+void guest_renew(struct guest *g);
+
 /* guest_neighbour - the host learned or lost (@mac NULL) a neighbour */
 void guest_neighbour(struct guest *g, const struct addr *addr,
 		     const struct mac *mac);

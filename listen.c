@@ -198,10 +198,14 @@ static bool is_group_port(unsigned port)
 static bool is_shared(const struct listen *l, unsigned side,
 		      const struct rule *r, unsigned port)
 {
+	const struct flow_port *p;
+
 	if (is_group_port(port) && !(r->flags & (RULE_WEAK | RULE_SCAN)))
 		return true;
-	return l->flows && flow_port(l->flows, pif_of(side),
-				     (uint16_t)port)->bound;
+	if (!l->flows)
+		return false;
+	p = flow_port(l->flows, pif_of(side), (uint16_t)port);
+	return p->bound || p->open;
 }
 
 static struct sock_bind binding(const struct rule *r, unsigned port)

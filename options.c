@@ -1107,6 +1107,9 @@ const struct option_row option_table[] = {
 	{ .name = "no-udp", .modes = IN_ALL, .set = set_bool,
 	  .off = offsetof(struct conf, lan.udp), .value = false,
 	  .help = "No UDP" },
+	{ .name = "no-mcast", .modes = IN_ALL, .set = set_bool,
+	  .off = offsetof(struct conf, no_mcast), .value = true,
+	  .help = "Join no multicast groups for the guest" },
 	{ .name = "no-icmp", .modes = IN_ALL, .set = set_no_icmp,
 	  .help = "No echo, no neighbour discovery" },
 };

@@ -512,6 +512,8 @@ static void start_modules(struct passt *p)
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
 	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);
+	if (!c->no_mcast && !c->splice_only && lan->udp)
+		mcast_sock_start(&p->udp.mcast);
 	echo_init(&p->echo, &p->flows, p->tap, &p->fwd, &p->neigh);
 	guest_init(&p->guest, &p->loop, &p->flows, p->tap, lan, &p->seen,
 		   &p->neigh);

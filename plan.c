@@ -250,6 +250,7 @@ void plan_make(const struct conf *c, const struct host *h, struct plan *p)
 	p->lan.v6 &= !h->lacks[1];
 	p->lan.leases = !c->no_follow;
 	p->scope = h->t[1].ifindex;
+	p->scope4 = h->t[0].ifindex;
 	if (!c->splice_only) {
 		adopt(c, true, &h->t[0], p);
 		adopt(c, false, &h->t[1], p);

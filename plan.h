@@ -24,7 +24,8 @@ struct plan {
 	struct lan lan;
 	struct fwd_map map;
 	bool local[2];	/* family without template: local mode */
-	unsigned scope; /* interface of link-local host addresses */
+	unsigned scope; /* interface of link-local host addresses, and of groups */
+	unsigned scope4; /* that of IPv4's */
 };
 
 /* plan_make - pure, but for what it says of nothing */

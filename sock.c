@@ -39,6 +39,9 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
+#ifndef IPV6_MULTICAST_ALL
+#define IPV6_MULTICAST_ALL 29
+#endif
 
 enum {
 	BACKLOG = 4096, /* a listener's events come once: let many wait */
@@ -46,9 +49,10 @@ enum {
 	/* Datagrams wait in the kernel while the guest is full.  There is no
 	 * auto-tuning to lose; the kernel cuts this to rmem_max. */
 	UDP_QUEUE = 4 << 20,
-	/* PKTINFO of a v6 socket, a traffic class, the segment size of UDP_GRO */
+	/* PKTINFO of a v6 socket, a traffic class, a hop limit, the segment size of
+	 * UDP_GRO */
 	CTRL_RECV = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-		    2 * CMSG_SPACE(sizeof(int)),
+		    3 * CMSG_SPACE(sizeof(int)),
 	CTRL_SEND = CMSG_SPACE(sizeof(uint16_t)),
 	/* The same, and an error with its offender */
 	CTRL_ERROR = CTRL_RECV + CMSG_SPACE(sizeof(struct in_pktinfo)) +
@@ -72,7 +76,7 @@ static int result(int r)
  *
  * #syscalls setsockopt(.,SOL_SOCKET,SO_REUSEADDR|SO_BROADCAST|SO_KEEPALIVE)
  * #syscalls setsockopt(.,SOL_SOCKET,SO_PEEK_OFF|SO_RCVBUF|SO_LINGER)
- * #syscalls setsockopt(.,SOL_SOCKET,SO_BINDTODEVICE|SO_OOBINLINE)
+ * #syscalls setsockopt(.,SOL_SOCKET,SO_BINDTODEVICE|SO_OOBINLINE|SO_REUSEPORT)
  * #syscalls setsockopt(.,SOL_TCP,TCP_NODELAY)
  * #syscalls setsockopt(.,SOL_UDP,UDP_GRO)
  * #syscalls setsockopt(.,SOL_IP,IP_FREEBIND|IP_PKTINFO|IP_RECVERR)
@@ -81,7 +85,11 @@ static int result(int r)
  * #syscalls setsockopt(.,SOL_IPV6,IPV6_V6ONLY|IPV6_RECVPKTINFO|IPV6_RECVERR)
  * #syscalls setsockopt(.,SOL_IPV6,IPV6_UNICAST_HOPS|IPV6_MULTICAST_HOPS)
  * #syscalls setsockopt(.,SOL_IPV6,IPV6_MULTICAST_IF|IPV6_MTU_DISCOVER)
- * #syscalls setsockopt(.,SOL_IPV6,IPV6_TCLASS|IPV6_RECVTCLASS)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_TCLASS|IPV6_RECVTCLASS|IPV6_RECVHOPLIMIT)
+ * #syscalls setsockopt(.,SOL_IP,IP_MULTICAST_IF|IP_MULTICAST_ALL|IP_RECVTTL)
+ * #syscalls setsockopt(.,SOL_IPV6,IPV6_MULTICAST_ALL)
+ * #syscalls setsockopt(.,SOL_IP,MCAST_JOIN_GROUP|MCAST_JOIN_SOURCE_GROUP|MCAST_MSFILTER)
+ * #syscalls setsockopt(.,SOL_IPV6,MCAST_JOIN_GROUP|MCAST_JOIN_SOURCE_GROUP|MCAST_MSFILTER)
  * #syscalls getsockopt */
 static int set(int fd, int level, int opt, int v)
 {
@@ -716,11 +724,123 @@ static void set_datagram(int fd, bool v4, bool errors)
 	set(fd, SOL_SOCKET, SO_RCVBUF, UDP_QUEUE);
 }
 
+/* Kernels before Linux 4.20 have the second for IPv4 only */
+static void set_groups(int fd, bool v4, bool all)
+{
+	set(fd, v4 ? SOL_IP : SOL_IPV6,
+	    v4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL, all);
+}
+
 void sock_group(const struct sock_env *e, int fd, bool v4)
 {
+	const struct ip_mreqn out = { .imr_ifindex = (int)e->scope4 };
+
 	set(fd, SOL_SOCKET, SO_BROADCAST, 1);
 	if (!v4 && e->scope)
 		set(fd, SOL_IPV6, IPV6_MULTICAST_IF, (int)e->scope);
+	if (v4 && e->scope4) /* refused where the socket has its own interface */
+		setsockopt(fd, SOL_IP, IP_MULTICAST_IF, &out, sizeof(out));
+	set_groups(fd, v4, false);
+}
+
+static void hear_ttl(int fd, bool v4)
+{
+	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVTTL : IPV6_RECVHOPLIMIT, 1);
+}
+
+int sock_udp_group(const struct sock_env *e, const struct addr *group,
+		   uint16_t port)
+{
+	bool v4 = addr_is_v4(group);
+	const struct sock_bind b = { .addr = *group, .port = port,
+				     .ifname = v4 ? e->if4 : e->if6,
+				     .shared = true };
+	int fd = make_bound(e, &b, SOCK_DGRAM), err;
+
+	if (fd < 0)
+		return fd;
+	set(fd, SOL_SOCKET, SO_REUSEPORT, 1); /* others may have that alone */
+	set_datagram(fd, v4, false);
+	set_groups(fd, v4, false);
+	sock_hear_tos(fd, v4);
+	hear_ttl(fd, v4);
+	err = bind_to(fd, group, port, scope_of(e, &b));
+	return err ? fail(fd, err) : fd;
+}
+
+static socklen_t put_storage(struct sockaddr_storage *s, const struct addr *a)
+{
+	union sa sa;
+	socklen_t len = put(&sa, a, 0, 0);
+
+	memset(s, 0, sizeof(*s));
+	memcpy(s, &sa, len);
+	return len;
+}
+
+/* The first join says already whether all sources are meant, so that nobody on
+ * the network is told so in between */
+static int join_first(int fd, const struct addr *group, unsigned ifindex,
+		      const struct sock_sources *f)
+{
+	int level = addr_is_v4(group) ? SOL_IP : SOL_IPV6;
+	struct group_source_req one = { .gsr_interface = ifindex };
+	struct group_req all = { .gr_interface = ifindex };
+
+	if (f->exclude) {
+		put_storage(&all.gr_group, group);
+		return result(setsockopt(fd, level, MCAST_JOIN_GROUP, &all,
+					 sizeof(all)));
+	}
+	put_storage(&one.gsr_group, group);
+	put_storage(&one.gsr_source, &f->source[0]);
+	return result(setsockopt(fd, level, MCAST_JOIN_SOURCE_GROUP, &one,
+				 sizeof(one)));
+}
+
+static int join_filter(int fd, const struct addr *group, unsigned ifindex,
+		       bool exclude, const struct addr *source, unsigned n)
+{
+	union {
+		struct group_filter f;
+		uint8_t b[GROUP_FILTER_SIZE(SOCK_SOURCES)];
+	} u;
+	unsigned i;
+
+	memset(&u, 0, sizeof(u));
+	u.f.gf_interface = ifindex;
+	put_storage(&u.f.gf_group, group);
+	u.f.gf_fmode = exclude ? MCAST_EXCLUDE : MCAST_INCLUDE;
+	u.f.gf_numsrc = n;
+	for (i = 0; i < n; i++)
+		put_storage((struct sockaddr_storage *)(void *)
+			    (u.b + GROUP_FILTER_SIZE(i)), &source[i]);
+	return result(setsockopt(fd, addr_is_v4(group) ? SOL_IP : SOL_IPV6,
+				 MCAST_MSFILTER, &u,
+				 (socklen_t)GROUP_FILTER_SIZE(n)));
+}
+
+int sock_join(int fd, const struct addr *group, unsigned ifindex,
+	      const struct sock_sources *f, bool again)
+{
+	int err = again ? 0 : join_first(fd, group, ifindex, f);
+
+	if (err || (!again && f->n == (f->exclude ? 0 : 1)))
+		return err;
+	err = join_filter(fd, group, ifindex, f->exclude, f->source, f->n);
+	return err ? join_filter(fd, group, ifindex, true, NULL, 0) : 0;
+}
+
+bool sock_port_free(const struct sock_env *e, bool v4, uint16_t port)
+{
+	const struct addr lo = addr_loopback(v4);
+	int fd = sock_make(e, v4, SOCK_DGRAM, 0), err;
+
+	if (fd < 0)
+		return false;
+	err = bind_to(fd, &lo, port, 0);
+	close(fd);
+	return !err;
 }
 
 static int bind_datagram(const struct sock_env *e, int fd,
@@ -774,10 +894,16 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 		return fd;
 	/* It never sends: errors that match its port are about flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
-	if (b->dual || addr_is_v4(&b->addr))
+	if (b->dual || addr_is_v4(&b->addr)) {
 		sock_hear_tos(fd, true);
-	if (b->dual || !addr_is_v4(&b->addr))
+		hear_ttl(fd, true);
+	}
+	if (b->dual || !addr_is_v4(&b->addr)) {
 		sock_hear_tos(fd, false);
+		hear_ttl(fd, false);
+	}
+	if (b->dual) /* IPv6 sockets do not get IPv4's groups by themselves */
+		set_groups(fd, true, true);
 	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (err)
 		return fail(fd, err);
@@ -894,6 +1020,11 @@ static void take_ctrl(struct sock_dgram *d, struct msghdr *m)
 			   c->cmsg_type == IPV6_TCLASS) {
 			memcpy(&size, v, sizeof(size));
 			d->tos = (uint8_t)size;
+		} else if ((c->cmsg_level == SOL_IP && c->cmsg_type == IP_TTL) ||
+			   (c->cmsg_level == SOL_IPV6 &&
+			    c->cmsg_type == IPV6_HOPLIMIT)) {
+			memcpy(&size, v, sizeof(size));
+			d->ttl = (uint8_t)size;
 		}
 	}
 }
@@ -921,7 +1052,7 @@ int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
 	for (i = 0; (int)i < got; i++) {
 		d[i].len = m[i].msg_len;
 		d[i].truncated = m[i].msg_hdr.msg_flags & MSG_TRUNC;
-		d[i].gso_size = d[i].tos = 0;
+		d[i].gso_size = d[i].tos = d[i].ttl = 0;
 		if (addrs) {
 			d[i].to = (struct addr){ 0 };
 			get(&from[i], &d[i].from, &d[i].from_port);

@@ -24,7 +24,9 @@ struct sock_env {
 	bool freebind;		/* --freebind */
 	struct addr out4, out6;	/* --outbound; none: kernel's choice */
 	char if4[16], if6[16];	/* --outbound-if4/6; empty: any */
-	unsigned scope;		/* interface of link-local host addresses */
+	unsigned scope;		/* interface of link-local host addresses, and of
+				   groups; 0: none */
+	unsigned scope4;	/* the same of IPv4's groups */
 	bool peek_off4, peek_off6; /* SO_PEEK_OFF for TCP: 6.9 and 6.11 */
 	bool inherits;		/* accepted sockets inherit NODELAY, PEEK_OFF
 				   and OOBINLINE from their listener */
@@ -165,7 +167,8 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 /* sock_udp_fresh - a datagram socket for sock_udp() to do the rest with, even
  * if that fails */
 int sock_udp_fresh(bool v4);
-/* sock_group - from now on it may send to groups and broadcast addresses
+/* sock_group - from now on it may send to groups and broadcast addresses, and hears
+ * nothing that is sent to groups
  * Without that a datagram to a subnet's broadcast address is refused: -EACCES. */
 void sock_group(const struct sock_env *e, int fd, bool v4);
 /* sock_udp_listen - a datagram socket for many senders, with PKTINFO
@@ -238,6 +241,7 @@ struct sock_dgram {
 	uint16_t from_port;
 	uint16_t to_port;   /* to send: @to and this, 0: to the connected peer */
 	uint8_t tos;	    /* received, if sock_hear_tos() */
+	uint8_t ttl;	    /* received by what hears groups, else 0 */
 };
 
 /* sock_recv_dgrams - up to @n (at most SOCK_BATCH) datagrams into their iovecs
@@ -251,6 +255,28 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n);
 /* sock_send_cut - one of them, which the kernel may fragment, whatever @ip says */
 int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
 		  const struct sock_dgram *d);
+
+/* sock_udp_group - a datagram socket for what comes to @group and @port, whoever
+ * else has that port; it is no member yet */
+int sock_udp_group(const struct sock_env *e, const struct addr *group,
+		   uint16_t port);
+
+/* Which sources of a group are heard: all but these, or these */
+enum { SOCK_SOURCES = 32 };
+struct sock_sources {
+	bool exclude;
+	unsigned n;
+	struct addr source[SOCK_SOURCES];
+};
+
+/* sock_join - be a member of @group on an interface; @again: with another filter
+ * Where the kernel takes no more sources, all are heard. */
+int sock_join(int fd, const struct addr *group, unsigned ifindex,
+	      const struct sock_sources *f, bool again);
+
+/* sock_port_free - whether nobody has @port at any address, for datagrams; those at
+ * addresses of groups do not count */
+bool sock_port_free(const struct sock_env *e, bool v4, uint16_t port);
 
 /* What the error queue says about a datagram that we sent (or a plain
  * SO_ERROR, then @icmp is false) */

@@ -226,7 +226,7 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 	      struct fwd *fwd, struct listen *listen,
 	      const struct neigh *neigh)
 {
-	/* All but @rx, whose pages cost nothing until touched */
+	/* All but what costs nothing until its pages are touched */
 	memset(u, 0, offsetof(struct udp, rx));
 	u->flows = flows;
 	u->tap = tap;
@@ -240,6 +240,8 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 		.patience = &u->patience, .drops = u->drops, .rx = u->rx,
 	};
 	u->watch = loop_watch(flows->loop, listener_event, u);
+	mcast_sock_init(&u->mcast, flows, tap, fwd, listen, neigh, u->drops,
+			u->rx);
 	listen->udp_watch = u->watch;
 	listen->flows = flows;
 	flows_type(flows, FLOW_UDP, &udp_type, u);

@@ -10,6 +10,7 @@
 #include "fwd.h"
 #include "icmp.h"
 #include "listen.h"
+#include "mcast_sock.h"
 #include "neigh.h"
 #include "tap.h"
 #include "udp_splice.h"
@@ -29,6 +30,7 @@ struct udp {
 	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow, or
 				     because a listener's got none */
 	uint8_t rx[UDP_RUN][UDP_RX]; /* what cannot go straight to a slot */
+	struct mcast_sock mcast; /* all zero at first */
 };
 
 /* udp_init - registers FLOW_UDP and FLOW_UDP_SPLICE with @flows and a watch for

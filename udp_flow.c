@@ -167,6 +167,25 @@ static bool has_port(const struct udp *u, uint16_t port)
 	       listen_has_port(u->listen, PIF_HOST, IPPROTO_UDP, port);
 }
 
+/* What others share with the guest: the host's own service has that port at any
+ * address.  So ours has it at the group's, and does not get what is sent to that
+ * service, nor answers that go to the host alone. */
+static bool shares_service(const struct udp *u, const struct side *h)
+{
+	return addr_is_multicast(&h->theirs) && addr_is_unspecified(&h->ours) &&
+	       mcast_sock_known(h->our_port) &&
+	       !sock_port_free(u->fwd->env, addr_is_v4(&h->theirs),
+			       h->our_port);
+}
+
+/* Whether only sockets of ours are in the way, those that follow groups */
+static bool follows_group(const struct udp *u, const struct side *h)
+{
+	return UNLIKELY(flow_port(u->flows, PIF_HOST, h->our_port)->open) &&
+	       sock_port_free(u->fwd->env, addr_is_v4(&h->theirs),
+			      h->our_port);
+}
+
 /* A socket for the host's side.  Without @r the guest began: then any port will
  * do, and it is connected only where an address without interface is none. */
 static int open_socket(struct udp *u, struct flow *f, const struct rule *r)
@@ -178,8 +197,14 @@ static int open_socket(struct udp *u, struct flow *f, const struct rule *r)
 	bool connect = r || (!group && !v4 && addr_is_link_local(&h->theirs));
 	struct sock_bind b = { .addr = h->ours, .port = h->our_port,
 			       .ifname = r ? r->ifname : NULL,
-			       .shared = r || group || has_port(u, h->our_port) };
+			       .shared = r || group ||
+					 has_port(u, h->our_port) ||
+					 follows_group(u, h) };
 
+	if (group && shares_service(u, h)) {
+		b.addr = h->theirs;
+		b.ifname = v4 ? env->if4 : env->if6;
+	}
 	h->fd = sock_udp(env, &b, &h->theirs, connect ? h->their_port : 0, !r);
 	if (h->fd < 0)
 		return h->fd;
@@ -318,6 +343,8 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 			    err, &e);
 		return fail(u, f, err, v);
 	}
+	if (dgrams_of(f)->group)
+		mcast_sock_sends(&u->mcast, &p->t);
 	return start(u, f, v);
 }
 

@@ -267,7 +267,7 @@ static bool is_like(const struct packet *p, const struct packet *last)
 
 struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
 {
-	const struct packet *last = NULL;
+	const struct packet *last = NULL, *first = list;
 	struct dgrams *x = dgrams_of(f);
 	struct udp *u = owner;
 	struct burst b;
@@ -290,6 +290,9 @@ struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list)
 			udp_flow_drop(u, DROP_UNWANTED, 1);
 	}
 	send_burst(u, f, &b);
+	if (UNLIKELY(x->group))
+		for (; first; first = first->next)
+			mcast_sock_sent(&u->mcast, host_of(f), first);
 	udp_flow_active(u, f, !x->host, n);
 	return NULL;
 }

@@ -296,6 +296,12 @@ bool udp_out_dispatch(struct udp *u, enum pif pif, const struct rule *r,
 	struct head h;
 	unsigned i = 0;
 
+	if (UNLIKELY(r && addr_is_none(&r->target) && pif == PIF_HOST &&
+		     mcast_sock_takes(&u->mcast, d))) {
+		mcast_sock_pass(&u->mcast, d, port,
+				(uint16_t)(port - r->first + r->to), p);
+		return true;
+	}
 	f = udp_flow_find(u, &key, &i);
 	if (!f && !r)
 		return false;
@@ -341,7 +347,7 @@ static void from_other(struct udp *u, struct flow *f,
 
 	if (udp_out_dispatch(u, PIF_HOST, r, port, d, p))
 		return;
-	if (dgrams_of(f)->connected)
+	if (dgrams_of(f)->connected || mcast_sock_takes(&u->mcast, d))
 		udp_out_stray(u, DROP_UNWANTED, port, d, p);
 	else
 		others_answer(u, f, d, p);

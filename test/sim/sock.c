@@ -754,6 +754,41 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 	return listen_on(S_UDP_LISTEN, b);
 }
 
+int sock_make(const struct sock_env *e, bool v4, int type, int proto)
+{
+	(void)type;
+	(void)proto;
+	(void)e;
+	return sock_udp_fresh(v4);
+}
+
+int sock_udp_group(const struct sock_env *e, const struct addr *group,
+		   uint16_t port)
+{
+	const struct sock_bind b = { .addr = *group, .port = port };
+
+	return sock_udp_listen(e, &b);
+}
+
+int sock_join(int fd, const struct addr *group, unsigned ifindex,
+	      const struct sock_sources *f, bool again)
+{
+	(void)fd;
+	(void)group;
+	(void)ifindex;
+	(void)f;
+	(void)again;
+	return 0;
+}
+
+bool sock_port_free(const struct sock_env *e, bool v4, uint16_t port)
+{
+	(void)e;
+	(void)v4;
+	(void)port;
+	return true;
+}
+
 bool sock_gro(int fd)
 {
 	return get(fd)->gro = world.env.gro;

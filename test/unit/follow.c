@@ -19,6 +19,11 @@ void guest_farewell(struct guest *g, const struct lan *was)
 	(void)was;
 }
 
+void guest_renew(struct guest *g)
+{
+	(void)g;
+}
+
 void guest_neighbour(struct guest *g, const struct addr *addr,
 		     const struct mac *mac)
 {

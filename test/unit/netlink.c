@@ -27,6 +27,11 @@ void guest_farewell(struct guest *g, const struct lan *was)
 	(void)was;
 }
 
+void guest_renew(struct guest *g)
+{
+	(void)g;
+}
+
 void guest_advertise(struct guest *g)
 {
 	(void)g;

@@ -33,6 +33,11 @@ void guest_farewell(struct guest *g, const struct lan *was)
 	(void)was;
 }
 
+void guest_renew(struct guest *g)
+{
+	(void)g;
+}
+
 void guest_advertise(struct guest *g)
 {
 	assert_null(g);
