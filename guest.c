@@ -301,7 +301,9 @@ static bool parse(struct guest *g, unsigned i, struct packet *p)
 
 	if (g->frames[i].len >= ETH_HEAD)
 		learn_mac(g, &p->smac);
-	if (UNLIKELY(v == DROP_FRAGMENT)) {
+	if (v == PASS)
+		return true;
+	if (v == DROP_FRAGMENT) {
 		v = frag_add(&g->frags, p, g->loop->now_ms, &whole);
 		if (v == PASS && !whole)
 			return false;

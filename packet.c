@@ -157,7 +157,6 @@ static enum verdict parse_ip4(struct parse *s)
 	p->tos = h[1];
 	p->ttl = h[8];
 	s->proto = h[9];
-	p->proto_off = 9;
 	p->t.src = addr_from4(h + 12);
 	p->t.dst = addr_from4(h + 16);
 	rd_skip(&s->in, head - IP4_HEAD);
@@ -165,7 +164,7 @@ static enum verdict parse_ip4(struct parse *s)
 		return DROP_SHORT;
 	if (loopback(&p->t))
 		return DROP_LOOPBACK;
-	if (!(frag & (IP4_MORE | IP4_OFFSET)))
+	if (!UNLIKELY(frag & (IP4_MORE | IP4_OFFSET)))
 		return PASS;
 	p->frag_head = (uint16_t)head;
 	return parse_fragment(s, ld_be16(h + 4), (frag & IP4_OFFSET) * 8,

@@ -148,7 +148,7 @@ struct packet {
 		};
 		uint32_t sent_as; /* all of these */
 	};
-	uint8_t proto_off;	   /* from layer 3: where the protocol is named */
+	uint8_t proto_off;	   /* IPv6, from there: where the protocol is named */
 	/* Of a fragment: the payload is what it carries.  A first one has all
 	 * headers. */
 	bool frag_more;
