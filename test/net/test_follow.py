@@ -548,3 +548,69 @@ def test_storm(lab, roamer, world, kind):
     assert n == 0 and calls <= 60
     if kind == "configured":
         assert len(guest.ip("route show dev " + UPLINK)) > 10000
+
+
+# Translations
+
+NAME = "10.99.0.1"
+
+
+def test_maps(lab, roamer, world):
+    """A name for the host is its address of now, the gateway is its loopback."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, "configured", "--map-guest-addr", NAME)
+    server = roamer.ns.listen(V4, 7301)
+
+    def reaches(address):
+        s = guest.socket(V4)
+        s.settimeout(1)
+        try:
+            s.connect((address, 7301))
+            with server.accept()[0] as c:
+                return c.getsockname()[0]
+        except OSError:
+            return None
+    assert reaches(NAME) == WLAN.host[V4]
+    assert reaches(WLAN.router[V4]) == "127.0.0.1"
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    has(guest, VPN)
+    assert reaches(NAME) == VPN.host[V4]
+    assert reaches(VPN.router[V4]) == "127.0.0.1"
+    roamer.unplug(VPN)
+    has(guest, WLAN)
+    assert reaches(NAME) == WLAN.host[V4]
+
+
+# Who else configures a host: by DHCP, until the server has other addresses
+
+def serve_leases(roamer, lab, first):
+    server = roamer.world.spawn(
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0",
+        "--interface=wlan0", "--bind-interfaces", "--no-ping",
+        "--log-facility=-", f"--dhcp-leasefile={lab.path('served')}",
+        f"--dhcp-range={first},{first},120")
+    server.says("DHCP, IP range")
+    return server
+
+
+@pytest.mark.parametrize("kind", ["bridged", "configured"])
+def test_leases(lab, roamer, world, kind):
+    roamer.plug(WLAN)
+    guest = machine(lab, kind)
+    first, second = "198.51.100.21", "198.51.100.22"
+    server = serve_leases(roamer, lab, first)
+    assert dhcp(lab, roamer.ns, "udhcpc", "wlan0")["ip"] == first
+    until(lambda: seen_as(guest, V4) == first, "the first lease")
+    server.kill()
+    lab.path("served").unlink()
+    server = serve_leases(roamer, lab, second)
+    roamer.ip("addr", "flush", "dev", "wlan0", "scope", "global")
+    assert dhcp(lab, roamer.ns, "udhcpc", "wlan0")["ip"] == second
+    until(lambda: seen_as(guest, V4) == second, "the second lease")
+    if kind == "configured":
+        until(lambda: f"{second}/24" in guest.addresses(V4), "it in there")
+        until(lambda: f"{first}/24" not in guest.addresses(V4), "its end")
+    else:
+        assert dhcp(lab, guest, "udhcpc")["ip"] == second
