@@ -55,7 +55,7 @@ void mcast_init(struct mcast *m, const struct lan *lan)
 
 void mcast_start(struct mcast *m, const bool on[2], uint64_t now_ms)
 {
-	struct mcast_group *g = m->group[0];
+	struct mcast_group *g = m->group;
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++)
@@ -71,7 +71,7 @@ void mcast_start(struct mcast *m, const bool on[2], uint64_t now_ms)
 
 static struct mcast_group *group_of(struct mcast *m, const struct addr *a)
 {
-	struct mcast_group *g = m->group[family(a)];
+	struct mcast_group *g = &m->group[family(a) * MCAST_GROUPS];
 	unsigned i;
 
 	for (i = 0; i < MCAST_GROUPS; i++)
@@ -143,7 +143,7 @@ static bool is_carried(const struct addr *a)
 static struct mcast_group *new_group(struct mcast *m, const struct addr *a)
 {
 	const struct addr none = { 0 };
-	struct mcast_group *g = m->group[family(a)];
+	struct mcast_group *g = &m->group[family(a) * MCAST_GROUPS];
 	unsigned i;
 
 	for (i = 0; i < MCAST_GROUPS; i++)
@@ -614,7 +614,7 @@ static uint64_t due(const struct mcast_group *g)
 uint64_t mcast_due(const struct mcast *m)
 {
 	uint64_t t = sooner(m->general_ms[0], m->general_ms[1]);
-	const struct mcast_group *g = m->group[0];
+	const struct mcast_group *g = m->group;
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++)
@@ -625,7 +625,7 @@ uint64_t mcast_due(const struct mcast *m)
 
 bool mcast_next(struct mcast *m, uint64_t now, struct answer *out)
 {
-	struct mcast_group *g = m->group[0];
+	struct mcast_group *g = m->group;
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++) {

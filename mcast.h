@@ -48,7 +48,7 @@ struct mcast {
 	unsigned begun[2];	/* so many times it was asked */
 	uint32_t version;
 	uint64_t refused; /* groups and sources for which there was no room */
-	struct mcast_group group[2][MCAST_GROUPS];
+	struct mcast_group group[2 * MCAST_GROUPS]; /* IPv4, IPv6 */
 };
 
 /* mcast_init - @m is all zero; nobody is asked before mcast_start() */

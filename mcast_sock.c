@@ -246,7 +246,7 @@ static void work(void *owner, struct timer *timer)
 		m->synced = m->table.version;
 		m->synced_ms = m->loop->now_ms;
 		for (i = 0; i < 2 * MCAST_GROUPS; i++)
-			follow(m, &m->member[i], &m->table.group[0][i]);
+			follow(m, &m->member[i], &m->table.group[i]);
 	}
 	arm(m);
 }

@@ -22,7 +22,7 @@ static struct lan lan;
 
 static void check(uint64_t now)
 {
-	const struct mcast_group *g = m.group[0];
+	const struct mcast_group *g = m.group;
 	unsigned i, k;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++) {
