@@ -65,6 +65,22 @@ bool http_adopt(struct http *h, int fd, const void *p, size_t len)
 	return true;
 }
 
+/* Nobody may follow us */
+bool takeover_is(uint8_t byte)
+{
+	(void)byte;
+	abort();
+}
+
+bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len)
+{
+	(void)t;
+	(void)fd;
+	(void)buf;
+	(void)len;
+	abort();
+}
+
 const struct rules *listen_rules(const struct listen *l, enum pif pif)
 {
 	return &l->table[pif == PIF_SPLICE].rules;

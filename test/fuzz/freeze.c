@@ -23,6 +23,22 @@ static const struct flow_type type = {
 	.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 };
 
+/* Nothing is refused here */
+bool icmp_refuse(struct icmp_limit *l, struct tap *t, const struct fwd *f,
+		 const struct side *guest, uint8_t proto, uint32_t seq, int err,
+		 struct sock_error *e)
+{
+	(void)l;
+	(void)t;
+	(void)f;
+	(void)guest;
+	(void)proto;
+	(void)seq;
+	(void)err;
+	(void)e;
+	abort();
+}
+
 static void start(void)
 {
 	REQUIRE(!loop_init(&loop) && !flows_init(&flows, &loop) &&
