@@ -259,7 +259,7 @@ static void quotes_may_be_cut(void **state)
 		203, 0, 113, 80, 192, 0, 2, 15, 1, 1, 1, 0,
 		0x17, 0x70, 0x1f, 0x40,
 	};
-	uint8_t *copy;
+	uint8_t *copy, whole[sizeof(msg)];
 	struct packet p = { .kind = PACKET_ICMP4, .icmp_type = 3,
 			    .icmp_code = 3 };
 	struct frame f = { .iov = &f.one, .iov_cnt = 1 };
@@ -276,10 +276,12 @@ static void quotes_may_be_cut(void **state)
 		assert_int_equal(icmp_refused(&p, &t), len == sizeof(msg));
 		free(copy);
 	}
+	memcpy(whole, msg, sizeof(msg));
 	assert_int_equal(t.sport, 6000);
 	assert_int_equal(t.dport, 8000);
 	assert_int_equal(t.proto, IPPROTO_UDP);
 	assert_true(addr_is_v4(&t.src) && t.src.b[15] == 80);
+	f.one.iov_base = whole;
 	p.icmp_code = 4;
 	assert_false(icmp_refused(&p, &t));
 	p.icmp_type = 11;
