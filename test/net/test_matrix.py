@@ -306,12 +306,13 @@ def test_link_local(lab, guests, way, kind):
 
 @pytest.mark.parametrize("near", [NEAR, NEAR_LO], ids=["plain", "to loopback"])
 def test_destination_decides(lab, guests, family, near):
-    """Loopback asking for the host's own address does not mean loopback."""
+    """Loopback asking for the host's own address does not mean loopback: a
+    guest's is asked, of which one may have gone from the host just now."""
     listener = guests[near].listen(family, near)
     client = lab.host.bind(family, STREAM, address=LOOPBACK[family])
     client.connect((HOST[family], near))
     server = guests[near].accept(listener)
-    assert server.getsockname()[0] == HOST[family]
+    assert server.getsockname()[0] in (HOST[family], MORE[family])
     assert server.getpeername()[0] == HOST[family]
     talk_tcp(client, server)
 
