@@ -38,16 +38,18 @@ import subprocess
 import sys
 import time
 
-from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, PEER, STALL_S,
-                    TMP, USER, Failed, Native, Passt, Pasta, Qemu, Slirp4netns,
-                    Vhost, Wires, adopt_orphans, command, counter_type,
-                    cpu_seconds, delete_namespaces, end_strays)
+from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, OUT_PORTS, PEER,
+                    STALL_S, TMP, USER, Failed, Native, Passt, Pasta, Qemu,
+                    Slirp4netns, Vhost, Wires, adopt_orphans, command,
+                    counter_type, cpu_seconds, delete_namespaces, end_strays)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEBIANS = "/usr/bin/passt"
 UDP_BYTES = 1400
+JUMBO_BYTES = 60000     # a datagram that fills a link of 65520, nearly
 BESIDE_BYTES = 100
 IDLE_S = 5
+REST_S = 60             # what many do at rest shows only over a while
 SPARE = 300             # descriptors a daemon needs besides those of its ports
 FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
@@ -131,10 +133,24 @@ def hold(scope, client, address, count):
 
 
 @contextlib.contextmanager
-def datagrams(client, server, address, how):
+def some_active(count, active, client, server, address):
+    """@count connections, of which @active ask and answer all the time."""
+    def run(seconds):
+        got = client.load("many", address, ECHO, seconds, active,
+                          seconds=seconds)
+        return got | {"rate": got["n"] / got["seconds"], "work": got["n"]}
+
+    with contextlib.ExitStack() as scope:
+        server.serve(scope, "serve", ECHO)
+        hold(scope, client, address, count - active)
+        yield run
+
+
+@contextlib.contextmanager
+def datagrams(client, server, address, how, size=UDP_BYTES):
     """UDP as fast as the sender can; the rate is what arrives."""
     def run(seconds):
-        sent = client.load("send", address, DATAGRAM, seconds, UDP_BYTES, how,
+        sent = client.load("send", address, DATAGRAM, seconds, size, how,
                            seconds=seconds)
         time.sleep(0.3)         # what still is in a queue
         n = float(sink.stop().split()[-1])
@@ -158,13 +174,16 @@ class Path:
     others = True           # are all measured, or ours and the peer alone?
     wire = None             # or round trip time in ms and loss in per cent
 
-    def __init__(self, name, unit, cost, load, native, link="tap", **options):
+    def __init__(self, name, unit, cost, load, native, link="tap",
+                 control="cubic", **options):
         self.name, self.unit, self.cost = name, unit, cost
-        self.load, self.native = load, native
+        self.load, self.native, self.control = load, native, control
         self.link, self.options = link, options
 
     def measure(self, side, wires, seconds, counter=None):
         """Fresh daemon, or none at all if @side is None; one load."""
+        if wires.control != self.control:
+            wires.settle(self.control)
         with contextlib.ExitStack() as scope:
             daemon = (side.links[self.link](scope, wires, **self.options)
                       if side else Native(wires))
@@ -224,6 +243,21 @@ class New(Path):
         return got | {"rate": got["p50"]}
 
 
+class Ours(Path):
+    """What only passt and pasta do, or are told to do here."""
+
+    others = False
+
+
+class SpliceOut(Ours):
+    """From the namespace's loopback address to a server of the host."""
+
+    def __init__(self, name, unit, cost, load, native, **options):
+        super().__init__(
+            name, unit, cost, lambda g, w: load(g, w.host, LOCAL), native,
+            ports=OUT_PORTS, **options)
+
+
 class LongPath(Path):
     """Bulk over a wire with a delay: new wires each time, the same losses."""
 
@@ -277,6 +311,30 @@ class Idle(Path):
             pid = side.links["tap"](scope, wires, ports=()).pid
             time.sleep(1)
             return {"rate": self.look(pid)}
+
+
+class IdleMany(Ours):
+    """Many of them at rest: what no other process shares with them, and what CPU
+    they take, in sum."""
+
+    down = True
+
+    def __init__(self, count):
+        super().__init__(f"idle-many/{count}", "MiB", ("ms/s", 1), None, None)
+        self.count = count
+
+    def measure(self, side, wires, seconds, counter=None):
+        with contextlib.ExitStack() as scope:
+            pids = [side.links["tap"](scope, wires, ports=()).pid
+                    for _ in range(self.count)]
+            time.sleep(2)
+            before = sum(map(cpu_seconds, pids))
+            time.sleep(REST_S)
+            used = sum(map(cpu_seconds, pids)) - before
+            sizes = [own_and_shared(pid) for pid in pids]
+        return {"rate": sum(own for own, _ in sizes),
+                "proportional": sum(part for _, part in sizes),
+                "cpu": used / REST_S * 1e3}
 
 
 class ForwardAll(Path):
@@ -343,6 +401,14 @@ def resident(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
+def own_and_shared(pid):
+    """MiB that are its own, and those with its part of what it shares."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    size = {k: int(v) / 1024 for k, v in
+            re.findall(r"^(\w+):\s+(\d+) kB$", text, re.M)}
+    return size["Private_Clean"] + size["Private_Dirty"], size["Pss"]
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
@@ -376,6 +442,9 @@ def paths():
                 yield Path(f"tap-tcp-{way}/{mtu}/{streams}", "Gbit/s", GB,
                            bulk_way(way, streams), f"bulk-{way}/{streams}",
                            mtu=mtu)
+            yield Path(f"tap-tcp-{way}/{mtu}/1/bbr", "Gbit/s", GB,
+                       bulk_way(way, 1), f"bulk-{way}/1/bbr", mtu=mtu,
+                       control="bbr")
     yield Path("tap-rr", "1/s", TRANSACTION, outward(echo, "rr"), "rr")
     yield Path("tap-crr", "1/s", TRANSACTION, outward(echo, "crr"), "crr")
     yield Path("tap-crr-in", "1/s", TRANSACTION, inward(echo, "crr"), "crr-in")
@@ -387,14 +456,29 @@ def paths():
         yield New(f"tap-new-idle/{idle}",
                   lambda g, w, n=idle: echo("crr", g, w.peer, PEER, n), "new")
     for streams in (1, 8, 64):
-        yield Path(f"splice-bulk/{streams}", "Gbit/s", GB,
-                   lambda g, w, n=streams: bulk(w.host, g, LOCAL, n),
-                   f"loopback/{streams}")
+        for control in ("cubic", "bbr"):
+            end = f"/{streams}" + ("" if control == "cubic" else "/bbr")
+            yield Path(f"splice-bulk{end}", "Gbit/s", GB,
+                       lambda g, w, n=streams: bulk(w.host, g, LOCAL, n),
+                       f"loopback{end}", control=control)
+            yield SpliceOut(f"splice-bulk-out{end}", "Gbit/s", GB,
+                            lambda *ends, n=streams: bulk(*ends, n),
+                            f"loopback{end}", control=control)
     yield Path("splice-bulk-idle/1000", "Gbit/s", GB,
                lambda g, w: bulk(w.host, g, LOCAL, 1, idle=1000), "loopback/1")
     for kind in ("rr", "crr"):
         yield Path(f"splice-{kind}", "1/s", TRANSACTION, local(echo, kind),
                    f"loopback-{kind}")
+        yield SpliceOut(f"splice-{kind}-out", "1/s", TRANSACTION,
+                        functools.partial(echo, kind), f"loopback-{kind}")
+    yield SpliceOut("splice-udp-rr-out", "1/s", TRANSACTION,
+                    functools.partial(echo, "urr"), "loopback-urr")
+    yield Ours("splice-udp-rr", "1/s", TRANSACTION, local(echo, "urr"),
+               "loopback-urr")
+    yield Ours("tap-some-active/100", "1/s", TRANSACTION,
+               outward(some_active, 100, 100), None)
+    yield Ours("tap-some-active/10000", "1/s", TRANSACTION,
+               outward(some_active, 10000, 100), None)
     for idle in (0, 4000):
         yield New(f"splice-new-idle/{idle}",
                   lambda g, w, n=idle: echo("crr", w.host, g, LOCAL, n),
@@ -413,6 +497,14 @@ def paths():
                 yield Path(f"{link}-{way}/{mtu}", "Gbit/s", GB,
                            bulk_way(way, 1), f"bulk-{way}/1", link=link,
                            mtu=mtu)
+                yield Path(f"{link}-{way}/{mtu}/bbr", "Gbit/s", GB,
+                           bulk_way(way, 1), f"bulk-{way}/1/bbr", link=link,
+                           mtu=mtu, control="bbr")
+        for mtu, size in ((65520, JUMBO_BYTES), (1500, UDP_BYTES)):
+            yield Ours(f"{link}-udp-in/{mtu}", "1000/s", TRANSACTION,
+                       lambda g, w, n=size: datagrams(w.host, g, HOST, "plain",
+                                                      n),
+                       None, link=link, mtu=mtu)
         for kind in ("rr", "crr"):
             yield Path(f"{link}-{kind}", "1/s", TRANSACTION,
                        outward(echo, kind), kind, link=link)
@@ -431,6 +523,7 @@ def paths():
     yield Idle("idle-cpu", "ms/s", idle_cpu)
     yield Idle("idle-memory", "MiB", resident)
     yield Idle("idle-descriptors", "", descriptors)
+    yield IdleMany(100)
     for what in ("kernel", "resident"):
         yield ForwardAll(what)
     for way in ("in", "out"):

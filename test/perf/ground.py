@@ -24,7 +24,11 @@ BULK, ECHO, DATAGRAM = 5201, 5301, 5401
 ATTACH_S = 0.4          # until perf stat counts
 STALL_S = 15            # on top of the time a load should take
 LONG_MBIT = 1000
-PORTS = ("-t", f"{BULK},{ECHO}", "-u", DATAGRAM, "-T", "none", "-U", "none")
+PORTS = ("-t", f"{BULK},{ECHO}", "-u", f"{ECHO},{DATAGRAM}",
+         "-T", "none", "-U", "none")
+# From the namespace's loopback address to that of the host
+OUT_PORTS = ("-t", "none", "-u", "none",
+             "-T", f"{BULK},{ECHO}", "-U", f"{ECHO},{DATAGRAM}")
 
 # An ordinary user, as most callers are
 USER = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"]
@@ -117,13 +121,6 @@ def children(pid):
     return found
 
 
-def netns_of(pid):
-    """None if it is gone: some daemons have helpers for a moment."""
-    with contextlib.suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/net")
-    return None
-
-
 def kill_pid(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -182,29 +179,33 @@ class Place:
 
 
 @contextlib.contextmanager
-def cubic_allowed():
+def allowed(control):
     """See test/net/lab.py: a namespace may choose only what is allowed."""
-    allowed = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    path = pathlib.Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
     with open("/tmp/passt-test.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        before = allowed.read_text()
+        before = path.read_text()
         try:
-            if "cubic" not in before.split():
-                allowed.write_text(before.strip() + " cubic")
+            if control not in before.split():
+                path.write_text(f"{before.strip()} {control}")
             yield
+        except OSError:
+            raise Failed(f"no {control} in this kernel") from None
         finally:
-            if allowed.read_text() != before:
-                allowed.write_text(before)
+            if path.read_text() != before:
+                path.write_text(before)
 
 
-def settle(*places):
-    """Cubic, and no table of closed connections that slows the next ones."""
-    with cubic_allowed():
+def settle(control, *places):
+    """This congestion control, and neither a table of closed connections nor a
+    search for a free port that slows the next ones."""
+    with allowed(control):
         for place in places:
             place.run("sysctl", "-q", "-w",
-                      "net.ipv4.tcp_congestion_control=cubic",
+                      f"net.ipv4.tcp_congestion_control={control}",
                       "net.ipv4.tcp_max_tw_buckets=1000",
-                      "net.ipv4.ip_local_port_range=10000 65000")
+                      "net.ipv4.tcp_tw_reuse=1",
+                      "net.ipv4.ip_local_port_range=1024 65535")
 
 
 NAMED = pathlib.Path("/run/netns")
@@ -236,7 +237,7 @@ class Wires:
                                     (self.host_name, self.peer_name))
             self.join(relay)
             self.address()
-            settle(self.host, self.peer)
+            self.settle("cubic")
             self.host.run("sysctl", "-q", "-w",
                           "net.ipv4.ping_group_range=0 2147483647")
         except BaseException:
@@ -245,6 +246,11 @@ class Wires:
 
     def close(self):
         self.scope.close()
+
+    def settle(self, control):
+        """Guests that are made from now on are the same."""
+        settle(control, self.host, self.peer)
+        self.control = control
 
     def namespace(self, suffix):
         name = f"pb{os.getpid()}-{Wires.serial}-{suffix}"
@@ -287,44 +293,46 @@ class Wires:
 
 # --- daemons ------------------------------------------------------------------
 
-class Pasta:
-    """pasta and the namespace it made, in wires.host."""
+class Unshared:
+    """A namespace that an ordinary user has made, for a daemon to join: settled
+    before, as daemons make sockets in there long before they use them."""
+
+    def __init__(self, scope, wires):
+        self.process = wires.host.spawn(scope, *USER, "unshare", "--user",
+                                        "--map-root-user", "--net", *SLEEP)
+        self.process.says("^ready$")
+        self.guest = Place(f"/proc/{self.process.pid}/ns/net")
+        settle(wires.control, self.guest)
+
+
+class Pasta(Unshared):
+    """pasta and a namespace, in wires.host."""
 
     def __init__(self, program, scope, wires, mtu=65520, ports=PORTS):
-        process = wires.host.spawn(
-            scope, *USER, program, "--config-net", "--mtu", mtu, *ports,
-            "--", *SLEEP)
-        process.says("^ready$")
-        self.pid = process.pid
-        home = netns_of(self.pid)
-        inner = [p for p in children(self.pid)
-                 if netns_of(p) not in (home, None)]
-        if not inner:
-            raise Failed("no namespace of pasta's command")
-        scope.callback(kill_pid, inner[0])
-        self.guest = Place(f"/proc/{inner[0]}/ns/net")
-        settle(self.guest)
+        super().__init__(scope, wires)
+        ready = TMP / f"pid-{Process.serial}"
+        daemon = wires.host.spawn(
+            scope, *USER, program, "-f", "--config-net", "--mtu", mtu, *ports,
+            "--pid", ready, self.process.pid)
+        self.pid = daemon.pid
+        until(daemon, lambda: ready.exists() and ready.read_text())
 
 
-class Slirp4netns:
+class Slirp4netns(Unshared):
     """slirp4netns and a namespace made for it; forwards nothing by itself."""
 
     def __init__(self, program, scope, wires, mtu=65520, ports=PORTS):
-        inner = wires.host.spawn(scope, *USER, "unshare", "--user",
-                                 "--map-root-user", "--net", *SLEEP)
-        inner.says("^ready$")
+        super().__init__(scope, wires)
         api = TMP / f"api-{Process.serial}"
         process = wires.host.spawn(
             scope, *USER, program, "--configure", "--mtu", mtu,
-            "--ready-fd", 1, "--api-socket", api, inner.pid, "tap0")
+            "--ready-fd", 1, "--api-socket", api, self.process.pid, "tap0")
         process.says("^1")
         self.pid = process.pid
         if ports:
             for proto, port in (("tcp", BULK), ("tcp", ECHO),
                                 ("udp", DATAGRAM)):
                 self.forward(api, proto, port)
-        self.guest = Place(f"/proc/{inner.pid}/ns/net")
-        settle(self.guest)
 
     @staticmethod
     def forward(api, proto, port):
@@ -340,6 +348,15 @@ class Slirp4netns:
             raise Failed(f"slirp4netns: {answer}")
 
 
+def until(process, true):
+    end = time.monotonic() + 10
+    while not true():
+        if process.popen.poll() is not None or time.monotonic() > end:
+            raise Failed(f"{' '.join(process.argv)}: "
+                         f"{process.output().strip()[-400:]}")
+        time.sleep(0.01)
+
+
 def listens(pid, path):
     """Some daemons bind their socket long before they listen."""
     return re.search(rf": \w+ \w+ 00010000 .* {re.escape(str(path))}$",
@@ -352,12 +369,7 @@ class Bridged:
     address, gateway, bridge = HOST, GATEWAY, "bridge"
 
     def join(self, scope, process, path, wires, mtu, loss=0, lanes=0):
-        end = time.monotonic() + 10
-        while not listens(process.pid, path):
-            if process.popen.poll() is not None or time.monotonic() > end:
-                raise Failed(f"{' '.join(process.argv)}: "
-                             f"{process.output().strip()[-400:]}")
-            time.sleep(0.01)
+        until(process, lambda: listens(process.pid, path))
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
         self.guest = Place(NAMED / name)
@@ -368,8 +380,7 @@ class Bridged:
             link set {UPLINK} mtu {mtu} up
             addr add {self.address}/24 dev {UPLINK}
             route add default via {self.gateway}""")
-        settle(self.guest)
-
+        settle(wires.control, self.guest)
 
     @staticmethod
     def how(loss, lanes):
@@ -383,7 +394,9 @@ class Passt(Bridged):
         path = TMP / f"socket-{Process.serial}"
         self.join(scope, wires.host.spawn(
             scope, *USER, program, *self.options, "-f", "-s", path,
-            "--mtu", mtu), path, wires, mtu, loss, lanes)
+            "--mtu", mtu, *PORTS[:4]), path, wires, mtu, loss, lanes)
+        if not loss: # who is forwarded to has been heard before
+            self.guest.run("ping", "-c1", "-W5", PEER)
 
 
 class Vhost(Passt):

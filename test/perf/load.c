@@ -21,6 +21,7 @@
  *	load pull ADDR PORT COUNT	COUNT connections to a flood, until SIGTERM
  *	load push ADDR PORT COUNT	COUNT connections to a sink, the same
  *	load hold ADDR PORT COUNT	open COUNT connections, keep them idle
+ *	load many ADDR PORT SECONDS COUNT	rr in COUNT connections at once
  *	load send ADDR PORT SECONDS SIZE plain|gso	datagrams, unpaced
  *	load recv PORT			count datagrams until SIGTERM
  *	load stamp ADDR PORT		when were we started, when connected?
@@ -456,6 +457,37 @@ static int hold(char **arg)
 	return 0;
 }
 
+static int many(char **arg)
+{
+	struct sockaddr_in sa = target(arg[0], arg[1]);
+	struct epoll_event got[EVENTS];
+	uint64_t start, end, n = 0;
+	int i, k, count = atoi(arg[3]), ep = epoll_create1(0);
+	char c = 0;
+
+	start = now_ns();
+	end = start + atof(arg[2]) * 1e9;
+	for (i = 0; i < count; i++) {
+		int s = dial(SOCK_STREAM, &sa);
+
+		if (s < 0 || write(s, &c, 1) != 1)
+			err(1, "connection %d", i);
+		add(ep, s, 0);
+	}
+	while (now_ns() < end) {
+		k = epoll_wait(ep, got, EVENTS, PATIENCE_S * 1000);
+		if (!k)
+			errx(1, "no answer");
+		for (i = 0; i < k; i++, n++)
+			if (read(got[i].data.fd, &c, 1) != 1 ||
+			    write(got[i].data.fd, &c, 1) != 1)
+				errx(1, "a connection ended");
+	}
+	printf("n %llu seconds %.6f\n", (unsigned long long)n,
+	       (now_ns() - start) / 1e9);
+	return 0;
+}
+
 /* --- datagrams -------------------------------------------------------- */
 
 static char body[BODY_BYTES];
@@ -609,6 +641,7 @@ static const struct {
 	{ "serve", serve, 1 }, { "rr", rr, 3 }, { "crr", crr, 3 },
 	{ "prr", prr, 3 }, { "userve", userve, 1 }, { "urr", urr, 3 },
 	{ "dns", dns, 3 }, { "ping", icmp, 3 }, { "hold", hold, 3 },
+	{ "many", many, 4 },
 	{ "send", udp_send, 5 }, { "recv", udp_recv, 1 },
 	{ "flood", flood, 1 }, { "sink", sink, 1 }, { "pull", pull, 3 },
 	{ "push", push, 3 }, { "stamp", stamp, 2 }, { "start", start, 1 },
