@@ -120,10 +120,18 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
  * counted. */
 enum { LINK, RINGS, SOCKETS, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
 
+/* Those of one flow are not another one's */
+static void no_descriptors(struct handover *h)
+{
+	memset(h->side, -1, sizeof(h->side));
+	memset(h->pipe, -1, sizeof(h->pipe));
+}
+
 void handover_begin(struct handover *h)
 {
 	h->step = h->at = 0;
 	h->whole = h->linked = false;
+	no_descriptors(h);
 }
 
 static bool is_vhost(const struct handover *h)
@@ -413,7 +421,7 @@ static int load_flow(struct handover *h, struct rd *r)
 		return -EPROTO;
 	if (f->kind == FLOW_SPLICE && !splice_adopt(h->splice, f, h->pipe))
 		return -EPROTO;
-	h->side[0] = h->side[1] = -1;
+	no_descriptors(h);
 	return 0;
 }
 
