@@ -529,23 +529,28 @@ def test_storm(lab, roamer, world, kind):
         for i in range(10000)))
     guest = machine(lab, kind)
     follows(guest, WLAN)
+    begun = time.monotonic()
     n, _ = looks(guest.daemon, lab.path("routes"), 8,
                  lambda: many.exists() and (
                      roamer.ip("-b", many), many.unlink()))
-    assert 1 <= n <= 14
+    assert 1 <= n <= 4 + (time.monotonic() - begun) / 0.8
     roamer.plug(VPN)
     flap = {"up": 0}
 
     def flip():
         flap["up"] ^= 1
         roamer.ip("link", "set", "vpn0", "up" if flap["up"] else "down")
+    begun = time.monotonic()
     n, _ = looks(guest.daemon, lab.path("storm"), 10, flip)
-    assert 3 <= n <= (32 if kind == "configured" else 16)
+    most = 4 + (time.monotonic() - begun) / 0.8
+    assert 3 <= n <= (2 * most if kind == "configured" else most)
     roamer.unplug(VPN)
     follows(guest, WLAN)
-    until(lambda: looks(guest.daemon, lab.path("peace"), 2)[0] == 0, "peace")
-    n, calls = looks(guest.daemon, lab.path("quiet"), 5)
-    assert n == 0 and calls <= 60
+
+    def peace():
+        n, calls = looks(guest.daemon, lab.path("quiet"), 5)
+        return n == 0 and calls <= 60
+    assert any(peace() for _ in range(5))
     if kind == "configured":
         assert len(guest.ip("route show dev " + UPLINK)) > 10000
 
