@@ -99,7 +99,7 @@ void boot_class(struct boot_client *c, const void *class, size_t len)
 /* Some have a length in front, of one byte or two; iPXE for IPv4 has none */
 void boot_user_class(struct boot_client *c, const void *class, size_t len)
 {
-	c->ipxe |= memmem(class, len, "iPXE", 4) != NULL;
+	c->ipxe |= len && memmem(class, len, "iPXE", 4);
 }
 
 static bool has_arch(const struct lan_boot *b, const struct boot_client *c)

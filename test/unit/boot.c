@@ -104,6 +104,17 @@ static void urls(void **state)
 			    "tftp://[fe80::1]/a");
 }
 
+/* An option that ends in front of what it should have: nothing is there */
+static void absent(void **state)
+{
+	struct boot_client c = { .arch = NULL };
+
+	(void)state;
+	boot_class(&c, NULL, 0);
+	boot_user_class(&c, NULL, 0);
+	assert_false(c.pxe || c.http || c.ipxe);
+}
+
 static void families(void **state)
 {
 	(void)state;
@@ -118,7 +129,7 @@ static void families(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(parsed), TEST(best), TEST(urls), TEST(families),
+		TEST(parsed), TEST(best), TEST(urls), TEST(absent), TEST(families),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
