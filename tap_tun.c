@@ -132,7 +132,7 @@ static void take_bulk(struct tap_tun *t, unsigned max)
 {
 	struct tun_lane *l = &t->lane[t->lanes - 1];
 	uint64_t turn = t->tap.loop->turns;
-	bool beside = turn - t->beside < TUN_BESIDE;
+	bool beside = turn - t->beside < TUN_BESIDE && t->crowded < TUN_FLOOD;
 	uint8_t *at = t->rx_bulk;
 
 	max = MIN(max, expected(l, turn));
@@ -180,12 +180,25 @@ static void give_bulk(struct tap_tun *t, struct frame *f)
 	t->held = t->passed = 0;
 }
 
-/* Bulk is read before the other lanes and comes after them: a flow that began to
- * send much keeps its order, as what it sent before is there by then.  It waits
- * while others have more than a turn takes, but not for ever. */
-static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
+/* Bulk waits while the others have @more than a turn takes, but not for ever.  If
+ * they go on so, nobody waits for an answer there: from then on half of each turn
+ * is for bulk. */
+static bool bulk_waits(struct tap_tun *t, bool more)
 {
 	enum { PATIENCE = 16 };
+	uint64_t turn = t->tap.loop->turns;
+
+	if (!more || turn - t->crowd > TUN_BESIDE)
+		t->crowded = 0;
+	t->crowded += more;
+	t->crowd = turn;
+	return more && t->crowded < TUN_FLOOD && t->passed++ < PATIENCE;
+}
+
+/* Bulk is read before the other lanes and comes after them: a flow that began to
+ * send much keeps its order, as what it sent before is there by then. */
+static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
+{
 	uint32_t bulk = 1U << (t->lanes - 1), ready = t->tap.refs;
 	unsigned n = 0;
 	bool more;
@@ -198,7 +211,7 @@ static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
 	more = take_others(t, ready & (bulk - 1), f, max - t->held, &n);
 	if (n)
 		t->beside = t->tap.loop->turns;
-	if (t->held && (!more || t->passed++ == PATIENCE)) {
+	if (t->held && !bulk_waits(t, more)) {
 		unsigned held = t->held;
 
 		give_bulk(t, f + n);

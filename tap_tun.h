@@ -25,6 +25,8 @@ enum {
 	TUN_BULK_BYTES = 256 << 10,
 	TUN_BULK_BESIDE = 32 << 10,
 	TUN_BESIDE = 128,
+	TUN_FLOOD = 128, /* turns in which they have more than one takes, and it is
+			    no question */
 	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
 	TUN_TX_HEAD = 128,	  /* bytes in front of a slot's body */
 	TUN_TX_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
@@ -44,6 +46,8 @@ struct tap_tun {
 	unsigned held;	 /* are to be received when the others are empty, */
 	unsigned passed; /* and have waited so many turns */
 	uint64_t beside; /* turn in which others brought something */
+	uint64_t crowd;	 /* the last in which bulk was there; they had more than a */
+	unsigned crowded; /* turn takes in so many of those in a row */
 	bool vnet;    /* frames have a virtio-net header */
 	unsigned offload; /* TUN_F_* in force */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */

@@ -905,6 +905,35 @@ static void bulk_beside(void **state)
 	finish();
 }
 
+/* Who never stops asking does not keep bulk waiting: each is half of a turn */
+static void bulk_beside_flood(void **state)
+{
+	struct way w = { .v4 = true, .proto = IPPROTO_UDP };
+	unsigned count[2] = { 0, 0 }, last = 0, i;
+	int fd[2];
+
+	(void)state;
+	NEED_TUN();
+	begin_lanes();
+	two_flows(w, fd);
+	if (!has_room(fd[BULK], BIG * 10) || !has_room(fd[LIGHT], BIG * 10))
+		skip();
+	/* Each has more than a turn takes, always */
+	guest_sends(fd[LIGHT], 4 * PACKET_BATCH, 100);
+	guest_sends(fd[BULK], 4 * PACKET_BATCH, 100);
+	for (i = 0; i < 2 * TUN_FLOOD; i++) {
+		unsigned before[2] = { count[LIGHT], count[BULK] };
+
+		turn(&last, count);
+		guest_sends(fd[LIGHT], count[LIGHT] - before[LIGHT], 100);
+		guest_sends(fd[BULK], count[BULK] - before[BULK], 100);
+	}
+	assert_in_range(count[BULK], count[LIGHT] / 4, count[LIGHT]);
+	close(fd[LIGHT]);
+	close(fd[BULK]);
+	finish();
+}
+
 /* A device of one queue that somebody has made */
 static void no_lanes(void **state)
 {
@@ -1256,6 +1285,7 @@ int main(void)
 		TUN(slots_out_in_order),
 		TUN(lanes_in),
 		TUN(bulk_beside),
+		TUN(bulk_beside_flood),
 		TUN(no_lanes),
 		TUN(runs_in),
 		TUN(runs_out),
