@@ -10,6 +10,7 @@
 # make check-late what happens after minutes, in seconds; other libcs
 # make check-peer with the passt, pasta and pesto of Debian unstable
 # make check-packages what contrib/ has for distributions, by their own tools
+# make hostile    a guest that means harm, SECONDS on each transport, SEED=
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -56,7 +57,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
+	check-builds check-packages hostile calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -126,7 +127,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
-BRIDGE  := build/perf/bridge build/perf/front build/perf/refuse
+BRIDGE  := build/perf/bridge build/perf/front build/perf/refuse build/perf/hostile
 JOBS    ?= $(shell nproc)
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # Tests side by side, in namespaces of their own; half the time they wait
@@ -208,6 +209,13 @@ check-san: $(BRIDGE)
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
 		$(PYTEST) $(MANY) -m 'not alone and not machine' test/net
 
+# The hostile guest of test/hostile, SECONDS on each transport, with the sanitizers
+SEED    ?= 1
+hostile: $(BRIDGE)
+	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
+	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 HOSTILE_S=$(SECONDS) \
+		HOSTILE_SEED=$(SEED) $(PYTEST) -s test/net/test_hostile.py
+
 # What happens late, under the real filter, by a clock that runs 100 times as
 # fast; also with musl, and with a newer glibc where there is a root that has it
 check-late: $(BRIDGE)
@@ -259,6 +267,10 @@ REPEATS ?= 9
 PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
 
 build/perf/bridge build/perf/front: test/perf/lanes.h
+# A hostile guest: all of its directory
+build/perf/hostile: $(wildcard test/hostile/*.[ch])
+	mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $(filter %.c,$^)
 build/perf/%: test/perf/%.c
 	mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -o $@ $< -lpthread

@@ -24,7 +24,8 @@ def pytest_sessionstart(session):
     missing = [t for t in NEEDED if not shutil.which(t)]
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
-    for program in laboratory.BRIDGE, laboratory.FRONT, laboratory.REFUSE:
+    for program in (laboratory.BRIDGE, laboratory.FRONT, laboratory.REFUSE,
+                    laboratory.HOSTILE):
         if not os.access(program, os.X_OK):
             missing.append(str(program))
     if os.geteuid():

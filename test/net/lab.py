@@ -44,6 +44,7 @@ BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
 BRIDGE = ROOT / "build/perf/bridge"
 FRONT = ROOT / "build/perf/front"
 REFUSE = ROOT / "build/perf/refuse"
+HOSTILE = ROOT / "build/perf/hostile"
 
 # All files of this run.  The programs are copied there: an ordinary user need
 # not be able to look into the directory where the repository lies.
