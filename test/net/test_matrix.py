@@ -312,8 +312,8 @@ def test_destination_decides(lab, guests, family, near):
     client = lab.host.bind(family, STREAM, address=LOOPBACK[family])
     client.connect((HOST[family], near))
     server = guests[near].accept(listener)
-    assert server.getsockname()[0] in (HOST[family], MORE[family])
-    assert server.getpeername()[0] == HOST[family]
+    for name in server.getsockname(), server.getpeername():
+        assert name[0] in (HOST[family], MORE[family])
     talk_tcp(client, server)
 
 

@@ -425,8 +425,9 @@ def test_ring(driver):
     assert driver.used(1) == 1
 
     def answers():
-        return [gpa - GPA for gpa in buffers if driver.memory[
-            gpa - GPA + 12 + 12:gpa - GPA + 12 + 14] == b"\x08\x06"]
+        return [at for at in (gpa - GPA for gpa in buffers)
+                if driver.memory[at + 24:at + 26] == b"\x08\x06" and
+                driver.memory[at + 32:at + 34] == b"\0\2"]
     until(answers, "an answer")
     at, = answers()
     assert driver.memory[at + 10:at + 12] == b"\1\0"    # num_buffers
