@@ -186,6 +186,8 @@ static const char *reason(unsigned status)
 		return "Method Not Allowed";
 	case 431:
 		return "Request Header Fields Too Large";
+	case 503:
+		return "Service Unavailable";
 	case 505:
 		return "HTTP Version Not Supported";
 	default:
@@ -230,6 +232,18 @@ static void begin(struct http_client *c, bool only_head)
 		c->page = NULL;
 }
 
+/* Whether all who may stay do, besides @c */
+static bool is_full(const struct http_client *c)
+{
+	const struct http *h = c->http;
+	unsigned i, n = 0;
+
+	for (i = 0; i < HTTP_CLIENTS; i++)
+		n += &h->client[i] != c && h->client[i].fd >= 0 &&
+		     h->client[i].page && h->client[i].answer.stays;
+	return n >= HTTP_STAY;
+}
+
 static void answer(struct http_client *c, const struct http_request *r)
 {
 	const char *wrong = NULL;
@@ -253,6 +267,9 @@ static void answer(struct http_client *c, const struct http_request *r)
 	if (wrong) {
 		c->page = NULL;
 		refuse(c, 400, wrong, r->head);
+	} else if (c->answer.stays && is_full(c)) {
+		c->page = NULL;
+		refuse(c, 503, "Too many clients stay already", r->head);
 	} else {
 		begin(c, r->head);
 	}
@@ -268,6 +285,7 @@ static struct wr make_text(struct http_client *c, size_t at)
 		next = c->page->next(c->owner, &c->answer, &w);
 	if (next == HTTP_END)
 		c->page = NULL;
+	c->waits = next == HTTP_WAIT && !w.len;
 	return w;
 }
 
@@ -354,7 +372,7 @@ static struct http_client *make_room(struct http *h)
 static void start(struct http_client *c, int fd)
 {
 	c->fd = fd;
-	c->answers = false;
+	c->answers = c->waits = false;
 	c->page = NULL;
 	c->at = c->len = 0;
 	be_patient(c);
@@ -408,15 +426,41 @@ static bool send_slice(struct http_client *c)
 	return true;
 }
 
+/* Room for what it is sent is of no interest, and there is no deadline; false: it
+ * cannot be woken */
+static bool wait(struct http_client *c)
+{
+	struct http *h = c->http;
+
+	timer_off(&c->timer);
+	return !loop_mod(h->loop, c->fd, h->watch, (uint64_t)(c - h->client),
+			 0);
+}
+
+static void wake(struct http_client *c)
+{
+	struct http *h = c->http;
+
+	c->waits = false;
+	be_patient(c);
+	if (loop_mod(h->loop, c->fd, h->watch, (uint64_t)(c - h->client),
+		     EPOLLOUT))
+		hang_up(c);
+}
+
 /* As far as it goes in this turn; false: done, or the client has gone */
 static bool advance(struct http_client *c)
 {
+	if (c->waits) /* an event all the same: it has gone */
+		return false;
 	if (!c->answers && !receive(c))
 		return false;
 	if (!c->answers)
 		return true;
 	if (c->at == c->len && !make_slice(c))
 		return false;
+	if (c->waits)
+		return wait(c);
 	return send_slice(c) && (c->page || c->at < c->len);
 }
 
@@ -472,6 +516,15 @@ bool http_adopt(struct http *h, int fd, const void *buf, size_t len)
 	else
 		serve(c);
 	return true;
+}
+
+void http_wake(struct http *h, const struct http_page *p)
+{
+	struct http_client *c;
+
+	for (c = h->client; c < h->client + HTTP_CLIENTS; c++)
+		if (c->fd >= 0 && c->waits && c->page == p)
+			wake(c);
 }
 
 /* --- the start ------------------------------------------------------------ */

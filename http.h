@@ -7,7 +7,8 @@
  * no copy of all of it, and a turn of the loop makes one slice for each client.
  * A connection has one request.  Who sends half of one, or does not read the
  * answer, is hung up on after HTTP_MS; where there are too many clients, the one
- * that has waited longest without a request makes room.
+ * that has waited longest without a request makes room.  Those who stay for what
+ * is to come are HTTP_STAY at most.
  */
 #ifndef HTTP_H
 #define HTTP_H
@@ -18,6 +19,7 @@
 enum {
 	HTTP_MS = 5000,
 	HTTP_CLIENTS = 8,
+	HTTP_STAY = 4,
 	HTTP_PAGES = 4,
 	HTTP_PIECE = 1024,  /* most bytes of a piece */
 	HTTP_BUF = 8 << 10, /* a request's head; a slice of an answer */
@@ -27,11 +29,13 @@ enum {
 /* Where the reader of a page stands */
 struct http_answer {
 	const char *type;    /* Content-Type: the page's, begin() may set another */
+	bool stays;	     /* begin() says that next() may have the client WAIT */
 	uint64_t cursor[32]; /* the page's own, all zero in begin() */
 };
 
-/* PAUSE: more in the next turn, as this piece has taken long */
-enum http_next { HTTP_END, HTTP_MORE, HTTP_PAUSE };
+/* PAUSE: more in the next turn, as this piece has taken long
+ * WAIT: more after http_wake(), which may be a day later; nothing was written */
+enum http_next { HTTP_END, HTTP_MORE, HTTP_PAUSE, HTTP_WAIT };
 
 /* Seam: what is told.  @owner is what http_page() was given. */
 struct http_page {
@@ -52,6 +56,7 @@ struct http_client {
 	int fd; /* -1: none */
 	bool answers; /* the request was read */
 	bool chunked;
+	bool waits; /* for http_wake(): only that it goes is looked for */
 	const struct http_page *page; /* NULL: @buf has all that is left */
 	void *owner;
 	struct http_answer answer;
@@ -87,6 +92,9 @@ int http_listen(struct http *h, int fd);
  * @fd is registered with the loop, and ours if this is true: it has sent the
  * @len bytes at @buf.  False: there are too many clients. */
 bool http_adopt(struct http *h, int fd, const void *buf, size_t len);
+
+/* http_wake - there is more of @p for those who wait */
+void http_wake(struct http *h, const struct http_page *p);
 
 /* http_print - printf() to @w; what does not fit makes it bad */
 void http_print(struct wr *w, const char *fmt, ...) PRINTF(2, 3);

@@ -91,6 +91,29 @@ static enum http_next too_much(void *owner, struct http_answer *a,
 static const struct http_page broken = { "/broken", "text/x-test", NULL,
 					 too_much };
 
+/* One that goes on as long as there is more */
+static uint64_t there_is;
+
+static const char *begin_staying(void *owner, char *query, struct http_answer *a)
+{
+	(void)owner;
+	a->stays = !*query;
+	return NULL;
+}
+
+static enum http_next wait(void *owner, struct http_answer *a, struct wr *w)
+{
+	(void)owner;
+	turns_of_page++;
+	if (a->cursor[0] == there_is)
+		return HTTP_WAIT;
+	http_print(w, "%llu\n", (unsigned long long)a->cursor[0]++);
+	return HTTP_MORE;
+}
+
+static const struct http_page endless = { "/endless", "text/x-test",
+					  begin_staying, wait };
+
 /* --- clients ------------------------------------------------------------------ */
 
 static int setup(void **state)
@@ -102,6 +125,8 @@ static int setup(void **state)
 	http_init(&http, &loop);
 	http_page(&http, &page, NULL);
 	http_page(&http, &broken, NULL);
+	http_page(&http, &endless, NULL);
+	there_is = 0;
 	return 0;
 }
 
@@ -500,6 +525,78 @@ static void test_busy_ones_do_not(void **state)
 		close(fd[i]);
 }
 
+/* --- who stays ------------------------------------------------------------------- */
+
+#define STAY "GET /endless HTTP/1.1\r\n" HOST
+
+static void test_stays(void **state)
+{
+	int fd = adopt(STAY);
+	unsigned before;
+
+	(void)state;
+	assert_false(hear(fd, 5));
+	assert_non_null(strstr(got, "chunked\r\n\r\n"));
+	/* For a day, and for nothing */
+	before = turns_of_page;
+	clock_ms += 86400000;
+	assert_false(hear(fd, 5));
+	assert_string_equal(got, "");
+	assert_int_equal(turns_of_page, before);
+	there_is = 2;
+	http_wake(&http, &page);
+	assert_false(hear(fd, 5));
+	assert_string_equal(got, "");
+	http_wake(&http, &endless);
+	http_wake(&http, &endless);
+	assert_false(hear(fd, 5));
+	assert_string_equal(got, "0004\r\n0\n1\n\r\n");
+	close(fd);
+	turns(2);
+	assert_int_equal(clients(), 0);
+	http_wake(&http, &endless);
+}
+
+/* It costs its own connection, and the page nothing */
+static void test_stays_and_does_not_read(void **state)
+{
+	int fd = adopt(STAY), i;
+
+	(void)state;
+	turns(5);
+	for (i = 0; i < 1000 && clients(); i++) {
+		there_is += 10000;
+		clock_ms += 100;
+		http_wake(&http, &endless);
+		turns(10);
+	}
+	assert_in_range(i, 40, 500);
+	close(fd);
+}
+
+static void test_not_all_may_stay(void **state)
+{
+	int fd[HTTP_CLIENTS], i;
+
+	(void)state;
+	for (i = 0; i < HTTP_STAY; i++)
+		fd[i] = adopt(STAY);
+	turns(5);
+	assert_answer(STAY, "HTTP/1.1 503 Service Unavailable\r\n");
+	assert_answer("GET /page?n=1 HTTP/1.1\r\n" HOST, "HTTP/1.1 200 OK\r\n");
+	/* Silent ones make room, those do not */
+	for (; i < HTTP_CLIENTS; i++)
+		fd[i] = adopt("GET");
+	assert_answer("GET /page?n=1 HTTP/1.1\r\n" HOST, "HTTP/1.1 200 OK\r\n");
+	close(fd[0]);
+	turns(2);
+	fd[0] = adopt(STAY);
+	assert_false(hear(fd[0], 3));
+	assert_memory_equal(got, "HTTP/1.1 200 OK", 15);
+	for (i = 0; i < HTTP_CLIENTS; i++)
+		close(fd[i]);
+}
+
 static int listener(struct sockaddr_un *a)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -565,6 +662,9 @@ int main(void)
 		T(test_silent_ones_make_room),
 		T(test_busy_ones_do_not),
 		T(test_door),
+		T(test_stays),
+		T(test_stays_and_does_not_read),
+		T(test_not_all_may_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
