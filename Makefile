@@ -36,7 +36,7 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE $(CPPFLAGS) $(WARN) -fstack-protector-stron
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 
 # The module ladder, lowest rank first: make lint proves that calls go down
-RANK0 := util log addr addrset resolvconf cursor siphash
+RANK0 := util log events addr addrset resolvconf cursor siphash
 RANK1 := iov checksum packet segment frag nlmsg state fdlist
 RANK2 := timer loop acceptor http netlink nllink
 RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
@@ -45,7 +45,7 @@ RANK4 := flow freeze sock sock_repair ns rules rulewire fwd listen neigh dnsname
 RANK5 := arp ndp dhcp dhcpv6 mcast icmp echo tftp udp_splice mcast_sock udp_flow udp_freeze udp_out \
 	 udp_in udp chunk splice tcp_conn tcp_path tcp_freeze tcp_image tcp_loss tcp_out tcp_in tcp
 RANK6 := guest
-RANK7 := metrics flowpage stats options conf plan summary renew resolv nslink neighwatch follow scan repair migrate_stream migrate handover takeover control fetch flowtab \
+RANK7 := metrics flowpage eventpage stats options conf plan summary renew resolv nslink neighwatch follow scan repair migrate_stream migrate handover takeover control fetch flowtab \
 	 top pesto qrap hostfwd slirp4netns passt_repair pasta sandbox isolation marker passt
 MODULES := $(RANK0) $(RANK1) $(RANK2) $(RANK3) $(RANK4) $(RANK5) $(RANK6) $(RANK7)
 SRC := $(filter $(wildcard *.c),$(MODULES:=.c))

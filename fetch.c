@@ -3,8 +3,8 @@
  * fetch - the client of the pages of http.h, for pesto
  *
  * A control socket greets, a metrics socket waits to be asked: so the request is
- * sent at once, and a greeting is skipped.  All is read before any is told: who
- * reads what we print may be slow.
+ * sent at once, and a greeting is skipped.  All is read before any is told, if
+ * there is an end: who reads what we print may be slow.
  */
 #include "fetch.h"
 
@@ -18,7 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { TARGET = 4096, STEP = 64 << 10, MOST = 1 << 30 };
+enum { TARGET = 4096, STEP = 64 << 10, MOST = 1 << 30,
+       STREAM = RULEWIRE_MAX + STEP };
 
 int fetch_connect(const char *path)
 {
@@ -73,24 +74,27 @@ static char *read_all(int fd, char *text, size_t *len)
 	return text;
 }
 
-/* How long the greeting of a control socket is, 0: there is none */
-static size_t greeting(const char *text, size_t len)
+/* How long the greeting of a control socket is, 0: there is none.  False: that is
+ * not all of it. */
+static bool greeting(const char *text, size_t len, size_t *at)
 {
 	static struct rulewire_table table[RULEWIRE_TABLES];
 	char err[RULE_ERR];
 	unsigned n;
 
+	*at = 0;
 	if (len >= 5 && !memcmp(text, "HTTP/", 5))
-		return 0;
+		return true;
 	switch (rulewire_greeted(text, len, table, &n, err)) {
 	case RULEWIRE_BAD:
 		die("%s", err);
 	case RULEWIRE_MORE:
-		die("Unexpected end of the server's configuration");
+		return false;
 	case RULEWIRE_DONE:
 		break;
 	}
-	return rulewire_greeting(table, n);
+	*at = rulewire_greeting(table, n);
+	return true;
 }
 
 /* The chunks of @text in place; false: they do not end where they should */
@@ -121,10 +125,16 @@ static bool join(char *text)
 /* The page out of the answer @text, which is moved to the front of it */
 static void unpack(char *text, size_t len)
 {
-	size_t at = greeting(text, len);
-	char *head = text + at, *body = strstr(head, "\r\n\r\n");
+	char *head, *body;
 	unsigned status;
+	size_t at;
 
+	if (!len)
+		die("Server has hung up");
+	if (!greeting(text, len, &at))
+		die("Unexpected end of the server's configuration");
+	head = text + at;
+	body = strstr(head, "\r\n\r\n");
 	if (at == len)
 		die("Server does not tell that: is it an older one?");
 	if (!body || sscanf(head, "HTTP/1.1 %u ", &status) != 1)
@@ -146,8 +156,86 @@ char *fetch_page(const char *path, const char *target, char *text)
 	ask(fd, target);
 	text = read_all(fd, text, &len);
 	close(fd);
-	if (!len)
-		die("Server has hung up");
 	unpack(text, len);
 	return text;
+}
+
+/* --- as it comes ----------------------------------------------------------- */
+
+/* False at the end, which a reset is as well */
+static bool receive(struct fetch *f)
+{
+	ssize_t n;
+
+	do
+		n = f->len < STREAM - 1 ? recv(f->fd, f->buf + f->len,
+					       STREAM - 1 - f->len, 0) : 0;
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != ECONNRESET)
+		die("Failed to read from server: %s", util_error(errno));
+	f->len += n > 0 ? (size_t)n : 0;
+	f->buf[f->len] = '\0';
+	return n > 0;
+}
+
+/* What was told makes room */
+static void tidy(struct fetch *f)
+{
+	f->len -= f->done;
+	memmove(f->buf, f->buf + f->done, f->len + 1);
+	f->done = 0;
+}
+
+/* Behind the head of the answer, if that is one; NULL: it is not complete */
+static const char *body_of(const struct fetch *f)
+{
+	const char *end;
+	size_t at;
+
+	if (!greeting(f->buf, f->len, &at))
+		return NULL;
+	end = strstr(f->buf + at, "\r\n\r\n");
+	if (!end || strncmp(f->buf + at, "HTTP/1.1 200 ", 13))
+		return NULL;
+	return end + 4;
+}
+
+void fetch_open(struct fetch *f, const char *path, const char *target)
+{
+	const char *body;
+
+	*f = (struct fetch){ .fd = fetch_connect(path), .buf = malloc(STREAM) };
+	if (!f->buf)
+		die("Failed to read from server: %s", util_error(ENOMEM));
+	ask(f->fd, target);
+	do {
+		if (receive(f))
+			continue;
+		unpack(f->buf, f->len);
+		die("Server gives no answer that makes sense");
+	} while (!(body = body_of(f)));
+	f->done = (size_t)(body - f->buf);
+	tidy(f);
+}
+
+char *fetch_more(struct fetch *f)
+{
+	unsigned long n = 0;
+	char *data;
+
+	for (tidy(f);; f->done = 0) {
+		n = strtoul(f->buf, &data, 16);
+		if (!strncmp(data, "\r\n", 2)) {
+			data += 2;
+			f->done = (size_t)(data - f->buf) + n + 2;
+			if (!n)
+				return NULL;
+			if (n < STREAM && f->done <= f->len)
+				break;
+		}
+		if (!receive(f))
+			return NULL;
+	}
+	data[n] = '\0';
+	return data;
 }

@@ -16,4 +16,17 @@ int fetch_connect(const char *path);
  * behind.  What is wrong ends the process with one line. */
 char *fetch_page(const char *path, const char *target, char *text);
 
+/* A page as it comes, which need not have an end */
+struct fetch {
+	int fd;
+	size_t len, done; /* bytes in @buf, those of them that were told */
+	char *buf;
+};
+
+/* fetch_open - ask for it; what is wrong ends the process as above
+ * fetch_more - its next lines with a NUL behind, valid until the next call; NULL:
+ * the server has ended it */
+void fetch_open(struct fetch *f, const char *path, const char *target);
+char *fetch_more(struct fetch *f);
+
 #endif /* FETCH_H */

@@ -80,9 +80,18 @@ static void start_pass(struct follow *f, struct follow_pass *p, uint64_t due_ms)
 /* --- what is done ----------------------------------------------------------
  */
 
+static void tell_address(struct events *e, const char *name,
+			 const struct addr *a)
+{
+	char text[ADDR_TEXT_LEN];
+
+	if (!addr_is_none(a))
+		events_text(e, name, addr_text(a, text));
+}
+
 /* One line for each family that has changed */
-static void tell(const struct plan *was, const struct plan *is,
-		 const struct template *t, unsigned i)
+static void tell(struct events *e, const struct plan *was,
+		 const struct plan *is, const struct template *t, unsigned i)
 {
 	const struct addr *guest = i ? &is->lan.guest6 : &is->lan.guest4;
 	const struct addr *gw = i ? &is->lan.gw6 : &is->lan.gw4;
@@ -94,12 +103,67 @@ static void tell(const struct plan *was, const struct plan *is,
 		return;
 	if (!(i ? is->lan.v6 : is->lan.v4))
 		return;
-	log_info("The host's %s network has changed: %s%s, address %s, "
-		 "router %s",
-		 family[i], is->local[i] ? "none, local mode" : "interface ",
-		 is->local[i] ? "" : t->ifname,
-		 addr_is_none(guest) ? "none" : addr_text(guest, text[0]),
-		 addr_is_none(gw) ? "none" : addr_text(gw, text[1]));
+	events_tell(e, LOG_INFORM, "host",
+		    "The host's %s network has changed: %s%s, address %s, "
+		    "router %s",
+		    family[i], is->local[i] ? "none, local mode" : "interface ",
+		    is->local[i] ? "" : t->ifname,
+		    addr_is_none(guest) ? "none" : addr_text(guest, text[0]),
+		    addr_is_none(gw) ? "none" : addr_text(gw, text[1]));
+	events_text(e, "family", family[i]);
+	if (!is->local[i])
+		events_text(e, "interface", t->ifname);
+	tell_address(e, "address", guest);
+	tell_address(e, "router", gw);
+}
+
+/* A family that has gone is kept for a while: at once, and when it is back */
+static void tell_wait(struct follow *f, const struct hostnet_view *is)
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		bool kept = f->renew->host.t[i].ifindex && !is->t[i].ifindex;
+
+		if (kept == f->kept[i])
+			continue;
+		f->kept[i] = kept;
+		if (kept)
+			events_tell(f->events, LOG_INFORM, "gone",
+				    "The host's %s network is gone, kept for "
+				    "%u s", family[i], FOLLOW_PATIENCE_MS / 1000);
+		else if (is->t[i].ifindex)
+			events_tell(f->events, LOG_INFORM, "back",
+				    "The host's %s network is back", family[i]);
+		else
+			continue;
+		events_text(f->events, "family", family[i]);
+	}
+}
+
+/* Containers that come and go change them as well, so the log is spared */
+static void tell_addresses(struct follow *f, unsigned came, unsigned gone)
+{
+	if ((!came && !gone) || !f->done_ms) /* the first look */
+		return;
+	events_tell(f->events, LOG_DBG, "addresses",
+		    "Addresses of the host: %u new, %u gone", came, gone);
+	events_number(f->events, "new", came);
+	events_number(f->events, "gone", gone);
+}
+
+/* What was done in the namespace */
+static void tell_link(struct events *e, const struct nslink_done *d)
+{
+	if (!d->addresses && !d->routes && !d->old_addresses && !d->old_routes)
+		return;
+	events_tell(e, LOG_INFORM, "guest",
+		    "In the namespace: addresses +%u -%u, routes +%u -%u",
+		    d->addresses, d->old_addresses, d->routes, d->old_routes);
+	events_number(e, "new_addresses", d->addresses);
+	events_number(e, "gone_addresses", d->old_addresses);
+	events_number(e, "new_routes", d->routes);
+	events_number(e, "gone_routes", d->old_routes);
 }
 
 static void plan_again(struct follow *f)
@@ -111,7 +175,7 @@ static void plan_again(struct follow *f)
 	if (!renew_plan(r, &was))
 		return;
 	for (i = 0; i < 2; i++)
-		tell(&was, &r->plan, &r->host.t[i], i);
+		tell(f->events, &was, &r->plan, &r->host.t[i], i);
 }
 
 /* Remember what is not there any more; it may be back by the time it matters.  Where
@@ -120,7 +184,7 @@ static void note_gone(struct follow *f)
 {
 	struct addrset *gone = f->streams.timer.due_ms ? &f->late : &f->gone;
 	struct addrset was = f->here;
-	unsigned i;
+	unsigned i, lost = 0;
 
 	f->here = f->look.addrs;
 	f->look.addrs = was;
@@ -128,10 +192,13 @@ static void note_gone(struct follow *f)
 		if (addr_is_none(&was.slot[i]) ||
 		    addrset_has(&f->here, &was.slot[i]))
 			continue;
+		lost++;
 		(void)addrset_put(gone, &was.slot[i]);
 		f->late_ms = now(f);
 		start_pass(f, &f->datagrams, now(f) + 1);
 	}
+	if (!f->look.many && f->here.n + lost >= was.n)
+		tell_addresses(f, f->here.n + lost - was.n, lost);
 }
 
 /* Since when each family is without template: whether none has been for long */
@@ -180,6 +247,7 @@ static void update_link(struct follow *f)
 	if (err)
 		log_limited(LOG_WARN, "Can't follow in the namespace: %s",
 			    util_error(-err));
+	tell_link(f->events, &f->link->done);
 }
 
 static void act(struct follow *f, const struct hostnet_view *is)
@@ -191,6 +259,7 @@ static void act(struct follow *f, const struct hostnet_view *is)
 	be_patient(f, is, patient);
 	todo = follow_decide(&f->seen, is, patient, t);
 	f->seen = *is;
+	tell_wait(f, is);
 	if (todo & FOLLOW_WAIT)
 		give_up_later(f);
 	if (todo & FOLLOW_ADDRESSES)
@@ -285,9 +354,14 @@ static void pass(struct follow *f, struct follow_pass *p)
 		set(f, &p->timer, STEP_MS);
 		return;
 	}
-	if (p->dropped)
-		log_info("Reset for want of their address: %u %s", p->dropped,
-			 p->stream ? "connections" : "flows of datagrams");
+	if (p->dropped) {
+		events_tell(f->events, LOG_INFORM, "reset",
+			    "Reset for want of their address: %u %s", p->dropped,
+			    p->stream ? "connections" : "flows of datagrams");
+		events_text(f->events, "what",
+			    p->stream ? "connections" : "datagrams");
+		events_number(f->events, "count", p->dropped);
+	}
 	p->dropped = 0;
 	if (p->stream)
 		forget(f);

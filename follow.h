@@ -9,6 +9,7 @@
 #ifndef FOLLOW_H
 #define FOLLOW_H
 
+#include "events.h"
 #include "listen.h"
 #include "neighwatch.h"
 #include "nslink.h"
@@ -46,6 +47,7 @@ struct follow {
 	struct flows *flows;
 	struct listen *listen;
 	struct nslink *link; /* NULL: not ours to configure */
+	struct events *events; /* NULL: nobody is told but the log */
 	struct netlink nl;
 	struct hostnet look;	  /* under way */
 	struct hostnet_view seen; /* by the last one that was done */
@@ -62,6 +64,7 @@ struct follow {
 	struct timer timer;
 	/* What is put off until it has been gone for a while */
 	struct timer lost;
+	bool kept[2];	     /* families that it is told of that they are gone */
 	uint64_t lost_ms[2]; /* since when a family has no template; 0: it has */
 	struct timer bind;   /* listeners that have waited for what is there now */
 	struct follow_pass {

@@ -16,6 +16,7 @@
  */
 #include "listen.h"
 
+#include "events.h"
 #include "log.h"
 
 #include <errno.h>
@@ -541,12 +542,26 @@ static bool is_absent(const struct listen *l, const struct rule *r, int err)
 	       (err == -EINVAL && addr_is_link_local(&r->listen));
 }
 
-static void tell_waits(const struct rule *r)
+static void tell_waits(const struct listen *l, const struct rule *r)
+{
+	const char *what = r->ifname[0] ? "interface" : "address";
+	char text[RULE_TEXT];
+
+	events_tell(l->events, LOG_WARN, "rule", "Waiting for the %s of HOST %s",
+		    what, rule_text(r, text));
+	events_text(l->events, "state", "waits");
+	events_text(l->events, "for", what);
+	events_text(l->events, "rule", text);
+}
+
+static void tell_bound(const struct listen *l, const struct rule *r)
 {
 	char text[RULE_TEXT];
 
-	log_warn("Waiting for the %s of HOST %s",
-		 r->ifname[0] ? "interface" : "address", rule_text(r, text));
+	events_tell(l->events, LOG_INFORM, "rule", "Listening now: HOST %s",
+		    rule_text(r, text));
+	events_text(l->events, "state", "bound");
+	events_text(l->events, "rule", text);
 }
 
 /* What fails before may work yet */
@@ -574,12 +589,13 @@ static void failed(struct listen *l, struct listen_table *t, unsigned port,
 }
 
 /* A weak rule may fail in parts, a strict one not at all */
-static void rule_done(struct listen_change *c, const struct rule *r)
+static void rule_done(struct listen *l, const struct rule *r)
 {
+	struct listen_change *c = &l->change;
 	bool weak = r->flags & RULE_WEAK;
 
 	if (tells(c) && c->absent)
-		tell_waits(r);
+		tell_waits(l, r);
 	if (tells(c) && c->failed > (weak ? 0 : COMPLAINTS))
 		complain_once(c->side, r, c->failed, c->rule_err);
 	if (c->failed && (!weak || c->failed == ports(r)) && !c->err)
@@ -644,7 +660,7 @@ static int open_some(struct job *j)
 			c->left -= try_port(l, t, old,
 					    port_of(t, c->rule, c->n));
 		}
-		rule_done(c, r);
+		rule_done(l, r);
 		c->n = end;
 	}
 	return 0;
@@ -820,12 +836,11 @@ static void renew_port(struct listen *l, const struct rule *r, unsigned port)
 static void renewed(struct listen *l, const struct rule *r)
 {
 	struct listen_renewal *w = &l->renewal;
-	char text[RULE_TEXT];
 
 	if (w->opened)
-		log_info("Listening now: HOST %s", rule_text(r, text));
+		tell_bound(l, r);
 	else if (w->lost && w->absent)
-		tell_waits(r);
+		tell_waits(l, r);
 	l->table[0].waits[w->rule] = w->absent;
 	w->opened = 0;
 	w->lost = w->absent = false;

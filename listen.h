@@ -16,6 +16,8 @@
 #include "ns.h"
 #include "rules.h"
 
+struct events;
+
 /* A bit for each port */
 struct portmap {
 	uint64_t w[65536 / 64];
@@ -84,6 +86,7 @@ struct listen {
 	uint64_t limit; /* descriptors, as of the start */
 	unsigned tcp_watch, udp_watch; /* where events go: tcp_init() and
 					  udp_init() set them */
+	struct events *events; /* NULL: nobody is told but the log */
 	const struct flows *flows; /* whose sockets are no one else's; the same */
 	struct listen_table table[2]; /* HOST, SPLICE: what is in force */
 	struct listen_table other; /* of the side that changes, the next one or the

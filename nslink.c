@@ -425,6 +425,7 @@ static int add_new_addresses(struct job *j)
 		if (!is_of(j, h, RTM_NEWADDR))
 			continue;
 		err = send_copy(j, h, RTM_NEWADDR, 0);
+		j->link->done.addresses += !err;
 		if (err == -EEXIST)
 			err = 0;
 	}
@@ -464,6 +465,7 @@ static void remove_old_routes(struct job *j)
 		if (!is_of(j, h, RTM_NEWROUTE))
 			continue;
 		err = send_copy(j, h, RTM_DELROUTE, SOURCE);
+		j->link->done.old_routes += !err;
 		if (err == -ESRCH)
 			leave_to_user(j, h);
 	}
@@ -476,6 +478,7 @@ static int insert_route(struct job *j, const struct nlmsghdr *h)
 
 	if (err == -EINVAL && nlmsg_route_attr(h, RTA_PREFSRC))
 		err = send_copy(j, h, RTM_NEWROUTE, SOURCE);
+	j->link->done.routes += !err;
 	return err == -EEXIST ? 0 : err;
 }
 
@@ -552,10 +555,12 @@ static void remove_old_addresses(struct job *j, const struct addrset *stay,
 		if (!is_of(j, h, RTM_NEWADDR))
 			continue;
 		a = nlmsg_local(h);
-		if (patient || (stay && addrset_has(stay, &a)))
+		if (patient || (stay && addrset_has(stay, &a))) {
 			want(&j->link->want, h);
-		else if (!send_copy(j, h, RTM_DELADDR, 0))
+		} else if (!send_copy(j, h, RTM_DELADDR, 0)) {
+			j->link->done.old_addresses++;
 			restore_secondaries(j, h);
+		}
 	}
 }
 
@@ -832,6 +837,7 @@ int nslink_update(struct nslink *l, struct netlink *host,
 	int err;
 
 	l->want.len = l->want.n = l->want.full = 0;
+	l->done = (struct nslink_done){ 0 };
 	for (i = 0; i < 2; i++) {
 		j.v4 = !i;
 		j.from = r->host.t[i].ifindex;

@@ -21,6 +21,11 @@ struct nslink_set {
 	bool full;
 };
 
+/* What an update has done */
+struct nslink_done {
+	unsigned addresses, routes, old_addresses, old_routes;
+};
+
 struct nslink {
 	struct netlink *ns;
 	unsigned ifindex;
@@ -30,6 +35,7 @@ struct nslink {
 	struct nslink_set have, want;
 	uint32_t *index; /* offset and 1, 0: free; hashed by content */
 	uint32_t mask;	 /* how much of it is in use, less one */
+	struct nslink_done done;
 };
 
 /* nslink_configure - addresses and routes of the guest's link (--config-net)
@@ -43,7 +49,8 @@ int nslink_configure(struct nslink *l, struct netlink *host, struct netlink *ns,
 /* nslink_update - the same by another plan, or after what is copied has changed
  * Only what we have set ourselves is taken away, and no route is set where one
  * was that somebody else has taken away.  Addresses that have gone stay as long as
- * they are in @stay, or as we are @patient. */
+ * they are in @stay, or as we are @patient.  @l->done tells what was set and taken
+ * away. */
 int nslink_update(struct nslink *l, struct netlink *host,
 		  const struct addrset *stay, bool patient);
 

@@ -10,6 +10,7 @@
 #include "conf.h"
 #include "control.h"
 #include "emit.h"
+#include "eventpage.h"
 #include "flowpage.h"
 #include "follow.h"
 #include "guest.h"
@@ -67,6 +68,8 @@ struct passt {
 	struct http http;
 	struct metrics metrics;
 	struct flowpage flowpage;
+	struct events events;
+	struct eventpage eventpage;
 	struct control control;
 	struct chunks chunks;
 	struct tcp tcp;
@@ -417,7 +420,8 @@ static void follow_host(struct passt *p)
 				     .renew = &p->renew,
 				     .neigh = &p->neighwatch,
 				     .flows = &p->flows,
-				     .listen = &p->listen };
+				     .listen = &p->listen,
+				     .events = &p->events };
 	if (p->nslink.ns)
 		p->follow.link = &p->nslink;
 	err = follow_start(&p->follow, &p->hostnet);
@@ -435,6 +439,7 @@ static void turn_end(void *owner)
 	if (!p->conf.splice_only)
 		guest_turn_end(&p->guest);
 	flows_tidy(&p->flows);
+	eventpage_turn_end(&p->eventpage);
 	takeover_turn_end(&p->takeover);
 	if (UNLIKELY(p->conf.stats_on) &&
 	    stats_turn(&p->stats, p->loop.now_ms))
@@ -508,6 +513,7 @@ static void start_modules(struct passt *p)
 	must(listen_init(&p->listen, &p->loop, &p->renew.env,
 			 p->ns.run ? &p->ns : NULL),
 	     "Failed to map forwarding table");
+	p->listen.events = &p->events;
 	p->listen.follows = !c->no_follow && !c->splice_only;
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
@@ -693,6 +699,8 @@ static void start_http(struct passt *p)
 	http_init(&p->http, &p->loop);
 	http_page(&p->http, &metrics_page, &p->metrics);
 	http_page(&p->http, &flowpage, &p->flowpage);
+	p->eventpage = (struct eventpage){ &p->http, &p->events, p->events.n };
+	http_page(&p->http, &eventpage, &p->eventpage);
 	if (p->metrics_fd >= 0)
 		must(http_listen(&p->http, p->metrics_fd),
 		     "Failed to watch metrics socket");
@@ -887,6 +895,7 @@ int main(int argc, char **argv)
 	watch_neighbours(p);
 	renew_start(&p->renew, &p->fwd, &p->guest);
 	resolv_open(&p->resolv, &p->loop, &p->renew, RESOLV_CONF);
+	p->resolv.events = &p->events;
 	follow_host(p);
 	start_transport(p);
 	summary_print(c, &p->renew.host, &p->renew.plan, p->ns_ifname);

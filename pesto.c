@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef VERSION
@@ -72,6 +73,9 @@ static const char usage_text[] =
 	"      --top                  Watch them on a terminal, the busy ones first\n"
 	"      --port N               Only flows that have this port on some side\n"
 	"      --address ADDR         Only those that have this address\n"
+	"      --events               Tell what happened to the host's network and\n"
+	"                             what was done, and go on with what happens;\n"
+	"                             with --json an object a line\n"
 	"      --metrics              Show what is counted, as OpenMetrics text\n"
 	"                             For these PATH may also be a socket of\n"
 	"                             --metrics-socket\n"
@@ -93,6 +97,7 @@ static const struct option options[] = {
 	{ "top", no_argument, NULL, 'o' },
 	{ "port", required_argument, NULL, 'p' },
 	{ "address", required_argument, NULL, 'a' },
+	{ "events", no_argument, NULL, 'e' },
 	{ "metrics", no_argument, NULL, 'm' },
 	{ "debug", no_argument, NULL, 'd' },
 	{ "help", no_argument, NULL, 'h' },
@@ -166,7 +171,8 @@ static void set_verb(struct pesto *p, int verb)
 static void set_watch(struct pesto *p, int what)
 {
 	if (p->watch && p->watch != what)
-		die("Only one of --flows, --top and --metrics can be shown");
+		die("Only one of --flows, --top, --events and --metrics can be "
+		    "shown");
 	p->watch = what;
 }
 
@@ -186,6 +192,7 @@ static void take_option(struct pesto *p, int c, const char *argv0)
 	case 'j':
 		p->json = true;
 		break;
+	case 'e':
 	case 'm':
 	case 'f':
 	case 'o':
@@ -546,12 +553,62 @@ static int told(int status)
 	return EXIT_FAILURE;
 }
 
+/* A line begins with the time of day in seconds */
+static void print_event(const char *line, const char *end)
+{
+	char when[32], *dot;
+	time_t t = (time_t)strtoll(line, &dot, 10);
+	struct tm tm;
+
+	if (*dot == '.' && localtime_r(&t, &tm) &&
+	    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm)) {
+		fputs(when, stdout);
+		line = dot;
+	}
+	printf("%.*s\n", (int)(end - line), line);
+}
+
+static void print_events(const char *text)
+{
+	const char *end;
+
+	for (; *text; text = end + (*end == '\n')) {
+		end = text + strcspn(text, "\n");
+		print_event(text, end);
+	}
+}
+
+/* Each is told as it comes */
+static int follow(const struct pesto *p)
+{
+	const char *target = p->json ? "/events?follow" :
+				       "/events?follow&format=text";
+	struct fetch f;
+	const char *text;
+
+	fetch_open(&f, p->path, target);
+	while ((text = fetch_more(&f))) {
+		if (p->json)
+			fputs(text, stdout);
+		else
+			print_events(text);
+		if (told(EXIT_SUCCESS))
+			return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
 static int watch(const struct pesto *p)
 {
 	struct flowtab t = { 0 };
 
-	if (p->edits || p->show || (p->json && p->watch != 'f'))
+	if (p->edits || p->show ||
+	    (p->json && p->watch != 'f' && p->watch != 'e'))
 		die("Rules are changed and shown without that");
+	if (p->filter[0] && p->watch != 'f' && p->watch != 'o')
+		die("--port and --address are for --flows and --top");
+	if (p->watch == 'e')
+		return follow(p);
 	if (p->watch == 'o')
 		return told(top_run(p->path, p->filter));
 	if (p->watch == 'm') {

@@ -125,13 +125,30 @@ static int open_file(struct resolv *r, bool add, unsigned *at)
 
 /* --- changes --------------------------------------------------------------- */
 
+/* As the file has them, with a blank between */
+static void tell(const struct resolv *r, const struct resolvconf *rc)
+{
+	char list[2 * LAN_DNS * ADDR_TEXT_LEN] = "", text[ADDR_TEXT_LEN];
+	size_t len = 0;
+	unsigned i, k;
+
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < rc->n[i]; k++)
+			len += (size_t)snprintf(list + len, sizeof(list) - len,
+						"%s%s", len ? " " : "",
+						addr_text(&rc->ns[i][k], text));
+	events_tell(r->events, LOG_INFORM, "resolvers",
+		    "Resolvers have changed: %s", len ? list : "none");
+	events_text(r->events, "resolvers", list);
+}
+
 static void apply(struct resolv *r, const struct resolvconf *rc)
 {
 	struct plan was;
 
 	plan_resolvers(&r->renew->host, rc);
 	if (renew_plan(r->renew, &was))
-		log_info("Resolvers have changed");
+		tell(r, rc);
 }
 
 static void look(void *owner, struct timer *timer)

@@ -5,6 +5,7 @@
 #ifndef RESOLV_H
 #define RESOLV_H
 
+#include "events.h"
 #include "loop.h"
 #include "renew.h"
 
@@ -13,6 +14,7 @@ enum { RESOLV_DIRS = 4, RESOLV_PATH = 256 };
 struct resolv {
 	struct loop *loop;
 	struct renew *renew;
+	struct events *events; /* NULL: nobody is told but the log */
 	struct timer timer;
 	int notify; /* inotify, -1: look from time to time */
 	int file;   /* the file, if a mount of its own hides it from the

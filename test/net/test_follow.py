@@ -11,6 +11,7 @@ roamer is a host that begins without any network.  The world, which says by whic
 address it was called, is behind either of two links.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -553,6 +554,79 @@ def test_storm(lab, roamer, world, kind):
     assert any(peace() for _ in range(5))
     if kind == "configured":
         assert len(guest.ip("route show dev " + UPLINK)) > 10000
+
+
+# What is told of it
+
+def test_events(lab, roamer, world):
+    """As it comes, and what was, to whoever asks later; who does not read costs
+    nobody anything."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    path = lab.path("control")
+    guest = machine(lab, "configured", "-c", path, *RULES["datagrams"])
+    text = roamer.ns.spawn(*USER, PESTO, "--events", path)
+    lazy = roamer.ns.spawn(*USER, PESTO, "--events", "--json", path)
+    text.says(f"^[0-9-]+ [0-9:.]+ rule Waiting for the address of HOST UDP .*"
+              f"{VPN.host[V4]}")
+    lazy.says('"rule"')
+    lazy.signal(signal.SIGSTOP)
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    follows(guest, VPN)
+    has(guest, VPN)
+    text.says(f" host The host's IPv4 network has changed: interface vpn0, "
+              f"address {VPN.host[V4]}, router {VPN.router[V4]}$")
+    text.says(" guest In the namespace: addresses [+][12] -0, routes [+]")
+    text.says(" rule Listening now: HOST UDP")
+    assert "In the namespace: addresses +" in guest.said()
+    listener = guest.bind(V4, port=7204)
+    assert hears(world, listener, VPN.host[V4], 7204)
+    roamer.unplug(VPN)
+    roamer.leave(WLAN)
+    text.says(" gone The host's IPv4 network is gone, kept for 10 s$")
+    text.says(" reset Reset for want of their address: 1 flows of datagrams$")
+    roamer.join(WLAN)
+    text.says(" back The host's IPv4 network is back$")
+    follows(guest, WLAN)
+    late = roamer.ns.spawn(*USER, PESTO, "--json", "--events", path)
+    late.says('"back".*IPv6')
+    lazy.signal(signal.SIGCONT)
+    until(lambda: lazy.output() == late.output(), "the same for the lazy one")
+    told = [json.loads(line) for line in late.output().splitlines()]
+    assert [e["number"] for e in told] == list(range(len(told)))
+    assert all(abs(e["time"] - time.time()) < 600 for e in told)
+    assert [e["time"] for e in told] == sorted(e["time"] for e in told)
+    host, = [e for e in told if e["event"] == "host" and
+             e.get("interface") == "vpn0" and e["family"] == "IPv4"
+             and "router" in e]
+    assert (host["address"], host["router"]) == (VPN.host[V4], VPN.router[V4])
+    states = [e["state"] for e in told if e["event"] == "rule"]
+    assert states[:2] == ["waits", "bound"]
+    assert {"addresses", "guest", "gone", "reset"} <= {e["event"] for e in told}
+    assert [e["count"] for e in told if e["event"] == "reset"] == [1]
+    # The end of it
+    guest.process.kill()
+    assert text.exit() == late.exit() == 0
+
+
+def test_events_for_nobody(lab, roamer):
+    """Who asks for what there is gets that and the end."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN, [V4])
+    path = lab.path("metrics")
+    guest = machine(lab, "configured", "--metrics-socket", path)
+    roamer.join(WLAN, [V6])
+    until(lambda: "IPv6 network has changed" in guest.said(), "the event")
+    for query, first in (("", '{"number": 0, '), ("?format=text", "")):
+        told = roamer.ns.run(*USER, "curl", "-sS", "--unix-socket", path,
+                             f"http://localhost/events{query}")
+        assert told.startswith(first)
+        assert "IPv6 network has changed: interface wlan0" in told
+    for words in (["--events", "--flows"], ["--events", "-s"],
+                  ["--events", "--port", "5"]):
+        end = roamer.ns.run(*USER, PESTO, *words, path, check=False)
+        assert end.status == 1 and len(end.stderr.splitlines()) == 1
 
 
 # Translations

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: rules sock flow loop timer addr util log */
+/* unit: rules sock flow loop timer addr util log events */
 /* Real sockets in a namespace of the test's own; "the other one" is the same
  * one, entered by nothing but a call that is counted. */
 #include "listen.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: listen rules flow sock loop timer addr util log */
+/* unit: listen rules flow sock loop timer addr util log events */
 /* Two namespaces and real sockets in both: what is bound in one has to be
  * listened on in the other, and nothing that is ours. */
 #include "scan.h"
