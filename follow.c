@@ -152,6 +152,17 @@ static void tell_addresses(struct follow *f, unsigned came, unsigned gone)
 	events_number(f->events, "gone", gone);
 }
 
+static void tell_many(struct follow *f)
+{
+	if (f->look.many && !f->many) {
+		events_tell(f->events, LOG_WARN, "addresses",
+			    "The host has more than %u addresses: connections "
+			    "of those that go are not reset", HOSTNET_ADDRS);
+		events_number(f->events, "more_than", HOSTNET_ADDRS);
+	}
+	f->many = f->look.many;
+}
+
 /* What was done in the namespace */
 static void tell_link(struct events *e, const struct nslink_done *d)
 {
@@ -186,6 +197,7 @@ static void note_gone(struct follow *f)
 	struct addrset was = f->here;
 	unsigned i, lost = 0;
 
+	tell_many(f);
 	f->here = f->look.addrs;
 	f->look.addrs = was;
 	for (i = 0; i < was.size && !f->look.many; i++) {

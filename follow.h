@@ -52,6 +52,7 @@ struct follow {
 	struct hostnet look;	  /* under way */
 	struct hostnet_view seen; /* by the last one that was done */
 	struct addrset here;	  /* addresses that it saw */
+	bool many;		  /* and there are more of them */
 	/* and what it did not any more: since the streams' timer runs, later */
 	struct addrset gone, late;
 	uint64_t late_ms; /* when the last one went */

@@ -49,7 +49,7 @@ struct hostnet {
 	unsigned ll_prefix;
 };
 
-enum { HOSTNET_ADDRS = 2048 };
+enum { HOSTNET_ADDRS = 16384 };
 
 /* hostnet_begin - look; what was begun has to be done
  * The template of a family is the interface that is named, else that of the first
