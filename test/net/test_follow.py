@@ -556,6 +556,24 @@ def test_storm(lab, roamer, world, kind):
         assert len(guest.ip("route show dev " + UPLINK)) > 10000
 
 
+def test_many_addresses(lab, roamer, world):
+    """One of thousands is missed as one of few is."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, "configured", *RULES["datagrams"])
+    many = lab.path("many")
+    many.write_text("".join(f"addr add fd00:7::{i:x}/128 dev lo nodad\n"
+                            for i in range(2500)))
+    roamer.ip("-b", many)
+    listener = guest.bind(V4, port=7204)
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=5000)
+    until(lambda: hears(world, listener, VPN.host[V4], 7204), "the rule")
+    roamer.unplug(VPN)
+    until(lambda: "address: 1 flows of datagrams" in guest.said(), "its end")
+    assert "more than" not in guest.said()
+
+
 # What is told of it
 
 def test_events(lab, roamer, world):
@@ -631,35 +649,75 @@ def test_events_for_nobody(lab, roamer):
 
 # Translations
 
-NAME = "10.99.0.1"
+NAME = {V4: "169.254.1.2", V6: "fd00:99::1"}
 
 
 def test_maps(lab, roamer, world):
-    """A name for the host is its address of now, the gateway is its loopback."""
+    """A name for the host, as host.containers.internal stands for, is its address
+    of now, the gateway is its loopback."""
     roamer.plug(WLAN)
     roamer.join(WLAN)
-    guest = machine(lab, "configured", "--map-guest-addr", NAME)
-    server = roamer.ns.listen(V4, 7301)
+    guest = machine(lab, "configured", "--map-guest-addr", NAME[V4],
+                    "--map-guest-addr", NAME[V6])
+    servers = {f: roamer.ns.listen(f, 7301) for f in FAMILIES}
 
-    def reaches(address):
-        s = guest.socket(V4)
+    def reaches(family, address):
+        s = guest.socket(family)
         s.settimeout(1)
         try:
             s.connect((address, 7301))
-            with server.accept()[0] as c:
+            with servers[family].accept()[0] as c:
                 return c.getsockname()[0]
         except OSError:
             return None
-    assert reaches(NAME) == WLAN.host[V4]
-    assert reaches(WLAN.router[V4]) == "127.0.0.1"
+
+    def lead_to(link):
+        for f in FAMILIES:
+            assert reaches(f, NAME[f]) == link.host[f]
+        assert reaches(V4, link.router[V4]) == "127.0.0.1"
+    lead_to(WLAN)
     roamer.plug(VPN)
     roamer.join(VPN, metric=50)
     has(guest, VPN)
-    assert reaches(NAME) == VPN.host[V4]
-    assert reaches(VPN.router[V4]) == "127.0.0.1"
+    lead_to(VPN)
     roamer.unplug(VPN)
     has(guest, WLAN)
-    assert reaches(NAME) == WLAN.host[V4]
+    lead_to(WLAN)
+
+
+@pytest.mark.parametrize("kind", ["bridged", "configured"])
+def test_neighbours(lab, roamer, world, kind):
+    """Those of the new link have their own MAC addresses, those of the old one
+    have not any more."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, kind)
+
+    script(roamer.far, f"addr add {WLAN.router[V4]}9/24 dev wlan0")
+
+    def is_shown(link):
+        """Whether it has its own address for the guest"""
+        guest.run("ip", "neigh", "flush", "dev", UPLINK)
+        guest.ok("ping", "-c", "1", "-W", "1", link.router[V4] + "9")
+        shown = guest.ip(f"neigh show {link.router[V4]}9")
+        real, = roamer.world.ip("link show " + link.dev)
+        return shown and shown[0].get("lladdr") == real["address"]
+
+    def asks(link):
+        """The host knows it, and it is on the guest's link"""
+        roamer.ns.run("ping", "-c", "1", "-W", "5", link.router[V4] + "9")
+        if kind == "bridged":
+            guest.run("ip", "addr", "replace", link.host[V4] + "/24", "dev",
+                      UPLINK)
+    asks(WLAN)
+    until(lambda: is_shown(WLAN), "the first one's")
+    roamer.plug(VPN)
+    script(roamer.far, f"addr add {VPN.router[V4]}9/24 dev vpn0")
+    roamer.join(VPN, metric=50)
+    follows(guest, VPN, [V4])
+    asks(VPN)
+    until(lambda: is_shown(VPN), "the next one's")
+    until(lambda: not is_shown(WLAN), "the end of the first one's")
 
 
 # Who else configures a host: by DHCP, until the server has other addresses
@@ -693,3 +751,90 @@ def test_leases(lab, roamer, world, kind):
         until(lambda: f"{first}/24" not in guest.addresses(V4), "its end")
     else:
         assert dhcp(lab, guest, "udhcpc")["ip"] == second
+
+
+# By router advertisements, with a prefix that the router renumbers
+
+RADVD = """
+interface wlan0 {{
+	AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;
+	{prefixes}
+}};
+"""
+PREFIX = """
+	prefix {prefix} {{
+		AdvPreferredLifetime {preferred}; AdvValidLifetime 3600;
+	}};
+"""
+
+
+def advertise(roamer, lab, **lifetimes):
+    """radvd on the LAN, with 2001:db8:NAME::/64 for so long"""
+    conf, pid = lab.path("radvd.conf"), lab.path("radvd.pid")
+    conf.write_text(RADVD.format(prefixes="".join(
+        PREFIX.format(prefix=f"2001:db8:{name}::/64", preferred=preferred)
+        for name, preferred in lifetimes.items())))
+    conf.chmod(0o644)
+    server = roamer.world.spawn("radvd", "-n", "-m", "stderr", "-C", conf,
+                                "-p", pid)
+    return server
+
+
+NETWORKD = """
+[Match]
+Name=eth0
+[Network]
+IPv6AcceptRA=yes
+DHCP=no
+LinkLocalAddressing=ipv6
+[IPv6AcceptRA]
+DHCPv6Client=no
+"""
+# It has the file system for itself where it would tell others of itself; to it
+# this is a container, without udev
+BY_HAND = f"""
+mount -t tmpfs none /run && mount -o remount,ro,bind /sys &&
+mkdir -p /run/systemd/network /run/systemd/netif/links \
+	/run/systemd/netif/leases /run/systemd/netif/lldp &&
+cat >/run/systemd/network/1.network <<'EOF' &&
+{NETWORKD}
+EOF
+chown -R systemd-network: /run/systemd/netif &&
+exec env container=lxc SYSTEMD_LOG_TARGET=console \
+	/lib/systemd/systemd-networkd
+"""
+
+
+def prefixes(guest):
+    """Of addresses that are preferred"""
+    text = guest.run("ip", "-6", "addr", "show", "dev", UPLINK, "scope",
+                     "global", "-deprecated")
+    return set(re.findall(r"inet6 2001:db8:(\w+)::?", text))
+
+
+@pytest.mark.parametrize("client", [
+    "kernel", pytest.param("networkd", marks=pytest.mark.skipif(
+        not os.path.exists("/lib/systemd/systemd-networkd"),
+        reason="no systemd-networkd"))])
+def test_prefix(lab, roamer, client):
+    """The LAN's router has another prefix, deprecates the old one, and goes back:
+    so does the guest, whether its kernel listens or systemd-networkd."""
+    roamer.plug(WLAN)
+    batch(roamer.name, "net.ipv6.conf.wlan0.accept_ra=2",
+          "net.ipv6.conf.wlan0.autoconf=1")
+    server = advertise(roamer, lab, a1=1800)
+    until(lambda: roamer.ns.ip("-6 route show default"), "the host's route")
+    guest = lab.bridged(1500)
+    guest.run("ip", "link", "set", UPLINK, "down")  # its addresses go
+    if client == "kernel":
+        guest.run("sysctl", "-qw", f"net.ipv6.conf.{UPLINK}.accept_ra=2")
+        guest.run("ip", "link", "set", UPLINK, "up")
+    else:
+        guest.spawn("unshare", "--mount", "sh", "-c", BY_HAND)
+    until(lambda: prefixes(guest) == {"a1"}, "the first prefix")
+    for lifetimes in {"a2": 1800, "a1": 0}, {"a1": 1800, "a2": 0}:
+        server.kill()
+        server = advertise(roamer, lab, **lifetimes)
+        new, = (name for name, life in lifetimes.items() if life)
+        until(lambda: prefixes(guest) == {new}, f"{new} alone")
+        assert guest.ip("-6 route show default")
