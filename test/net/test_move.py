@@ -394,6 +394,35 @@ def test_without_helper(lab, other, without):
     Stream(lab, front.guest, V4).talk()
 
 
+@pytest.mark.parametrize("lingers", [True, False], ids=["linger", "no linger"])
+def test_linger(lab, other, lingers):
+    """Who speaks to the old place before the network knows is not answered there;
+    with --migrate-no-linger nothing is left of a connection, so he is refused."""
+    hosts = [Host(lab, lab.host, "one",
+                  *() if lingers else ("--migrate-no-linger",)),
+             Host(lab, other, "two")]
+    front = Front(lab, hosts[0])
+    s = Stream(lab, front.guest, V4)
+    s.talk()
+    port = s.far.getpeername()[1]
+    assert front("save") == 0
+    assert front("load", hosts[1].path) == 0
+    front("leave")
+
+    def left():
+        return lab.host.run("ss", "-tnaH", "sport", port)
+    if not lingers:
+        until(lambda: not left(), "the old socket to be closed")
+    s.far.sendall(b"early")
+    if not lingers:
+        reset(s.far, False)
+        return
+    assert left()
+    turn(lab)
+    assert receive(s.guest, 5) == b"early"
+    s.talk()
+
+
 def test_exit(lab):
     host = Host(lab, lab.host, "one", "--migrate-exit")
     front = Front(lab, host)
