@@ -32,7 +32,10 @@ enum mode conf_mode(int argc, char **argv, struct given *g)
 
 	if (argc < 1 || !argv[0])
 		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
-	g->guest = find_fd(argc, argv, "fd");
+	g->channel = find_fd(argc, argv, "fd") >= 0;
+	/* A predecessor has that one */
+	g->guest = options_find(argc, argv, "takeover") ?
+			   -1 : find_fd(argc, argv, "fd");
 	g->ready = find_fd(argc, argv, "ready-fd");
 	g->exit = find_fd(argc, argv, "exit-fd");
 	if (options_find(argc, argv, "vhost-user"))
@@ -128,7 +131,7 @@ static void check_pcap(struct conf *c)
 		p->files = 2;
 }
 
-/* Who was started by that, or what was written there, can't be handed over */
+/* Who was started by us can't be handed over */
 static void check_takeover(const struct conf *c)
 {
 	if (!c->takeover[0])
@@ -136,11 +139,6 @@ static void check_takeover(const struct conf *c)
 	if (c->spawn)
 		die("--takeover needs --netns or PID as the running pasta has "
 		    "it");
-	if (c->fd >= 0)
-		die("--takeover conflicts with --fd: the descriptor is there");
-	if (c->pcap[0])
-		die("--takeover conflicts with --pcap: what was captured "
-		    "would be lost");
 }
 
 static void check(struct conf *c)

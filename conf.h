@@ -22,6 +22,7 @@ enum mode { MODE_PASST, MODE_PASTA, MODE_VHOST };
 /* Descriptors that options name, -1: none */
 struct given {
 	int guest, ready, exit;
+	bool channel; /* --fd was, whatever @guest is */
 };
 
 /* Which refusal of the kernel is one too many */

@@ -118,7 +118,7 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* In this order.  Flows come behind the listeners, as ports of datagrams are
  * counted. */
-enum { LINK, RINGS, SOCKETS, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
+enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
 
 /* Those of one flow are not another one's */
 static void no_descriptors(struct handover *h)
@@ -185,11 +185,23 @@ static void save_sockets(const struct handover *h, struct wr *w,
 	unsigned i;
 
 	for (i = 0; i < HANDOVER_SOCKETS; i++) {
-		if (*h->socket[i] < 0)
+		if (*h->socket[i] < 0 || i == HANDOVER_CAPTURE)
 			continue;
 		wr_u8(w, (uint8_t)i);
 		fdlist_put(fds, *h->socket[i]);
 	}
+	state_end(w, at);
+}
+
+static void save_capture(const struct handover *h, struct wr *w,
+			 struct fdlist *fds)
+{
+	size_t at;
+
+	if (h->pcap->fd < 0)
+		return;
+	at = state_begin(w, STATE_CAPTURE);
+	pcap_save(h->pcap, w, fds);
 	state_end(w, at);
 }
 
@@ -316,6 +328,9 @@ static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 	case SOCKETS:
 		save_sockets(h, w, fds);
 		return true;
+	case CAPTURE:
+		save_capture(h, w, fds);
+		return true;
 	case RULES:
 		return save_rules(h, w);
 	case LISTENERS:
@@ -392,7 +407,7 @@ static int load_sockets(struct handover *h, struct rd *r, struct fdlist *fds)
 	while (rd_left(r)) {
 		i = rd_u8(r);
 		fd = fdlist_take(fds);
-		if (i >= HANDOVER_SOCKETS || *h->socket[i] >= 0)
+		if (i >= HANDOVER_CAPTURE || *h->socket[i] >= 0)
 			close(fd); /* newer, or there is another one */
 		else
 			*h->socket[i] = fd;
@@ -442,6 +457,9 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 				     -EPROTO;
 	case STATE_SOCKETS:
 		return load_sockets(h, body, fds);
+	case STATE_CAPTURE:
+		return pcap_load(h->pcap, body, fds, h->conf->pcap[0],
+				 h->conf->capture.program);
 	case STATE_RULES:
 		return listen_load_rules(h->listen, body) ? 0 : -EPROTO;
 	case STATE_LISTENERS:

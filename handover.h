@@ -21,10 +21,10 @@
 #include "tcp.h"
 
 /* Where others come for us: the guest's front-end, pesto, who watches, who tells us
- * to leave by closing it, passt-repair; and that itself.  Numbers are part of the
- * format. */
+ * to leave by closing it, passt-repair; and that itself.  The last is a file, with a section of
+ * its own.  Numbers are part of the format. */
 enum { HANDOVER_GUEST, HANDOVER_CONTROL, HANDOVER_METRICS, HANDOVER_EXIT,
-       HANDOVER_REPAIR, HANDOVER_HELPER, HANDOVER_SOCKETS };
+       HANDOVER_REPAIR, HANDOVER_HELPER, HANDOVER_CAPTURE, HANDOVER_SOCKETS };
 
 struct handover {
 	const struct conf *conf;
@@ -40,6 +40,7 @@ struct handover {
 	struct tcp *tcp;
 	struct splice *splice; /* NULL: there is no other namespace */
 	struct guest *guest;
+	struct pcap *pcap;
 	int *socket[HANDOVER_SOCKETS]; /* -1: none */
 	/* Between handover_begin() and the end */
 	unsigned step, at;

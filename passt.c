@@ -171,17 +171,24 @@ static void open_files(struct passt *p)
 			die("Couldn't open PID file %s: %s", c->pid_file,
 			    util_error(errno));
 	}
-	if (c->pcap[0]) {
-		c->capture.program = c->mode == MODE_PASTA ? "pasta " VERSION :
-							     "passt " VERSION;
-		err = pcap_open(&p->pcap, c->pcap, &c->capture);
-		if (err == -ESPIPE)
-			die("--pcap-size needs a regular file, %s is none",
-			    c->pcap);
-		if (err)
-			log_err("Couldn't open capture file %s: %s", c->pcap,
-				util_error(-err));
-	}
+}
+
+/* The one that a predecessor writes goes on */
+static void open_capture(struct passt *p)
+{
+	struct conf *c = &p->conf;
+	int err;
+
+	c->capture.program = c->mode == MODE_PASTA ? "pasta " VERSION :
+						     "passt " VERSION;
+	if (!c->pcap[0] || takeover_has(&p->takeover, HANDOVER_CAPTURE))
+		return;
+	err = pcap_open(&p->pcap, c->pcap, &c->capture);
+	if (err == -ESPIPE)
+		die("--pcap-size needs a regular file, %s is none", c->pcap);
+	if (err)
+		log_err("Couldn't open capture file %s: %s", c->pcap,
+			util_error(-err));
 }
 
 static int bind_socket(char *path)
@@ -541,12 +548,14 @@ static void describe_handover(struct passt *p)
 		.migrate = &p->migrate, .flows = &p->flows,
 		.listen = &p->listen, .tcp = &p->tcp,
 		.splice = p->ns.run ? &p->splice : NULL, .guest = &p->guest,
+		.pcap = &p->pcap,
 		.socket = { [HANDOVER_GUEST] = &p->listen_fd,
 			    [HANDOVER_CONTROL] = &p->control_fd,
 			    [HANDOVER_METRICS] = &p->metrics_fd,
 			    [HANDOVER_EXIT] = &c->exit_fd,
 			    [HANDOVER_REPAIR] = &p->repair_fd,
-			    [HANDOVER_HELPER] = &p->repair.fd },
+			    [HANDOVER_HELPER] = &p->repair.fd,
+			    [HANDOVER_CAPTURE] = &p->pcap.fd },
 	};
 	p->takeover.command = c->spawn;
 }
@@ -855,7 +864,7 @@ int main(int argc, char **argv)
 	pasta_inherit();
 	reset_signals();
 	hold_signals(&signals);
-	isolation_start(&given, c->mode == MODE_PASTA && given.guest < 0);
+	isolation_start(&given, c->mode == MODE_PASTA && !given.channel);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
@@ -865,7 +874,7 @@ int main(int argc, char **argv)
 	takeover_init(&p->takeover, &p->loop, &p->handover);
 
 	conf_parse(c, argc, argv);
-	if (c->fd >= 0)
+	if (c->fd >= 0 && !takes_over(p))
 		c->fd = given.guest;
 	if (c->ready_fd >= 0)
 		c->ready_fd = given.ready;
@@ -875,6 +884,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	open_files(p);
 	ask_predecessor(p);
+	open_capture(p);
 	bind_sockets(p);
 
 	become_user(p);

@@ -458,6 +458,62 @@ void pcap_release(struct pcap *p)
 		write_out(p);
 }
 
+void pcap_save(const struct pcap *p, struct wr *w, struct fdlist *fds)
+{
+	unsigned i;
+
+	wr_u8(w, p->drops);
+	wr_be64(w, p->limit);
+	wr_be64(w, p->size);
+	wr_be64(w, p->part);
+	wr_be64(w, p->lost);
+	wr_u8(w, (uint8_t)p->at);
+	wr_u8(w, (uint8_t)p->files);
+	for (i = 0; i < p->files; i++)
+		fdlist_put(fds, p->file[i]);
+	wr_be32(w, (uint32_t)p->rest_len);
+	wr_bytes(w, p->rest, p->rest_len);
+}
+
+static void load_rest(struct pcap *p, struct rd *r)
+{
+	size_t len = rd_be32(r);
+
+	if (len > sizeof(buf))
+		r->bad = true;
+	else
+		rd_copy(r, buf, len);
+	p->rest = buf;
+	p->rest_len = rd_ok(r) ? len : 0;
+}
+
+int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
+	      const char *program)
+{
+	unsigned n;
+
+	*p = (struct pcap){ .fd = -1, .program = program };
+	p->drops = rd_u8(r) & 1;
+	p->limit = (size_t)rd_be64(r);
+	p->size = (size_t)rd_be64(r);
+	p->part = rd_be64(r);
+	p->lost = rd_be64(r);
+	p->at = rd_u8(r);
+	n = rd_u8(r);
+	if (!rd_ok(r) || p->at >= n || n > PCAP_FILES)
+		return -EPROTO;
+	while (p->files < n)
+		p->file[p->files++] = fdlist_take(fds);
+	load_rest(p, r);
+	p->fd = p->file[p->at];
+	if (!wanted) {
+		close_files(p);
+		p->drops = false;
+		p->rest_len = 0;
+	}
+	return 0;
+}
+
 void pcap_sync(struct pcap *p)
 {
 	if (p->fd < 0)

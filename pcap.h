@@ -10,6 +10,8 @@
 #ifndef PCAP_H
 #define PCAP_H
 
+#include "cursor.h"
+#include "fdlist.h"
 #include "packet.h"
 
 enum { PCAP_FILES = 16, PCAP_SIZE_MIN = 1 << 20 };
@@ -63,6 +65,12 @@ void pcap_lost(struct pcap *p, enum verdict v, const struct iovec *iov,
 
 /* pcap_release - no more will be said about the frame that is kept */
 void pcap_release(struct pcap *p);
+
+/* pcap_save, pcap_load - one that goes on in another process, as the body of a
+ * section; without @wanted it ends there.  Between turns; 0 or -errno. */
+void pcap_save(const struct pcap *p, struct wr *w, struct fdlist *fds);
+int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
+	      const char *program);
 
 /* pcap_sync - fsync and say what is missing, before exit */
 void pcap_sync(struct pcap *p);

@@ -36,6 +36,7 @@ enum state_tag {
 	STATE_DESCRIPTORS, /* of the flow that comes next */
 	STATE_GUEST,
 	STATE_RINGS,
+	STATE_CAPTURE,
 	/* takeover.h: what the two say to each other */
 	STATE_OFFER = 32,
 	STATE_REFUSAL,

@@ -286,12 +286,8 @@ static void offer(struct takeover *t)
 
 static const char *objection(const struct takeover *t)
 {
-	if (t->command)
-		return "a command that waits for its end has been started by "
-		       "it";
-	if (t->h->conf->mode == MODE_PASTA && t->h->conf->fd >= 0)
-		return "not yet possible with the --fd of pasta";
-	return NULL;
+	return t->command ? "a command that waits for its end has been started "
+			    "by it" : NULL;
 }
 
 /* Its namespaces are those in which we were started.  Who has been put in others,

@@ -148,7 +148,7 @@ static void begin(unsigned kind)
 		       conf.mode == MODE_VHOST ? &vhost.tap : &tun.tap,
 		.tun = &tun, .stream = &stream, .vhost = &vhost,
 		.migrate = &moving, .flows = &flows, .listen = &listening,
-		.tcp = &tcp, .guest = &guest,
+		.tcp = &tcp, .guest = &guest, .pcap = &pcap,
 		.splice = conf.mode == MODE_PASTA ? &spliced : NULL,
 	};
 	for (i = 0; i < HANDOVER_SOCKETS; i++) {

@@ -2,6 +2,7 @@
 """A process that takes the place of another one (--takeover)."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import pathlib
@@ -13,9 +14,11 @@ import time
 
 import pytest
 
-from lab import (BRIDGE, HOST, PASST, PASTA, PEER, PESTO, REPAIR, ROOT_USER,
-                 USER, V4, alive, end, tune_tcp, until)
+from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, PESTO, REPAIR,
+                 ROOT_USER, UPLINK, USER, V4, alive, end, tune_tcp, until)
+from test_capture import frames
 from test_move import Front
+from test_process import NO_PI, TAP, TUNSETIFF, VNET_HDR
 
 TIMES = int(os.environ.get("TAKEOVERS", 25))    # in a row
 TCP, UDP, SPLICED = 7001, 7002, 7003
@@ -346,6 +349,98 @@ def test_rules(lab, kind):
         lab.peer.connect(V4, HOST[V4], 7005)
 
 
+class Given(Daemon):
+    """pasta has a tap device that somebody else has made: a successor has no
+    descriptor of that number."""
+
+    def __init__(self, lab, *options):
+        self.guest = lab.container()
+        with self.guest.inside():
+            tap = os.open("/dev/net/tun", os.O_RDWR)
+            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", UPLINK.encode(),
+                                                    TAP | NO_PI | VNET_HDR))
+        fd = os.dup2(tap, 97)
+        pidfile = lab.path("first")
+        argv = PASTA, "--fd", fd, *options
+        lab.host.run(*USER, *argv, "--pid", pidfile, pass_fds=[fd])
+        os.close(tap)
+        os.close(fd)
+        self.lab, self.argv = lab, argv
+        self.pid = int(pidfile.read_text())
+        lab.scope.callback(end, self.pid)
+        for words in (f"link set {UPLINK} up",
+                      f"addr add {HOST[V4]}/24 dev {UPLINK}",
+                      f"route add default via {GATEWAY[V4]}"):
+            self.guest.run("ip", *words.split())
+
+
+def test_given(lab):
+    daemon = Given(lab)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    for _ in range(2):
+        daemon.replace()
+        near.sendall(b"up")
+        assert far.recv(100) == b"up"
+    connection(lab.peer, daemon.guest, PEER[V4])
+
+
+def test_given_stream(lab):
+    """The same options will do for passt with --fd, too."""
+    ours, theirs = socket.socketpair()
+    pidfile = lab.path("first")
+    with ours, theirs:
+        argv = PASST, "--fd", theirs.fileno()
+        lab.host.run(*USER, *argv, "--pid", pidfile,
+                     pass_fds=[theirs.fileno()])
+        theirs.close()
+        daemon = Passt.__new__(Passt)
+        daemon.lab, daemon.argv = lab, argv
+        daemon.pid = int(pidfile.read_text())
+        lab.scope.callback(end, daemon.pid)
+        daemon.replace()
+        assert alive(daemon.pid)
+    until(lambda: not alive(daemon.pid), "the end of who has lost its guest")
+
+
+@pytest.mark.parametrize("how", [(), ("--pcap-drops",),
+                                 ("--pcap-size", 1 << 20, "--pcap-files", 2)],
+                         ids=["plain", "drops", "size"])
+def test_capture(lab, how):
+    """One file, in which nothing is missing and nothing is twice."""
+    path = lab.path("pcap")
+    daemon = Pasta(lab, "--pcap", path, *how)
+    port = lab.peer.bind(V4)
+    client = daemon.guest.bind(V4)
+    for n in range(40):
+        if n % 10 == 5:
+            daemon.replace()
+        client.sendto(b"%d" % n, (PEER[V4], port.getsockname()[1]))
+        assert port.recv(10) == b"%d" % n
+    daemon.argv = [PASTA, *daemon.argv[1:daemon.argv.index("--pcap")]]
+    daemon.replace()        # who does not want it ends it
+    size = path.stat().st_size
+    client.sendto(b"last", (PEER[V4], port.getsockname()[1]))
+    assert port.recv(10) == b"last"
+    assert path.stat().st_size == size
+    said = [bytes.fromhex(payload) for payload, to in
+            frames(path, "udp.payload", "udp.dstport")
+            if to == str(port.getsockname()[1])]
+    assert said == [b"%d" % n for n in range(40)]
+
+
+def test_neighbours(lab):
+    """The guest sees the host's, before and after."""
+    daemon = Pasta(lab)
+    assert daemon.guest.reachable(V4)
+    mac = re.search(r"lladdr (\S+)", lab.host.run(
+        "ip", "neigh", "show", PEER[V4]))[1]
+    for _ in range(3):
+        daemon.guest.run("ip", "neigh", "flush", "all")
+        assert daemon.guest.reachable(V4)
+        assert mac in daemon.guest.run("ip", "neigh", "show", PEER[V4])
+        daemon.replace()
+
+
 def test_migration(lab):
     """A guest that is on its way is not handed over; the helper is."""
     log = lab.path("log")
@@ -452,10 +547,6 @@ def test_refusals(lab):
         PASTA, "--splice-only"))
     command = lab.pasta("--config-net")
     pasta.refused("a command that waits .*", by=command.daemon)
-    for ours in ("--fd", "1"), ("--pcap", "/dev/null"):
-        done, _ = pasta.successor(*ours)
-        assert done.status == 1
-        assert done.stderr.startswith(f"--takeover conflicts with {ours[0]}")
     done = lab.host.run(*USER, PASTA, "--takeover", pasta.pid, check=False)
     assert done.stderr.startswith("--takeover needs --netns or PID")
 

@@ -370,10 +370,6 @@ static void refusals(void **state)
 		  "--host-lo-to-ns-lo conflicts with --no-splice" },
 		{ "pasta --takeover 1", "--takeover needs --netns or PID as "
 					"the running pasta has it" },
-		{ "passt --takeover 1 -F 0", "--takeover conflicts with --fd: "
-					     "the descriptor is there" },
-		{ "passt --takeover x -p y", "--takeover conflicts with "
-		  "--pcap: what was captured would be lost" },
 		{ "passt -q -D none -t 70000", NULL },
 		{ "passt -q -D none -t auto",
 		  "'auto' port forwarding is only allowed for pasta" },
