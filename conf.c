@@ -36,6 +36,7 @@ enum mode conf_mode(int argc, char **argv, struct given *g)
 	/* A predecessor has that one */
 	g->guest = options_find(argc, argv, "takeover") ?
 			   -1 : find_fd(argc, argv, "fd");
+	g->store = options_find(argc, argv, "fd-store");
 	g->ready = find_fd(argc, argv, "ready-fd");
 	g->exit = find_fd(argc, argv, "exit-fd");
 	if (options_find(argc, argv, "vhost-user"))
@@ -141,8 +142,21 @@ static void check_takeover(const struct conf *c)
 		    "it");
 }
 
+/* What we inherit has numbers of its own; rings of a guest would be one file many
+ * times, which the manager keeps once */
+static void check_store(const struct conf *c)
+{
+	if (!c->fd_store)
+		return;
+	if (c->mode == MODE_VHOST)
+		die("--fd-store conflicts with --vhost-user");
+	if (c->fd >= 0 || c->ready_fd >= 0 || c->exit_fd >= 0)
+		die("--fd-store conflicts with --fd, --ready-fd and --exit-fd");
+}
+
 static void check(struct conf *c)
 {
+	check_store(c);
 	check_takeover(c);
 	if (c->stats_on && !c->foreground)
 		die("Can't display statistics if not running in foreground");

@@ -23,6 +23,7 @@ enum mode { MODE_PASST, MODE_PASTA, MODE_VHOST };
 struct given {
 	int guest, ready, exit;
 	bool channel; /* --fd was, whatever @guest is */
+	bool store;   /* --fd-store was */
 };
 
 /* Which refusal of the kernel is one too many */
@@ -41,6 +42,7 @@ struct conf {
 	char log_file[4096], pcap[4096], pid_file[4096], control[108];
 	char metrics[108];
 	char takeover[108];   /* PID or path; empty: from nobody */
+	bool fd_store; /* the service manager keeps all while nobody runs */
 	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
 	uint32_t mark; /* of sockets; 0: none */

@@ -872,6 +872,11 @@ const struct option_row option_table[] = {
 	  .help = "Take the place of the process with this PID\nor control "
 		  "socket, which ends" },
 
+	{ .name = "fd-store", .modes = IN_PASST, .set = set_bool,
+	  .off = offsetof(struct conf, fd_store), .value = true,
+	  .help = "At SIGTERM leave guest and connections with the\nservice "
+		  "manager, and begin with what is there" },
+
 	{ .name = "metrics-socket", .arg = "PATH", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, metrics),
 	  .value = sizeof(((struct conf *)0)->metrics),

@@ -82,6 +82,9 @@ struct passt {
 	struct migrate migrate;
 	struct handover handover;
 	struct takeover takeover;
+	struct fdstore store;
+	uint64_t leave_ms; /* until then it is tried to use that, 0: we stay */
+	struct timer again;
 	struct tap *tap;
 	union {
 		struct tap_stream stream;
@@ -121,6 +124,22 @@ static bool takes_over(const struct passt *p)
 	return p->conf.takeover[0];
 }
 
+/* What the service manager keeps for us, if that is what it does */
+static void open_store(struct passt *p)
+{
+	int err = p->conf.fd_store ? fdstore_open(&p->store) : 0;
+
+	if (err)
+		log_warn("--fd-store: no service manager: %s",
+			 util_error(-err));
+	if (p->conf.takeover[0])
+		p->store.from = -1; /* another one is newer */
+	if (p->store.n)
+		isolation_inherited();
+	if (p->store.from < 0 && p->store.n)
+		fdstore_end(&p->store);
+}
+
 /* By number it is of the user that we will be; a path tells itself who may */
 static void ask_predecessor(struct passt *p)
 {
@@ -128,6 +147,11 @@ static void ask_predecessor(struct passt *p)
 	bool become = c->runas && !geteuid() &&
 		      takeover_by_number(c->takeover);
 
+	if (p->store.from >= 0) {
+		takeover_resume(&p->takeover, &p->store);
+		strcpy(p->conf.takeover, "-");
+		return;
+	}
 	if (!takes_over(p))
 		return;
 	if (become && seteuid(c->uid))
@@ -439,6 +463,29 @@ static void follow_host(struct passt *p)
 
 /* --- the daemon ------------------------------------------------------------ */
 
+static void look_again(void *owner, struct timer *t)
+{
+	(void)owner;
+	(void)t;
+}
+
+/* At the end of the turn all is at rest */
+static void put_away(struct passt *p)
+{
+	uint64_t now = p->loop.now_ms;
+	int err = takeover_store(&p->takeover, &p->store);
+
+	if (err == -EAGAIN && now < p->leave_ms) {
+		timer_set(&p->loop.timers, &p->again, now + 10);
+		return;
+	}
+	if (err)
+		log_warn("Connections can't be kept: %s", util_error(-err));
+	else
+		log_info("The service manager keeps all, exiting");
+	loop_quit(&p->loop, EXIT_SUCCESS);
+}
+
 static void turn_end(void *owner)
 {
 	struct passt *p = owner;
@@ -448,6 +495,8 @@ static void turn_end(void *owner)
 	flows_tidy(&p->flows);
 	eventpage_turn_end(&p->eventpage);
 	takeover_turn_end(&p->takeover);
+	if (UNLIKELY(p->leave_ms))
+		put_away(p);
 	if (UNLIKELY(p->conf.stats_on) &&
 	    stats_turn(&p->stats, p->loop.now_ms))
 		loop_soon(&p->loop);
@@ -460,8 +509,12 @@ static void signal_event(void *owner, uint64_t ref, uint32_t events)
 
 	(void)ref;
 	(void)events;
-	if (read(p->signal_fd, &si, sizeof(si)) == sizeof(si))
+	if (read(p->signal_fd, &si, sizeof(si)) != sizeof(si))
+		return;
+	if (p->store.to < 0)
 		loop_quit(&p->loop, EXIT_SUCCESS);
+	else
+		p->leave_ms = p->loop.now_ms + TAKEOVER_READY_MS;
 }
 
 /* What our parent did with signals is not for us: where SIGCHLD is ignored nobody
@@ -864,7 +917,9 @@ int main(int argc, char **argv)
 	pasta_inherit();
 	reset_signals();
 	hold_signals(&signals);
-	isolation_start(&given, c->mode == MODE_PASTA && !given.channel);
+	fdstore_inherit(&p->store, given.store);
+	isolation_start(&given, p->store.n || (c->mode == MODE_PASTA &&
+					       !given.channel));
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
@@ -882,6 +937,7 @@ int main(int argc, char **argv)
 		c->exit_fd = given.exit;
 	if (listen_limit(&c->host, &c->ns))
 		return EXIT_FAILURE;
+	open_store(p);
 	open_files(p);
 	ask_predecessor(p);
 	open_capture(p);
@@ -914,6 +970,7 @@ int main(int argc, char **argv)
 	empty = isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p, &signals);
+	timer_init(&p->again, look_again, p);
 	if (has_namespace(c)) {
 		must(pasta_watch(&p->pasta, &p->loop, c),
 		     "Failed to watch namespace");

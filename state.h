@@ -43,6 +43,7 @@ enum state_tag {
 	STATE_TAKE,
 	STATE_COMMIT,
 	STATE_GONE,
+	STATE_STORED, /* fdstore.h: at the end of a file */
 };
 
 /* state_head - begin with it */

@@ -259,25 +259,31 @@ static void refuse(struct takeover *t, const char *why)
 }
 
 /* What it has to know before it can be in our place */
-static void offer(struct takeover *t)
+static void introduce(const struct takeover *t, struct wr *w)
 {
-	struct wr w = wr_init(t->buf, MESSAGE);
 	size_t at;
 	unsigned i;
 
-	state_head(&w);
-	at = state_begin(&w, STATE_OFFER);
-	wr_u8(&w, (uint8_t)t->h->conf->mode);
-	wr_u8(&w, t->h->conf->splice_only);
-	wr_be64(&w, t->ns.dev);
-	wr_be64(&w, t->ns.ino);
+	state_head(w);
+	at = state_begin(w, STATE_OFFER);
+	wr_u8(w, (uint8_t)t->h->conf->mode);
+	wr_u8(w, t->h->conf->splice_only);
+	wr_be64(w, t->ns.dev);
+	wr_be64(w, t->ns.ino);
 	for (i = 0; i < HANDOVER_SOCKETS; i++)
-		wr_u8(&w, *t->h->socket[i] >= 0);
-	state_end(&w, at);
-	at = state_begin(&w, STATE_LAN);
-	handover_lan(t->h, &w);
-	state_end(&w, at);
-	state_end(&w, state_begin(&w, STATE_END));
+		wr_u8(w, *t->h->socket[i] >= 0);
+	state_end(w, at);
+	at = state_begin(w, STATE_LAN);
+	handover_lan(t->h, w);
+	state_end(w, at);
+	state_end(w, state_begin(w, STATE_END));
+}
+
+static void offer(struct takeover *t)
+{
+	struct wr w = wr_init(t->buf, MESSAGE);
+
+	introduce(t, &w);
 	t->phase = TAKEOVER_OFFERED;
 	timer_set(&t->loop->timers, &t->timer,
 		  t->loop->now_ms + TAKEOVER_START_MS);
@@ -597,6 +603,31 @@ void takeover_turn_end(struct takeover *t)
 	loop_quit(t->loop, EXIT_SUCCESS);
 }
 
+int takeover_store(struct takeover *t, struct fdstore *s)
+{
+	struct wr w;
+	int more, err;
+
+	if (!t->buf)
+		return -ENOSYS;
+	if (t->fd >= 0)
+		hang_up(t);
+	handover_begin(t->h);
+	err = fdstore_begin(s);
+	w = wr_init(t->buf, TAKEOVER_BUF);
+	introduce(t, &w);
+	if (!err)
+		err = fdstore_put(s, t->buf, w.len, NULL, 0);
+	for (more = 1; more && !err;) {
+		w = wr_init(t->buf, TAKEOVER_BUF);
+		more = gather(t, &w);
+		err = more < 0 ? more : fdstore_put(s, t->buf, w.len, t->fds.fd,
+						    t->fds.n);
+	}
+	t->fds = (struct fdlist){ 0 };
+	return err ? err : fdstore_done(s);
+}
+
 /* --- the one that takes ---------------------------------------------------- */
 
 static _Noreturn void fail(const char *why)
@@ -663,7 +694,11 @@ static void read_more(struct takeover *t)
 	tidy(&t->fds);
 	if (t->end == TAKEOVER_BUF)
 		fail("what is told is too long");
-	n = receive(t->fd, t->buf + t->end, TAKEOVER_BUF - t->end, 0, &t->fds);
+	if (t->store)
+		n = read(t->fd, t->buf + t->end, TAKEOVER_BUF - t->end);
+	else
+		n = receive(t->fd, t->buf + t->end, TAKEOVER_BUF - t->end, 0,
+			    &t->fds);
 	if (!n)
 		fail("it has hung up");
 	if (n < 0)
@@ -752,12 +787,35 @@ bool takeover_by_number(const char *target)
 	return util_parse_u64(target, 10, INT32_MAX, &pid);
 }
 
+static void hear_offer(struct takeover *t)
+{
+	struct rd body;
+	uint32_t tag;
+
+	find_head(t);
+	do {
+		wait_section(t, &tag, &body);
+		if (tag == STATE_OFFER)
+			take_offer(t, &body);
+		else if (tag == STATE_LAN)
+			take_lan(t, &body);
+	} while (tag != STATE_END);
+}
+
+void takeover_resume(struct takeover *t, struct fdstore *s)
+{
+	t->store = s;
+	t->fd = s->from;
+	t->buf = util_map(TAKEOVER_BUF);
+	if (!t->buf)
+		fail("there is no memory");
+	hear_offer(t);
+}
+
 void takeover_ask(struct takeover *t, const char *target)
 {
 	uint8_t head[STATE_HEAD];
 	struct wr w = wr_init(head, sizeof(head));
-	struct rd body;
-	uint32_t tag;
 
 	if (!t->known)
 		fail("there is no /proc");
@@ -769,14 +827,7 @@ void takeover_ask(struct takeover *t, const char *target)
 	state_head(&w);
 	if (send_all(t->fd, head, w.len, NULL, 0))
 		fail("it has hung up");
-	find_head(t);
-	do {
-		wait_section(t, &tag, &body);
-		if (tag == STATE_OFFER)
-			take_offer(t, &body);
-		else if (tag == STATE_LAN)
-			take_lan(t, &body);
-	} while (tag != STATE_END);
+	hear_offer(t);
 }
 
 void takeover_serves(struct takeover *t, int netns)
@@ -801,22 +852,32 @@ void takeover_load_lan(struct takeover *t)
 		fail("what it tells of the guest's link is not complete");
 }
 
-void takeover_take(struct takeover *t)
+static int say_take(struct takeover *t)
 {
 	uint8_t text[STATE_SECTION];
 	struct wr w = wr_init(text, sizeof(text));
-	struct rd body;
-	uint32_t tag;
-	int err;
 
 	state_end(&w, state_begin(&w, STATE_TAKE));
 	/* Something may be in its way for a while */
 	set_patience(t->fd, TAKEOVER_READY_MS / 1000 + TAKEOVER_STEP_S);
-	err = send_all(t->fd, text, w.len, t->proof, ARRAY_SIZE(t->proof));
+	return send_all(t->fd, text, w.len, t->proof, ARRAY_SIZE(t->proof));
+}
+
+void takeover_take(struct takeover *t)
+{
+	struct rd body;
+	uint32_t tag;
+	int err = t->store ? 0 : say_take(t);
+
 	handover_begin(t->h);
 	while (!err && !t->h->whole) {
 		wait_section(t, &tag, &body);
-		set_patience(t->fd, TAKEOVER_STEP_S);
+		if (t->store) {
+			tidy(&t->fds);
+			fdstore_feed(t->store, &t->fds);
+		} else {
+			set_patience(t->fd, TAKEOVER_STEP_S);
+		}
 		err = handover_load(t->h, tag, &body, &t->fds);
 	}
 	if (!err && !t->h->linked)
@@ -826,12 +887,19 @@ void takeover_take(struct takeover *t)
 	drop_fds(&t->fds);
 	munmap(t->buf, TAKEOVER_BUF);
 	t->buf = NULL;
+	if (t->store) {
+		fdstore_end(t->store);
+		t->fd = -1;
+	}
 }
 
 bool takeover_commit(struct takeover *t)
 {
-	int err = say(t->fd, STATE_COMMIT);
+	int err;
 
+	if (t->store)
+		return true;
+	err = say(t->fd, STATE_COMMIT);
 	if (!err)
 		err = hear(t->fd, STATE_GONE, &t->fds);
 	if (err)

@@ -9,6 +9,7 @@
 #define TAKEOVER_H
 
 #include "acceptor.h"
+#include "fdstore.h"
 #include "handover.h"
 
 enum {
@@ -56,6 +57,7 @@ struct takeover {
 	size_t at, end;	   /* of @buf: not used yet */
 	uint8_t sockets;   /* bits by number of struct handover: it has such */
 	struct rd lan;	   /* at the end of @buf */
+	struct fdstore *store; /* where all comes from, NULL: a process */
 };
 
 /* takeover_init - first of all, where we are is remembered; then @t->became and
@@ -87,6 +89,11 @@ bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len);
  * Whatever goes wrong, we go on as if nothing had been; else the loop quits. */
 void takeover_turn_end(struct takeover *t);
 
+/* takeover_store - leave all in @s instead: 0, -EAGAIN: not now, but in one of the next
+ * turns, or another -errno
+ * At the end of a turn; then the process is to end. */
+int takeover_store(struct takeover *t, struct fdstore *s);
+
 /* --- the one that takes: failures end the process with one line */
 
 /* takeover_by_number - whether @target is a PID, not a path */
@@ -94,6 +101,9 @@ bool takeover_by_number(const char *target);
 
 /* takeover_ask - from the process with the PID, or the control socket, @target */
 void takeover_ask(struct takeover *t, const char *target);
+
+/* takeover_resume - from what is in @s, whole; in place of takeover_ask() */
+void takeover_resume(struct takeover *t, struct fdstore *s);
 
 /* takeover_has - whether it has a socket of this number of struct handover */
 bool takeover_has(const struct takeover *t, unsigned number);

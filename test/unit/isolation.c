@@ -80,7 +80,7 @@ static int given;
 
 static void starts(void)
 {
-	struct given g = { given, -1, -1 };
+	struct given g = { .guest = given, .ready = -1, .exit = -1 };
 	int p[2];
 
 	if (pipe(p) || dup2(p[0], given) < 0 || dup2(p[0], 40) < 0)
@@ -115,7 +115,7 @@ static void descriptors(void **state)
 
 static void starts_without(void)
 {
-	struct given g = { -1, -1, -1 };
+	struct given g = { .guest = -1, .ready = -1, .exit = -1 };
 	struct rlimit r;
 
 	if (dup2(0, 3) < 0 || dup2(0, 5) < 0)
@@ -135,7 +135,7 @@ static void no_descriptor(void **state)
 
 static void starts_closed(void)
 {
-	struct given g = { 50, -1, -1 };
+	struct given g = { .guest = 50, .ready = -1, .exit = -1 };
 
 	isolation_start(&g, false);
 }
@@ -143,7 +143,7 @@ static void starts_closed(void)
 /* Wherever they were, they are the ends that they were */
 static void some(int guest, int ready, bool later)
 {
-	struct given g = { guest, ready, 12 };
+	struct given g = { .guest = guest, .ready = ready, .exit = 12 };
 	int p[2];
 	char b;
 
@@ -194,14 +194,15 @@ static void some_descriptors(void **state)
 /* Nothing can be written there, or the guest is there */
 static void starts_unwritable(void)
 {
-	struct given g = { -1, open("/dev/null", O_RDONLY), -1 };
+	struct given g = { .guest = -1, .ready = open("/dev/null", O_RDONLY),
+			   .exit = -1 };
 
 	isolation_start(&g, false);
 }
 
 static void starts_same(void)
 {
-	struct given g = { 1, 1, -1 };
+	struct given g = { .guest = 1, .ready = 1, .exit = -1 };
 
 	isolation_start(&g, false);
 }

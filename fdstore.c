@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * fdstore - descriptors that the service manager keeps while nobody runs
+ */
+#include "fdstore.h"
+
+#include "log.h"
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { FIRST = 3, SEND_S = 2, BATCH = 253, ID = 16, IDS = 256 };
+
+static const char add[] = "FDSTORE=1\nFDNAME=passt\nFDPOLL=0";
+static const char drop[] = "FDSTOREREMOVE=1\nFDNAME=passt";
+
+/* --- what there is ---------------------------------------------------------- */
+
+static bool number(const char *name, uint64_t max, uint64_t *v)
+{
+	const char *text = getenv(name);
+
+	return text && util_parse_u64(text, 10, max, v);
+}
+
+void fdstore_inherit(struct fdstore *s, bool wanted)
+{
+	uint64_t pid, n;
+	unsigned i;
+
+	*s = (struct fdstore){ .from = -1, .notify = -1, .to = -1 };
+	if (!wanted || !number("LISTEN_PID", INT32_MAX, &pid) ||
+	    pid != (uint64_t)getpid() || !number("LISTEN_FDS", FDSTORE_MAX, &n))
+		return;
+	for (i = 0; i < n; i++)
+		if (fcntl(FIRST + (int)i, F_SETFD, FD_CLOEXEC))
+			return;
+	s->n = (unsigned)n;
+}
+
+static bool id_of(int fd, struct fdstore_id *id)
+{
+	struct util_stat st;
+
+	if (util_fstat(fd, &st))
+		return false;
+	*id = (struct fdstore_id){ .dev = st.dev, .ino = st.inode, .fd = fd };
+	return true;
+}
+
+static int order(const void *a, const void *b)
+{
+	const struct fdstore_id *x = a, *y = b;
+
+	if (x->ino != y->ino)
+		return x->ino < y->ino ? -1 : 1;
+	return x->dev == y->dev ? 0 : x->dev < y->dev ? -1 : 1;
+}
+
+/* A state is a file, which begins as all of them do */
+static bool is_state(int fd)
+{
+	uint8_t head[STATE_HEAD];
+	struct rd r = rd_init(head, sizeof(head));
+	struct util_stat st;
+
+	return !util_fstat(fd, &st) && S_ISREG(st.mode) &&
+	       pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+	       state_check(&r) != -EPROTO;
+}
+
+static void look(struct fdstore *s)
+{
+	unsigned i;
+
+	for (i = 0; i < s->n; i++) {
+		int fd = FIRST + (int)i;
+
+		(void)id_of(fd, &s->have[i]);
+		if (s->from < 0 && is_state(fd))
+			s->from = fd;
+	}
+	qsort(s->have, s->n, sizeof(*s->have), order);
+}
+
+/* The one that was saved: two may be the same file */
+static bool find(struct fdstore *s, struct fdstore_id *id)
+{
+	struct fdstore_id *h = s->n ? bsearch(id, s->have, s->n, sizeof(*id),
+					      order) : NULL;
+
+	if (!h)
+		return false;
+	id->fd = h->used ? fcntl(h->fd, F_DUPFD_CLOEXEC, FIRST) : h->fd;
+	h->used = true;
+	return id->fd >= 0;
+}
+
+/* What belongs to it: @len bytes at @at */
+static bool read_ids(struct fdstore *s, uint64_t at, uint32_t len)
+{
+	uint8_t text[ID];
+	struct rd r;
+
+	for (; len >= ID && s->saved < FDSTORE_MAX; len -= ID, at += ID) {
+		struct fdstore_id *id = &s->id[s->saved++];
+
+		if (pread(s->from, text, ID, (off_t)at) != ID)
+			return false;
+		r = rd_init(text, ID);
+		id->dev = rd_be64(&r);
+		id->ino = rd_be64(&r);
+		if (!find(s, id))
+			return false;
+	}
+	return !len;
+}
+
+static bool is_known(int fd)
+{
+	uint8_t head[STATE_HEAD];
+	struct rd r = rd_init(head, sizeof(head));
+
+	return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
+	       !state_check(&r);
+}
+
+/* All sections, the last of which is that of descriptors */
+static bool is_whole(struct fdstore *s)
+{
+	uint64_t at = STATE_HEAD;
+	uint8_t text[STATE_SECTION];
+	uint32_t tag, len;
+	struct util_stat st;
+	bool ids = false;
+	struct rd r;
+
+	if (!is_known(s->from) || util_fstat(s->from, &st))
+		return false;
+	while (at < st.size) {
+		if (pread(s->from, text, sizeof(text), (off_t)at) !=
+		    sizeof(text))
+			return false;
+		r = rd_init(text, sizeof(text));
+		tag = rd_be32(&r);
+		len = rd_be32(&r);
+		at += sizeof(text);
+		ids = tag == STATE_STORED;
+		if (len > st.size - at || (ids && !read_ids(s, at, len)))
+			return false;
+		at += len;
+	}
+	return ids && !lseek(s->from, 0, SEEK_SET);
+}
+
+/* --- the manager ------------------------------------------------------------- */
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	const struct timeval tv = { .tv_sec = SEND_S };
+	size_t len = strlen(path);
+	int fd;
+
+	if ((*path != '/' && *path != '@') || len >= sizeof(a.sun_path))
+		return -EINVAL;
+	memcpy(a.sun_path, path, len);
+	if (*path == '@')
+		a.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	if (!connect(fd, (struct sockaddr *)&a,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)))
+		return fd;
+	len = (size_t)errno;
+	close(fd);
+	return -(int)len;
+}
+
+static int tell(struct fdstore *s, const char *text, const int *fd, unsigned n)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t b[CMSG_SPACE(BATCH * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t sent;
+
+	if (n) {
+		m.msg_control = &control;
+		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
+		memcpy(CMSG_DATA(&control.align), fd, n * sizeof(int));
+	}
+	do /* #syscalls:passt sendmsg */
+		sent = sendmsg(s->notify, &m, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? (errno == EAGAIN ? -ETIMEDOUT : -errno) : 0;
+}
+
+int fdstore_open(struct fdstore *s)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+
+	s->id = util_map(sizeof(*s->id) * FDSTORE_MAX);
+	s->have = util_map(sizeof(*s->have) * FDSTORE_MAX);
+	if (!s->id || !s->have)
+		return -ENOMEM;
+	s->notify = path ? connect_to(path) : -ENOENT;
+	if (s->notify < 0)
+		return s->notify;
+	s->to = memfd_create("passt", MFD_CLOEXEC);
+	if (s->to < 0 || fcntl(s->to, F_SETFL, O_APPEND))
+		return -errno;
+	look(s);
+	if (s->from >= 0 && !is_whole(s)) {
+		log_warn("What the service manager has kept is not complete "
+			 "or of a newer version: beginning anew");
+		s->from = -1;
+	}
+	return s->n ? tell(s, drop, NULL, 0) : 0;
+}
+
+void fdstore_feed(struct fdstore *s, struct fdlist *fds)
+{
+	while (s->at < s->saved && fds->n < FDLIST_SECTION)
+		fdlist_put(fds, s->id[s->at++].fd);
+}
+
+/* The manager may have it for a while: nobody is to wait for an answer, and paths and
+ * ports are to be free */
+static void give_up(int fd)
+{
+	(void)shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+void fdstore_end(struct fdstore *s)
+{
+	bool taken = s->from >= 0;
+	unsigned i;
+
+	for (i = 0; i < s->n; i++)
+		if (!taken || !s->have[i].used)
+			give_up(s->have[i].fd);
+	s->from = -1;
+	s->n = s->saved = s->at = 0;
+}
+
+/* --- what there will be ---------------------------------------------------------- */
+
+int fdstore_begin(struct fdstore *s)
+{
+	s->saved = 0;
+	/* #syscalls:passt ftruncate */
+	return s->to < 0 ? -ENOENT : ftruncate(s->to, 0) ? -errno : 0;
+}
+
+static int write_all(int fd, const void *p, size_t len)
+{
+	ssize_t n;
+
+	for (; len; len -= (size_t)n, p = (const uint8_t *)p + n) {
+		/* #syscalls:passt write */
+		n = write(fd, p, len);
+		if (n < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+int fdstore_put(struct fdstore *s, const void *p, size_t len, const int *fd,
+		unsigned n)
+{
+	unsigned i;
+
+	if (s->saved + n > FDSTORE_MAX)
+		return -ENOBUFS;
+	for (i = 0; i < n; i++)
+		if (!id_of(fd[i], &s->id[s->saved++]))
+			return -EBADF;
+	return n && tell(s, add, fd, n) ? -EPIPE : write_all(s->to, p, len);
+}
+
+int fdstore_done(struct fdstore *s)
+{
+	uint8_t text[ID * IDS];
+	struct wr w = wr_init(text, sizeof(text));
+	unsigned i;
+	int err;
+
+	wr_be32(&w, STATE_STORED);
+	wr_be32(&w, s->saved * ID);
+	err = write_all(s->to, text, w.len);
+	for (i = 0; i < s->saved && !err;) {
+		w = wr_init(text, sizeof(text));
+		for (; i < s->saved && w.len < sizeof(text); i++) {
+			wr_be64(&w, s->id[i].dev);
+			wr_be64(&w, s->id[i].ino);
+		}
+		err = write_all(s->to, text, w.len);
+	}
+	return err ? err : tell(s, add, &s->to, 1);
+}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a service manager keeps between two processes (--fd-store)."""
+
+import os
+import socket
+import struct
+import threading
+
+import pytest
+
+from lab import (BRIDGE, HOST, PASST, PEER, PYTHON, USER, V4, alive, end, until)
+from test_takeover import Stream, connection
+
+TCP, UDP = 7001, 7002
+PORTS = ("-t", TCP, "-u", UDP)
+
+# Descriptors have the numbers that sd_listen_fds(3) wants
+START = """
+import fcntl, os, sys
+fds = [int(n) for n in sys.argv[1].split(",") if n]
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 5000) for fd in fds]
+for i, fd in enumerate(high):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.environ["LISTEN_FDS"] = str(len(fds))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Manager:
+    """Has a store, from which the next process is started."""
+
+    def __init__(self, lab, *options):
+        self.lab, self.options = lab, options
+        self.store, self.said = [], []
+        self.path = lab.path("stream")
+        notify = lab.path("notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(notify))
+        os.chmod(notify, 0o777)
+        self.env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
+        lab.scope.callback(self.close)
+        threading.Thread(target=self.listen, daemon=True).start()
+        self.start()
+
+    def close(self):
+        self.drop()
+        self.socket.close()
+
+    def drop(self):
+        while self.store:
+            os.close(self.store.pop())
+
+    def listen(self):
+        while True:
+            try:
+                text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
+            except OSError:
+                return
+            words = text.decode().split("\n")
+            assert "FDNAME=passt" in words
+            if "FDSTORE=1" in words:
+                self.store[:0] = fds    # in no order that means something
+            if "FDSTOREREMOVE=1" in words:
+                self.drop()
+            self.said.append(words[0])
+
+    def start(self):
+        pidfile = self.lab.path("pid")
+        given = list(self.store)
+        done = self.lab.host.run(
+            *USER, PYTHON, "-c", START, ",".join(map(str, given)), PASST, "-s",
+            self.path, "--mtu", "1500", "--fd-store", "--pid", pidfile,
+            *self.options, env=self.env, pass_fds=given, check=False)
+        assert done.status == 0, done.stderr
+        self.pid = int(pidfile.read_text())
+        self.lab.scope.callback(end, self.pid)
+        if given:
+            until(lambda: "FDSTOREREMOVE=1" in self.said, "the store's end")
+        self.said = []
+        return done
+
+    def stop(self):
+        os.kill(self.pid, 15)
+        until(lambda: not alive(self.pid), "the end")
+        until(self.state, "the state, which comes last")
+
+    def state(self):
+        """Its descriptor in the store"""
+        for fd in list(self.store):
+            if os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:passt"):
+                return fd
+        return None
+
+    def guest(self):
+        return self.lab.join(self.pid, 1500, BRIDGE, self.path)
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_restart(lab):
+    """The process ends, and no connection does, the guest's neither; whoever
+    speaks meanwhile is heard later."""
+    passt = Manager(lab, *PORTS)
+    guest, peer = passt.guest(), lab.peer
+    idle = [connection(peer, guest, PEER[V4]) for _ in range(300)]
+    half = idle.pop()
+    half[0].shutdown(socket.SHUT_WR)
+    assert half[1].recv(1) == b""
+    streams = []
+    for _ in range(2):
+        near, far = connection(peer, guest, PEER[V4])
+        streams.append(Stream(near, far))
+        near, far = connection(peer, guest, PEER[V4])
+        streams.append(Stream(far, near))
+    outside, inside = peer.bind(V4), guest.bind(V4, port=UDP)
+    outside.sendto(b"call", (HOST[V4], UDP))
+    _, caller = inside.recvfrom(100)
+    until(lambda: all(s.moved for s in streams), "bytes")
+    listener = guest.listen(V4, TCP)
+    for _ in range(3):
+        before = descriptors(passt.pid)
+        passt.stop()
+        idle[0][1].sendall(b"meanwhile")
+        late = peer.connect(V4, HOST[V4], TCP)  # the host's kernel answers
+        passt.start()
+        assert idle[0][0].recv(100) == b"meanwhile"
+        guest.accept(listener).sendall(b"served")
+        assert late.recv(100) == b"served"
+        late.close()
+        assert descriptors(passt.pid) <= before + 2
+        moved = [s.moved for s in streams]
+        until(lambda: all(s.moved > m for s, m in zip(streams, moved)),
+              "more bytes")
+    inside.sendto(b"answer", caller)
+    assert outside.recv(100) == b"answer"
+    half[1].sendall(b"rest")
+    half[1].close()
+    assert half[0].recv(100) == b"rest" and half[0].recv(1) == b""
+    for near, far in idle:
+        near.sendall(b"up")
+        assert far.recv(100) == b"up"
+    for s in streams:
+        s.check()
+
+
+def swap(passt, change):
+    """Have the state in the store be another one"""
+    fd = passt.state()
+    data = change(os.pread(fd, 1 << 24, 0))
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, data, 0)
+
+
+BAD = {
+    "empty": lambda b: b"",
+    "garbage": lambda b: os.urandom(1000),
+    "cut": lambda b: b[:-8],
+    "short": lambda b: b[:100],
+    "newer": lambda b: b[:8] + struct.pack(">II", 9, 9) + b[16:],
+    "other descriptors": lambda b: b[:-16] + os.urandom(16),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_state(lab, what):
+    """One line at most, and a plain start; nothing is left open."""
+    passt = Manager(lab, *PORTS)
+    plain = descriptors(passt.pid)
+    guest = passt.guest()
+    near, far = connection(lab.peer, guest, PEER[V4])
+    passt.stop()
+    swap(passt, BAD[what])
+    done = passt.start()
+    told = [line for line in done.stderr.splitlines() if "not complete" in line]
+    assert len(told) == (what not in ("empty", "garbage"))
+    until(lambda: descriptors(passt.pid) <= plain, "no more descriptors")
+    until(lambda: not passt.store, "the store to be empty")
+    passt.guest().reachable(V4)
+
+
+def test_lost_descriptor(lab):
+    """The manager may keep fewer than there were."""
+    passt = Manager(lab, *PORTS)
+    guest = passt.guest()
+    pairs = [connection(lab.peer, guest, PEER[V4]) for _ in range(9)]
+    passt.stop()
+    sockets = [fd for fd in passt.store if os.readlink(
+        f"/proc/self/fd/{fd}").startswith("socket:")]
+    passt.store.remove(sockets[5])
+    os.close(sockets[5])
+    assert "not complete" in passt.start().stderr
+    assert pairs and alive(passt.pid)
+
+
+def test_no_manager(lab):
+    """Then it is as without the option."""
+    pidfile = lab.path("pid")
+    done = lab.host.run(*USER, PASST, "-s", lab.path("stream"), "--fd-store",
+                        "--pid", pidfile, *PORTS, check=False)
+    assert done.status == 0
+    assert "--fd-store: no service manager: " in done.stderr
+    pid = int(pidfile.read_text())
+    os.kill(pid, 15)
+    until(lambda: not alive(pid), "the end")
