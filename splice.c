@@ -65,8 +65,7 @@ static bool make_pipe(struct splice *s)
 	 * #syscalls:pasta fcntl64(.,F_SETPIPE_SZ|F_GETPIPE_SZ) */
 	if (!p || pipe2(p->fd, O_NONBLOCK | O_CLOEXEC))
 		return false;
-	/* Refused beyond a user's quota: the default is 16 pages */
-	(void)fcntl(p->fd[1], F_SETPIPE_SZ, SPLICE_PIPE);
+	/* 16 pages, or less beyond a user's quota */
 	size = fcntl(p->fd[1], F_GETPIPE_SZ);
 	if (size < SPLICE_COPY) {
 		close(p->fd[0]);
@@ -74,11 +73,26 @@ static bool make_pipe(struct splice *s)
 		return false;
 	}
 	p->size = (size_t)size;
+	p->widened = false;
 	s->unmade = p->next;
 	p->next = s->spare;
 	s->spare = p;
 	s->spares++;
 	return true;
+}
+
+/* For bulk alone: what pipes may hold counts towards a quota, which all of a user's
+ * daemons share.  Each place of a pipe takes a page. */
+static void widen(struct splice_pipe *p)
+{
+	size_t want = SPLICE_PIPE;
+	int size = -1;
+
+	p->widened = true;
+	for (; size < 0 && want > p->size; want /= 2)
+		size = fcntl(p->fd[1], F_SETPIPE_SZ, want);
+	if (size > 0)
+		p->size = (size_t)size;
 }
 
 static bool have_pipe(struct splice *s)
@@ -226,10 +240,13 @@ static ssize_t move(struct splice *s, struct flow *f, unsigned i)
 {
 	struct way *w = &ways_of(f)->way[i];
 	struct splice_pipe *p = borrow(s);
-	ssize_t n = splice(f->side[i].fd, NULL, p->fd[1], NULL, p->size,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t n;
 	int err;
 
+	if (!p->widened)
+		widen(p);
+	n = splice(f->side[i].fd, NULL, p->fd[1], NULL, p->size,
+		   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	if (n > 0) {
 		w->pipe = p;
 		w->held = (size_t)n;

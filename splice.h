@@ -14,13 +14,14 @@
 
 enum {
 	SPLICE_COPY = 32 << 10,	 /* up to here copying costs no more */
-	SPLICE_PIPES = 32,	 /* with all of them full, 16 MiB */
-	SPLICE_PIPE = 512 << 10,
+	SPLICE_PIPES = 32,	 /* with all of them full, 32 MiB */
+	SPLICE_PIPE = 1 << 20,	 /* /proc/sys/fs/pipe-max-size, by default */
 };
 
 struct splice_pipe {
 	int fd[2]; /* [0] to read; -1: not made */
 	size_t size;
+	bool widened; /* as far as the kernel lets it */
 	struct splice_pipe *next;
 };
 

@@ -339,6 +339,40 @@ static void two_descriptors(void **state)
 	assert_int_equal(extra(), before);
 }
 
+/* What a pipe of the kind has here: quotas and limits differ */
+static int pipe_size(int want)
+{
+	int fd[2], size;
+
+	assert_int_equal(pipe(fd), 0);
+	size = want ? fcntl(fd[1], F_SETPIPE_SZ, want) : -1;
+	if (size < 0)
+		size = fcntl(fd[1], F_GETPIPE_SZ);
+	close(fd[0]);
+	close(fd[1]);
+	return size;
+}
+
+/* Little takes no more of the user's quota than any pipe */
+static void wide_for_bulk(void **state)
+{
+	int small = pipe_size(0), wide = pipe_size(SPLICE_PIPE);
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	if (small > wide || small < SPLICE_COPY)
+		skip();
+	join(&k, true, PIF_HOST);
+	both_ways(&k, 2048, false);
+	assert_non_null(s.spare);
+	assert_true(fcntl(s.spare->fd[1], F_GETPIPE_SZ) < wide);
+	both_ways(&k, 10 * MIB, true);
+	assert_int_equal(fcntl(s.spare->fd[1], F_GETPIPE_SZ), wide);
+	part(&k);
+	gone();
+}
+
 static void without_pipes(void **state)
 {
 	struct splice_pipe *all;
@@ -648,7 +682,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(little_and_much),	   T(two_descriptors),
-		T(without_pipes),	   T(half_close),
+		T(wide_for_bulk), T(without_pipes),	   T(half_close),
 		T(end_behind_stuck_bytes), T(resets),
 		T(words_before_reset),	   T(reset_with_stuck_bytes),
 		T(refused),		   T(client_leaves_early),
