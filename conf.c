@@ -32,7 +32,6 @@ enum mode conf_mode(int argc, char **argv, struct given *g)
 
 	if (argc < 1 || !argv[0])
 		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
-	g->channel = find_fd(argc, argv, "fd") >= 0;
 	/* A predecessor has that one */
 	g->guest = options_find(argc, argv, "takeover") ?
 			   -1 : find_fd(argc, argv, "fd");

@@ -22,7 +22,6 @@ enum mode { MODE_PASST, MODE_PASTA, MODE_VHOST };
 /* Descriptors that options name, -1: none */
 struct given {
 	int guest, ready, exit;
-	bool channel; /* --fd was, whatever @guest is */
 	bool store;   /* --fd-store was */
 };
 
@@ -105,5 +104,13 @@ enum mode conf_mode(int argc, char **argv, struct given *g);
  * Errors end the process with one line and status 1, --help, --version and
  * --print-capabilities with status 0.  Sets the level of the log. */
 void conf_parse(struct conf *c, int argc, char **argv);
+
+/* conf_has_ns - does pasta go into a network namespace?
+ * With --fd alone it does not. */
+static inline bool conf_has_ns(const struct conf *c)
+{
+	return c->mode == MODE_PASTA &&
+	       (c->fd < 0 || c->netns[0] || c->pid || c->spawn);
+}
 
 #endif /* CONF_H */

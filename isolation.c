@@ -438,12 +438,6 @@ bool isolation_userns(const struct conf *c)
 
 /* --- sandbox ------------------------------------------------------------- */
 
-/* Is there a namespace that we come back to? */
-static bool has_ns(const struct conf *c)
-{
-	return c->mode == MODE_PASTA && c->fd < 0;
-}
-
 static _Noreturn void fail(const char *what, int err)
 {
 	die("Failed to sandbox process, exiting: %s: %s", what,
@@ -477,7 +471,7 @@ bool isolation_sandbox(const struct conf *c, int userns)
 {
 	const struct sandbox how = {
 		/* An administrator needs none */
-		.new_user = userns < 0 && !has_ns(c),
+		.new_user = userns < 0 && !conf_has_ns(c),
 		.need_user = !can(CAP_SYS_ADMIN),
 		.new_pid = !c->foreground,
 		.may_cover = c->chroot_fallback || c->sandbox != SANDBOX_STRICT,
@@ -498,7 +492,7 @@ bool isolation_sandbox(const struct conf *c, int userns)
 	/* Else we would hold what we were started in */
 	if (!empty && chdir("/"))
 		log_debug("Can't leave the directory: %s", util_error(errno));
-	seal_caps(!has_ns(c)		       ? 0 :
+	seal_caps(!conf_has_ns(c)		       ? 0 :
 		  c->config_net && !c->no_follow ? pasta_final | follow_caps :
 						   pasta_final);
 	return empty;

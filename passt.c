@@ -343,11 +343,6 @@ static int in_namespace(void *owner, int (*fn)(void *arg), void *arg)
 	return pasta_in_ns(owner, fn, arg);
 }
 
-static bool has_namespace(const struct conf *c)
-{
-	return c->mode == MODE_PASTA && c->fd < 0;
-}
-
 /* Sockets of the namespace know nothing of --outbound and its like */
 static void describe_namespace(struct passt *p)
 {
@@ -367,8 +362,11 @@ static void open_namespace(struct passt *p)
 	bool outside;
 
 	p->pasta.userns = p->pasta.netns = -1;
-	if (!has_namespace(c))
+	if (!conf_has_ns(c)) {
+		if (c->mode == MODE_PASTA)
+			isolation_inherited();
 		return;
+	}
 	if (access("/proc/self/ns/net", F_OK))
 		die("Can't find namespaces in /proc: %s", util_error(errno));
 	outside = isolation_userns(c);
@@ -379,7 +377,7 @@ static void open_namespace(struct passt *p)
 /* The device is there, and configured */
 static void find_tap(struct passt *p)
 {
-	if (!has_namespace(&p->conf) || p->conf.splice_only)
+	if (!conf_has_ns(&p->conf) || p->conf.splice_only)
 		return;
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
@@ -400,7 +398,9 @@ static void set_up_namespace(struct passt *p)
 	if (c->mode != MODE_PASTA)
 		return;
 	if (c->fd >= 0) {
-		must(tap_tun_adopt(&p->tun, c->fd), "Invalid tap descriptor");
+		must(tap_tun_adopt(&p->tun, c->fd, p->ns_ifname),
+		     "Invalid tap descriptor");
+		find_tap(p);
 		return;
 	}
 	if (c->splice_only)
@@ -566,7 +566,7 @@ static void start_modules(struct passt *p)
 	lan->frame_max = &p->tap->caps.frame_max;
 	p->seen.v4 = lan->guest4;
 	p->seen.v6 = lan->guest6;
-	if (has_namespace(c))
+	if (conf_has_ns(c))
 		describe_namespace(p);
 	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
 	fwd_init(&p->fwd, lan, &p->seen, &p->renew.plan.map, &p->renew.env);
@@ -892,7 +892,7 @@ static void leave(struct passt *p)
 		close(p->metrics_fd);
 	if (p->repair_fd >= 0)
 		close(p->repair_fd);
-	if (has_namespace(&p->conf))
+	if (conf_has_ns(&p->conf))
 		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);
 	log_sync();
@@ -918,8 +918,7 @@ int main(int argc, char **argv)
 	reset_signals();
 	hold_signals(&signals);
 	fdstore_inherit(&p->store, given.store);
-	isolation_start(&given, p->store.n || (c->mode == MODE_PASTA &&
-					       !given.channel));
+	isolation_start(&given, p->store.n || c->mode == MODE_PASTA);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
 	csum_init();
 	must(loop_init(&p->loop), "Failed to create epoll instance");
@@ -971,7 +970,7 @@ int main(int argc, char **argv)
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p, &signals);
 	timer_init(&p->again, look_again, p);
-	if (has_namespace(c)) {
+	if (conf_has_ns(c)) {
 		must(pasta_watch(&p->pasta, &p->loop, c),
 		     "Failed to watch namespace");
 		pasta_go(&p->pasta);

@@ -497,7 +497,7 @@ int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)
 }
 
 /* A device that somebody else has set up */
-static int adopt_first(struct tap_tun *t, int fd)
+static int adopt_first(struct tap_tun *t, int fd, char *name)
 {
 	struct ifreq ifr = { 0 };
 
@@ -509,12 +509,13 @@ static int adopt_first(struct tap_tun *t, int fd)
 	if (!(ifr.ifr_flags & IFF_TAP))
 		return -EINVAL;
 	t->vnet = ifr.ifr_flags & IFF_VNET_HDR;
+	memcpy(name, ifr.ifr_name, IFNAMSIZ);
 	return add_lane(t, fd);
 }
 
-int tap_tun_adopt(struct tap_tun *t, int fd)
+int tap_tun_adopt(struct tap_tun *t, int fd, char *name)
 {
-	int err = adopt_first(t, fd);
+	int err = adopt_first(t, fd, name);
 
 	return err ? err : set_up(t);
 }
@@ -522,11 +523,12 @@ int tap_tun_adopt(struct tap_tun *t, int fd)
 int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds)
 {
 	unsigned queue = rd_be32(r), lanes = rd_u8(r), i;
+	char name[IFNAMSIZ];
 	int err;
 
 	if (!rd_ok(r) || !lanes || lanes > TUN_LANES)
 		return -EPROTO;
-	err = adopt_first(t, fdlist_take(fds));
+	err = adopt_first(t, fdlist_take(fds), name);
 	for (i = 1; i < lanes && !err; i++)
 		err = add_lane(t, fdlist_take(fds));
 	if (!err)

@@ -65,8 +65,9 @@ struct tap_tun {
 int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name);
 
 /* tap_tun_adopt - use a tap descriptor that somebody else set up (--fd)
- * Asks the kernel whether it has a header. 0 or -errno. */
-int tap_tun_adopt(struct tap_tun *t, int fd);
+ * Asks the kernel whether it has a header, and for its @name (IFNAMSIZ). 0 or
+ * -errno. */
+int tap_tun_adopt(struct tap_tun *t, int fd, char *name);
 
 /* tap_tun_load - what another process has saved; then tap_tun_start()
  * 0 or -errno. */

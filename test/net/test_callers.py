@@ -10,6 +10,7 @@ needed here; callers.py has the real ones.
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
 import re
@@ -17,6 +18,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 
 import pytest
@@ -26,7 +28,7 @@ from lab import (BRIDGE, FRONT, GATEWAY, HOST, PASST, PASTA, PEER, PESTO,
                  ROOT_USER, UPLINK, USER, V4, V6, Namespace, alive,
                  end, run, signal_pid, until)
 
-PORT, INNER = 7101, 80
+PORT, INNER, OUT = 7101, 80, 7102
 
 
 def words(text, **values):
@@ -304,6 +306,56 @@ def cmdline(proc):
     with contextlib.suppress(OSError):
         return (proc / "cmdline").read_bytes()
     return b""
+
+
+TUNSETIFF, TAP_NO_PI = 0x400454ca, 0x1002
+
+
+@pytest.mark.parametrize("how", ["path", "descriptor"])
+def test_tap_of_a_sibling(lab, how):
+    """Somebody else in the user namespace has made the tap and configured it, and
+    hands it over with the namespace: loopback is joined, and pasta ends with the namespace."""
+    target = Process(lab)
+    guest = target.guest
+    with guest.inside():
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        netns = os.open("/proc/self/ns/net", os.O_RDONLY)
+    with os.fdopen(tap, "r+b", 0), os.fdopen(netns):
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tap7", TAP_NO_PI))
+        guest.sh("ip link set lo up && ip link set tap7 up && "
+                 f"ip addr add {HOST[V4]}/24 dev tap7 && "
+                 f"ip route add default via {GATEWAY[V4]}")
+        where = target.netns if how == "path" else f"fd:{netns}"
+        process = lab.host.spawn(
+            *USER, "nsenter", "-t", target.pid, "-U", "--preserve-credentials",
+            PASTA, "-f", "-q", "--fd", tap, "--netns-only", "--netns", where,
+            "-4", "-a", HOST[V4], "-n", "24", "-g", GATEWAY[V4],
+            "-t", f"127.0.0.1/{PORT}:{INNER}", "-T", OUT,
+            pass_fds=[tap, netns])
+        until(lambda: f":{OUT} " in guest.run("ss", "-tlnH"), "the way out")
+    outward(lab, guest)
+    inward(guest, lab.host, "127.0.0.1")
+    listener = lab.host.listen(V4, OUT)
+    talk(guest.connect(V4, "127.0.0.1", OUT), lab.host.accept(listener))
+    assert guest.addresses(V4, "tap7") == [f"{HOST[V4]}/24"]
+    target.remove()
+    if how == "path":       # of a descriptor nobody tells the end
+        assert process.exit() == 0
+
+
+def test_tap_and_command(lab):
+    """The command has a namespace of its own, and the tap stays where it is."""
+    guest = lab.named(lab.netns())
+    with guest.inside():
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+    with os.fdopen(tap, "r+b", 0):
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", b"tap7", TAP_NO_PI))
+        done = lab.host.run(
+            *USER, PASTA, "--fd", tap, "--", "sh", "-c",
+            f"ip -o link; [ ! -e /proc/self/fd/{tap} ]; exit $((7 + $?))",
+            check=False, pass_fds=[tap])
+    assert (done.status, done.stderr) == (7, "")
+    assert " lo: " in done.stdout and "tap7" not in done.stdout
 
 
 LIX = ("--quiet --foreground --config-net --gateway 169.254.1.1 "

@@ -110,6 +110,13 @@ static int ready_made(short flags)
 	return fd;
 }
 
+static char adopted[IFNAMSIZ];
+
+static int adopt(int fd)
+{
+	return tap_tun_adopt(&t, fd, adopted);
+}
+
 /* struct in6_ifreq of linux/ipv6.h, which does not go with libc's headers */
 struct addr6_req {
 	struct in6_addr addr;
@@ -201,8 +208,7 @@ static void begin(bool vnet)
 	if (vnet)
 		assert_int_equal(tap_tun_open(&t, (int[]){ open_dev() }, 1, name), 0);
 	else
-		assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP |
-							      IFF_NO_PI)), 0);
+		assert_int_equal(adopt(ready_made(IFF_TAP | IFF_NO_PI)), 0);
 	start();
 }
 
@@ -528,8 +534,9 @@ static void adopt_with_header(void **state)
 {
 	(void)state;
 	NEED_TUN();
-	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP | IFF_NO_PI |
-						      IFF_VNET_HDR)), 0);
+	assert_int_equal(adopt(ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)),
+			 0);
+	assert_string_equal(adopted, "tap0");
 	assert_caps(true);
 	close(t.lane[0].fd);
 }
@@ -538,7 +545,7 @@ static void adopt_without_header(void **state)
 {
 	(void)state;
 	NEED_TUN();
-	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TAP | IFF_NO_PI)), 0);
+	assert_int_equal(adopt(ready_made(IFF_TAP | IFF_NO_PI)), 0);
 	assert_caps(false);
 	close(t.lane[0].fd);
 }
@@ -552,7 +559,7 @@ static void adopt_header_size(void **state)
 	NEED_TUN();
 	t.lane[0].fd = ready_made(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
 	assert_int_equal(ioctl(t.lane[0].fd, TUNSETVNETHDRSZ, &size), 0);
-	assert_int_equal(tap_tun_adopt(&t, t.lane[0].fd), 0);
+	assert_int_equal(adopt(t.lane[0].fd), 0);
 	assert_int_equal(ioctl(t.lane[0].fd, TUNGETVNETHDRSZ, &size), 0);
 	assert_int_equal(size, VNET);
 	close(t.lane[0].fd);
@@ -562,12 +569,11 @@ static void adopt_refused(void **state)
 {
 	(void)state;
 	NEED_TUN();
-	assert_int_equal(tap_tun_adopt(&t, ready_made(IFF_TUN | IFF_NO_PI)),
-			 -EINVAL);
+	assert_int_equal(adopt(ready_made(IFF_TUN | IFF_NO_PI)), -EINVAL);
 	close(t.lane[0].fd);
-	assert_true(tap_tun_adopt(&t, open_dev()) < 0); /* no device behind */
+	assert_true(adopt(open_dev()) < 0); /* no device behind */
 	close(t.lane[0].fd);
-	assert_true(tap_tun_adopt(&t, eventfd(0, EFD_CLOEXEC)) < 0);
+	assert_true(adopt(eventfd(0, EFD_CLOEXEC)) < 0);
 }
 
 static void starts(void **state)
