@@ -254,6 +254,71 @@ def test_qemu(lab, root, files, vhost):
     until(lambda: not daemons(root), "passt's end")
 
 
+NUMBERS = {"address": "10.0.0.9", "netmask": "255.255.255.0",
+           "gateway": "10.0.0.1", "dns": "10.0.0.53",
+           "map-host-loopback": "10.0.0.1", "map-guest-addr": "10.0.0.2",
+           "dns-forward": "10.0.0.3", "dns-host": PEER[V4]}
+NAMES = {"interface": UPLINK, "outbound": HOST[V4], "outbound-if4": UPLINK,
+         "outbound-if6": UPLINK, "fqdn": "vm.example"}
+SWITCHES = ("tcp", "udp", "icmp", "dhcp", "ndp", "dhcpv6", "ra", "dhcp-dns",
+            "dhcp-search")
+# What -netdev passt has, and more words of ours than it makes of it by itself
+NETDEV = {
+    "nothing": ({}, ""),
+    "numbers": (NUMBERS, ""),
+    "names": (NAMES, ""),
+    "mtu and mac": ({"mtu": 1400, "mac": "52:54:00:12:34:57"},
+                    "--mtu 1400 --mac-addr 52:54:00:12:34:57"),
+    "lists": ({"search": [{"str": "a.example"}, {"str": "b.example"}],
+               "tcp-ports": [{"str": "18091:80"}, {"str": "18092"}],
+               "udp-ports": [{"str": "18091-18093"}]},
+              "--tcp-ports 18091:80,18092 --udp-ports 18091-18093 --search"),
+    "off": ({name: False for name in SWITCHES},
+            " ".join(f"--no-{name}" for name in SWITCHES)),
+    "on": ({name: True for name in SWITCHES}, ""),
+    "freebind": ({"freebind": True}, "--freebind"),
+    "IPv4": ({"ipv6": False}, "--ipv4-only"),
+    "IPv6": ({"ipv4": False}, "--ipv6-only"),
+    "neither quiet": ({"quiet": False}, ""),
+    "path": ({"path": "/usr/bin/passt"}, ""),
+    "words of ours": ({"param": [{"str": "--no-map-gw"}, {"str": "--hostname"},
+                                 {"str": "vm"}]},
+                      "--no-map-gw --hostname vm"),
+}
+
+
+@pytest.mark.parametrize("vhost", [False, True], ids=["socket", "vhost-user"])
+@pytest.mark.parametrize("name", NETDEV)
+def test_qemu_options(root, name, vhost):
+    """Each of its options is one that we take, and is not fatal; no guest."""
+    root.has("qemu-system-x86_64")
+    options, expected = NETDEV[name]
+    for key, value in {**NUMBERS, **NAMES}.items():
+        if key in options:
+            expected += f" --{key} {value}"
+    process = root.spawn(
+        "qemu-system-x86_64", "-accel", "tcg", "-m", "64",
+        "-object", "memory-backend-memfd,id=m,size=64M,share=on",
+        "-machine", "pc,memory-backend=m", "-nodefaults", "-display", "none",
+        "-S", "-qmp", "stdio", "-device", "virtio-net-pci,netdev=n",
+        "-netdev", json.dumps({"type": "passt", "id": "n",
+                               "vhost-user": vhost, **options}),
+        stdin=subprocess.PIPE)
+    process.says('"QMP"')
+    pid, = daemons(root)
+    given = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+    given = given.split("\0")
+    for word in expected.split():
+        assert word in given, given
+    assert ("--vhost-user" in given) == vhost
+    assert ("--quiet" in given) == options.get("quiet", True)
+    process.popen.stdin.write(b'{"execute": "qmp_capabilities"}'
+                              b'{"execute": "quit"}')
+    process.popen.stdin.close()
+    assert process.exit() == 0
+    until(lambda: not daemons(root), "passt's end")
+
+
 def daemons(root):
     """Those in the PID namespace of the root, as seen from here."""
     return [p for p in root.processes() if command(p).startswith("passt")]
