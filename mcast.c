@@ -522,15 +522,18 @@ static void query(const struct mcast *m, const struct addr *group, bool v4,
 static bool ask_all(struct mcast *m, unsigned i, uint64_t now,
 		    struct answer *out)
 {
-	unsigned s = MCAST_QUERY_S;
+	unsigned s = MCAST_QUERY_S, answer_s = MCAST_ANSWER_S;
 
-	/* At the start sooner (RFC 3376, 8.6) */
-	if (++m->begun[i] < MCAST_ROBUST)
+	/* At the start sooner (RFC 3376, 8.6), and nobody is to miss for long what he
+	 * had before us */
+	if (++m->begun[i] == 1)
+		answer_s = MCAST_LAST_S;
+	if (m->begun[i] < MCAST_ROBUST)
 		s /= 4;
 	m->general_ms[i] = now + SECONDS(s);
 	if (addr_is_none(i ? &m->lan->our_ll6 : &m->lan->our4))
 		return false;
-	query(m, NULL, i == 0, MCAST_ANSWER_S, out);
+	query(m, NULL, i == 0, answer_s, out);
 	wr_be16(&out->body, 0);
 	return true;
 }

@@ -9,6 +9,8 @@ import time
 import pytest
 
 from lab import DGRAM, GATEWAY, HOST, PEER, UPLINK, V4, V6, until
+from test_follow import VPN, WLAN, machine, roamer
+from test_takeover import Passt, Pasta, Vhost
 
 MDNS = {V4: "224.0.0.251", V6: "ff02::fb"}
 ASM = {V4: "239.7.7.7", V6: "ff05::7:7"}
@@ -84,13 +86,13 @@ def everything(s, seconds=0.5):
         return got
 
 
-def joined(ns, group, filtered=None):
-    """Whether the kernel of @ns is a member on its uplink."""
+def joined(ns, group, link=UPLINK):
+    """Whether the kernel of @ns is a member on @link."""
     with ns.inside():
         if ":" in group:
             want = socket.inet_pton(V6, group).hex()
             text = pathlib.Path("/proc/thread-self/net/igmp6").read_text()
-            return any(l.split()[1:3] == [UPLINK, want]
+            return any(l.split()[1:3] == [link, want]
                        for l in text.splitlines())
         want = socket.inet_aton(group)[::-1].hex().upper()
         text = pathlib.Path("/proc/thread-self/net/igmp").read_text()
@@ -98,7 +100,7 @@ def joined(ns, group, filtered=None):
         for line in text.splitlines()[1:]:
             if not line.startswith("\t"):
                 dev = line.split()[1]
-            elif dev == UPLINK and line.split()[0] == want:
+            elif dev == link and line.split()[0] == want:
                 return True
         return False
 
@@ -345,3 +347,58 @@ def test_limit(lab):
                       for n in range(1, 101)) == 64, "as many as there may be")
     text = lab.path("log").read_text()
     assert text.count("No room for more of what the guest joins") == 1
+
+
+@pytest.mark.parametrize("daemon", (Pasta, Passt, Vhost))
+def test_takeover(lab, daemon):
+    """The successor asks at once, and the guest says again what it has joined."""
+    daemon = daemon(lab)
+    heard = {f: member(daemon.guest, f, MDNS[f], 5353) for f in (V4, V6)}
+    for _ in range(2):
+        for group in MDNS.values():
+            in_time(lab, group)
+        daemon.replace()
+    for family, s in heard.items():
+        in_time(lab, MDNS[family])
+        ask = sender(lab.peer, family, 5353, PEER[family])
+
+        def come():
+            ask.sendto(b"after", (MDNS[family], 5353))
+            return everything(s, 0.1)
+        assert until(come, "what is sent")[0] == (
+            b"after", PEER[family], 5353, 7)
+
+
+@pytest.mark.parametrize("kind", ("configured", "bridged"))
+def test_host_moves(lab, roamer, kind):     # noqa: F811
+    """Memberships are on the link that the host uses, and only there; away and
+    back, and from one that has gone altogether."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, kind)
+    heard = {f: member(guest, f, MDNS[f], 5353) for f in (V4, V6)}
+
+    def only_on(link, other):
+        for group in MDNS.values():
+            until(lambda: joined(roamer.ns, group, link.dev), link.dev)
+            until(lambda: not joined(roamer.ns, group, other.dev), other.dev)
+    only_on(WLAN, VPN)
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    only_on(VPN, WLAN)
+    roamer.unplug(VPN)
+    only_on(WLAN, VPN)
+    for family, s in heard.items():
+        with roamer.world.inside():
+            out = socket.socket(family, DGRAM)
+            dev = socket.if_nametoindex(WLAN.dev)
+        if family == V4:
+            out.setsockopt(0, socket.IP_MULTICAST_IF,
+                           bytes(8) + struct.pack("i", dev))
+        else:
+            out.setsockopt(41, socket.IPV6_MULTICAST_IF, dev)
+
+        def come():
+            out.sendto(b"back", (MDNS[family], 5353))
+            return everything(s, 0.1)
+        assert until(come, "what is sent")[0][0] == b"back"

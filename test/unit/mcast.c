@@ -120,23 +120,27 @@ static void general(void **state)
 	(void)state;
 	mcast_start(&m, on, now);
 	assert_int_equal(asked(), 12);
-	/* RFC 3376, 4.1: 10 s, any group, QRV 2, QQIC 125, no sources */
-	assert_body(BYTES(0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0), 12);
+	/* RFC 3376, 4.1: 1 s, any group, QRV 2, QQIC 125, no sources */
+	assert_body(BYTES(0x11, 10, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0), 12);
 	assert_true(addr_equal(&out.head.t.src, &lan.our4));
 	assert_int_equal(out.head.ttl, 1);
 	assert_true(out.alert);
 	assert_true(mac_equal(&out.head.dst,
 			      &(struct mac){ { 1, 0, 0x5e, 0, 0, 1 } }));
-	/* RFC 3810, 5.1: 10000 ms */
+	/* RFC 3810, 5.1: 1000 ms */
 	assert_int_equal(asked(), 28);
-	assert_body(BYTES(130, 0, 0, 0, 0x27, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	assert_body(BYTES(130, 0, 0, 0, 0x03, 0xe8, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 			  0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0), 28);
 	assert_true(addr_equal(&out.head.t.src, &lan.our_ll6));
 	no_more();
 	assert_int_equal(mcast_due(&m), now + 31000);
+	/* From then on 10 s */
 	now += 31000;
 	assert_int_equal(asked(), 12);
+	assert_body(BYTES(0x11, 100, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0), 12);
 	assert_int_equal(asked(), 28);
+	assert_body(BYTES(130, 0, 0, 0, 0x27, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+			  0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 125, 0, 0), 28);
 	assert_int_equal(mcast_due(&m), now + 125000);
 }
 
