@@ -266,6 +266,10 @@ static void datagram(struct sock *s, const uint8_t *p, size_t len,
 	memcpy(d->data, p, len);
 	*sc.dgrams_end = d;
 	sc.dgrams_end = &d->next;
+	/* IP_MULTICAST_LOOP */
+	if (world.mcast && addr_is_multicast(to))
+		far_datagram(&sc.us[!addr_is_v4(to)], s->local_port, to, port,
+			     p, len);
 }
 
 static const struct far_ops script_far = { .connect = connecting,
@@ -440,6 +444,8 @@ static void send_frame(void)
 		send_dgram(IPPROTO_UDP);
 	} else if (is(w, "icmp")) {
 		send_dgram(IPPROTO_ICMP);
+	} else if (is(w, "igmp")) {
+		send_dgram(IPPROTO_IGMP);
 	} else if (is(w, "raw")) {
 		get_hex(&h);
 		toy_tap_send(&world.tap, h.v, h.n, NULL);
@@ -590,7 +596,7 @@ static void expect_kind(const struct got *g)
 		expect_tcp(g);
 	} else if (is(w, "udp")) {
 		expect_dgram(g, true);
-	} else if (is(w, "icmp")) {
+	} else if (is(w, "icmp") || is(w, "igmp")) {
 		expect_dgram(g, false);
 	} else if (is(w, "frag")) {
 		expect_fragment(&g->s);
@@ -647,7 +653,8 @@ static void on_connect_to(void)
 	sc.s->key[1] = 1;
 }
 
-static void far_dgram(void)
+/* @heard: whether there is a socket that takes it */
+static void far_dgram(bool heard)
 {
 	static struct hex h;
 	uint16_t from = (uint16_t)number(need("from port"));
@@ -668,7 +675,8 @@ static void far_dgram(void)
 	} else {
 		get_hex(&h);
 	}
-	far_datagram(&far_addr[sc.v6], from, &us, to, h.v, h.n);
+	if (far_datagram(&far_addr[sc.v6], from, &us, to, h.v, h.n) != heard)
+		sim_fail("it is%s heard", heard ? " not" : "");
 }
 
 static void far_got_dgram(void)
@@ -789,7 +797,9 @@ static void far_cmd(void)
 	if (is(w, "connect")) {
 		on_connect_to();
 	} else if (is(w, "datagram")) {
-		far_dgram();
+		far_dgram(true);
+	} else if (is(w, "nobody")) {
+		far_dgram(false);
 	} else if (is(w, "error")) {
 		far_error_cmd();
 	} else if (is(w, "complains")) {
@@ -932,6 +942,8 @@ static bool option(const char *w)
 		world.lan.fixed4 = world.lan.fixed6 = true;
 	else if (is(w, "greet"))
 		sc.greet = true;
+	else if (is(w, "mcast"))
+		world.mcast = true;
 	else if (is(w, "dns"))
 		add_resolver(need("address"));
 	else if (is(w, "search"))
@@ -999,6 +1011,64 @@ static void quiet(uint64_t ns)
 			 (double)(g->at - sc.mark) / 1e9);
 }
 
+static bool named(const struct sock_sources *f, const struct addr *a)
+{
+	unsigned i;
+
+	for (i = 0; i < f->n && !addr_equal(&f->source[i], a); i++)
+		;
+	return i < f->n;
+}
+
+/* The filter that all who joined @group have, NULL: nobody has; how many have ports */
+static const struct sock_sources *members(const struct addr *group,
+					  unsigned *ports)
+{
+	const struct sock_sources *f = NULL;
+	struct sock *s;
+
+	for (s = sock_all(); s; s = s->all) {
+		if (s->kind != S_GROUP || s->toy.fd < 0 ||
+		    !addr_equal(&s->group, group))
+			continue;
+		*ports += s->local_port != 0;
+		if (f && (f->exclude != s->filter.exclude ||
+			  f->n != s->filter.n))
+			sim_fail("filters differ");
+		f = &s->filter;
+	}
+	return f;
+}
+
+/* member A none | member A PORTS all [but A ...] | member A PORTS only A ... */
+static void member_cmd(void)
+{
+	const struct sock_sources *f;
+	unsigned ports = 0, n = 0;
+	struct addr group, a;
+	char *w;
+
+	world_run(sim.now + 200 * MS, NULL);
+	if (!addr_parse(need("group"), &group))
+		sim_fail("bad address");
+	f = members(&group, &ports);
+	w = need("none or number of ports");
+	if (is(w, "none") != !f)
+		sim_fail("%u ports follow", ports);
+	if (!f)
+		return;
+	check("number of ports", ports, w);
+	if (is(need("all or only"), "all") != f->exclude)
+		sim_fail("%s but %u sources", f->exclude ? "all" : "none", f->n);
+	if (f->exclude && (w = word()) && !is(w, "but"))
+		sim_fail("what is %s?", w);
+	for (; (w = word()); n++)
+		if (!addr_parse(w, &a) || !named(f, &a))
+			sim_fail("%s is not in the filter", w);
+	if (n != f->n)
+		sim_fail("there are %u sources", f->n);
+}
+
 static void command(char *w)
 {
 	if (is(w, "conn")) {
@@ -1033,6 +1103,8 @@ static void command(char *w)
 		tap_cmd();
 	} else if (is(w, "next")) {
 		next_cmd();
+	} else if (is(w, "member")) {
+		member_cmd();
 	} else if (is(w, "flows")) {
 		world_run(sim.now + 2 * MS, NULL);
 		check("number of flows", world.flows.count, need("number"));

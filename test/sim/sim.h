@@ -120,7 +120,8 @@ struct dgram {
 	uint8_t data[];
 };
 
-enum sock_kind { S_TCP, S_LISTEN, S_UDP, S_UDP_LISTEN, S_PING };
+/* S_GROUP: bound to a group, or not bound; @filter is its membership */
+enum sock_kind { S_TCP, S_LISTEN, S_UDP, S_UDP_LISTEN, S_PING, S_GROUP };
 enum sock_state { S_NEW, S_CONNECTING, S_UP, S_DOWN };
 
 struct sock {
@@ -159,6 +160,9 @@ struct sock {
 	bool hears; /* IP_RECVERR */
 	unsigned path_mtu;
 	bool gro;
+	bool deaf; /* to groups */
+	struct addr group; /* joined; or none */
+	struct sock_sources filter;
 };
 
 /* What far applications do; scripts and the runner have one each */
@@ -267,6 +271,7 @@ extern struct world {
 	unsigned moves; /* per mille of turns that end in world_move(), */
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */
+	bool mcast; /* the guest is asked for groups */
 } world;
 
 enum { FORWARD_FIRST = 8000, FORWARD_PORTS = 16 };

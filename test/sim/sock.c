@@ -255,6 +255,21 @@ static bool hears(const struct sock *l, const struct addr *to, uint16_t port)
 			     addr_equal(&l->local, to))));
 }
 
+/* What the kernel does for who is bound to a group: there are members, filters */
+static bool is_for(const struct sock *s, const struct addr *from,
+		   const struct addr *to, uint16_t port)
+{
+	unsigned i;
+
+	if (s->kind != S_GROUP || !s->local_port || !hears(s, to, port) ||
+	    !addr_equal(&s->group, to))
+		return false;
+	for (i = 0; i < s->filter.n; i++)
+		if (addr_equal(&s->filter.source[i], from))
+			return !s->filter.exclude;
+	return s->filter.exclude;
+}
+
 struct sock *far_connect(const struct addr *from, uint16_t from_port,
 			 const struct addr *to, uint16_t port)
 {
@@ -295,7 +310,10 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 		/* Of those that are not connected the last one */
 		if ((s->kind == S_UDP_LISTEN ||
 		     (s->kind == S_UDP && !s->peer_port)) &&
-		    !best && hears(s, to, port))
+		    !best && hears(s, to, port) &&
+		    !(s->deaf && addr_is_multicast(to)))
+			best = s;
+		if (!best && is_for(s, from, to, port))
 			best = s;
 	}
 	trace("  datagram of %zu to port %u: fd %d", len, port,
@@ -738,8 +756,8 @@ int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 void sock_group(const struct sock_env *e, int fd, bool v4)
 {
 	(void)e;
-	(void)fd;
 	(void)v4;
+	get(fd)->deaf = true;
 }
 
 int sock_udp_fresh(bool v4)
@@ -756,10 +774,12 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 
 int sock_make(const struct sock_env *e, bool v4, int type, int proto)
 {
+	struct sock *s;
+
 	(void)type;
 	(void)proto;
 	(void)e;
-	return sock_udp_fresh(v4);
+	return make_fd(S_GROUP, v4, &s);
 }
 
 int sock_udp_group(const struct sock_env *e, const struct addr *group,
@@ -767,17 +787,19 @@ int sock_udp_group(const struct sock_env *e, const struct addr *group,
 {
 	const struct sock_bind b = { .addr = *group, .port = port };
 
-	return sock_udp_listen(e, &b);
+	(void)e;
+	return listen_on(S_GROUP, &b);
 }
 
 int sock_join(int fd, const struct addr *group, unsigned ifindex,
 	      const struct sock_sources *f, bool again)
 {
-	(void)fd;
-	(void)group;
-	(void)ifindex;
-	(void)f;
-	(void)again;
+	struct sock *s = get(fd);
+
+	if (!ifindex || addr_is_none(&s->group) == again)
+		sim_fail("joined twice, or not at all");
+	s->group = *group;
+	s->filter = *f;
 	return 0;
 }
 

@@ -44,7 +44,7 @@ uint16_t wire_sum(const struct addr *src, const struct addr *dst, int proto,
 {
 	uint64_t sum = 0;
 
-	if (proto != IPPROTO_ICMP)
+	if (proto != IPPROTO_ICMP && proto != IPPROTO_IGMP)
 		sum = pseudo(src, dst, proto, len);
 	return (uint16_t)~fold(add16(sum, p, len));
 }
@@ -137,7 +137,8 @@ size_t wire_build(uint8_t *buf, const struct seg *s)
 		st_be16(p + 6, 0);
 		l4 = 8;
 		at = 6;
-	} else if (s->proto == IPPROTO_ICMP || s->proto == IPPROTO_ICMPV6) {
+	} else if (s->proto == IPPROTO_ICMP || s->proto == IPPROTO_ICMPV6 ||
+		   s->proto == IPPROTO_IGMP) {
 		at = 2;
 	}
 	if (s->len)
@@ -223,7 +224,8 @@ static const char *get_l4(const uint8_t *p, size_t len, struct seg *s)
 		s->len = len - 8;
 		if (!ld_be16(p + 6))
 			return addr_is_v4(&s->src) ? NULL : "UDP without sum";
-	} else if (s->proto == IPPROTO_ICMP || s->proto == IPPROTO_ICMPV6) {
+	} else if (s->proto == IPPROTO_ICMP || s->proto == IPPROTO_ICMPV6 ||
+		   s->proto == IPPROTO_IGMP) {
 		if (len < 8)
 			return "short ICMP";
 		s->icmp_type = p[0];
@@ -249,9 +251,25 @@ static const char *get_fragment(const uint8_t *p, size_t len, struct seg *s,
 	return more && len % 8 ? "fragment of an odd length" : NULL;
 }
 
+/* Router Alert, as queries have it: its length */
+static size_t get_alert4(const uint8_t *p, size_t len)
+{
+	bool is = len >= 24 && p[0] == 0x46 && p[9] == IPPROTO_IGMP &&
+		  ld_be32(p + 20) == 0x94040000;
+
+	return is ? 4 : 0;
+}
+
+static size_t get_alert6(const uint8_t *p, size_t len)
+{
+	static const uint8_t alert[] = { 0x3a, 0, 5, 2, 0, 0, 1, 0 };
+
+	return len >= 48 && !p[6] && !memcmp(p + 40, alert, 8) ? 8 : 0;
+}
+
 const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 {
-	size_t n;
+	size_t n, alert;
 
 	memset(s, 0, sizeof(*s));
 	s->mss = s->ws = -1;
@@ -267,10 +285,11 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 	if (s->ethertype == 0x806)
 		return len < 28 ? "short ARP" : NULL;
 	if (s->ethertype == 0x800) {
-		if (len < 20 || p[0] != 0x45 || (n = ld_be16(p + 2)) > len ||
-		    n < 20)
+		alert = get_alert4(p, len);
+		if (len < 20 || (p[0] != 0x45 && !alert) ||
+		    (n = ld_be16(p + 2)) > len || n < 20 + alert)
 			return "bad IPv4 header";
-		if (fold(add16(0, p, 20)) != 0xffff)
+		if (fold(add16(0, p, 20 + alert)) != 0xffff)
 			return "bad IPv4 checksum";
 		if (ld_be16(p + 6) == 0 || (ld_be16(p + 6) & 0xc000) == 0xc000)
 			return "IPv4: DF not set";
@@ -283,7 +302,7 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 			return get_fragment(p + 20, n - 20, s,
 					    (ld_be16(p + 6) & 0x1fff) * 8U,
 					    ld_be16(p + 6) & 0x2000);
-		return get_l4(p + 20, n - 20, s);
+		return get_l4(p + 20 + alert, n - 20 - alert, s);
 	}
 	if (s->ethertype != 0x86dd)
 		return "unknown ethertype";
@@ -291,7 +310,10 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 		return "bad IPv6 header";
 	s->tos = (uint8_t)(ld_be32(p) >> 20);
 	s->flow_label = ld_be32(p) & 0xfffff;
-	s->proto = p[6];
+	alert = get_alert6(p, len);
+	if (n < alert)
+		return "bad IPv6 header";
+	s->proto = alert ? IPPROTO_ICMPV6 : p[6];
 	s->ttl = p[7];
 	s->src = addr_from6(p + 8);
 	s->dst = addr_from6(p + 24);
@@ -300,7 +322,7 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 		return get_fragment(p + 48, n - 8, s, ld_be16(p + 42) & 0xfff8,
 				    ld_be16(p + 42) & 1);
 	}
-	return get_l4(p + 40, n, s);
+	return get_l4(p + 40 + alert, n - alert, s);
 }
 
 /* --- the trace ------------------------------------------------------------ */

@@ -117,6 +117,10 @@ void world_start(void)
 	forward(IPPROTO_TCP);
 	forward(IPPROTO_UDP);
 	must(listen_start(&listeners, PIF_HOST, &w->rules), "listen_start");
+	if (w->mcast) {
+		w->env.scope = w->env.scope4 = 2;
+		mcast_sock_start(&w->udp.mcast);
+	}
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
 	emit_init(&w->tap.tap, w->lan.mtu);
 }
