@@ -415,12 +415,16 @@ static int bind_outbound(const struct sock_env *e, int fd,
 	return bind_to(fd, out, port, e->scope);
 }
 
-static void set_stream(const struct sock_env *e, int fd)
+/* Where there is a peek offset, who reads without one would get other bytes */
+static int set_stream(const struct sock_env *e, int fd)
 {
+	int err = 0;
+
 	sock_nodelay(fd);
 	set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (e->peek_off4 || e->peek_off6)
-		set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+		err = set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+	return err == -EOPNOTSUPP ? 0 : err; /* of this family */
 }
 
 int sock_tcp(const struct sock_env *e, const struct addr *to)
@@ -492,8 +496,9 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 
 	if (fd < 0)
 		return fd;
-	set_stream(e, fd);
-	err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
+	err = set_stream(e, fd);
+	if (!err)
+		err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (!err) /* #syscalls listen */
 		err = result(listen(fd, BACKLOG));
 	return err ? fail(fd, err) : fd;
@@ -540,11 +545,9 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 		return -errno;
 	get(&s, from, from_port);
 	err = sock_local(fd, to, to_port);
-	if (err)
-		return fail(fd, err);
-	if (!e->inherits)
-		set_stream(e, fd);
-	return fd;
+	if (!err && !e->inherits)
+		err = set_stream(e, fd);
+	return err ? fail(fd, err) : fd;
 }
 
 static ssize_t receive(int fd, const struct iovec *iov, unsigned cnt, int flags)
@@ -580,7 +583,7 @@ ssize_t sock_discard(int fd, size_t n)
 		got = recv(fd, NULL, n - done, MSG_TRUNC);
 		if (got > 0)
 			done += (size_t)got;
-	} while (got > 0 && done < n);
+	} while ((got > 0 && done < n) || (got < 0 && errno == EINTR));
 	return got < 0 && !done ? -errno : (ssize_t)done;
 }
 

@@ -272,7 +272,9 @@ static ssize_t look_and_take(struct splice *s, struct flow *f, unsigned i)
 	ssize_t n, sent;
 
 	/* Accepted sockets have a peek offset, which goes on by itself */
-	(void)sock_peek_to(fd, 0);
+	n = sock_peek_to(fd, 0);
+	if (n && n != -EOPNOTSUPP && n != -ENOPROTOOPT)
+		return n;
 	no_delay(f, i);
 	n = sock_peek(fd, &iov, 1);
 	if (n == -EAGAIN)

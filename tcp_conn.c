@@ -461,8 +461,9 @@ void conn_peek_at(struct flow *f, uint32_t off)
 
 	if (!off && !(c->flags & CONN_OFFSET))
 		return;
-	c->flags |= CONN_OFFSET;
-	(void)sock_peek_to(conn_fd(f), off);
+	c->flags |= CONN_OFFSET | CONN_ASTRAY;
+	if (!sock_peek_to(conn_fd(f), off))
+		c->flags &= (uint32_t)~CONN_ASTRAY;
 }
 
 /* Bytes stay in the socket's receive queue after the guest acknowledged them,
@@ -482,13 +483,14 @@ static uint32_t lazy_limit(const struct tcp_conn *c)
 void conn_remove(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
+	ssize_t gone;
 
 	if (!c->lazy)
 		return;
 	if (c->lazy < TCP_LAZY && c->snd_una == c->snd_max)
 		c->flags &= (uint32_t)~CONN_LARGE;
-	(void)sock_discard(conn_fd(f), c->lazy);
-	c->lazy = 0;
+	gone = sock_discard(conn_fd(f), c->lazy);
+	c->lazy -= gone > 0 ? (uint32_t)gone : 0;
 	c->flags &= (uint32_t)~CONN_STALE;
 }
 

@@ -45,6 +45,7 @@ enum {
 	CONN_HELD = 1 << 22, /* it stands still, see tcp_image.h */
 	CONN_HEARS = 1 << 23, /* see sock_hear_errors() */
 	CONN_PATH = 1 << 24, /* much was sent: ask what the path holds */
+	CONN_ASTRAY = 1 << 25, /* the peek offset is not what it should be */
 };
 
 /* Bytes from @from to before @to that the guest has, behind a hole */
@@ -254,7 +255,8 @@ int conn_flush(struct tcp *t, struct flow *f);
  * after pauses of twice the length each time that it does not. */
 void conn_refused(struct tcp *t, struct flow *f, bool took);
 
-/* conn_peek_at - have the next sock_peek() read what follows @off bytes */
+/* conn_peek_at - have the next sock_peek() read what follows @off bytes
+ * If that is refused the connection is CONN_ASTRAY: nothing may be read. */
 void conn_peek_at(struct flow *f, uint32_t off);
 
 /* conn_discard - the guest acknowledged something: take such bytes out of the

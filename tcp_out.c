@@ -378,12 +378,12 @@ static void find_place(struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 	uint32_t flight = c->snd_nxt - c->snd_una;
 
-	if (c->flags & CONN_OFFSET)
+	if (c->flags & CONN_OFFSET && !(c->flags & CONN_ASTRAY))
 		return;
-	if (!flight && f->ready[!conn_tap(f)] & READY_RDHUP)
+	if (!(c->flags & CONN_OFFSET) && !flight &&
+	    f->ready[!conn_tap(f)] & READY_RDHUP)
 		conn_remove(f);
-	else
-		conn_peek_at(f, c->lazy + flight);
+	conn_peek_at(f, c->lazy + flight);
 }
 
 /* Read up to the slot's room at snd_nxt; 0 is end of file, or -errno */
@@ -394,6 +394,8 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 
 	if (c->flags & CONN_PEEK) {
 		find_place(f);
+		if (c->flags & CONN_ASTRAY)
+			return -EBADFD;
 		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
 		/* Or little of much, as the guest's window has it */
 		if (got >= TCP_LAZY || (size_t)got == s->room)
@@ -483,7 +485,7 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 		tap_cancel(t->tap, &s);
 		if (got == -EAGAIN)
 			return RUN_DONE;
-		if (conn_soft(t, f, (int)got))
+		if (!(c->flags & CONN_ASTRAY) && conn_soft(t, f, (int)got))
 			return RUN_AGAIN;
 		tcp_out_reset(t, f);
 		return RUN_DONE;

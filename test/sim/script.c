@@ -992,6 +992,10 @@ static void next_cmd(void)
 		toy_net.rx_cap = (size_t)number(need("size"));
 	else if (is(w, "nosocket"))
 		toy_net.open_fails = (unsigned)number(need("how often"));
+	else if (is(w, "peekfails"))
+		toy_net.peek_fails = (unsigned)number(need("how often"));
+	else if (is(w, "discardfails"))
+		toy_net.discard_fails = (unsigned)number(need("how often"));
 	else if (is(w, "bindfails"))
 		toy_net.bound_fails = (unsigned)number(need("how often"));
 	else if (is(w, "acceptfails"))

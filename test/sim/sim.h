@@ -175,6 +175,8 @@ struct far_ops {
 extern const struct far_ops *far_ops;
 
 extern struct toy_net { /* what the toy kernel does next */
+	unsigned peek_fails; /* so many settings of a peek offset fail, ... */
+	unsigned discard_fails; /* or removals of what was read */
 	unsigned open_fails; /* so many socket calls fail with ... */
 	int open_err;
 	unsigned gso_fails; /* per mille of runs refused with EIO */

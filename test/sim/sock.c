@@ -501,6 +501,10 @@ int sock_peek_to(int fd, unsigned off)
 {
 	struct sock *s = get(fd);
 
+	if (toy_net.peek_fails) {
+		toy_net.peek_fails--;
+		return -ENOMEM;
+	}
 	s->peek = off;
 	s->peeking = true;
 	trace("  peek fd %d to %u", fd, off);
@@ -522,6 +526,10 @@ ssize_t sock_discard(int fd, size_t n)
 	size_t have = (size_t)(s->rx - s->rx_read);
 
 	trace("  discard fd %d: %zu of %zu", fd, n, have);
+	if (toy_net.discard_fails) {
+		toy_net.discard_fails--;
+		return -ENOMEM;
+	}
 	if (!have && n)
 		return nothing(s);
 	return consume(s, MIN(n, have));
