@@ -218,6 +218,8 @@ static void serve(struct runq *q)
 		take_out(q, r);
 		q->now = r;
 		q->visit = from == &q->sparse ? r->credit : q->budget;
+		/* Or who is never done owes more than there are numbers for */
+		r->credit = MAX(r->credit, -q->budget);
 		runq_charge(q, RUN_COST);
 		switch (q->serve(q->owner, r)) {
 		case RUN_DONE: /* it may be gone */

@@ -254,6 +254,21 @@ static void credit_is_used_up(void **state)
 	assert_diary("faa");
 }
 
+/* Who is never done owes no more than a budget: the number does not wrap */
+static void debt_is_bounded(void **state)
+{
+	unsigned turns;
+
+	(void)state;
+	job[0].verdict = RUN_AGAIN;
+	job[0].bytes = 1 << 30;
+	add(1);
+	for (turns = 0; turns < 4; turns++)
+		loop_turn(&loop);
+	assert_diary("aaaa");
+	assert_true(job[0].run.credit < 0);
+}
+
 /* Who came with much is no newcomer when it comes back */
 static void debt_is_kept(void **state)
 {
@@ -1010,6 +1025,7 @@ int main(void)
 		QUEUE(bulk_in_turn),
 		QUEUE(sparse_goes_first),
 		QUEUE(credit_is_used_up),
+		QUEUE(debt_is_bounded),
 		QUEUE(debt_is_kept),
 		QUEUE(little_left_is_done_at_once),
 		QUEUE(hold_keeps_place),
