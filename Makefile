@@ -11,6 +11,8 @@
 # make check-peer with the passt, pasta and pesto of Debian unstable
 # make check-packages what contrib/ has for distributions, by their own tools
 # make hostile    a guest that means harm, SECONDS on each transport, SEED=
+# make faults     system calls of a running daemon fail, one by one
+# make soak       mixed traffic on all transports for HOURS
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -57,7 +59,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages hostile calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
+	check-builds check-packages hostile faults soak calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -215,6 +217,18 @@ hostile: $(BRIDGE)
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 HOSTILE_S=$(SECONDS) \
 		HOSTILE_SEED=$(SEED) $(PYTEST) -s test/net/test_hostile.py
+
+# Each error of each call, with the real filter but for what strace makes of them;
+# an hour for each transport.  CALLS='^socket$$' is a part
+CALLS   ?= .
+faults: $(BRIDGE)
+	$(MAKE) B=build/faults CFLAGS="-O1 -g -DSECCOMP_FAULTS" build/faults/passt
+	PASST_DIR=$(CURDIR)/build/faults FAULTS='$(CALLS)' \
+		$(PYTEST) -s test/net/test_faults.py
+
+HOURS   ?= 1
+soak: all $(BRIDGE)
+	/usr/bin/python3 test/net/soak.py $(HOURS) build/soak
 
 # What happens late, under the real filter, by a clock that runs 100 times as
 # fast; also with musl, and with a newer glibc where there is a root that has it

@@ -17,8 +17,9 @@
 # The filter is a binary search over the ends of runs of allowed numbers, with
 # the checks of arguments behind.  What happens to other calls is SECCOMP_DENY,
 # which may be given in CFLAGS: build with -DSECCOMP_DENY=SECCOMP_RET_LOG to find
-# notes that are missing; see the kernel's log.  The header is written only if
-# it changed.
+# notes that are missing; see the kernel's log.  With -DSECCOMP_FAULTS calls may be
+# made to fail from outside: see test/net/test_faults.py.  The header is written
+# only if it changed.
 
 set -e
 export LC_ALL=C
@@ -317,7 +318,17 @@ notes "$@" >"$tmp.notes"
 	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)), \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SECCOMP_ARCH, 1, 0),                 \
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),                     \
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))    \
+	SECCOMP_NO_CALL
+
+/* What strace makes of a call that it lets fail */
+#ifdef SECCOMP_FAULTS
+#define SECCOMP_NO_CALL                                                        \
+	, BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ~0U, 0, 1),                        \
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#else
+#define SECCOMP_NO_CALL
+#endif
 EOT
 	for mode in passt pasta vu; do
 		numbers $mode <"$tmp.notes" | program $mode || exit 1
