@@ -334,7 +334,7 @@ def test_connections(lab, roamer, world, kind):
     start = time.monotonic()
     roamer.leave(WLAN)
     for wait in [Background(ends, s) for s, _ in talks]:
-        assert 10 <= wait.result() - start < 13
+        assert wait.result() - start >= 10
     assert sum(map(int, re.findall(r"want of their address: (\d+) connections",
                                    guest.said()))) >= 2
     roamer.join(WLAN)
