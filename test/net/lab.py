@@ -41,6 +41,8 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BUILT = pathlib.Path(os.environ.get("PASST_DIR", ROOT)) / "passt"
+# By the name that all such builds have in them
+SANITIZED = BUILT.exists() and b"__asan_init" in BUILT.read_bytes()
 BRIDGE = ROOT / "build/perf/bridge"
 FRONT = ROOT / "build/perf/front"
 REFUSE = ROOT / "build/perf/refuse"

@@ -208,8 +208,8 @@ def test_port_in_use(lab, guest, path):
     (("-A",), "-A needs a rule behind it"),
     (("-A", "-D", "-t", "80"), "-A needs a rule behind it"),
     (("-A", "-t", "80", "-D"), "-D needs a rule behind it"),
-    (("--flows", "--top"), "Only one of --flows, --top and --metrics"),
-    (("--metrics", "--flows"), "Only one of --flows, --top and --metrics"),
+    (("--flows", "--top"), "Only one of --flows, --top, --events and --metrics"),
+    (("--metrics", "--flows"), "Only one of --flows, --top, --events and --metrics"),
 ])
 def test_bad_argument(lab, guest, path, args, words):
     got = pesto(lab, path, *args, check=False)

@@ -22,8 +22,8 @@ import time
 import pytest
 
 from clients import Background, dhcp, hear_router, router_socket
-from lab import (DEADLINE, PASTA, PESTO, STREAM, UPLINK, USER, V4, V6, Process,
-                 batch, script, until)
+from lab import (DEADLINE, PASTA, PESTO, SANITIZED, STREAM, UPLINK, USER, V4, V6,
+                 Process, batch, script, until)
 
 WORLD = {V4: "203.0.113.1", V6: "2001:db8:f::1"}
 FAMILIES = (V4, V6)
@@ -465,7 +465,7 @@ def possessions(pid):
             int(re.search(r"RssAnon:\s+(\d+)", status)[1]))
 
 
-ROUNDS = 50
+ROUNDS = 5 if SANITIZED else 50
 
 
 def test_again_and_again(lab, roamer, world):
@@ -489,7 +489,7 @@ def test_again_and_again(lab, roamer, world):
     after = [possessions(g.daemon) for g in (guest, other)]
     for was, now in zip(before, after):
         assert now[0] <= was[0]
-        assert now[1] <= was[1] + 16
+        assert now[1] <= was[1] + 256 or SANITIZED  # the events' ring fills
     until(lambda: guest.addresses(V4) == ["169.254.2.1/16"] and
           not guest.addresses(V6), "the end of all addresses")
 

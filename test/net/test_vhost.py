@@ -413,21 +413,24 @@ def ask_arp(driver, ring=1):
     driver.offer(ring, 0)
 
 
-def test_ring(driver):
-    """A request for an address is answered, in one of the buffers: queries and
+def receive(driver):
+    """Offer 16 buffers; a function that says where answers to ARP are: queries and
     advertisements come when they like."""
     buffers = [BUFFER + 4096 * (i + 1) for i in range(16)]
     for i, gpa in enumerate(buffers):
         driver.describe(0, i, gpa, 2048, WRITE)
     driver.offer(0, *range(len(buffers)))
+    return lambda: [at for at in (gpa - GPA for gpa in buffers)
+                    if driver.memory[at + 24:at + 26] == b"\x08\x06" and
+                    driver.memory[at + 32:at + 34] == b"\0\2"]
+
+
+def test_ring(driver):
+    """A request for an address is answered, in one of the buffers."""
+    answers = receive(driver)
     ask_arp(driver)
     assert readable(driver.call[1]) and readable(driver.call[0])
     assert driver.used(1) == 1
-
-    def answers():
-        return [at for at in (gpa - GPA for gpa in buffers)
-                if driver.memory[at + 24:at + 26] == b"\x08\x06" and
-                driver.memory[at + 32:at + 34] == b"\0\2"]
     until(answers, "an answer")
     at, = answers()
     assert driver.memory[at + 10:at + 12] == b"\1\0"    # num_buffers
@@ -639,18 +642,13 @@ def test_stopped_ring(driver):
 
 def test_many_pieces(driver):
     """A frame in pieces of a byte."""
-    driver.describe(0, 0, BUFFER + 4096, 2048, WRITE)
-    driver.offer(0, 0)
+    answers = receive(driver)
     ask_arp(driver, ring=1)
-    until(lambda: driver.used(1) == 1, "the first")
+    until(lambda: len(answers()) == 1, "the first")
     length = 12 + 42
     for i in range(length):
         driver.describe(1, i, BUFFER + i, 1, NEXT if i < length - 1 else 0,
                         i + 1)
-    driver.describe(0, 1, BUFFER + 8192, 2048, WRITE)
-    driver.describe(0, 2, BUFFER + 12288, 2048, WRITE)
-    driver.offer(0, 1, 2)
-    before = driver.used(0)
     driver.offer(1, 0)
     until(lambda: driver.used(1) == 2, "the second")
-    until(lambda: driver.used(0) > before, "an answer")
+    until(lambda: len(answers()) == 2, "an answer")
