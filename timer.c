@@ -62,12 +62,11 @@ static void take(struct timers *w, unsigned level, unsigned s,
 	w->used[level] &= ~(1ULL << s);
 }
 
-/* The tick at which the next used slot of @level wants attention: @w->tick or
- * later.  The level is not empty. */
-static uint64_t slot_tick(const struct timers *w, unsigned level)
+/* The tick at which the next of these slots of @level wants attention: @w->tick or
+ * later.  There is one. */
+static uint64_t slot_tick(const struct timers *w, unsigned level, uint64_t bits)
 {
 	uint64_t shift = TIMER_BITS * level, pos = w->tick >> shift;
-	uint64_t bits = w->used[level];
 	unsigned from;
 
 	/* Inside a slot's span that slot was taken: it is the last */
@@ -86,7 +85,7 @@ static uint64_t next_tick(const struct timers *w)
 
 	for (level = 0; level < TIMER_LEVELS; level++)
 		if (w->used[level])
-			best = MIN(best, slot_tick(w, level));
+			best = MIN(best, slot_tick(w, level, w->used[level]));
 	return best;
 }
 
@@ -104,8 +103,12 @@ void timer_init(struct timer *t, timer_fn *expire, void *owner)
 void timer_set(struct timers *w, struct timer *t, uint64_t due_ms)
 {
 	t->due_ms = due_ms ? due_ms : 1;
-	if (t->prev && t->filed_ms <= t->due_ms)
+	if (t->prev && t->filed_ms <= t->due_ms) {
+		/* It was off, or due later, when that was found */
+		if (w->next)
+			w->next = MIN(w->next, MAX(due_tick(t->due_ms), w->tick));
 		return;
+	}
 	unfile(t);
 	file(w, t);
 }
@@ -186,15 +189,19 @@ void timers_run(struct timers *w, uint64_t now_ms)
 static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
 {
 	enum { FEW = 8 };
-	const struct timer *t;
-	uint64_t due = UINT64_MAX;
-	unsigned n = 0;
+	unsigned s = (tick >> (TIMER_BITS * level)) % TIMER_SLOTS, n = 0;
+	uint64_t due = UINT64_MAX, others = w->used[level] & ~(1ULL << s);
+	const struct timer *t = w->slot[level][s];
 
-	t = w->slot[level][(tick >> (TIMER_BITS * level)) % TIMER_SLOTS];
 	for (; t && n < FEW; t = t->next, n++)
 		if (t->due_ms)
 			due = MIN(due, due_tick(t->due_ms));
-	return t || due == UINT64_MAX ? tick : MAX(due, tick);
+	if (t || due == UINT64_MAX)
+		return tick;
+	/* Moved to behind what stands in a later slot */
+	if (others)
+		due = MIN(due, slot_tick(w, level, others));
+	return MAX(due, tick);
 }
 
 static uint64_t next_due(const struct timers *w)
@@ -207,7 +214,7 @@ static uint64_t next_due(const struct timers *w)
 
 		if (!w->used[level])
 			continue;
-		tick = slot_tick(w, level);
+		tick = slot_tick(w, level, w->used[level]);
 		if (level)
 			tick = slot_due(w, level, tick);
 		best = MIN(best, tick);

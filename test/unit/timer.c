@@ -101,6 +101,37 @@ static void next_is_never_late(void **state)
 	}
 }
 
+/* A deadline that comes back from a later one, or from none, is in time, too: the
+ * timer may still be filed for an earlier one */
+static void sooner_again(void **state)
+{
+	struct timers w;
+	unsigned round, i;
+
+	(void)state;
+	srand(1);
+	reset(&w, 123456789);
+	for (round = 0; round < 20000; round++) {
+		struct probe *p = &probe[rand() % 4];
+		uint64_t next;
+
+		p->set_to = rand() % 3 ? now + (unsigned)rand() %
+						 (rand() % 2 ? 30000 : 10) : 0;
+		if (p->set_to)
+			timer_set(&w, &p->t, p->set_to);
+		else
+			timer_off(&p->t);
+		next = timers_next(&w);
+		/* Nobody is waked for nothing again and again */
+		assert_true(next > now);
+		for (i = 0; i < 4; i++)
+			assert_true(!probe[i].set_to ||
+				    next <= probe[i].set_to + TIMER_TICK);
+		now += (unsigned)rand() % (rand() % 50 ? 10 : 1000);
+		timers_run(&w, now);
+	}
+}
+
 static void later_touches_nothing(void **state)
 {
 	struct timers w, before;
@@ -171,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(against_twin),
 		cmocka_unit_test(next_is_never_late),
+		cmocka_unit_test(sooner_again),
 		cmocka_unit_test(later_touches_nothing),
 		cmocka_unit_test(arms_itself),
 		cmocka_unit_test(drops_neighbour),
