@@ -59,7 +59,7 @@ void mcast_start(struct mcast *m, const bool on[2], uint64_t now_ms)
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++)
-		if (!addr_is_none(&g[i].addr))
+		if (mcast_used(m, i) && !addr_is_none(&g[i].addr))
 			free_group(m, &g[i]);
 	for (i = 0; i < 2; i++) {
 		m->general_ms[i] = on[i] ? MAX(now_ms, UINT64_C(1)) : 0;
@@ -74,7 +74,7 @@ static struct mcast_group *group_of(struct mcast *m, const struct addr *a)
 	struct mcast_group *g = &m->group[family(a) * MCAST_GROUPS];
 	unsigned i;
 
-	for (i = 0; i < MCAST_GROUPS; i++)
+	for (i = 0; i < m->used[family(a)]; i++)
 		if (addr_equal(&g[i].addr, a))
 			return &g[i];
 	return NULL;
@@ -146,13 +146,14 @@ static struct mcast_group *new_group(struct mcast *m, const struct addr *a)
 	struct mcast_group *g = &m->group[family(a) * MCAST_GROUPS];
 	unsigned i;
 
-	for (i = 0; i < MCAST_GROUPS; i++)
+	for (i = 0; i < m->used[family(a)]; i++)
 		if (addr_equal(&g[i].addr, &none))
 			break;
 	if (i == MCAST_GROUPS) {
 		refuse(m, a);
 		return NULL;
 	}
+	m->used[family(a)] = MAX(m->used[family(a)], i + 1);
 	g[i] = (struct mcast_group){ .addr = *a };
 	changed(m, &g[i]);
 	return &g[i];
@@ -621,7 +622,7 @@ uint64_t mcast_due(const struct mcast *m)
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++)
-		if (!addr_is_none(&g[i].addr))
+		if (mcast_used(m, i) && !addr_is_none(&g[i].addr))
 			t = sooner(t, due(&g[i]));
 	return t;
 }
@@ -632,7 +633,7 @@ bool mcast_next(struct mcast *m, uint64_t now, struct answer *out)
 	unsigned i;
 
 	for (i = 0; i < 2 * MCAST_GROUPS; i++) {
-		if (addr_is_none(&g[i].addr))
+		if (!mcast_used(m, i) || addr_is_none(&g[i].addr))
 			continue;
 		if (due(&g[i]) && due(&g[i]) <= now)
 			expire(m, &g[i], now);

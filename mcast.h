@@ -48,8 +48,16 @@ struct mcast {
 	unsigned begun[2];	/* so many times it was asked */
 	uint32_t version;
 	uint64_t refused; /* groups and sources for which there was no room */
+	unsigned used[2]; /* entries that ever were; no other is looked at */
 	struct mcast_group group[2 * MCAST_GROUPS]; /* IPv4, IPv6 */
 };
+
+/* mcast_used - whether there may be something in an entry: memory is touched when it
+ * is needed */
+static inline bool mcast_used(const struct mcast *m, unsigned i)
+{
+	return i % MCAST_GROUPS < m->used[i / MCAST_GROUPS];
+}
 
 /* mcast_init - @m is all zero; nobody is asked before mcast_start() */
 void mcast_init(struct mcast *m, const struct lan *lan);

@@ -50,10 +50,10 @@ static unsigned interface(const struct mcast_sock *m, bool v4)
 
 static void close_one(struct mcast_sock *m, struct mcast_member *x, unsigned k)
 {
-	if (x->sock[k].fd < 0)
+	if (!x->sock[k].fd)
 		return;
 	sock_close(x->sock[k].fd);
-	x->sock[k].fd = -1;
+	x->sock[k].fd = 0;
 	m->socks--;
 	if (k)
 		flow_port(m->flows, PIF_HOST, x->sock[k].port)->open--;
@@ -114,7 +114,7 @@ static void open_missing(struct mcast_sock *m, struct mcast_member *x,
 	int err;
 
 	for (k = 0; k < MCAST_PORTS; k++) {
-		if (x->sock[k].fd >= 0 || (k && !x->sock[k].port))
+		if (x->sock[k].fd || (k && !x->sock[k].port))
 			continue;
 		err = m->socks < MCAST_SOCKS ? open_one(m, x, k, f) : -ENFILE;
 		if (err)
@@ -192,7 +192,7 @@ static void follow(struct mcast_sock *m, struct mcast_member *x,
 	f = filter_of(g);
 	if (addr_equal(&x->group, &g->addr) && x->version != g->version)
 		for (k = 0; k < MCAST_PORTS; k++)
-			if (x->sock[k].fd >= 0)
+			if (x->sock[k].fd)
 				(void)sock_join(x->sock[k].fd, &g->addr,
 						ifindex, &f, true);
 	x->group = g->addr;
@@ -246,7 +246,8 @@ static void work(void *owner, struct timer *timer)
 		m->synced = m->table.version;
 		m->synced_ms = m->loop->now_ms;
 		for (i = 0; i < 2 * MCAST_GROUPS; i++)
-			follow(m, &m->member[i], &m->table.group[i]);
+			if (mcast_used(&m->table, i))
+				follow(m, &m->member[i], &m->table.group[i]);
 	}
 	arm(m);
 }
@@ -444,7 +445,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 	int n;
 
 	(void)events;
-	for (round = 0; round < ROUNDS && x->sock[k].fd >= 0; round++) {
+	for (round = 0; round < ROUNDS && x->sock[k].fd; round++) {
 		for (i = 0; i < UDP_BATCH; i++) {
 			iov[i] = (struct iovec){ m->rx[i], UDP_RX };
 			d[i] = (struct sock_dgram){ .iov = &iov[i],
@@ -482,12 +483,7 @@ void mcast_sock_init(struct mcast_sock *m, struct flows *flows,
 
 void mcast_sock_start(struct mcast_sock *m)
 {
-	unsigned i, k;
-
 	m->on = true;
-	for (i = 0; i < 2 * MCAST_GROUPS; i++)
-		for (k = 0; k < MCAST_PORTS; k++)
-			m->member[i].sock[k].fd = -1;
 	m->watch = loop_watch(m->loop, event, m);
 	timer_init(&m->timer, work, m);
 	mcast_init(&m->table, m->fwd->lan);

@@ -36,7 +36,7 @@ struct mcast_member {
 	unsigned ifindex;
 	/* The first has no port: by its membership listeners get the group's */
 	struct {
-		int fd; /* -1: none */
+		int fd; /* 0: none, as standard input is always open */
 		uint16_t port;
 	} sock[MCAST_PORTS];
 };
