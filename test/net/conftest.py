@@ -25,7 +25,7 @@ def pytest_sessionstart(session):
     if not os.access(laboratory.BUILT, os.X_OK):
         missing.append(str(laboratory.BUILT))
     for program in (laboratory.BRIDGE, laboratory.FRONT, laboratory.REFUSE,
-                    laboratory.HOSTILE):
+                    laboratory.HOSTILE_BUILT):
         if not os.access(program, os.X_OK):
             missing.append(str(program))
     if os.geteuid():

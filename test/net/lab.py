@@ -46,16 +46,16 @@ SANITIZED = BUILT.exists() and b"__asan_init" in BUILT.read_bytes()
 BRIDGE = ROOT / "build/perf/bridge"
 FRONT = ROOT / "build/perf/front"
 REFUSE = ROOT / "build/perf/refuse"
-HOSTILE = ROOT / "build/perf/hostile"
+HOSTILE_BUILT = ROOT / "build/perf/hostile"
 
 # All files of this run.  The programs are copied there: an ordinary user need
 # not be able to look into the directory where the repository lies.
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
 TMP.chmod(0o755)
 atexit.register(shutil.rmtree, TMP, True)
-PASST, PASTA, PESTO, QRAP, SLIRP, REPAIR, HTTPD = (str(TMP / n) for n in (
-    "passt", "pasta", "pesto", "qrap", "slirp4netns", "passt-repair",
-    "httpd.py"))
+PASST, PASTA, PESTO, QRAP, SLIRP, REPAIR, HTTPD, HOSTILE = (
+    str(TMP / n) for n in ("passt", "pasta", "pesto", "qrap", "slirp4netns",
+                           "passt-repair", "httpd.py", "hostile"))
 PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -380,6 +380,7 @@ class Wires:
         for link in PASTA, PESTO, QRAP, SLIRP, REPAIR:
             os.symlink("passt", link)
         shutil.copy(HERE / "httpd.py", HTTPD)
+        shutil.copy(HOSTILE_BUILT, HOSTILE)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
         etc = pathlib.Path("/etc/netns") / host
         etc.mkdir(parents=True)

@@ -330,11 +330,11 @@ def test_connections(lab, roamer, world, kind):
     follows(guest, WLAN)
     goes_on(talks)
     assert "address: 2 conn" not in guest.said()
-    # And the end
+    # And the end, 10 s after the turn in which the daemon saw it
     start = time.monotonic()
     roamer.leave(WLAN)
     for wait in [Background(ends, s) for s, _ in talks]:
-        assert wait.result() - start >= 10
+        assert wait.result() - start > 9
     assert sum(map(int, re.findall(r"want of their address: (\d+) connections",
                                    guest.said()))) >= 2
     roamer.join(WLAN)

@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from lab import (DEADLINE, DGRAM, DNS, FAR, HOST, PEER, UPLINK, V4, V6,
-                 until)
+from lab import (DEADLINE, DGRAM, DNS, FAR, HOST, PEER, SANITIZED, UPLINK, V4,
+                 V6, until)
 
 DISCOVER = {V4: (socket.IPPROTO_IP, 10), V6: (socket.IPPROTO_IPV6, 23)}
 DONT, WANT, DO = 0, 1, 2     # of IP(V6)_MTU_DISCOVER
@@ -85,7 +85,7 @@ def test_edns(lab, family):
 
 def resident(pid):
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1])
+    return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1])
 
 
 @pytest.mark.parametrize("kind", ("tap", "stream", "vhost-user"))
@@ -143,7 +143,7 @@ def test_bad_fragments(lab, kind):
             return True
     until(after_all, "what comes behind a flood")
     # 64 datagrams of 64 KiB at most, however many have begun
-    assert resident(guest.daemon) - before < 8 << 10
+    assert resident(guest.daemon) - before < 8 << 10 or SANITIZED
     arrives(lambda p: p[::-1], 65507)
 
 
