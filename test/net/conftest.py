@@ -8,7 +8,7 @@ import pytest
 
 import lab as laboratory
 
-NEEDED = ("ip", "nsenter", "unshare", "setpriv", "nstat", "ping", "curl",
+NEEDED = ("ip", "nsenter", "unshare", "setpriv", "ping", "curl",
           "traceroute", "tracepath", "dnsmasq", "dhcpcd", "busybox", "socat",
           "strace", "ndisc6", "tshark")
 

@@ -53,9 +53,9 @@ HOSTILE_BUILT = ROOT / "build/perf/hostile"
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="passt-test-"))
 TMP.chmod(0o755)
 atexit.register(shutil.rmtree, TMP, True)
-PASST, PASTA, PESTO, QRAP, SLIRP, REPAIR, HTTPD, HOSTILE = (
+PASST, PASTA, PESTO, QRAP, SLIRP, REPAIR, HTTPD, HTTPC, HOSTILE = (
     str(TMP / n) for n in ("passt", "pasta", "pesto", "qrap", "slirp4netns",
-                           "passt-repair", "httpd.py", "hostile"))
+                           "passt-repair", "httpd.py", "httpc.py", "hostile"))
 PYTHON = "/usr/bin/python3"
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -234,19 +234,9 @@ class Namespace:
         self.scope.callback(process.kill)
         return process
 
-    @contextlib.contextmanager
     def inside(self):
         """Be in this network namespace, for the creation of a socket."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        there = os.open(self.netns, os.O_RDONLY)
-        try:
-            if _libc.setns(there, CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), f"setns {self.netns}")
-            yield
-        finally:
-            assert _libc.setns(home, CLONE_NEWNET) == 0
-            os.close(home)
-            os.close(there)
+        return within(self.netns)
 
     def socket(self, family, kind=STREAM, proto=0):
         """A socket of this namespace for the test; closed with the test."""
@@ -282,7 +272,9 @@ class Namespace:
 
     def ip(self, words, family=None):
         flag = [] if family is None else ["-6" if family == V6 else "-4"]
-        return json.loads(self.run("ip", "-j", *flag, *words.split()) or "[]")
+        with self.inside():
+            text = run("ip", "-j", *flag, *words.split())
+        return json.loads(text or "[]")
 
     def addresses(self, family, dev=UPLINK, scope="global"):
         """Addresses in use as ADDRESS/LENGTH, those in DAD left out."""
@@ -299,9 +291,12 @@ class Namespace:
         return self.ip(f"link show dev {dev}")[0]["mtu"]
 
     def retransmissions(self):
-        """TCP segments this namespace has sent again, as nstat counts."""
-        text = self.run("nstat", "-asz", "TcpRetransSegs")
-        return int(re.search(r"TcpRetransSegs\s+(\d+)", text)[1])
+        """TCP segments this namespace has sent again."""
+        with self.inside():
+            text = pathlib.Path("/proc/thread-self/net/snmp").read_text()
+        names, values = (line.split() for line in text.splitlines()
+                         if line.startswith("Tcp:"))
+        return int(values[names.index("RetransSegs")])
 
     def reachable(self, family, address=None):
         flag = "-6" if family == V6 else "-4"
@@ -379,7 +374,8 @@ class Wires:
         shutil.copy(BUILT, PASST)
         for link in PASTA, PESTO, QRAP, SLIRP, REPAIR:
             os.symlink("passt", link)
-        shutil.copy(HERE / "httpd.py", HTTPD)
+        for program in HTTPD, HTTPC:
+            shutil.copy(HERE / pathlib.Path(program).name, program)
         shutil.copy(HOSTILE_BUILT, HOSTILE)
         host, peer, far = (self.namespace(n) for n in ("host", "peer", "far"))
         etc = pathlib.Path("/etc/netns") / host
@@ -423,10 +419,10 @@ class Wires:
             addr add {FAR[V4]}/24 dev eth0
             addr add {FAR[V6]}/64 dev eth0 nodad
             route add default via 203.0.113.1
-            -6 route add default via 2001:db8:2::1""")
+            route add default via 2001:db8:2::1""")
         script(host, f"""
             route add default via {GATEWAY[V4]}
-            -6 route add default via {GATEWAY[V6]}""")
+            route add default via {GATEWAY[V6]}""")
 
         self.host, self.peer, self.far = (
             Namespace(["ip", "netns", "exec", n], f"/run/netns/{n}", self.tmp)
@@ -455,22 +451,40 @@ class Wires:
         return path, self.digests[size]
 
 
-def run(*argv, check=True):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, text=True,
-                          capture_output=True, timeout=60)
+def run(*argv, check=True, text=""):
+    """@text is what it reads."""
+    done = subprocess.run(argv, input=text, text=True, capture_output=True,
+                          timeout=60)
     if check and done.returncode:
         raise AssertionError(f"{argv}: {done.stdout}{done.stderr}")
     return done.stdout
 
 
+@contextlib.contextmanager
+def within(path):
+    """This thread is in the network namespace @path."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(path, os.O_RDONLY)
+    try:
+        if _libc.setns(there, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {path}")
+        yield
+    finally:
+        assert _libc.setns(home, CLONE_NEWNET) == 0
+        os.close(home)
+        os.close(there)
+
+
 def batch(ns, *settings):
-    run("ip", "netns", "exec", ns, "sysctl", "-q", "-w", *settings)
+    """As sysctl has them, in a named namespace"""
+    with within(f"/run/netns/{ns}"):
+        for name, value in (s.split("=") for s in settings):
+            pathlib.Path("/proc/sys", *name.split(".")).write_text(value)
 
 
 def script(ns, lines):
-    for line in lines.split("\n"):
-        if line.strip():
-            run("ip", "-n", ns, *line.split())
+    """Lines of ip, in a named namespace"""
+    run("ip", "-n", ns, "-batch", "-", text=lines)
 
 
 def open_tun():
@@ -597,7 +611,7 @@ class Lab:
             addr add {HOST[V4]}/24 dev {UPLINK}
             addr add {HOST[V6]}/64 dev {UPLINK} nodad
             route add default via {GATEWAY[V4]}
-            -6 route add default via {GATEWAY[V6]}""")
+            route add default via {GATEWAY[V6]}""")
         tune_tcp(guest)
         return guest
 

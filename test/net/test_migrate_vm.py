@@ -199,7 +199,7 @@ def second_host(lab):
         addr add {HOST[V4]}/24 dev eth0
         addr add {HOST[V6]}/64 dev eth0 nodad
         route add default via {GATEWAY[V4]}
-        -6 route add default via {GATEWAY[V6]}""")
+        route add default via {GATEWAY[V6]}""")
     return name
 
 
@@ -208,7 +208,7 @@ def direct(lab, device):
     peer = lab.wires.name("peer")
     script(peer, f"""
         route replace {HOST[V4]}/32 dev {device} src {PEER[V4]}
-        -6 route replace {HOST[V6]}/128 dev {device} src {PEER[V6]}""")
+        route replace {HOST[V6]}/128 dev {device} src {PEER[V6]}""")
 
 
 @contextlib.contextmanager

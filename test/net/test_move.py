@@ -73,7 +73,7 @@ def other(lab):
         addr add {HOST[V4]}/24 dev {UPLINK}
         addr add {HOST[V6]}/64 dev {UPLINK} nodad
         route add default via {GATEWAY[V4]}
-        -6 route add default via {GATEWAY[V6]}""")
+        route add default via {GATEWAY[V6]}""")
     return lab.named(name)
 
 
@@ -82,7 +82,7 @@ def turn(lab):
     peer = lab.wires.name("peer")
     script(peer, f"""
         route replace {HOST[V4]}/32 dev eth2
-        -6 route replace {HOST[V6]}/128 dev eth2""")
+        route replace {HOST[V6]}/128 dev eth2""")
 
 
 class Front:

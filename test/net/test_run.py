@@ -15,8 +15,10 @@ COMMAND = ('echo "$HOME and `echo more`" \'$HOME\' $((6 * 7)); '
            'ip -o addr show scope global; '
            f'ping -c1 -W5 {PEER[V4]} && ping -c1 -W5 {PEER[V6]}')
 
-pytestmark = pytest.mark.skipif("PASST_DIR" in os.environ,
-                                reason="it is about the default build")
+# One build is enough, by one worker
+pytestmark = [pytest.mark.skipif("PASST_DIR" in os.environ,
+                                 reason="it is about the default build"),
+              pytest.mark.xdist_group("clone")]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ import hashlib
 import pytest
 
 from clients import CLIENTS, CLIENTS6, dhcp, read_all
-from lab import HOST, MIB, PEER, UPLINK, V4, V6, literal, until
+from lab import (HOST, HTTPC, MIB, PEER, PYTHON, UPLINK, V4, V6, literal,
+                 until)
 
 MTUS = [65520, 1500, 1280]
 # Streams side by side, and MiB for each of them
@@ -50,20 +51,18 @@ def streams(request):
     return request.param
 
 
-def side_by_side(ns, count, command):
-    """Run @command @count times at once; return the first words printed."""
-    out = ns.sh(f"for i in $(seq {count}); do {{ {command}; }} & done; wait")
-    return [line.split()[0] for line in out.splitlines()]
+def side_by_side(ns, count, what, url, path=""):
+    """@count of them at once; return what checksums they have seen."""
+    return ns.run(PYTHON, HTTPC, count, what, url, path,
+                  seconds=CLIENT_S).split()
 
 
 def download(ns, url, count):
-    return side_by_side(
-        ns, count, f"curl -sS --max-time {CLIENT_S} '{url}' | md5sum")
+    return side_by_side(ns, count, "get", url)
 
 
 def upload(ns, url, path, count):
-    return side_by_side(
-        ns, count, f"curl -sS --max-time {CLIENT_S} -T {path} '{url}'")
+    return side_by_side(ns, count, "put", url, path)
 
 
 def test_download(lab, guest, family, streams):
