@@ -14,11 +14,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static void again(struct acceptor *a)
+{
+	timer_set(&a->loop->timers, &a->timer,
+		  a->loop->now_ms + ACCEPTOR_PAUSE_MS);
+}
+
+/* Or nobody would be heard any more */
 static void watch(struct acceptor *a)
 {
 	bool on = !a->held && !a->paused;
 
-	(void)loop_mod(a->loop, a->fd, a->watch, 0, on ? EPOLLIN : 0);
+	if (loop_mod(a->loop, a->fd, a->watch, 0, on ? EPOLLIN : 0))
+		again(a);
 }
 
 static void resume(void *owner, struct timer *t)
@@ -33,8 +41,7 @@ static void resume(void *owner, struct timer *t)
 static void pause_clients(struct acceptor *a)
 {
 	a->paused = true;
-	timer_set(&a->loop->timers, &a->timer,
-		  a->loop->now_ms + ACCEPTOR_PAUSE_MS);
+	again(a);
 	watch(a);
 }
 
@@ -62,7 +69,7 @@ static bool shed(struct acceptor *a)
 
 int acceptor_take(struct acceptor *a)
 {
-	int fd = take(a);
+	int fd = a->held || a->paused ? -EAGAIN : take(a);
 
 	if (fd >= 0 || fd == -EAGAIN || fd == -EINTR || fd == -ECONNABORTED)
 		return fd;

@@ -23,7 +23,8 @@ struct acceptor {
 int acceptor_start(struct acceptor *a, struct loop *l, int fd, watch_fn *fn,
 		   void *owner);
 
-/* acceptor_take - the next client's descriptor, or -errno
+/* acceptor_take - the next client's descriptor, or -errno, -EAGAIN while clients are
+ * left waiting
  * Without a descriptor left the client is closed and told of in the log; where even
  * that does not work nobody is accepted for ACCEPTOR_PAUSE_MS: a client that waits
  * keeps the loop from nothing. */

@@ -10,16 +10,34 @@
 
 #include "log.h"
 #include "rulewire.h"
+#include "timer.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 enum { TARGET = 4096, STEP = 64 << 10, MOST = 1 << 30,
        STREAM = RULEWIRE_MAX + STEP };
+
+/* 0: for ever */
+static void set_patience(int fd, int s)
+{
+	struct timeval t = { s / CLOCK_SPEED,
+			     1000000 / CLOCK_SPEED * (s % CLOCK_SPEED) };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)))
+		die("Failed to set a deadline: %s", util_error(errno));
+}
+
+const char *fetch_error(void)
+{
+	return errno == EAGAIN ? "it says nothing" : util_error(errno);
+}
 
 int fetch_connect(const char *path)
 {
@@ -32,8 +50,9 @@ int fetch_connect(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		die("Failed to create UNIX domain socket: %s", util_error(errno));
+	set_patience(fd, FETCH_PATIENCE_S);
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)))
-		die("Failed to connect to %s: %s", path, util_error(errno));
+		die("Failed to connect to %s: %s", path, fetch_error());
 	return fd;
 }
 
@@ -47,7 +66,7 @@ static void ask(int fd, const char *target)
 	if ((size_t)len >= sizeof(text))
 		die("Too much is asked for");
 	if (send(fd, text, (size_t)len, MSG_NOSIGNAL) != len)
-		die("Failed to ask server: %s", util_error(errno));
+		die("Failed to ask server: %s", fetch_error());
 }
 
 /* Until the server ends it, with a NUL behind; @size is how much @text holds */
@@ -69,7 +88,7 @@ static char *read_all(int fd, char *text, size_t *len)
 	} while (n > 0 || (n < 0 && errno == EINTR));
 	/* It may hang up before it has read all that we asked */
 	if (n < 0 && (errno != ECONNRESET || !*len))
-		die("Failed to read from server: %s", util_error(errno));
+		die("Failed to read from server: %s", fetch_error());
 	text[*len] = '\0';
 	return text;
 }
@@ -172,7 +191,7 @@ static bool receive(struct fetch *f)
 					       STREAM - 1 - f->len, 0) : 0;
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != ECONNRESET)
-		die("Failed to read from server: %s", util_error(errno));
+		die("Failed to read from server: %s", fetch_error());
 	f->len += n > 0 ? (size_t)n : 0;
 	f->buf[f->len] = '\0';
 	return n > 0;
@@ -216,6 +235,7 @@ void fetch_open(struct fetch *f, const char *path, const char *target)
 	} while (!(body = body_of(f)));
 	f->done = (size_t)(body - f->buf);
 	tidy(f);
+	set_patience(f->fd, 0); /* what there is to tell may take days */
 }
 
 char *fetch_more(struct fetch *f)

@@ -7,8 +7,16 @@
 
 #include "util.h"
 
-/* fetch_connect - to the UNIX socket @path; its descriptor */
+/* Who says nothing for so long says no more: a change of all ports takes three
+ * seconds, and there may be others in front of us */
+enum { FETCH_PATIENCE_S = 60 };
+
+/* fetch_connect - to the UNIX socket @path; its descriptor, on which no call takes
+ * longer than FETCH_PATIENCE_S */
 int fetch_connect(const char *path);
+
+/* fetch_error - why such a call failed, out of errno */
+const char *fetch_error(void);
 
 /* fetch_page - what the server at @path, a control or a metrics socket, tells for
  * @target, such as "/metrics"

@@ -247,7 +247,7 @@ static size_t receive(int fd, void *buf, size_t len, size_t size)
 		n = recv(fd, (uint8_t *)buf + len, size - len, 0);
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
-		die("Failed to read from server: %s", util_error(errno));
+		die("Failed to read from server: %s", fetch_error());
 	return (size_t)n;
 }
 
@@ -296,7 +296,7 @@ static void send_all(int fd, const uint8_t *p, size_t len)
 		if (n < 0 && errno == EINTR)
 			n = 0;
 		if (n < 0)
-			die("Failed to send new rules: %s", util_error(errno));
+			die("Failed to send new rules: %s", fetch_error());
 	}
 }
 
@@ -306,7 +306,7 @@ static int take_status(struct pesto *p, int fd)
 	size_t len = 0, n;
 
 	if (shutdown(fd, SHUT_WR))
-		die("Failed to send new rules: %s", util_error(errno));
+		die("Failed to send new rules: %s", fetch_error());
 	while ((n = receive(fd, p->buf, len, sizeof(p->buf))))
 		len = MIN(len + n, sizeof(p->buf) - 1);
 	if (!len || (len >= 3 && !memcmp(p->buf, "ok\n", 3)))

@@ -74,10 +74,9 @@ static uint32_t events(bool out)
 /* Have the loop tell of room, or not: each frame that the guest takes would */
 static void watch_room(struct tap_stream *t, bool out)
 {
-	if (t->watch_out == out || t->fd < 0)
-		return;
-	t->watch_out = out;
-	(void)loop_mod(t->tap.loop, t->fd, t->tap.watch, 0, events(out));
+	if (t->watch_out != out && t->fd >= 0 &&
+	    !loop_mod(t->tap.loop, t->fd, t->tap.watch, 0, events(out)))
+		t->watch_out = out;
 }
 
 /* A short count needs no second try: the socket reports when it has room */

@@ -591,11 +591,11 @@ static void settle(struct tap_vhost *t)
 /* While it waits for an answer there is nothing to be heard, but for its end */
 static void listen(struct tap_vhost *t)
 {
-	if (t->user.waits == t->deaf)
-		return;
-	t->deaf = t->user.waits;
-	(void)loop_mod(t->tap.loop, t->user.fd, t->user_watch, 0,
-		       t->deaf ? 0 : EPOLLIN);
+	bool deaf = t->user.waits;
+
+	if (t->deaf != deaf && !loop_mod(t->tap.loop, t->user.fd, t->user_watch,
+					 0, deaf ? 0 : EPOLLIN))
+		t->deaf = deaf;
 }
 
 static void hang_up(struct tap_vhost *t)

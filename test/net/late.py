@@ -278,6 +278,22 @@ def test_silent_control(daemons):
         d.is_well()
 
 
+def test_silent_server(lab):
+    """pesto waits for nobody for ever: who does not accept, who does not speak,
+    who has no place in the queue."""
+    with socket.socket(socket.AF_UNIX) as s, socket.socket(socket.AF_UNIX) as first:
+        s.bind(str(lab.path("silent")))
+        s.listen(0)
+        for args in [], ["-A", "-t", "80"], ["--flows"], ["--events"]:
+            done = lab.host.run("timeout", 60 + 60 * bool(SOAK_S), PESTO, *args,
+                                lab.path("silent"), check=False)
+            assert done.status == 1 and "says nothing" in done.stderr
+            s.accept()[0].close()
+        first.connect(str(lab.path("silent")))
+        done = lab.host.run("timeout", 120, PESTO, lab.path("silent"), check=False)
+        assert done.status == 1 and "says nothing" in done.stderr
+
+
 def test_stats(daemons):
     for d in daemons:
         if d.trace:
