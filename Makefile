@@ -151,9 +151,17 @@ $(B)/unit/$(1): test/unit/$(1).c $$(patsubst %.c,$(B)/%.o,$$(call linked,$(1),te
 endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
 
+# Modules are compiled once for all fuzzers
+FUZZ_CC := clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer-no-link,address,undefined -I. \
+	-DVERSION='"fuzz"'
+
+build/fuzz/%.o: %.c | build/fuzz
+	$(FUZZ_CC) -MMD -MP -c -o $@ $<
+-include $(wildcard build/fuzz/*.d)
+
 define fuzz_rule
-build/fuzz/$(1): test/fuzz/$(1).c $$(call linked,$(1),test/fuzz/$(1).c) | build/fuzz
-	clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer,address,undefined -I. -DVERSION='"fuzz"' -o $$@ $$^
+build/fuzz/$(1): test/fuzz/$(1).c $$(patsubst %.c,build/fuzz/%.o,$$(call linked,$(1),test/fuzz/$(1).c)) | build/fuzz
+	$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $$@ $$^
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 
