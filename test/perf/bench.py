@@ -50,6 +50,7 @@ JUMBO_BYTES = 60000     # a datagram that fills a link of 65520, nearly
 BESIDE_BYTES = 100
 IDLE_S = 5
 REST_S = 60             # what many do at rest shows only over a while
+RELAYED = 5501          # where a relay leads to
 SPARE = 300             # descriptors a daemon needs besides those of its ports
 FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
@@ -64,8 +65,9 @@ LONG_S = 10             # a long wire needs this to show more than slow start
 # clients: seconds in, rate, work done and what else was seen out.
 
 @contextlib.contextmanager
-def bulk(client, server, address, streams, reverse=False, idle=0):
-    """TCP by iperf3: the client sends, or the server with @reverse."""
+def bulk(client, server, address, streams, reverse=False, idle=0, behind=BULK):
+    """TCP by iperf3: the client sends, or the server with @reverse.  What is
+    measured leads to port @behind."""
     def run(seconds):
         out = client.spawn(
             scope, "iperf3", "-c", address, "-p", BULK, "-J", "-t", seconds,
@@ -81,7 +83,7 @@ def bulk(client, server, address, streams, reverse=False, idle=0):
                 "silent_ms": silent * TICK_S * 1e3 if streams == 1 else 0}
 
     with contextlib.ExitStack() as scope:
-        server.spawn(scope, "iperf3", "-s", "-1", "-p", BULK,
+        server.spawn(scope, "iperf3", "-s", "-1", "-p", behind,
                      "--forceflush").says("listening")
         if idle:
             server.serve(scope, "serve", ECHO)
@@ -90,7 +92,7 @@ def bulk(client, server, address, streams, reverse=False, idle=0):
 
 
 @contextlib.contextmanager
-def echo(kind, client, server, address, idle=0):
+def echo(kind, client, server, address, idle=0, behind=ECHO):
     """One byte there and back: rr in one connection, crr in one each, urr in
     datagrams."""
     def run(seconds):
@@ -100,7 +102,7 @@ def echo(kind, client, server, address, idle=0):
         return got | {"rate": got["n"] / got["seconds"], "work": got["n"]}
 
     with contextlib.ExitStack() as scope:
-        server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
+        server.serve(scope, "userve" if kind == "urr" else "serve", behind)
         if idle:
             hold(scope, client, address, idle)
         yield run
@@ -380,6 +382,28 @@ class Limit(Path):
                 "cpu": got["seconds"] / (got["n"] / 1e9)}
 
 
+class Relay(Path):
+    """What a relay of a few lines takes that can do nothing else."""
+
+    def __init__(self, name, unit, cost, how, port, load):
+        super().__init__(f"limit-relay-{name}", unit, cost, None,
+                         f"limit-relay-{name}", link=None)
+        self.how, self.port, self.through = how, port, load
+
+    def measure(self, side, wires, seconds, counter=None):
+        wires.settle(self.control)
+        with contextlib.ExitStack() as scope:
+            relay = wires.host.spawn(scope, *USER, TMP / "limit", "relay",
+                                     self.port, RELAYED, self.how)
+            relay.says("^ready$")
+            run = scope.enter_context(self.through(wires.host, wires.host,
+                                                   LOCAL, behind=RELAYED))
+            before = cpu_seconds(relay.pid)
+            got = run(seconds)
+            return got | {"cpu": (cpu_seconds(relay.pid) - before) /
+                                 got["work"] * self.cost[1]}
+
+
 def kernel_memory(place):
     """Slab of the machine and what its sockets hold, in MiB."""
     slab = re.search(r"^Slab:\s+(\d+)",
@@ -436,6 +460,11 @@ def paths():
     for what in ("memcpy", "tap-in", "tap-out", "stream-0", "stream-2",
                  "stream-128"):
         yield Limit(what)
+    for streams in (1, 8):
+        yield Relay(f"bulk/{streams}", "Gbit/s", GB, "splice", BULK,
+                    functools.partial(bulk, streams=streams))
+    yield Relay("rr", "1/s", TRANSACTION, "copy", ECHO,
+                functools.partial(echo, "rr"))
     for way in ("in", "out"):
         for mtu in (65520, 1500):
             for streams in (1, 8, 64):
