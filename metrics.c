@@ -159,6 +159,7 @@ FIELD(flows_peak, m->guest->flows->peak)
 FIELD(flows_limit, FLOW_MAX)
 FIELD(repeated, m->guest->tcp->count.repeated)
 FIELD(losses, i ? m->guest->tcp->count.fast : m->guest->tcp->count.timeouts)
+FIELD(early, i ? m->guest->tcp->ahead.refused : m->guest->tcp->ahead.kept)
 FIELD(shut, tcp_shut_ns(m->guest->tcp, i))
 FIELD(rtt, m->guest->tcp->link.srtt_us * 1000ULL)
 FIELD(dns_failures, i ? m->guest->tcp->fwd->dns_refused :
@@ -169,6 +170,12 @@ FIELD(fds_limit, m->listen->limit)
 FIELD(buffers, (uint64_t)m->guest->tcp->chunks->used * CHUNK_BLOCK)
 FIELD(turns, m->guest->loop->turns)
 FIELD(start, m->start_ns)
+
+static const char *early_fate(unsigned i, unsigned key)
+{
+	(void)key;
+	return i ? "refused" : "kept";
+}
 
 static const char *seen_by(unsigned i, unsigned key)
 {
@@ -270,6 +277,9 @@ static const struct family family[] = {
 	{ "passt_tcp_losses", NULL,
 	  "Times that something sent to the guest was found lost.", COUNTER, 2,
 	  { "seen_by" }, seen_by, losses },
+	{ "passt_tcp_early_bytes", "bytes",
+	  "Bytes of the guest that came behind a hole.", COUNTER, 2, { "fate" },
+	  early_fate, early },
 	{ "passt_tcp_window_shut_seconds", "seconds",
 	  "Time during which windows of connections were shut, summed up.",
 	  COUNTER, 2, { "by" }, shut_by, shut },

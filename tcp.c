@@ -485,6 +485,8 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	*t = (struct tcp){ .flows = flows, .tap = tap, .fwd = fwd,
 			   .listen = listen, .neigh = neigh, .chunks = chunks };
 	err = chunks_init(chunks);
+	if (!err)
+		err = ahead_init(&t->ahead, chunks);
 	if (err)
 		return err;
 	t->syn_linear = sysctl("/proc/sys/net/ipv4/tcp_syn_linear_timeouts",

@@ -5,7 +5,7 @@
 #ifndef TCP_H
 #define TCP_H
 
-#include "chunk.h"
+#include "ahead.h"
 #include "flow.h"
 #include "fwd.h"
 #include "icmp.h"
@@ -65,6 +65,7 @@ struct tcp {
 	struct tcp_count count;
 	struct icmp_limit limit;
 	struct chunks *chunks; /* bytes a socket did not take at once */
+	struct aheads ahead; /* and those that came before their turn */
 	struct tcp_past past[512]; /* by hash, the last one wins */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
 };

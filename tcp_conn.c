@@ -399,17 +399,27 @@ ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
 	return sent;
 }
 
-/* The hole before @ahead is filled: what was promised to be kept is next */
+/* A hole is filled: what was promised to be kept is next */
 static void join(struct tcp *t, struct tcp_conn *c)
 {
-	uint32_t skip = c->rcv_nxt - c->ahead_seq;
+	if (!c->out.len)
+		c->rcv_nxt += ahead_take(&t->ahead, &c->ahead, c->rcv_nxt,
+					 &c->out);
+}
 
-	if (c->out.len || !c->ahead.len || seq_before(c->rcv_nxt, c->ahead_seq))
+void conn_fin(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	ahead_drop(&t->ahead, &c->ahead); /* nothing is behind it */
+	c->flags &= (uint32_t)~CONN_FIN_AHEAD;
+	if (c->flags & CONN_GUEST_FIN)
 		return;
-	chunk_drop(t->chunks, &c->ahead, MIN(skip, c->ahead.len));
-	c->out = c->ahead;
-	c->rcv_nxt += c->out.len;
-	c->ahead = (struct chunk_queue){ 0 };
+	c->flags |= CONN_GUEST_FIN;
+	c->rcv_nxt++;
+	/* Numbers end here: an edge behind them would be a lie */
+	if (seq_before(c->rcv_edge, c->rcv_nxt))
+		c->rcv_edge = c->rcv_nxt;
 }
 
 static int drain(struct tcp *t, struct flow *f)
@@ -440,8 +450,12 @@ static int drain(struct tcp *t, struct flow *f)
 int conn_flush(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	int err = c->out.len || c->ahead.len ? drain(t, f) : 0;
+	int err = c->out.len || c->ahead.first ? drain(t, f) : 0;
 
+	if (UNLIKELY(c->flags & CONN_FIN_AHEAD) && c->rcv_nxt == c->fin_seq) {
+		conn_fin(t, f);
+		conn_ack_soon(t, f);
+	}
 	if (err || c->out.len || !(c->flags & CONN_GUEST_FIN) ||
 	    c->flags & CONN_SHUT)
 		return err;
@@ -566,7 +580,7 @@ static void let_go(struct tcp *t, struct flow *f)
 	conn_shut(t, f, TCP_SHUT_HOST, false);
 	chunk_drop(t->chunks, &c->out, c->out.len);
 	chunk_drop(t->chunks, &c->keep, c->keep.len);
-	chunk_drop(t->chunks, &c->ahead, c->ahead.len);
+	ahead_drop(&t->ahead, &c->ahead);
 }
 
 void conn_close(struct tcp *t, struct flow *f)

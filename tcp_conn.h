@@ -8,7 +8,6 @@
 #ifndef TCP_CONN_H
 #define TCP_CONN_H
 
-#include "chunk.h"
 #include "tcp.h"
 
 enum tcp_state {
@@ -46,11 +45,7 @@ enum {
 	CONN_HEARS = 1 << 23, /* see sock_hear_errors() */
 	CONN_PATH = 1 << 24, /* much was sent: ask what the path holds */
 	CONN_ASTRAY = 1 << 25, /* the peek offset is not what it should be */
-};
-
-/* Bytes from @from to before @to that the guest has, behind a hole */
-struct sack {
-	uint32_t from, to;
+	CONN_FIN_AHEAD = 1 << 26, /* the guest's FIN came behind a hole */
 };
 
 struct tcp_conn {
@@ -63,7 +58,8 @@ struct tcp_conn {
 	 * snd_max again.  Up to @again that was done already. */
 	uint32_t lost, again;
 	uint32_t cwnd, ssthresh; /* RFC 5681, with CONN_LOSSY */
-	struct sack sack[3];	 /* in order; the first @sacks are valid */
+	struct span sack[3]; /* what the guest has behind a hole, in order; the
+			        first @sacks are valid */
 	uint32_t eof_seq; /* number of our FIN, with CONN_EOF */
 	uint32_t rcv_nxt;
 	uint32_t rcv_edge;  /* end of the window we advertised: never shrinks */
@@ -77,8 +73,8 @@ struct tcp_conn {
 	uint32_t rto_due, ack_due, stale_due, active_ms;
 	struct chunk_queue out;	 /* accepted from the guest, not yet taken */
 	struct chunk_queue keep; /* without CONN_PEEK: snd_una to snd_max */
-	struct chunk_queue ahead; /* from the guest, behind a hole */
-	uint32_t ahead_seq;
+	struct ahead ahead; /* from the guest, behind holes */
+	uint32_t fin_seq; /* number of the guest's FIN, with CONN_FIN_AHEAD */
 	struct flow *ack_next, **ack_prev;
 	struct mac mac;	 /* Ethernet source that the guest sees */
 	uint16_t path_mtu; /* that it was told of last, or 0 */
@@ -138,16 +134,6 @@ static inline struct tcp_conn *conn_of(struct flow *f)
 {
 	_Static_assert(sizeof(struct tcp_conn) <= FLOW_PRIV, "flow too small");
 	return (struct tcp_conn *)(void *)f->priv;
-}
-
-static inline bool seq_before(uint32_t a, uint32_t b)
-{
-	return (int32_t)(a - b) < 0;
-}
-
-static inline bool seq_after(uint32_t a, uint32_t b)
-{
-	return seq_before(b, a);
 }
 
 /* conn_tap, conn_host - the index of the side */
@@ -244,6 +230,9 @@ ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
 /* conn_soft - whether @err of its socket is one that a connection survives; then
  * the guest is told */
 bool conn_soft(struct tcp *t, struct flow *f, int err);
+
+/* conn_fin - all before the guest's FIN is here */
+void conn_fin(struct tcp *t, struct flow *f);
 
 /* conn_flush - hand what waits for the socket to it, then the guest's FIN
  * 0, or -errno if the socket is broken. */

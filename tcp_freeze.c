@@ -26,11 +26,10 @@ static const size_t words[] = {
 	WORD(sack[1].from), WORD(sack[1].to), WORD(sack[2].from),
 	WORD(sack[2].to), WORD(eof_seq), WORD(rcv_nxt), WORD(rcv_edge),
 	WORD(rcv_acked), WORD(room), WORD(room_seen), WORD(lazy), WORD(passed),
-	WORD(ahead_seq), WORD(flags),
 }, times[] = {
 	WORD(rto_due), WORD(ack_due), WORD(stale_due), WORD(active_ms),
 }, queues[] = {
-	WORD(out), WORD(keep), WORD(ahead),
+	WORD(out), WORD(keep),
 };
 
 #undef WORD
@@ -67,14 +66,56 @@ static bool get_queue(struct tcp *t, struct chunk_queue *q, struct rd *r)
 	return bytes && chunk_put(t->chunks, q, &iov, 1, 0, len) == len;
 }
 
+/* What came early: the first run has a place among the rest, where older versions
+ * have their only one */
+static void put_runs(const struct tcp *t, const struct tcp_conn *c,
+		     const struct ahead_run *r, struct wr *w)
+{
+	wr_be16(w, c->ahead.n - !!c->ahead.n);
+	while (r && (r = ahead_run(&t->ahead, &c->ahead, r))) {
+		wr_be32(w, r->seq);
+		put_queue(t, &r->bytes, w);
+	}
+}
+
+static bool get_run(struct tcp *t, struct tcp_conn *c, uint32_t seq,
+		    struct rd *r)
+{
+	size_t len = rd_be32(r);
+	const void *bytes = rd_view(r, len);
+	struct iovec iov = { (void *)(uintptr_t)bytes, len };
+
+	if (bytes && len)
+		ahead_put(&t->ahead, &c->ahead, seq, &iov, 1, len);
+	return bytes;
+}
+
+static bool get_runs(struct tcp *t, struct tcp_conn *c, struct rd *r)
+{
+	unsigned n = rd_be16(r);
+
+	while (n--) {
+		uint32_t seq = rd_be32(r);
+
+		if (!get_run(t, c, seq, r))
+			return false;
+	}
+	return true;
+}
+
 void tcp_freeze(void *owner, struct flow *f, struct wr *w)
 {
+	const struct chunk_queue none = { 0 };
 	struct tcp_conn *c = conn_of(f);
+	const struct ahead_run *r;
 	struct tcp *t = owner;
 	unsigned i;
 
+	r = ahead_run(&t->ahead, &c->ahead, NULL);
 	for (i = 0; i < ARRAY_SIZE(words); i++)
 		wr_be32(w, *word(c, words[i]));
+	wr_be32(w, r ? r->seq : 0);
+	wr_be32(w, c->flags);
 	for (i = 0; i < ARRAY_SIZE(times); i++)
 		wr_be32(w, *word(c, times[i]) - now_ms(t));
 	wr_bytes(w, c->mac.b, sizeof(c->mac.b));
@@ -90,8 +131,12 @@ void tcp_freeze(void *owner, struct flow *f, struct wr *w)
 	wr_u8(w, c->sacks);
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		put_queue(t, queue(c, queues[i]), w);
+	put_queue(t, r ? &r->bytes : &none, w);
 	wr_u8(w, c->tos);
 	wr_be16(w, c->path_mtu);
+	put_runs(t, c, r, w);
+	wr_be32(w, c->fin_seq);
+	wr_be32(w, c->ahead.last);
 }
 
 static void get_small(struct tcp_conn *c, struct rd *r)
@@ -155,20 +200,28 @@ bool tcp_thaw(void *owner, struct flow *f, struct rd *r)
 				   CONN_SHUT_HOST;
 	struct tcp_conn *c = conn_of(f);
 	struct tcp *t = owner;
-	uint32_t flags;
+	uint32_t flags, seq;
 	bool ok = true;
 	unsigned i;
 
 	for (i = 0; i < ARRAY_SIZE(words); i++)
 		*word(c, words[i]) = rd_be32(r);
+	seq = rd_be32(r);
+	c->flags = rd_be32(r);
 	for (i = 0; i < ARRAY_SIZE(times); i++)
 		*word(c, times[i]) = rd_be32(r) + now_ms(t);
 	get_small(c, r);
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		ok = ok && get_queue(t, queue(c, queues[i]), r);
+	ok = ok && get_run(t, c, seq, r);
 	if (ok && rd_left(r)) { /* as of the version that follows the path */
 		c->tos = rd_u8(r) & (uint8_t)~PATH_ECN;
 		c->path_mtu = rd_be16(r);
+	}
+	if (ok && rd_left(r)) {	/* that keeps more than one run */
+		ok = get_runs(t, c, r);
+		c->fin_seq = rd_be32(r);
+		c->ahead.last = rd_be32(r);
 	}
 	flags = c->flags;
 	c->flags &= ~elsewhere;
@@ -179,6 +232,7 @@ bool tcp_thaw(void *owner, struct flow *f, struct rd *r)
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		chunk_drop(t->chunks, queue(c, queues[i]),
 			   queue(c, queues[i])->len);
+	ahead_drop(&t->ahead, &c->ahead);
 	return false;
 }
 

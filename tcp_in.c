@@ -6,8 +6,8 @@
  * FIN.  In-order payload of the whole burst is collected and given to the
  * socket in one call; what it does not take waits in the connection's queue and
  * is acknowledged all the same, because from here on it cannot be lost.  What
- * comes after a gap is kept if the guest knows SACK, as far as it is in a row;
- * the guest's link does not reorder, so that is all until something is lost again.
+ * comes behind a hole and fits the window is kept, and so is what is known of the
+ * end of it all.
  */
 #include "tcp_in.h"
 
@@ -198,30 +198,27 @@ static void see_ack(const struct tcp *t, struct flow *f, const struct packet *p,
 		b->bulk = true;
 }
 
-/* Behind a hole: the first run of bytes there is kept, the rest comes again */
+/* Behind a hole */
 static void take_ahead(struct tcp *t, struct flow *f, const struct packet *p,
 		       struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
-	uint32_t end = c->ahead_seq + c->ahead.len, from = p->seq;
-	uint32_t to = from + p->payload_len;
+	uint32_t from = p->seq, to = from + p->payload_len;
 	size_t len;
 	unsigned n;
 
 	b->gaps++;
-	if (!(c->flags & CONN_SACK) || c->flags & CONN_GUEST_FIN)
+	if (c->flags & CONN_GUEST_FIN || !seq_before(from, c->rcv_edge))
 		return;
-	if (!c->ahead.len)
-		c->ahead_seq = end = from;
-	if (seq_after(from, end) || seq_before(from, c->ahead_seq))
-		return;
+	if (p->tcp_flags & TCP_FIN && !(c->flags & CONN_FIN_AHEAD) &&
+	    !seq_after(to, c->rcv_edge)) {
+		c->flags |= CONN_FIN_AHEAD;
+		c->fin_seq = to;
+	}
 	if (seq_after(to, c->rcv_edge))
 		to = c->rcv_edge;
-	if (!seq_before(end, to))
-		return;
-	n = packet_iov(p, end - from, to - end, b->iov + b->n,
-		       BURST_IOV - b->n, &len);
-	(void)chunk_put(t->chunks, &c->ahead, b->iov + b->n, n, 0, len);
+	n = packet_iov(p, 0, to - from, b->iov + b->n, BURST_IOV - b->n, &len);
+	ahead_put(&t->ahead, &c->ahead, from, b->iov + b->n, n, len);
 }
 
 /* What of the segment is new and inside the window; true if its end is */
@@ -265,16 +262,9 @@ static bool take_data(struct tcp *t, struct flow *f, const struct packet *p,
 
 static void take_fin(struct tcp *t, struct flow *f, struct burst *b)
 {
-	struct tcp_conn *c = conn_of(f);
+	const struct tcp_conn *c = conn_of(f);
 
-	chunk_drop(t->chunks, &c->ahead, c->ahead.len); /* nothing is */
-	if (!(c->flags & CONN_GUEST_FIN)) {
-		c->flags |= CONN_GUEST_FIN;
-		c->rcv_nxt++;
-		/* Numbers end here: an edge behind them would be a lie */
-		if (seq_before(c->rcv_edge, c->rcv_nxt))
-			c->rcv_edge = c->rcv_nxt;
-	}
+	conn_fin(t, f);
 	/* Ours is likely to follow and can carry the ACK; else this is the last
 	 * that we have to say */
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq + 1)

@@ -20,7 +20,7 @@ enum {
 	LOSSY_MS = 60 * 1000, /* for so long a loss is remembered */
 };
 
-static uint32_t overlap(const struct sack *s, uint32_t from, uint32_t to)
+static uint32_t overlap(const struct span *s, uint32_t from, uint32_t to)
 {
 	uint32_t a = seq_before(s->from, from) ? from : s->from;
 	uint32_t b = seq_before(to, s->to) ? to : s->to;
@@ -317,7 +317,7 @@ static void forget(struct tcp_conn *c)
 	unsigned i, n = 0;
 
 	for (i = 0; i < c->sacks; i++) {
-		struct sack s = c->sack[i];
+		struct span s = c->sack[i];
 
 		if (!seq_before(c->snd_una, s.to))
 			continue;
@@ -343,10 +343,10 @@ void loss_past(struct tcp_conn *c, uint32_t n)
 }
 
 /* Blocks in order, joined where they touch; the lowest are kept */
-static bool add(struct tcp_conn *c, struct sack new)
+static bool add(struct tcp_conn *c, struct span new)
 {
 	enum { MOST = sizeof(c->sack) / sizeof(c->sack[0]) };
-	struct sack out[MOST + 1];
+	struct span out[MOST + 1];
 	unsigned i = 0, n = 0;
 
 	while (i < c->sacks && seq_before(c->sack[i].to, new.from))
@@ -378,7 +378,7 @@ bool loss_sack(struct flow *f, const struct packet *p)
 
 	while ((kind = conn_option(&opt, &in)))
 		while (kind == OPT_SACK && rd_left(&in) >= 8) {
-			struct sack s;
+			struct span s;
 
 			s.from = rd_be32(&in);
 			s.to = rd_be32(&in);

@@ -83,15 +83,24 @@ static uint32_t empty_seq(const struct tcp_conn *c)
 	return end;
 }
 
-/* What came behind a hole (RFC 2018 4) */
-static void put_sack(const struct tcp_conn *c, struct tcp_head *th)
+/* What came behind holes */
+static void put_sack(const struct tcp *t, const struct tcp_conn *c,
+		     struct tcp_head *th)
 {
-	const uint8_t head[] = { OPT_NOP, OPT_NOP, OPT_SACK, 10 };
+	enum { MOST = 4 }; /* that 40 bytes hold */
+	struct span s[MOST];
+	unsigned n = ahead_spans(&t->ahead, &c->ahead, c->rcv_nxt, s, MOST), i;
+	const uint8_t head[] = { OPT_NOP, OPT_NOP, OPT_SACK,
+				 (uint8_t)(2 + 8 * n) };
 
+	if (!n)
+		return;
 	memcpy(th->opt, head, sizeof(head));
-	st_be32(&th->opt[4], c->ahead_seq);
-	st_be32(&th->opt[8], c->ahead_seq + c->ahead.len);
-	th->opt_len = 12;
+	for (i = 0; i < n; i++) {
+		st_be32(&th->opt[4 + 8 * i], s[i].from);
+		st_be32(&th->opt[8 + 8 * i], s[i].to);
+	}
+	th->opt_len = (uint8_t)(4 + 8 * n);
 }
 
 bool tcp_out_ack(struct tcp *t, struct flow *f)
@@ -104,8 +113,8 @@ bool tcp_out_ack(struct tcp *t, struct flow *f)
 	th.window = conn_window(t, f);
 	th.flags = TCP_ACK;
 	th.opt_len = 0;
-	if (c->ahead.len && seq_after(c->ahead_seq, c->rcv_nxt))
-		put_sack(c, &th);
+	if (c->ahead.first && c->flags & CONN_SACK)
+		put_sack(t, c, &th);
 	if (!put(t, f, &th))
 		return false;
 	if (c->rcv_nxt != c->rcv_acked)
@@ -312,7 +321,8 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	if (c->rcv_nxt != c->rcv_acked || seq_before(now_ms(t), c->ack_due))
 		c->flags |= CONN_PINGPONG;
 	c->rcv_acked = c->rcv_nxt;
-	conn_acked(t, f);
+	if (!c->ahead.first) /* what came early is still to be reported */
+		conn_acked(t, f);
 	c->snd_nxt += (uint32_t)len + fin;
 	if (seq_after(c->snd_nxt, c->snd_max)) {
 		if (c->snd_nxt - c->snd_max == len + fin)

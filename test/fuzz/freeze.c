@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: state flow tcp_freeze tcp_conn chunk loop timer iov addr util log sock fwd neigh lan addrset packet checksum segment */
+/* unit: state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock fwd neigh lan addrset packet checksum segment */
 #include "freeze.h"
 #include "tcp_freeze.h"
 
@@ -14,6 +14,7 @@ enum { PIF = 12 }; /* of side 0 */
 static struct loop loop;
 static struct flows flows;
 static struct chunks chunks;
+static struct aheads ahead;
 static struct tcp tcp;
 static struct tap tap;
 static struct fwd fwd;
@@ -42,11 +43,11 @@ bool icmp_refuse(struct icmp_limit *l, struct tap *t, const struct fwd *f,
 static void start(void)
 {
 	REQUIRE(!loop_init(&loop) && !flows_init(&flows, &loop) &&
-		!chunks_init(&chunks));
+		!chunks_init(&chunks) && !ahead_init(&ahead, &chunks));
 	tap.caps.frame_max = 1514;
 	fwd.lan = &lan;
 	tcp = (struct tcp){ .flows = &flows, .tap = &tap, .fwd = &fwd,
-			    .chunks = &chunks, .rto_max_ms = 120000 };
+			    .chunks = &chunks, .ahead = ahead, .rto_max_ms = 120000 };
 	flows_type(&flows, FLOW_TCP, &type, &tcp);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: handover state freeze flow tcp_freeze tcp_conn udp_freeze splice chunk loop timer iov addr util log events sock fwd neigh lan addrset packet checksum segment tap_stream tap_tun tap_vhost vhost_user vhost_mem vhost_bell virtq acceptor tap pcap listen rules ns */
+/* unit: handover state freeze flow tcp_freeze tcp_conn udp_freeze splice chunk ahead loop timer iov addr util log events sock fwd neigh lan addrset packet checksum segment tap_stream tap_tun tap_vhost vhost_user vhost_mem vhost_bell virtq acceptor tap pcap listen rules ns */
 /* What a predecessor says, whoever that is, taken into service by the modules
  * themselves.  Byte 0 is the kind of daemon; then, for each section, how many
  * descriptors come with it, a byte for the kind of each, and the section. */
@@ -27,6 +27,7 @@ static char ifname[16];
 static struct loop loop;
 static struct flows flows;
 static struct chunks chunks;
+static struct aheads ahead;
 static struct neigh neigh;
 static struct fwd fwd;
 static struct sock_env env = { .v4 = true, .v6 = true };
@@ -109,7 +110,7 @@ static void start(void)
 	log_level(LOG_ERROR);
 	log_stderr(false);
 	REQUIRE(!loop_init(&loop) && !flows_init(&flows, &loop) &&
-		!chunks_init(&chunks));
+		!chunks_init(&chunks) && !ahead_init(&ahead, &chunks));
 	watch = loop_watch(&loop, on_event, NULL);
 	fwd_init(&fwd, &plan.lan, &seen, &plan.map, &env);
 	REQUIRE(!listen_init(&listening, &loop, &env, &ns));
@@ -120,7 +121,7 @@ static void start(void)
 	fresh_stream = stream;
 	fresh_vhost = vhost;
 	tcp = (struct tcp){ .flows = &flows, .fwd = &fwd, .neigh = &neigh,
-			    .chunks = &chunks, .rto_max_ms = 120000 };
+			    .chunks = &chunks, .ahead = ahead, .rto_max_ms = 120000 };
 	udp.flows = &flows;
 	splice_init(&spliced, &flows, &fwd, &ns);
 	flows_type(&flows, FLOW_TCP, &tcp_type, &tcp);

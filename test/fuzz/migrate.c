@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: migrate migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk loop timer iov addr util log sock fwd neigh lan addrset packet checksum segment */
+/* unit: migrate migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock fwd neigh lan addrset packet checksum segment */
 /* The state of a guest as it arrives, through all steps but the kernel's: what was
  * loaded goes on, or is forgotten, and nothing is left of it */
 #include "migrate.h"
@@ -21,6 +21,7 @@ enum { TURNS = 10000 };
 static struct loop loop;
 static struct flows flows;
 static struct chunks chunks;
+static struct aheads ahead;
 static struct tcp tcp;
 static struct tap tap;
 static struct fwd fwd;
@@ -129,12 +130,12 @@ static void start(void)
 	log_level(LOG_ERROR);
 	log_stderr(false);
 	REQUIRE(!loop_init(&loop) && !flows_init(&flows, &loop) &&
-		!chunks_init(&chunks));
+		!chunks_init(&chunks) && !ahead_init(&ahead, &chunks));
 	tap.caps.frame_max = 1514;
 	fwd.lan = &lan;
 	fwd.env = &env;
 	tcp = (struct tcp){ .flows = &flows, .tap = &tap, .fwd = &fwd,
-			    .neigh = &neigh, .chunks = &chunks, .rto_max_ms = 120000 };
+			    .neigh = &neigh, .chunks = &chunks, .ahead = ahead, .rto_max_ms = 120000 };
 	flows_type(&flows, FLOW_TCP, &type, &tcp);
 	REQUIRE(!migrate_init(&m, &tcp, &seen, &repair));
 }

@@ -195,6 +195,8 @@ static void emit(struct gconn *g, uint64_t pos, size_t len, uint8_t flags)
 	s.partial = g->p->big;
 	g->unacked = 0;
 	g->ack_due = false;
+	if (pos < g->max)
+		g->p->again += MIN(len, g->max - pos);
 	g->max = MAX(g->max, pos + len + (flags & (TCP_SYN | TCP_FIN) ? 1 : 0));
 	guest_send(&s);
 }

@@ -710,27 +710,38 @@ void run_seed(uint64_t seed)
 
 enum { LOSSY_BYTES = 2000 * 1000 };
 
-/* A stream over a link that loses, and KB/s of virtual time that it must reach.
- * Time-outs would show: each costs 200 ms. */
+/* A stream over a link that loses, to the guest or from it, and KB/s of virtual time
+ * that it must reach.  Time-outs would show: each costs 200 ms. */
 static const struct lossy {
 	const char *name;
 	unsigned loss[2], card;
 	bool sack;
 	uint64_t rtt;
 	unsigned least;
+	bool out;
+	unsigned reorder;
 } lossy[] = {
-	{ "no loss", { 0 }, 0, true, 200 * US, 100000 },
-	{ "no loss, far", { 0 }, 0, true, 50 * MS, 2500 },
-	{ "0.1%, SACK", { 1, 1 }, 0, true, 200 * US, 100000 },
-	{ "0.1%, SACK, far", { 1, 1 }, 0, true, 50 * MS, 2500 },
-	{ "1%, SACK", { 10, 10 }, 0, true, 200 * US, 50000 },
-	{ "1%, SACK, far", { 10, 10 }, 0, true, 50 * MS, 2500 },
-	{ "1%", { 10, 10 }, 0, false, 200 * US, 30000 },
-	{ "5%, SACK", { 50, 50 }, 0, true, 200 * US, 8000 },
-	{ "5%", { 50, 50 }, 0, false, 200 * US, 4500 },
-	{ "8 buffers, SACK", { 0 }, 8, true, 200 * US, 22000 },
-	{ "8 buffers", { 0 }, 8, false, 200 * US, 4000 },
-	{ "8 buffers, SACK, far", { 0 }, 8, true, 50 * MS, 2500 },
+	{ "no loss", { 0 }, 0, true, 200 * US, 100000, false, 0 },
+	{ "no loss, far", { 0 }, 0, true, 50 * MS, 2500, false, 0 },
+	{ "0.1%, SACK", { 1, 1 }, 0, true, 200 * US, 100000, false, 0 },
+	{ "0.1%, SACK, far", { 1, 1 }, 0, true, 50 * MS, 2500, false, 0 },
+	{ "1%, SACK", { 10, 10 }, 0, true, 200 * US, 50000, false, 0 },
+	{ "1%, SACK, far", { 10, 10 }, 0, true, 50 * MS, 2500, false, 0 },
+	{ "1%", { 10, 10 }, 0, false, 200 * US, 30000, false, 0 },
+	{ "5%, SACK", { 50, 50 }, 0, true, 200 * US, 8000, false, 0 },
+	{ "5%", { 50, 50 }, 0, false, 200 * US, 4500, false, 0 },
+	{ "8 buffers, SACK", { 0 }, 8, true, 200 * US, 22000, false, 0 },
+	{ "8 buffers", { 0 }, 8, false, 200 * US, 4000, false, 0 },
+	{ "8 buffers, SACK, far", { 0 }, 8, true, 50 * MS, 2500, false, 0 },
+	{ "out, no loss", { 0 }, 0, true, 200 * US, 100000, true, 0 },
+	{ "out, 0.1%, SACK", { 1, 1 }, 0, true, 200 * US, 100000, true, 0 },
+	{ "out, 0.1%", { 1, 1 }, 0, false, 200 * US, 100000, true, 0 },
+	{ "out, 1%, SACK", { 10, 10 }, 0, true, 200 * US, 100000, true, 0 },
+	{ "out, 1%", { 10, 10 }, 0, false, 200 * US, 100000, true, 0 },
+	{ "out, 5%, SACK", { 50, 50 }, 0, true, 200 * US, 200, true, 0 },
+	{ "out, 5%", { 50, 50 }, 0, false, 200 * US, 700, true, 0 },
+	{ "out, 1% late, SACK", { 0 }, 0, true, 200 * US, 100000, true, 10 },
+	{ "out, 1% late", { 0 }, 0, false, 200 * US, 100000, true, 10 },
 };
 
 bool run_lossy(unsigned i, bool dry)
@@ -751,12 +762,16 @@ bool run_lossy(unsigned i, bool dry)
 	world.tap.w.loss[0] = l->loss[0];
 	world.tap.w.loss[1] = l->loss[1];
 	world.tap.w.card = l->card;
+	world.tap.w.reorder = l->reorder;
+	world.tap.w.jitter = 300 * US;
 	world.tap.w.card_ns = 20 * US;
 	world_start();
 	nplans = 1;
 	*p = (struct plan){ .gport = 40000, .fport = 5000, .mss = 1460, .ws = 7,
 			    .guest_opens = true, .ending = END_CLEAN,
-			    .bytes = { 0, LOSSY_BYTES }, .rcv_cap = 200 * 1000,
+			    .bytes = { l->out ? LOSSY_BYTES : 0,
+				       l->out ? 0 : LOSSY_BYTES },
+			    .rcv_cap = 200 * 1000,
 			    .delack = 40, .ack_every = 2, .keeps_order = true,
 			    .sack = l->sack, .chunk = { 100000, 100000 },
 			    .tx_cap = 400 * 1000, .rx_cap = 400 * 1000,
@@ -765,7 +780,10 @@ bool run_lossy(unsigned i, bool dry)
 	world_run(sim.now + 3600 * SEC, all_over);
 	judge();
 	s = (double)(p->over - p->begun) / SEC;
-	printf("%-28s %8.0f KB/s, %.3f s\n", l->name, LOSSY_BYTES / s / 1000, s);
+	printf("%-28s %8.0f KB/s, %.3f s", l->name, LOSSY_BYTES / s / 1000, s);
+	if (l->out)
+		printf(", %llu KB again", (unsigned long long)p->again / 1000);
+	putchar('\n');
 	fflush(stdout);
 	if (LOSSY_BYTES / s / 1000 < l->least)
 		sim_fail("less than %u KB/s", l->least);

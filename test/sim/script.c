@@ -470,17 +470,19 @@ static void check(const char *what, long long is_now, const char *want)
 		sim_fail("%s is %lld, not %s", what, is_now, want);
 }
 
-static void expect_sack(const struct seg *s, char *w)
+static void expect_sack(const struct seg *s, unsigned i, char *w)
 {
 	uint32_t seq;
 	size_t len;
 
 	seq_of(w, &seq, &len);
-	if (s->sacks != 1 || s->sack[0][0] - sc.iss != seq ||
-	    s->sack[0][1] - s->sack[0][0] != len)
-		sim_fail("%u blocks, the first %d+%u", s->sacks,
-			 (int)(s->sack[0][0] - sc.iss),
-			 s->sack[0][1] - s->sack[0][0]);
+	if (i >= s->sacks)
+		sim_fail("%u blocks", s->sacks);
+	if (s->sack[i][0] - sc.iss != seq ||
+	    s->sack[i][1] - s->sack[i][0] != len)
+		sim_fail("block %u of %u is %d+%u", i, s->sacks,
+			 (int)(s->sack[i][0] - sc.iss),
+			 s->sack[i][1] - s->sack[i][0]);
 }
 
 static void expect_tcp(const struct got *g)
@@ -488,6 +490,7 @@ static void expect_tcp(const struct got *g)
 	const struct seg *s = &g->s;
 	char *flags = need("flags"), *w;
 	uint32_t seq;
+	unsigned sacks = 0;
 	size_t len, i;
 	uint8_t mask = strchr(flags, 'P') ? 0xff : (uint8_t)~TCP_PSH;
 
@@ -532,10 +535,13 @@ static void expect_tcp(const struct got *g)
 			check("SACK-permitted", s->sack_ok,
 			      *w == 's' ? "1" : "0");
 		else if (is(w, "sack"))
-			expect_sack(s, need("first of the block+length"));
+			expect_sack(s, sacks++,
+				    need("first of the block+length"));
 		else
 			sim_fail("what is %s?", w);
 	}
+	if (sacks && sacks != s->sacks)
+		sim_fail("%u blocks", s->sacks);
 }
 
 static void expect_dgram(const struct got *g, bool udp)

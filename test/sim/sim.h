@@ -346,7 +346,7 @@ struct plan {
 	bool shut_window; /* guest: it told a window of zero */
 	bool far_up, far_got_eof, far_rst, far_done;
 	bool far_step_due, far_fin_sent;
-	uint64_t rexmit, dup_data;
+	uint64_t rexmit, dup_data, again; /* bytes of the guest */
 	uint64_t begun, over; /* over: both ends were done */
 };
 
