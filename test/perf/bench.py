@@ -273,14 +273,15 @@ class LongPath(Path):
 
 
 class LossyLink(Path):
-    """Bulk between a guest whose link loses frames and a near or far peer."""
+    """Bulk between a guest whose link loses frames, or has some of the guest's
+    come late, and a near or far peer."""
 
     others = False
 
-    def __init__(self, way, rtt_ms, loss):
-        super().__init__(f"lossy-{way}/{rtt_ms}ms/{loss}%", "Gbit/s", GB,
-                         bulk_way(way, 1), None, link="unix", mtu=1500,
-                         loss=loss)
+    def __init__(self, way, rtt_ms, loss, late=0):
+        name = f"lossy-{way}/{rtt_ms}ms/{late or loss}%" + " late" * bool(late)
+        super().__init__(name, "Gbit/s", GB, bulk_way(way, 1), None,
+                         link="unix", mtu=1500, loss=loss, late=late)
         self.wire = rtt_ms and (rtt_ms, 0)
 
 
@@ -563,6 +564,8 @@ def paths():
         for rtt_ms in (0, 50):
             for loss in (0, 0.1, 1, 5):
                 yield LossyLink(way, rtt_ms, loss)
+    yield LossyLink("out", 0, 0, 1)
+    yield LossyLink("out", 50, 0, 1)
 
 
 # --- the plan -----------------------------------------------------------------

@@ -5,8 +5,10 @@
  * it sends a frame a call and receives what is there; no offloads, since
  * QEMU's stream backend has none.  One thread for each direction.  As emulated
  * network cards do, it may lose frames: so many of a million, in each direction.
+ * Others of the guest's come late, behind the next three or a millisecond, as from
+ * one that bridges over several links.
  *
- *	bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES]]
+ *	bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES [LATE_PPM]]]
  */
 #include "lanes.h"
 
@@ -34,7 +36,7 @@ enum {
 static struct lanes tap;
 static int stream;
 static unsigned long refused;
-static unsigned loss_ppm;
+static unsigned loss_ppm, late_ppm;
 
 static int open_stream(const char *path)
 {
@@ -72,11 +74,33 @@ static void send_frame(char *frame, uint32_t len)
 	}
 }
 
-static bool is_lost(unsigned *seed)
+static bool is_one_of(unsigned ppm, unsigned *seed)
 {
 	enum { MILLION = 1000 * 1000 };
 
-	return loss_ppm && (unsigned)rand_r(seed) % MILLION < loss_ppm;
+	return ppm && (unsigned)rand_r(seed) % MILLION < ppm;
+}
+
+static bool is_lost(unsigned *seed)
+{
+	return is_one_of(loss_ppm, seed);
+}
+
+/* A frame that others overtake */
+static void overtaken(const char *late, uint32_t len)
+{
+	enum { OTHERS = 3, WAIT_MS = 1 };
+	static char frame[FRAME_MAX];
+	ssize_t n;
+
+	for (int i = 0; i < OTHERS && poll(tap.fd, tap.n, WAIT_MS) > 0; i++) {
+		n = lanes_read(&tap, frame, sizeof(frame));
+		if (n <= 0)
+			break;
+		send_frame(frame, n);
+	}
+	memcpy(frame, late, len);
+	send_frame(frame, len);
 }
 
 static void *tap_to_stream(void *unused)
@@ -87,7 +111,9 @@ static void *tap_to_stream(void *unused)
 
 	(void)unused;
 	while ((n = lanes_read(&tap, frame, sizeof(frame))) > 0)
-		if (!is_lost(&seed))
+		if (is_one_of(late_ppm, &seed))
+			overtaken(frame, n);
+		else if (!is_lost(&seed))
 			send_frame(frame, n);
 	exit(0);
 }
@@ -136,10 +162,12 @@ int main(int argc, char **argv)
 {
 	pthread_t t;
 
-	if (argc < 3 || argc > 5)
-		errx(2, "bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES]]");
+	if (argc < 3 || argc > 6)
+		errx(2, "bridge SOCKET|FD INTERFACE [LOSS_PPM [LANES [LATE_PPM]]]");
 	if (argc > 3)
 		loss_ppm = (unsigned)strtoul(argv[3], NULL, 10);
+	if (argc > 5)
+		late_ppm = (unsigned)strtoul(argv[5], NULL, 10);
 	lanes_open(&tap, argv[2], 0, argc > 4 ? (unsigned)atoi(argv[4]) : 1);
 	stream = open_stream(argv[1]);
 	puts("ready");

@@ -368,13 +368,13 @@ class Bridged:
 
     address, gateway, bridge = HOST, GATEWAY, "bridge"
 
-    def join(self, scope, process, path, wires, mtu, loss=0, lanes=0):
+    def join(self, scope, process, path, wires, mtu, loss=0, lanes=0, late=0):
         until(process, lambda: listens(process.pid, path))
         self.pid = process.pid
         name = wires.namespace(f"guest{Process.serial}")
         self.guest = Place(NAMED / name)
         bridge = self.guest.spawn(scope, TMP / self.bridge, path, UPLINK,
-                                  *self.how(loss, lanes))
+                                  *self.how(loss, lanes, late))
         bridge.says("^ready$")
         ip(name, f"""
             link set {UPLINK} mtu {mtu} up
@@ -383,18 +383,19 @@ class Bridged:
         settle(wires.control, self.guest)
 
     @staticmethod
-    def how(loss, lanes):
-        return [int(loss * 10000), lanes or 1]
+    def how(loss, lanes, late):
+        return [int(loss * 10000), lanes or 1, int(late * 10000)]
 
 
 class Passt(Bridged):
     options = ()
 
-    def __init__(self, program, scope, wires, mtu=65520, loss=0, lanes=0):
+    def __init__(self, program, scope, wires, mtu=65520, loss=0, lanes=0,
+                 late=0):
         path = TMP / f"socket-{Process.serial}"
         self.join(scope, wires.host.spawn(
             scope, *USER, program, *self.options, "-f", "-s", path,
-            "--mtu", mtu, *PORTS[:4]), path, wires, mtu, loss, lanes)
+            "--mtu", mtu, *PORTS[:4]), path, wires, mtu, loss, lanes, late)
         if not loss: # who is forwarded to has been heard before
             self.guest.run("ping", "-c1", "-W5", PEER)
 
@@ -405,7 +406,7 @@ class Vhost(Passt):
     options, bridge = ("--vhost-user",), "front"
 
     @staticmethod
-    def how(loss, lanes):
+    def how(loss, lanes, late):
         return ["f" * 16, lanes] if lanes else []
 
 
