@@ -17,11 +17,21 @@
 const struct rtattr *nlmsg_attr_in(const struct rtattr *a, size_t left,
 				   unsigned type)
 {
-	for (; RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+	size_t len;
+
+	for (; RTA_OK(a, left); a = (const void *)((const uint8_t *)a + len)) {
 		if ((a->rta_type & NLA_TYPE_MASK) == type)
 			return a;
+		len = MIN((size_t)RTA_ALIGN(a->rta_len), left);
+		left -= len;
 	}
 	return NULL;
+}
+
+/* Of @type, and whole: @size is that of its fixed header */
+static bool is(const struct nlmsghdr *h, unsigned type, size_t size)
+{
+	return h->nlmsg_type == type && h->nlmsg_len >= NLMSG_LENGTH(size);
 }
 
 const struct rtattr *nlmsg_attr(const struct nlmsghdr *h, size_t size,
@@ -71,7 +81,7 @@ void nlmsg_read_link(void *arg, const struct nlmsghdr *h)
 	const struct rtattr *name;
 	struct nlmsg_link *l = arg;
 
-	if (h->nlmsg_type != RTM_NEWLINK)
+	if (!is(h, RTM_NEWLINK, sizeof(*i)))
 		return;
 	l->ifindex = (unsigned)i->ifi_index;
 	l->queue = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_TXQLEN));
@@ -90,7 +100,7 @@ bool nlmsg_is_route(const struct nlmsghdr *h, bool v4)
 {
 	const struct rtmsg *m = NLMSG_DATA(h);
 
-	return h->nlmsg_type == RTM_NEWROUTE &&
+	return is(h, RTM_NEWROUTE, sizeof(*m)) &&
 	       m->rtm_family == (v4 ? AF_INET : AF_INET6) &&
 	       m->rtm_table == RT_TABLE_MAIN && m->rtm_type == RTN_UNICAST &&
 	       !(m->rtm_flags & RTM_F_CLONED);
@@ -198,7 +208,7 @@ bool nlmsg_is_address(const struct nlmsghdr *h, bool v4, unsigned ifindex)
 {
 	const struct ifaddrmsg *m = NLMSG_DATA(h);
 
-	return h->nlmsg_type == RTM_NEWADDR &&
+	return is(h, RTM_NEWADDR, sizeof(*m)) &&
 	       m->ifa_family == (v4 ? AF_INET : AF_INET6) &&
 	       m->ifa_index == ifindex &&
 	       !(nlmsg_addr_flags(h) & IFA_F_DEPRECATED);
@@ -225,8 +235,8 @@ bool nlmsg_read_neigh(struct nlmsg_neigh *n, const struct nlmsghdr *h)
 {
 	const struct ndmsg *m = NLMSG_DATA(h);
 
-	if ((h->nlmsg_type != RTM_NEWNEIGH && h->nlmsg_type != RTM_DELNEIGH) ||
-	    h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||
+	if ((!is(h, RTM_NEWNEIGH, sizeof(*m)) &&
+	     !is(h, RTM_DELNEIGH, sizeof(*m))) ||
 	    (m->ndm_family != AF_INET && m->ndm_family != AF_INET6) ||
 	    m->ndm_flags & NTF_PROXY)
 		return false;
