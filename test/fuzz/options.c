@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: rules util addr boot */
+/* A command line, a word a line; what is wrong dies, which here is a jump */
+#include "options.h"
+#include "log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum log_level log_max = LOG_ERROR;
+static jmp_buf out;
+static struct conf conf;
+
+_Noreturn void die(const char *fmt, ...)
+{
+	char line[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	longjmp(out, 1);
+}
+
+void log_print(enum log_level l, const char *fmt, ...)
+{
+	(void)l, (void)fmt;
+}
+
+bool log_allowed(struct log_rate *r)
+{
+	(void)r;
+	return false;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static char text[4096], name[] = "passt";
+	char *argv[130] = { name };
+	int argc = 1;
+	char *s = text;
+
+	if (size < 2 || size > sizeof(text))
+		return 0;
+	memcpy(text, data + 1, size - 1);
+	text[size - 1] = '\0';
+	while (argc < 128 && (argv[argc] = strsep(&s, "\n"))) {
+		/* These say something and leave */
+		if (!strncmp(argv[argc], "--he", 4) ||
+		    !strncmp(argv[argc], "--ve", 4) ||
+		    (argv[argc][0] == '-' && argv[argc][1] != '-' &&
+		     strchr(argv[argc], 'h')))
+			return 0;
+		argc++;
+	}
+	argv[argc] = NULL;
+	memset(&conf, 0, sizeof(conf));
+	conf.mode = data[0] % 3;
+	if (!setjmp(out)) {
+		(void)options_find(argc, argv, "log-file");
+		options_run(&conf, argc, argv);
+	}
+	return 0;
+}
