@@ -13,6 +13,7 @@
 # make hostile    a guest that means harm, SECONDS on each transport, SEED=
 # make faults     system calls of a running daemon fail, one by one
 # make soak       mixed traffic on all transports for HOURS
+# make coverage   lines and branches that the tests reach
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -59,7 +60,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages hostile faults soak calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
+	check-builds check-packages hostile faults soak coverage calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -233,6 +234,10 @@ faults: $(BRIDGE)
 	$(MAKE) B=build/faults CFLAGS="-O1 -g -DSECCOMP_FAULTS" build/faults/passt
 	PASST_DIR=$(CURDIR)/build/faults FAULTS='$(CALLS)' \
 		$(PYTEST) -s test/net/test_faults.py
+
+# Half an hour on two CPUs; virtual machines and what measures are left out
+coverage:
+	test/coverage
 
 HOURS   ?= 1
 soak: all $(BRIDGE)
