@@ -128,8 +128,14 @@ def test_hostile(lab, kind):
     guest.bridge.signal(signal.SIGUSR1)
     # What was slow, or had to be sent again, goes on, and then it is quiet
     before = beside.counts()
-    until(lambda: well() or all(b > a for a, b in zip(before, beside.counts())),
-          "bytes in each direction", 60)
+    try:
+        until(lambda: well() or all(b > a for a, b in zip(before,
+                                                          beside.counts())),
+              "bytes in each direction", 60)
+    except AssertionError:
+        print(before, beside.counts(), guest.run("ss", "-tnoi"),
+              lab.peer.run("ss", "-tnoi"))
+        raise
     for s in beside.streams:
         for end in s.ends:
             end.shutdown(2)
