@@ -356,8 +356,10 @@ static int set_vring_base(struct vhost_user *v)
 	return 0;
 }
 
+/* Whoever serves it next may never say whether it wants kicks */
 static void stop_ring(struct vhost_user *v, unsigned i)
 {
+	(void)virtq_kicks(&v->q[i], true);
 	virtq_unset(&v->q[i]);
 	changed(v, i);
 	v->ring[i].placed = false;

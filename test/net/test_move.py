@@ -256,7 +256,9 @@ def test_peer(lab, other, theirs, pair):
     """From a passt of either kind to one of the other, with either's helper.
 
     Not in the middle of streams, which do not always survive from theirs to
-    theirs, either: ACKs that are owed to the guest are lost."""
+    theirs, either: ACKs that are owed to the guest are lost.  And one that stays
+    there is reset when its end waits while the guest has no buffers: recvmsg()
+    of no buffers says 0, too."""
     programs = [(PASST, REPAIR) if who == "passt" else
                 (theirs["passt"], theirs["passt-repair"]) for who in PAIRS[pair]]
     hosts = [Host(lab, where, name, passt=programs[i][0],

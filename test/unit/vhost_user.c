@@ -1469,6 +1469,33 @@ static void pushed_and_stopped(void **state)
 	assert_int_equal(used_idx(VHOST_RX), 1);
 }
 
+/* Another back-end may not know that kicks can be off, and the guest need not know
+ * that there is another one */
+static void kicks_after_the_stop(void **state)
+{
+	const struct vring_used *u = (void *)(guest + USED + VHOST_TX * EACH);
+	const uint16_t *event = (const void *)&u->ring[RING];
+
+	(void)state;
+	run();
+	offer(VHOST_TX, 0);
+	take(VHOST_TX, 0);
+	assert_true(virtq_kicks(&v.q[VHOST_TX], false));
+	assert_int_equal(le16toh(u->flags), VRING_USED_F_NO_NOTIFY);
+	assert_int_equal(say(text_state(GET_VRING_BASE, VHOST_TX, 0)), 0);
+	assert_int_equal(hear(GET_VRING_BASE, 8).u.state.num, 1);
+	assert_int_equal(le16toh(u->flags), 0);
+	negotiate(0);
+	start_ring(VHOST_TX, 1);
+	offer(VHOST_TX, 1);
+	take(VHOST_TX, 1);
+	assert_true(virtq_kicks(&v.q[VHOST_TX], false));
+	assert_int_equal(le16toh(*event), 0);
+	assert_int_equal(say(text_state(GET_VRING_BASE, VHOST_TX, 0)), 0);
+	assert_int_equal(hear(GET_VRING_BASE, 8).u.state.num, 2);
+	assert_int_equal(le16toh(*event), 2);
+}
+
 static void pushed_and_moved(void **state)
 {
 	(void)state;
@@ -1854,6 +1881,7 @@ int main(void)
 		TEST(again),
 		TEST(in_the_loop),
 		TEST(pushed_and_stopped),
+		TEST(kicks_after_the_stop),
 		TEST(pushed_and_moved),
 		TEST(logs),
 		TEST(log_calls),
