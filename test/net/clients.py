@@ -243,7 +243,8 @@ CLIENTS6 = [*["dhclient -6"] * DHCLIENT, "dhcpcd -6"]
 
 
 class Lease(dict):
-    """The variables that a DHCP client hands to its script."""
+    """The variables that a DHCP client hands to its script.  It goes on, .client,
+    and what it gets later is in .path."""
 
     def __init__(self, text):
         for line in text.splitlines():
@@ -287,4 +288,6 @@ def dhcp(lab, guest, client, dev="eth0"):
             process.output()
         return lease.exists()
     until(bound, f"a lease for {client}")
-    return Lease(lease.read_text())
+    found = Lease(lease.read_text())
+    found.path, found.client = lease, process
+    return found

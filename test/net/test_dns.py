@@ -12,7 +12,8 @@ import struct
 
 import pytest
 
-from clients import A, Background, ask_tcp, ask_udp, query, solicit_router
+from clients import (A, Background, ask_tcp, ask_udp, dhcp, query,
+                     solicit_router)
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASST, PEER, ROOT_USER, SEARCH,
                  STREAM, UPLINK, USER, V4, V6, until)
 
@@ -402,6 +403,31 @@ def test_change_advertised(lab):
     until(lambda: solicit_router(guest, UPLINK)["resolvers"] == [FAR[V6]],
           "the new resolver")
     assert solicit_router(guest, UPLINK)["search"] == ["other.example"]
+
+
+@pytest.mark.parametrize("client, family", [("udhcpc", V4), ("dhcpcd -6", V6)])
+def test_change_leased(lab, client, family):
+    """So is who has DHCP: resolvers of a link that a VPN names, and its names."""
+    etc = Etc(lab)
+    etc.file(etc.conf, PEER[family])
+    guest = lab.pasta("--dhcp-dns", "--dhcp-search", user=etc.user)
+    guest.run("ip", "link", "set", UPLINK, "up")
+    until(lambda: guest.addresses(V6, scope="link"), "a link-local address")
+
+    def told():
+        lease = dhcp(lab, guest, client)
+        lease.client.kill()
+        lease.path.unlink()
+        guest.run("ip", "addr", "flush", "dev", UPLINK, "scope", "global")
+        return (lease.words("dns", "new_dhcp6_name_servers"),
+                lease.words("search", "new_dhcp6_domain_search"))
+    assert told() == ([PEER[family]], SEARCH)
+    etc.conf.with_name("resolv.conf.new").write_text(
+        f"nameserver {FAR[family]}\nnameserver {PEER[family]}\n"
+        "search vpn.example\n")
+    etc.conf.with_name("resolv.conf.new").rename(etc.conf)
+    both = [FAR[family], PEER[family]], ["vpn.example"]
+    until(lambda: told() == both, "both resolvers")
 
 
 def test_change_keeps_what_was_given(lab):

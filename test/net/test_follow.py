@@ -21,7 +21,7 @@ import time
 
 import pytest
 
-from clients import Background, dhcp, hear_router, router_socket
+from clients import Background, Lease, dhcp, hear_router, router_socket
 from lab import (DEADLINE, PASTA, PESTO, SANITIZED, STREAM, UPLINK, USER, V4, V6,
                  Process, batch, run, script, until)
 
@@ -758,6 +758,23 @@ def test_leases(lab, roamer, world, kind):
         until(lambda: f"{first}/24" not in guest.addresses(V4), "its end")
     else:
         assert dhcp(lab, guest, "udhcpc")["ip"] == second
+
+
+def test_renewal(lab, roamer, world):
+    """A client that asks again, as it does in time by itself, is refused the old
+    address and takes the new one."""
+    roamer.plug(WLAN)
+    roamer.join(WLAN)
+    guest = machine(lab, "bridged")
+    guest.run("ip", "addr", "flush", "dev", UPLINK, "scope", "global")
+    lease = dhcp(lab, guest, "udhcpc")
+    assert lease["ip"] == WLAN.host[V4]
+    roamer.plug(VPN)
+    roamer.join(VPN, metric=50)
+    until(lambda: "IPv4 network has changed" in guest.said(), "the change")
+    lease.client.popen.send_signal(signal.SIGUSR1)
+    until(lambda: Lease(lease.path.read_text())["ip"] == VPN.host[V4],
+          "the new address")
 
 
 # By router advertisements, with a prefix that the router renumbers
