@@ -432,10 +432,16 @@ enum verdict packet_parse(const struct frame *f, struct packet *p)
 unsigned packet_iov(const struct packet *p, size_t off, size_t len,
 		    struct iovec *iov, unsigned max, size_t *got)
 {
+	const struct frame *f = p->frame;
+
 	off = MIN(off, (size_t)p->payload_len);
 	len = MIN(len, p->payload_len - off);
-	return iov_slice(iov, max, p->frame->iov, p->frame->iov_cnt,
-			 p->payload_off + off, len, got);
+	off += p->payload_off;
+	if (off + len > f->iov->iov_len || !len || !max)
+		return iov_slice(iov, max, f->iov, f->iov_cnt, off, len, got);
+	*iov = (struct iovec){ (uint8_t *)f->iov->iov_base + off, len };
+	*got = len;
+	return 1;
 }
 
 /* Bytes that were copied once are not looked at again: what was checked in the
