@@ -252,6 +252,7 @@ check-late: $(BRIDGE)
 check-guests: all $(BRIDGE)
 	test/deps guests
 	test/guests
+	$(PYTEST) test/net/test_discovery.py
 
 # Clients and servers of Debian unstable's passt and ours with each other, from a
 # root directory that is made once; without, check-net skips them
