@@ -759,6 +759,8 @@ size_t frames_next(struct frames *f, uint8_t *b)
 		mutate(f, &a);
 	if (f->keep_mac && a.n >= 12)
 		memcpy(b + 6, f->mac, 6);
+	if (!f->seed && a.n >= 14)
+		memcpy(b + 12, "\x88\xb5", 2);
 	return a.n;
 }
 

@@ -41,7 +41,8 @@ struct frames {
 	unsigned long of[KINDS], heard, established, resets;
 };
 
-/* frames_init - @mac is the guest's */
+/* frames_init - @mac is the guest's; with a @seed of 0 the frames are as long, and of
+ * a type that nobody has: what a flood costs that means no harm */
 void frames_init(struct frames *f, uint64_t seed, const uint8_t mac[6],
 		 bool keep_mac);
 

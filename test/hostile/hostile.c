@@ -8,9 +8,10 @@
  *	hostile INTERFACE INTERFACE tap SEED
  *	hostile FRAMES - count SEED
  *
- * By a tap the frames go out of the interface that pasta has made; "count" throws
- * them nowhere and prints their sum.  SIGUSR1 has it pause and go on, SIGTERM says
- * what was thrown.  Whoever is gone from the other end is called again.
+ * With a SEED of 0 they mean no harm.  By a tap the frames go out of the interface
+ * that pasta has made; "count" throws them nowhere and prints their sum.  SIGUSR1 has
+ * it pause and go on, SIGTERM says what was thrown.  Whoever is gone from the other end
+ * is called again.
  */
 #include "way.h"
 
@@ -316,7 +317,7 @@ static void throw(const struct way *w, struct frames *f)
 		size_t n = frames_next(f, b);
 
 		w->send(b, n, f);
-		if (!(f->n % w->every)) {
+		if (f->seed && !(f->n % w->every)) {
 			w->spoil(f);
 			return;
 		}
