@@ -14,6 +14,7 @@
 # make faults     system calls of a running daemon fail, one by one
 # make soak       mixed traffic on all transports for HOURS
 # make coverage   lines and branches that the tests reach
+# make prove      what CBMC can prove of bounds
 # make ceilings   count system calls and instructions
 # make lint       module ladder, calls against the filters, options against the
 #                 manual, report
@@ -60,7 +61,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
-	check-builds check-packages hostile faults soak coverage calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
+	check-builds check-packages hostile faults soak coverage prove calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -238,6 +239,10 @@ faults: $(BRIDGE)
 # Half an hour on two CPUs; virtual machines and what measures are left out
 coverage:
 	test/coverage
+
+# Skipped and said where there is no cbmc
+prove:
+	test/prove/run
 
 HOURS   ?= 1
 soak: all $(BRIDGE)
