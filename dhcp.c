@@ -6,6 +6,10 @@
  * copied in the order in which the client wants them, as long as they fit.  One
  * that lists what it wants gets no more than that and what it cannot do without:
  * an MTU that was not asked for has done harm, and so do most other servers.
+ *
+ * A client that can be told to renew gets a key with its lease (RFC 6704), and keeps
+ * it while it renews.  What it is to be told of is what makes its last request's
+ * answer, made again, another one.
  */
 #include "dhcp.h"
 #include "boot.h"
@@ -17,7 +21,9 @@
 enum { BOOTREQUEST = 1, BOOTREPLY = 2 };
 
 /* Message types; one without is of BOOTP */
-enum { BOOTP, DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM };
+enum { BOOTP, DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM, FORCERENEW };
+
+enum { HMAC_MD5 = 1 }; /* RFC 6704, 3.1.1 */
 
 /* Where the fixed fields are, RFC 2131, 2.  The cookie is the last of them. */
 enum {
@@ -66,9 +72,11 @@ enum {
 	OPT_USER_CLASS = 77, /* RFC 3004 */
 	OPT_RAPID = 80,   /* RFC 4039 */
 	OPT_FQDN = 81,    /* RFC 4702 */
+	OPT_AUTH = 90,    /* RFC 3118 */
 	OPT_ARCH = 93,    /* RFC 4578 */
 	OPT_SEARCH = 119, /* RFC 3397 */
 	OPT_ROUTES = 121, /* RFC 3442 */
+	OPT_NONCE = 145,  /* RFC 6704: FORCERENEW_NONCE_CAPABLE */
 	OPT_END = 255,
 	OPT_VALUE_MAX = 255,
 };
@@ -77,6 +85,9 @@ struct request {
 	uint8_t fixed[OPTIONS];
 	uint8_t type;
 	bool rapid, fqdn;
+	bool nonce; /* it can be called */
+	bool keyed;
+	uint8_t auth[RKAP_LEN]; /* if @keyed: what it gets */
 	uint16_t flags;
 	struct addr ciaddr, wanted, server; /* the latter two may be none */
 	const uint8_t *list;                /* NULL: no parameter list */
@@ -138,6 +149,9 @@ static bool parse_option(struct request *r, uint8_t code, struct rd v)
 		break;
 	case OPT_FQDN:
 		r->fqdn = true;
+		break;
+	case OPT_NONCE:
+		r->nonce = v.p && memchr(v.p, HMAC_MD5, rd_left(&v));
 		break;
 	}
 	return rd_ok(&v);
@@ -206,14 +220,21 @@ static bool is_due(uint8_t code)
 {
 	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE ||
 	       code == OPT_RENEWAL || code == OPT_REBINDING ||
-	       code == OPT_CLIENT;
+	       code == OPT_CLIENT || code == OPT_AUTH;
 }
 
 /* Whether a client gets it that did not list it, but other options */
 static bool is_unasked(const struct request *r, uint8_t code)
 {
 	return is_due(code) || code == OPT_MASK || code == OPT_ROUTER ||
-	       code == OPT_RAPID || code == OPT_CLASS || (code == OPT_FQDN && r->fqdn);
+	       code == OPT_RAPID || code == OPT_NONCE || code == OPT_CLASS || (code == OPT_FQDN && r->fqdn);
+}
+
+static void put(struct wr *w, uint8_t code, const void *value, size_t len)
+{
+	wr_u8(w, code);
+	wr_u8(w, (uint8_t)len);
+	wr_bytes(w, value, len);
 }
 
 static void stock_put(struct stock *s, uint8_t code, const void *value,
@@ -224,9 +245,7 @@ static void stock_put(struct stock *s, uint8_t code, const void *value,
 	if (is_due(code))
 		s->due += 2 + len;
 	s->at[code] = (uint16_t)s->w.len;
-	wr_u8(&s->w, code);
-	wr_u8(&s->w, (uint8_t)len);
-	wr_bytes(&s->w, value, len);
+	put(&s->w, code, value, len);
 }
 
 static void stock_put32(struct stock *s, uint8_t code, uint32_t v)
@@ -363,6 +382,10 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 	if (type == NAK)
 		return;
 
+	if (r->nonce && type == OFFER)
+		stock_put(s, OPT_NONCE, &(uint8_t){ HMAC_MD5 }, 1);
+	if (r->keyed)
+		stock_put(s, OPT_AUTH, r->auth, sizeof(r->auth));
 	stock_put32(s, OPT_MASK, netmask(lan->prefix4));
 	stock_routes(s, lan);
 	stock_resolvers(s, lan);
@@ -392,6 +415,13 @@ static void move(struct wr *w, struct stock *s, uint8_t code)
 		wr_bytes(w, p, n);
 }
 
+static void end(struct wr *w)
+{
+	wr_u8(w, OPT_END);
+	if (w->len < MESSAGE_MIN)
+		wr_fill(w, 0, MESSAGE_MIN - w->len);
+}
+
 static void put_options(struct wr *w, struct stock *s, const struct request *r)
 {
 	unsigned code;
@@ -404,10 +434,7 @@ static void put_options(struct wr *w, struct stock *s, const struct request *r)
 	for (code = 1; code < OPT_END; code++)
 		if (!r->list_len || is_unasked(r, (uint8_t)code))
 			move(w, s, (uint8_t)code);
-
-	wr_u8(w, OPT_END);
-	if (w->len < MESSAGE_MIN)
-		wr_fill(w, 0, MESSAGE_MIN - w->len);
+	end(w);
 }
 
 /* Where BOOTP had it, and most that boot still look */
@@ -450,15 +477,24 @@ static void put_fixed(struct wr *w, const struct lan *lan,
 		put_boot(to, lan, r);
 }
 
+/* By the server's address, which a client does only while it renews */
+static bool is_renewing(const struct request *r, const struct packet *p)
+{
+	return addr_is_unicast(&r->ciaddr) && addr_is_unicast(&p->t.dst) &&
+	       addr_equal(&r->ciaddr, &p->t.src);
+}
+
 /* An address that the client does not have yet still reaches it: its MAC
- * address is known, and it listens for what carries the offered one */
+ * address is known, and it listens for what carries the offered one.  A refusal
+ * is for everyone (RFC 2131, 4.1); but who renews may listen at its address alone,
+ * as dhcpcd and systemd-networkd do, and would not ask anew for a minute. */
 static struct addr destination(const struct lan *lan, const struct request *r,
 			       const struct packet *p, uint8_t type)
 {
 	struct addr everyone = addr_v4(255, 255, 255, 255);
 
 	if (type == NAK)
-		return everyone;
+		return is_renewing(r, p) ? r->ciaddr : everyone;
 	if (r->type == INFORM) {
 		if (addr_is_unicast(&r->ciaddr))
 			return r->ciaddr;
@@ -491,34 +527,148 @@ static void report(const struct packet *p, const struct request *r,
 	log_limited(level, "    from %s", mac_text(&p->smac, mac));
 }
 
-bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
-		 struct answer *out)
+static bool serves(const struct lan *lan)
 {
-	struct request r;
-	struct stock s;
-	uint8_t type;
+	return lan->v4 && !addr_is_none(&lan->guest4) &&
+	       !addr_is_none(&lan->our4) && !addr_is_none(&lan->gw4);
+}
 
-	if (!lan->v4 || addr_is_none(&lan->guest4) ||
-	    addr_is_none(&lan->our4) || addr_is_none(&lan->gw4))
-		return false;
-	if (!parse(in, &r))
-		return false;
-	type = decide(lan, &r);
-	if (!type)
-		return false;
-	r.file = boot_find(lan, &r.boot, true);
-
+static void address(const struct lan *lan, struct addr from, struct addr to,
+		    const struct mac *mac, struct answer *out)
+{
 	out->arp = false;
 	out->head = (struct head){
 		.src = lan->mac,
-		.dst = p->smac,
-		.t = { .src = lan->our4,
-		       .dst = destination(lan, &r, p, type),
+		.dst = *mac,
+		.t = { .src = from,
+		       .dst = to,
 		       .sport = DHCP_SERVER,
 		       .dport = DHCP_CLIENT,
 		       .proto = IPPROTO_UDP },
 		.ttl = 255,
 	};
+}
+
+/* --- who can be called ----------------------------------------------------- */
+
+/* Of all that an ACK says.  It must not depend on the key. */
+static void sum_up(const struct lan *lan, const struct request *r,
+		   uint8_t sum[MD5_LEN])
+{
+	uint8_t body[MESSAGE_MAX];
+	struct wr w = wr_init(body, sizeof(body));
+	struct stock s;
+
+	stock_fill(&s, lan, r, ACK);
+	put_fixed(&w, lan, r, ACK);
+	put_options(&w, &s, r);
+	md5(body, w.len, sum);
+}
+
+static bool is_known(const struct rkap *c, const struct request *r)
+{
+	return c && c->on &&
+	       !memcmp(c->request + CHADDR, r->fixed + CHADDR, CHADDR_LEN);
+}
+
+/* It gets a lease.  While it renews it has a key: the fewer of them are sent, the
+ * better (RFC 6704, 3.1.3). */
+static void keep(const struct lan *lan, const struct packet *p, struct rd in,
+		 struct request *r, struct rkap *c)
+{
+	bool has_key = is_known(c, r) && !addr_is_unspecified(&r->ciaddr);
+	struct wr w = wr_init(r->auth, sizeof(r->auth));
+
+	if (!rkap_keep(c, in))
+		return;
+	c->mac = p->smac;
+	c->client = lan->guest4;
+	c->server = lan->our4;
+	sum_up(lan, r, c->told);
+	if (has_key)
+		return;
+	rkap_new_key(c);
+	rkap_put_key(c, &w);
+	r->keyed = true;
+}
+
+/* @type is what it is answered, or 0 */
+static void remember(const struct lan *lan, const struct packet *p,
+		     struct rd in, struct request *r, uint8_t type,
+		     struct rkap *c)
+{
+	bool lease = type == ACK && (r->type == DISCOVER || r->type == REQUEST);
+
+	if (c && lease && r->nonce)
+		keep(lan, p, in, r, c);
+	else if (is_known(c, r) && (lease || type == NAK || r->type == RELEASE ||
+				    r->type == DECLINE))
+		c->on = false;
+}
+
+static void put_call(struct wr *w, const struct request *r, struct rkap *c)
+{
+	uint8_t *to = wr_room(w, OPTIONS);
+	size_t at;
+
+	if (!to)
+		return;
+	memset(to, 0, OPTIONS);
+	to[OP] = BOOTREPLY;
+	memcpy(to + HTYPE, r->fixed + HTYPE, 2);
+	memcpy(to + XID, r->fixed + XID, 4);
+	memcpy(to + CIADDR, &c->client.b[12], 4);
+	memcpy(to + CHADDR, r->fixed + CHADDR, CHADDR_LEN);
+	memcpy(to + COOKIE, r->fixed + COOKIE, 4);
+
+	put(w, OPT_TYPE, &(uint8_t){ FORCERENEW }, 1);
+	put(w, OPT_SERVER, &c->server.b[12], 4);
+	if (r->client)
+		put(w, OPT_CLIENT, r->client, r->client_len);
+	put(w, OPT_AUTH, NULL, 0);
+	wr_patch_u8(w, w->len - 1, RKAP_LEN);
+	at = w->len;
+	rkap_put_digest(c, w);
+	end(w);
+	rkap_sign(c, w, at);
+}
+
+bool dhcp_call(const struct lan *lan, struct rkap *c, struct answer *out)
+{
+	uint8_t sum[MD5_LEN];
+	struct request r;
+
+	if (!c->on || !serves(lan) || !parse(rd_init(c->request, c->len), &r))
+		return false;
+	r.file = boot_find(lan, &r.boot, true);
+	sum_up(lan, &r, sum);
+	if (!memcmp(sum, c->told, sizeof(sum)))
+		return false;
+	/* It is to come from where the client looks for its server */
+	address(lan, c->server, c->client, &c->mac, out);
+	put_call(&out->body, &r, c);
+	if (!wr_ok(&out->body))
+		return false;
+	log_limited(LOG_INFORM, "DHCP: forcerenew");
+	return true;
+}
+
+bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
+		 struct rkap *c, struct answer *out)
+{
+	struct request r;
+	struct stock s;
+	uint8_t type;
+
+	if (!serves(lan) || !parse(in, &r))
+		return false;
+	type = decide(lan, &r);
+	r.file = boot_find(lan, &r.boot, true);
+	remember(lan, p, in, &r, type, c);
+	if (!type)
+		return false;
+
+	address(lan, lan->our4, destination(lan, &r, p, type), &p->smac, out);
 	stock_fill(&s, lan, &r, type);
 	put_fixed(&out->body, lan, &r, type);
 	put_options(&out->body, &s, &r);

@@ -24,6 +24,8 @@ enum {
 	ICMP_ECHO = 8,
 	ICMP6_ECHO = 128,
 	CALL_MS = 500, /* a guest that answers does so by then */
+	RECALL_MS = 2000, /* doubled each time: RFC 3203, 2 */
+	RECALLS = 4,
 };
 
 static void drop(struct guest *g, enum verdict v)
@@ -74,6 +76,12 @@ static void learn_addr(struct guest *g, const struct addr *a)
 
 /* --- answerers ------------------------------------------------------------ */
 
+/* What is given for ever is not called back */
+static struct rkap *may_call(const struct guest *g, struct rkap *client)
+{
+	return g->lan->leases ? client : NULL;
+}
+
 static void answer(struct guest *g, const struct packet *p)
 {
 	uint8_t in[MESSAGE_MAX], out[ANSWER_MAX];
@@ -86,7 +94,7 @@ static void answer(struct guest *g, const struct packet *p)
 	else if (p->kind == PACKET_ICMP6)
 		send = ndp_answer(g->lan, g->neigh, p, msg, &a);
 	else if (p->t.dport == DHCP_SERVER)
-		send = dhcp_answer(g->lan, p, msg, &a);
+		send = dhcp_answer(g->lan, p, msg, may_call(g, &g->dhcp), &a);
 	else
 		send = dhcpv6_answer(g->lan, p, msg, &a);
 
@@ -434,6 +442,35 @@ static void call(void *owner, struct timer *timer)
 		send_answer(g, &a);
 }
 
+/* Clients of DHCP that can be told renew now, others at their time.  One that does
+ * not may not have heard it. */
+static void call_clients(struct guest *g)
+{
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	if (!g->lan->leases || !g->lan->dhcp || !g->tap->up ||
+	    !dhcp_call(g->lan, &g->dhcp, &a))
+		return;
+	send_answer(g, &a);
+	if (g->calls < RECALLS)
+		timer_set(&g->loop->timers, &g->recall,
+			  g->loop->now_ms + ((uint64_t)RECALL_MS << g->calls));
+	g->calls++;
+}
+
+static void recall(void *owner, struct timer *timer)
+{
+	(void)timer;
+	call_clients(owner);
+}
+
+static void call_clients_anew(struct guest *g)
+{
+	g->calls = 0;
+	call_clients(g);
+}
+
 static void greet(struct guest *g)
 {
 	uint8_t out[ANSWER_MAX];
@@ -452,6 +489,7 @@ static void greet(struct guest *g)
 	if (g->lan->ndp && !g->lan->fixed6)
 		timer_set(&g->loop->timers, &g->call,
 			  g->loop->now_ms + CALL_MS);
+	call_clients_anew(g);
 }
 
 /* RFC 4861 6.2.4: at random, so that routers do not fall in step.  A time that
@@ -489,6 +527,7 @@ void guest_farewell(struct guest *g, const struct lan *was)
 void guest_renew(struct guest *g)
 {
 	mcast_sock_renew(&g->udp->mcast);
+	call_clients_anew(g);
 }
 
 static void advertise(void *owner, struct timer *timer)
@@ -533,6 +572,8 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* once a turn */
 	timer_init(&g->ra, advertise, g);
 	timer_init(&g->call, call, g);
+	timer_init(&g->recall, recall, g);
+	g->dhcp.secret = &flows->key;
 	tftp_init(&g->tftp, l, tap, lan);
 	if (lan->v6 && lan->ndp && lan->ra)
 		plan_ra(g);
@@ -554,6 +595,7 @@ void guest_turn_end(struct guest *g)
 	if (g->tap->up && g->mtu != lan_mtu_told(g->lan)) {
 		g->mtu = lan_mtu_told(g->lan);
 		guest_advertise(g);
+		call_clients_anew(g);
 	}
 	tcp_turn_end(g->tcp);
 	tap_flush(g->tap);
@@ -572,6 +614,7 @@ void guest_save(const struct guest *g, struct wr *w)
 	wr_bytes(w, g->seen->ll.b, sizeof(g->seen->ll.b));
 	wr_u8(w, g->heard6);
 	wr_be32(w, g->ra.due_ms ? (uint32_t)wait : 0);
+	rkap_save(&g->dhcp, w);
 }
 
 void guest_load(struct guest *g, struct rd *r)
@@ -587,8 +630,12 @@ void guest_load(struct guest *g, struct rd *r)
 	wait = rd_be32(r);
 	if (rd_ok(r))
 		*g->seen = s;
+	if (rd_left(r)) /* none of a predecessor that called nobody */
+		rkap_load(&g->dhcp, r);
 	if (g->ra.due_ms && wait)
 		timer_set(&g->loop->timers, &g->ra, g->loop->now_ms + wait);
+	/* It may not have heard our predecessor, or be told of what came since */
+	timer_set(&g->loop->timers, &g->recall, g->loop->now_ms + RECALL_MS);
 	/* It has been greeted; what it has sent may be here already */
 	g->session = g->tap->session;
 	g->mtu = lan_mtu_told(g->lan);

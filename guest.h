@@ -9,6 +9,7 @@
 #include "frag.h"
 #include "lan.h"
 #include "neigh.h"
+#include "rkap.h"
 #include "tap.h"
 #include "tcp.h"
 #include "tftp.h"
@@ -32,6 +33,9 @@ struct guest {
 	unsigned mtu;	  /* as told last */
 	struct timer ra;
 	struct timer call;
+	struct timer recall;
+	unsigned calls; /* since the last change */
+	struct rkap dhcp; /* who can be told to renew */
 	bool heard6; /* it has spoken from a global address this session */
 	struct flow *touched, **touched_end;
 	uint64_t drops[VERDICTS];
@@ -60,7 +64,7 @@ void guest_advertise(struct guest *g);
 /* guest_farewell - before that: we were the router of @was, and are another one */
 void guest_farewell(struct guest *g, const struct lan *was);
 
-/* guest_renew - the host's interfaces may be others now */
+/* guest_renew - the host's interfaces, and what DHCP would answer, may be others now */
 void guest_renew(struct guest *g);
 
 /* guest_neighbour - the host learned or lost (@mac NULL) a neighbour */

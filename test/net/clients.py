@@ -260,6 +260,13 @@ class Lease(dict):
         return []
 
 
+def dhcpcd(conf, options, dev, script="/bin/true", lease="none"):
+    """Its command; without -1 it stays, and keeps the addresses as they should be"""
+    conf.write_text(DHCPCD.format(script=script, lease=lease, dev=dev))
+    return ["unshare", "--mount", "sh", "-c",
+            f"{PRIVATE}exec dhcpcd {options} -d -B -f {conf} {dev}"]
+
+
 def dhcp(lab, guest, client, dev="eth0"):
     """Run one of CLIENTS or CLIENTS6 until it has a lease."""
     script, lease = lab.path("dhcp-script"), lab.path(f"lease-{guest.count}")
@@ -274,10 +281,8 @@ def dhcp(lab, guest, client, dev="eth0"):
                 lab.path(f"dhclient-{guest.count}.pid"),
                 "-e", f"LEASE={lease}", dev]
     elif client.startswith("dhcpcd"):
-        conf.write_text(DHCPCD.format(script=script, lease=lease, dev=dev))
-        argv = ["unshare", "--mount", "sh", "-c", PRIVATE +
-                f"exec dhcpcd {'-6' if '-6' in client else '-4'} -1 -d -B "
-                f"-f {conf} {dev}"]
+        argv = dhcpcd(conf, f"{'-6' if '-6' in client else '-4'} -1", dev,
+                      script, lease)
     else:
         argv = ["busybox", "udhcpc", "-f", "-n", "-i", dev, "-s", script,
                 "-O", "mtu", "-O", "search"]

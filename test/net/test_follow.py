@@ -21,7 +21,8 @@ import time
 
 import pytest
 
-from clients import Background, Lease, dhcp, hear_router, router_socket
+from clients import (Background, Lease, dhcp, dhcpcd, hear_router,
+                     router_socket)
 from lab import (DEADLINE, PASTA, PESTO, SANITIZED, STREAM, UPLINK, USER, V4, V6,
                  Process, batch, run, script, until)
 
@@ -214,6 +215,26 @@ def test_machine(lab, roamer, world, kind):
     roamer.unplug(VPN)
     follows(guest, WLAN)
     until(lambda: ", router 198.51.100.1" in guest.said(), "the way back")
+
+
+def test_machine_called(lab, roamer, world):
+    """A client that can be told renews long before it is time: FORCERENEW"""
+    roamer.plug(WLAN)
+    roamer.join(WLAN, [V4])
+    guest = machine(lab, "bridged")
+    guest.run("ip", "addr", "flush", "dev", UPLINK)
+    guest.spawn(*dhcpcd(lab.path("called.conf"), "-4", UPLINK))
+
+    def leased(link):
+        until(lambda: guest.addresses(V4) == [f"{link.host[V4]}/24"] and
+              guest.default_route(V4) == [link.router[V4]],
+              f"a lease of {link.dev} alone")
+    leased(WLAN)
+    roamer.plug(VPN)
+    roamer.join(VPN, [V4], metric=50)
+    leased(VPN)
+    roamer.unplug(VPN)
+    leased(WLAN)
 
 
 @pytest.mark.parametrize("options, lease", [

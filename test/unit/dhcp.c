@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr util log dnsname boot */
+/* unit: addr util log dnsname boot rkap md5 */
 #include "dhcp.h"
 #include "answer.h"
 #include "boot.h"
@@ -58,11 +58,14 @@ static const uint8_t reply_head[240] = {
 
 static uint8_t req[2048];
 static size_t req_len;
+static const struct siphash_key secret = { { 1, 2 } };
+static struct rkap client;
 
 static int start(void **state)
 {
 	log_level(LOG_ERROR);
 	setup(state);
+	client = (struct rkap){ .secret = &secret };
 	packet.t = (struct tuple){
 		.src = addr_v4(0, 0, 0, 0),
 		.dst = addr_v4(255, 255, 255, 255),
@@ -79,7 +82,7 @@ static bool ask(void)
 	bool r;
 
 	out_reset();
-	r = dhcp_answer(&lan, &packet, rd_init(p, req_len), &out);
+	r = dhcp_answer(&lan, &packet, rd_init(p, req_len), &client, &out);
 	free(p);
 	return r;
 }
@@ -449,6 +452,235 @@ static void renewing(void **state)
 	ASSERT_REPLY(head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER, END);
 }
 
+/* Who listens at its address alone hears a refusal, too */
+static void refused_while_renewing(void **state)
+{
+	(void)state;
+	REQUEST_WITH(TYPE(REQUEST), END);
+	memcpy(req + 12, BYTES(192, 0, 2, 16), 4);
+	packet.t.src = addr_v4(192, 0, 2, 16);
+	packet.t.dst = addr_v4(192, 0, 2, 2);
+	assert_true(ask());
+	assert_to(packet.t.src);
+	assert_memory_equal(out.body.buf + 240, BYTES(TYPE(NAK)), 3);
+	packet.t.dst = addr_v4(255, 255, 255, 255); /* REBINDING */
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+	packet.t.dst = addr_v4(192, 0, 2, 2);
+	packet.t.src = addr_v4(192, 0, 2, 17);
+	assert_true(ask());
+	assert_to(addr_v4(255, 255, 255, 255));
+}
+
+/* --- who can be called: RFC 3203, RFC 6704 ---------------------------------- */
+
+#define NONCE     145, 2, 7, 1 /* any, and HMAC-MD5 */
+#define NONCE_NOT 145, 2, 7, 2
+#define AUTH_HEAD 90, 28, 3, 1, 0
+
+/* Option 90 of the answer, or NULL */
+static const uint8_t *auth(void)
+{
+	size_t at = 240;
+
+	while (at < out.body.len && out.body.buf[at] != END) {
+		if (out.body.buf[at] == 90)
+			return out.body.buf + at;
+		at += 2U + out.body.buf[at + 1];
+	}
+	return NULL;
+}
+
+static uint64_t assert_auth(uint8_t type)
+{
+	const uint8_t *a = auth();
+
+	assert_non_null(a);
+	assert_memory_equal(a, BYTES(AUTH_HEAD), 5);
+	assert_int_equal(a[13], type);
+	return ld_be64(a + 5);
+}
+
+/* A lease with a key, which goes to @key */
+static uint64_t lease_with_key(uint8_t key[16])
+{
+	REQUEST_WITH(TYPE(REQUEST), NONCE, WANT(15), 55, 2, 1, 3, END);
+	assert_true(ask());
+	memcpy(key, auth() + 14, 16);
+	return assert_auth(1);
+}
+
+static bool call(void)
+{
+	out_reset();
+	return dhcp_call(&lan, &client, &out);
+}
+
+static void called(void **state)
+{
+	uint8_t head[240] = { 2, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef,
+			      [12] = 192, 0, 2, 15, [28] = GUEST_MAC,
+			      [236] = COOKIE };
+	uint8_t key[16], other[16], digest[16], want[16], *a;
+	uint64_t count, later;
+
+	(void)state;
+	count = lease_with_key(key);
+	assert_true(client.on);
+	assert_false(call()); /* no news */
+	lan.guest4 = addr_v4(198, 51, 100, 15);
+	lan.our4 = lan.gw4 = addr_v4(198, 51, 100, 1);
+	assert_true(call());
+	assert_to(addr_v4(192, 0, 2, 15));
+	later = assert_auth(2);
+	assert_true(later > count);
+	assert_memory_equal(out.body.buf, head, 240);
+	assert_memory_equal(out.body.buf + 240,
+			    BYTES(TYPE(9), SERVER, AUTH_HEAD), 3 + 6 + 5);
+	assert_int_equal(out.body.len, 300);
+	a = out.body.buf + 240 + 3 + 6;
+	assert_int_equal(a[30], END);
+	memcpy(digest, a + 14, 16);
+	memset(a + 14, 0, 16);
+	md5_hmac(key, 16, out.body.buf, out.body.len, want);
+	assert_memory_equal(digest, want, 16);
+	assert_true(call()); /* once more, as something else */
+	assert_true(assert_auth(2) > later);
+	assert_memory_not_equal(auth() + 14, digest, 16);
+
+	/* It does, is refused, and begins anew with another key */
+	REQUEST_WITH(TYPE(REQUEST), NONCE, END);
+	memcpy(req + 12, BYTES(192, 0, 2, 15), 4);
+	assert_true(ask());
+	assert_null(auth());
+	assert_memory_equal(out.body.buf + 240, BYTES(TYPE(NAK)), 3);
+	assert_false(call());
+	REQUEST_WITH(TYPE(REQUEST), NONCE, CLIENT, END);
+	assert_true(ask());
+	assert_true(assert_auth(1) > later);
+	memcpy(other, auth() + 14, 16);
+	assert_memory_not_equal(key, other, 16);
+	lan.mtu = 1500;
+	assert_true(call());
+	assert_memory_equal(out.body.buf + 249, BYTES(CLIENT, AUTH_HEAD), 14);
+}
+
+/* It keeps its key while it renews; what it does not ask for is no news to it */
+static void called_for_news(void **state)
+{
+	uint8_t key[16];
+
+	(void)state;
+	lease_with_key(key);
+	advertise_all();
+	lan.mtu = 1400;
+	assert_false(call());
+	lan.prefix4 = 25;
+	assert_true(call());
+	REQUEST_WITH(TYPE(REQUEST), NONCE, 55, 2, 1, 6, END);
+	memcpy(req + 12, BYTES(192, 0, 2, 15), 4);
+	assert_true(ask());
+	assert_null(auth());
+	assert_memory_equal(client.key, key, 16);
+	assert_false(call());
+	lan.dns4[0] = addr_v4(192, 0, 2, 54);
+	assert_true(call());
+	lan.v4 = false;
+	assert_false(call());
+}
+
+static void not_called(void **state)
+{
+	static const uint8_t last[] = { DECLINE, RELEASE };
+	uint8_t key[16];
+	unsigned i;
+
+	(void)state;
+	/* An offer says that we can, and gives no key; without a lease no key */
+	REQUEST_WITH(TYPE(DISCOVER), NONCE, 55, 1, 1, END);
+	assert_true(ask());
+	assert_null(auth());
+	assert_non_null(memmem(out.body.buf + 240, 60, BYTES(145, 1, 1), 3));
+	REQUEST_WITH(TYPE(INFORM), NONCE, END);
+	assert_true(ask());
+	assert_null(auth());
+	REQUEST_WITH(TYPE(REQUEST), NONCE_NOT, END);
+	assert_true(ask());
+	assert_null(auth());
+	assert_false(client.on);
+	/* at once */
+	REQUEST_WITH(TYPE(DISCOVER), NONCE, RAPID, END);
+	assert_true(ask());
+	assert_auth(1);
+	assert_true(client.on);
+	/* another firmware of the same machine, which does not know of it */
+	REQUEST_WITH(TYPE(REQUEST), END);
+	assert_true(ask());
+	assert_null(auth());
+	assert_false(client.on);
+	for (i = 0; i < sizeof(last); i++) {
+		lease_with_key(key);
+		REQUEST_WITH(TYPE(last[i]), END);
+		req[33]++; /* another client */
+		assert_false(ask());
+		assert_true(client.on);
+		req[33]--;
+		assert_false(ask());
+		assert_false(client.on);
+	}
+	/* more than is kept */
+	lease_with_key(key);
+	memcpy(req + req_len, BYTES(61, 3, 1, 2, 3), 5);
+	req_len = RKAP_REQUEST + 1;
+	assert_true(ask());
+	assert_null(auth());
+	assert_false(client.on);
+	req_len--;
+	assert_true(ask());
+	assert_auth(1);
+	/* nobody to keep it for */
+	out_reset();
+	assert_true(dhcp_answer(&lan, &packet, rd_init(req, req_len), NULL,
+				&out));
+	assert_null(auth());
+}
+
+/* By a successor */
+static void called_later(void **state)
+{
+	uint8_t key[16], room[2048];
+	struct wr w = wr_init(room, sizeof(room));
+	uint64_t count;
+	size_t n;
+
+	(void)state;
+	count = lease_with_key(key);
+	client.count = count + (1ULL << 60); /* its clock was wrong */
+	rkap_save(&client, &w);
+	for (n = 0; n < w.len; n++) {
+		struct rd part = rd_init(room, n);
+
+		rkap_load(&client, &part);
+		assert_false(client.on);
+	}
+	memset(&client, 0xa5, sizeof(client));
+	rkap_load(&client, &(struct rd){ room, room + w.len, false });
+	assert_false(call());
+	lan.prefix4 = 25;
+	assert_true(call());
+	assert_int_equal(assert_auth(2), count + (1ULL << 60) + 1);
+	client.on = false;
+	w.len = 0;
+	rkap_save(&client, &w);
+	assert_int_equal(w.len, 1);
+	client.on = true;
+	rkap_load(&client, &(struct rd){ room, room + w.len, false });
+	assert_false(client.on);
+	memset(room, 0xff, sizeof(room)); /* a request of 65535 bytes */
+	rkap_load(&client, &(struct rd){ room, room + sizeof(room), false });
+	assert_false(client.on);
+}
+
 /* RFC 2131, 4.3.5: to ciaddr, without address and lease */
 static void inform(void **state)
 {
@@ -644,10 +876,12 @@ static void disabled(void **state)
 	assert_true(ask());
 	out_reset();
 	out.body.cap = 280;
-	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len), &out));
+	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len),
+				 &client, &out));
 	out_reset();
 	out.body.cap = 100;
-	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len), &out));
+	assert_false(dhcp_answer(&lan, &packet, rd_init(req, req_len),
+				 &client, &out));
 }
 
 int main(void)
@@ -669,6 +903,11 @@ int main(void)
 		cmocka_unit_test_setup(refused, start),
 		cmocka_unit_test_setup(init_reboot, start),
 		cmocka_unit_test_setup(renewing, start),
+		cmocka_unit_test_setup(refused_while_renewing, start),
+		cmocka_unit_test_setup(called, start),
+		cmocka_unit_test_setup(called_for_news, start),
+		cmocka_unit_test_setup(not_called, start),
+		cmocka_unit_test_setup(called_later, start),
 		cmocka_unit_test_setup(inform, start),
 		cmocka_unit_test_setup(too_much, start),
 		cmocka_unit_test_setup(never_left_out, start),
