@@ -5,6 +5,9 @@
  * from RFC 8415, 16 and 18.3.  IAs are walked a second time for the answer: the
  * first IA_NA gets the address, all others are told that there is no more, nor a
  * temporary address, nor a prefix.  There are no relays.
+ *
+ * A client that accepts it is called when its last request, made again, would be
+ * answered something else.
  */
 #include "dhcpv6.h"
 #include "boot.h"
@@ -24,6 +27,7 @@ enum {
 	REPLY = 7,
 	RELEASE = 8,
 	DECLINE = 9,
+	RECONFIGURE = 10,
 	INFORMATION = 11,
 };
 
@@ -34,10 +38,13 @@ enum {
 	OPT_IA_TA = 4,
 	OPT_IA_ADDR = 5,
 	OPT_LIST = 6, /* what is asked for */
+	OPT_AUTH = 11,
 	OPT_STATUS = 13,
 	OPT_RAPID = 14,
 	OPT_USER_CLASS = 15,
 	OPT_CLASS = 16, /* of the vendor: its number, then texts */
+	OPT_CALL = 19,    /* Reconfigure Message */
+	OPT_ACCEPT = 20,  /* Reconfigure Accept */
 	OPT_DNS = 23,    /* RFC 3646 */
 	OPT_SEARCH = 24, /* the same */
 	OPT_IA_PD = 25,
@@ -114,6 +121,9 @@ struct request {
 	bool ia_na;          /* has an IA_NA */
 	bool named, foreign; /* names an address; one that is not ours */
 	bool rapid, fqdn, fqdn_s;
+	bool accepts; /* to be called */
+	bool keyed;
+	uint8_t auth[RKAP_LEN]; /* if @keyed: what it gets */
 	struct boot_client boot;
 };
 
@@ -197,6 +207,9 @@ static bool parse_option(struct request *r, const struct lan *lan,
 		return parse_ia(r, lan, code, v);
 	case OPT_RAPID:
 		r->rapid = true;
+		break;
+	case OPT_ACCEPT:
+		r->accepts = true;
 		break;
 	case OPT_USER_CLASS:
 		boot_user_class(&r->boot, v.p, rd_left(&v));
@@ -479,12 +492,26 @@ static void put_configuration(struct wr *w, const struct lan *lan,
 		put_fqdn(w, lan, r->fqdn_s);
 }
 
+/* Two messages less: 18.3.1 */
+static bool is_rapid(const struct request *r)
+{
+	return r->type == SOLICIT && r->rapid && r->ia_na;
+}
+
+static void put_accept(struct wr *w, const struct request *r)
+{
+	if (!r->accepts || w->cap - w->len < 4 + 4 + RKAP_LEN)
+		return;
+	put_option(w, OPT_ACCEPT, 0);
+	if (r->keyed)
+		put_bytes(w, OPT_AUTH, r->auth, sizeof(r->auth));
+}
+
 static void put_message(struct wr *w, const struct lan *lan,
 			const struct request *r, const struct rule *rule,
 			const uint8_t duid[OUR_DUID_LEN])
 {
-	/* Two messages less: 18.3.1 */
-	bool rapid = r->type == SOLICIT && r->rapid && r->ia_na;
+	bool rapid = is_rapid(r);
 
 	wr_be32(w, (uint32_t)(rapid ? REPLY : rule->answer) << 24 | r->xid);
 	put_bytes(w, OPT_SERVER_ID, duid, OUR_DUID_LEN);
@@ -494,12 +521,137 @@ static void put_message(struct wr *w, const struct lan *lan,
 		put_bytes(w, OPT_CLIENT_ID, r->client.p, r->client.len);
 	if (rapid)
 		put_option(w, OPT_RAPID, 0);
-	if (rule->ia == JUDGE)
+	if (rule->ia == JUDGE) {
 		put_status(w, r->foreign ? NOT_ON_LINK : SUCCESS);
-	else if (rule->ia == TAKE_BACK)
+	} else if (rule->ia == TAKE_BACK) {
 		put_status(w, SUCCESS);
-	else
+	} else {
+		put_accept(w, r);
 		put_configuration(w, lan, r);
+	}
+}
+
+static bool serves(const struct lan *lan)
+{
+	return lan->v6 && !addr_is_none(&lan->guest6) &&
+	       !addr_is_none(&lan->our_ll6);
+}
+
+static void address(const struct lan *lan, const struct addr *to,
+		    const struct mac *mac, struct answer *out)
+{
+	out->arp = false;
+	out->head = (struct head){
+		.src = lan->mac,
+		.dst = *mac,
+		.t = { .src = lan->our_ll6,
+		       .dst = *to,
+		       .sport = DHCPV6_SERVER,
+		       .dport = DHCPV6_CLIENT,
+		       .proto = IPPROTO_UDP },
+		.ttl = 255,
+	};
+	out->body.cap = MIN(out->body.cap, (size_t)MESSAGE_MAX);
+}
+
+/* --- who can be called ----------------------------------------------------- */
+
+/* Of all that an answer says.  It must not depend on the key. */
+static void sum_up(const struct lan *lan, const struct request *r,
+		   uint8_t sum[MD5_LEN])
+{
+	uint8_t body[MESSAGE_MAX], duid[OUR_DUID_LEN];
+	struct wr w = wr_init(body, sizeof(body));
+
+	make_duid(lan, duid);
+	put_message(&w, lan, r, &rules[r->type], duid);
+	md5(body, w.len, sum);
+}
+
+static bool is_known(const struct lan *lan, const struct rkap *c,
+		     const struct request *r)
+{
+	struct request was;
+
+	return c && c->on && r->client.p &&
+	       parse(rd_init(c->request, c->len), lan, &was) &&
+	       was.client.len == r->client.len &&
+	       !memcmp(was.client.p, r->client.p, r->client.len);
+}
+
+/* 20.4.2: it gets a key with what it has asked for; with more of the same it keeps
+ * the one that it has */
+static void keep(const struct lan *lan, const struct packet *p, struct rd in,
+		 struct request *r, struct rkap *c)
+{
+	struct wr w = wr_init(r->auth, sizeof(r->auth));
+
+	if (!rkap_keep(c, in))
+		return;
+	c->mac = p->smac;
+	c->client = p->t.src;
+	c->server = lan->our_ll6;
+	sum_up(lan, r, c->told);
+	if (rules[r->type].moves)
+		return;
+	rkap_new_key(c);
+	rkap_put_key(c, &w);
+	r->keyed = true;
+}
+
+static void remember(const struct lan *lan, const struct packet *p,
+		     struct rd in, struct request *r, struct rkap *c)
+{
+	const struct rule *rule = &rules[r->type];
+	bool known = is_known(lan, c, r);
+
+	if (!c || !r->client.p || rule->ia == JUDGE ||
+	    (r->type == SOLICIT && !is_rapid(r)))
+		return;
+	if (rule->moves ? known : rule->ia != TAKE_BACK && r->accepts)
+		keep(lan, p, in, r, c);
+	else if (known)
+		c->on = false;
+}
+
+/* 18.3.11, and no more than that */
+static void put_call(struct wr *w, const struct lan *lan,
+		     const struct request *r, struct rkap *c)
+{
+	uint8_t duid[OUR_DUID_LEN];
+	size_t at;
+
+	make_duid(lan, duid);
+	wr_be32(w, (uint32_t)RECONFIGURE << 24);
+	put_bytes(w, OPT_SERVER_ID, duid, sizeof(duid));
+	put_bytes(w, OPT_CLIENT_ID, r->client.p, r->client.len);
+	put_option(w, OPT_CALL, 1);
+	wr_u8(w, r->ia ? RENEW : INFORMATION);
+	put_option(w, OPT_AUTH, RKAP_LEN);
+	at = w->len;
+	rkap_put_digest(c, w);
+	rkap_sign(c, w, at);
+}
+
+bool dhcpv6_call(const struct lan *lan, struct rkap *c, struct answer *out)
+{
+	uint8_t sum[MD5_LEN], duid[OUR_DUID_LEN];
+	struct request r;
+
+	make_duid(lan, duid);
+	if (!c->on || !serves(lan) ||
+	    !parse(rd_init(c->request, c->len), lan, &r) ||
+	    !admit(&r, duid) || !r.client.p) /* from a predecessor */
+		return false;
+	sum_up(lan, &r, sum);
+	if (!memcmp(sum, c->told, sizeof(sum)))
+		return false;
+	address(lan, &c->client, &c->mac, out);
+	put_call(&out->body, lan, &r, c);
+	if (!wr_ok(&out->body))
+		return false;
+	log_limited(LOG_INFORM, "DHCPv6: reconfigure");
+	return true;
 }
 
 bool dhcpv6_assigns(uint8_t type)
@@ -508,14 +660,13 @@ bool dhcpv6_assigns(uint8_t type)
 }
 
 bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
-		   struct answer *out)
+		   struct rkap *c, struct answer *out)
 {
 	const struct rule *rule;
 	uint8_t duid[OUR_DUID_LEN];
 	struct request r;
 
-	if (!lan->v6 || addr_is_none(&lan->guest6) ||
-	    addr_is_none(&lan->our_ll6))
+	if (!serves(lan))
 		return false;
 	if (!addr_is_multicast(&p->t.dst) || !addr_is_unicast(&p->t.src))
 		return false;
@@ -526,19 +677,9 @@ bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
 	if (!rule)
 		return false;
 
-	out->arp = false;
-	out->head = (struct head){
-		.src = lan->mac,
-		.dst = p->smac,
-		.t = { .src = lan->our_ll6,
-		       .dst = p->t.src,
-		       .sport = DHCPV6_SERVER,
-		       .dport = DHCPV6_CLIENT,
-		       .proto = IPPROTO_UDP },
-		.flow_label = r.xid & 0xfffff, /* it has 20 bits */
-		.ttl = 255,
-	};
-	out->body.cap = MIN(out->body.cap, (size_t)MESSAGE_MAX);
+	remember(lan, p, in, &r, c);
+	address(lan, &p->t.src, &p->smac, out);
+	out->head.flow_label = r.xid & 0xfffff; /* it has 20 bits */
 	put_message(&out->body, lan, &r, rule, duid);
 	if (!wr_ok(&out->body))
 		return false;

@@ -7,12 +7,18 @@
 
 #include "lan.h"
 #include "packet.h"
+#include "rkap.h"
 
 enum { DHCPV6_SERVER = 547, DHCPV6_CLIENT = 546 };
 
-/* dhcpv6_answer - @in is the UDP payload of a packet to port 547 */
+/* dhcpv6_answer - @in is the UDP payload of a packet to port 547
+ * @c: the client that can be called, which this may make of who asks; or NULL */
 bool dhcpv6_answer(const struct lan *lan, const struct packet *p, struct rd in,
-		   struct answer *out);
+		   struct rkap *c, struct answer *out);
+
+/* dhcpv6_call - a Reconfigure for @c, unless it would be answered what it knows.
+ * True: @out is to be sent. */
+bool dhcpv6_call(const struct lan *lan, struct rkap *c, struct answer *out);
 
 /* dhcpv6_assigns - whether who sends a message of this @type is about to use the
  * address that it is answered */

@@ -24,8 +24,8 @@ enum {
 	ICMP_ECHO = 8,
 	ICMP6_ECHO = 128,
 	CALL_MS = 500, /* a guest that answers does so by then */
-	RECALL_MS = 2000, /* doubled each time: RFC 3203, 2 */
-	RECALLS = 4,
+	RECALL_MS = 2000, /* doubled each time: RFC 8415, 18.3.11 */
+	RECALLS = 6, /* then it has come by itself: LAN_RENEW_S */
 };
 
 static void drop(struct guest *g, enum verdict v)
@@ -96,7 +96,8 @@ static void answer(struct guest *g, const struct packet *p)
 	else if (p->t.dport == DHCP_SERVER)
 		send = dhcp_answer(g->lan, p, msg, may_call(g, &g->dhcp), &a);
 	else
-		send = dhcpv6_answer(g->lan, p, msg, &a);
+		send = dhcpv6_answer(g->lan, p, msg, may_call(g, &g->dhcpv6),
+				     &a);
 
 	if (!send) {
 		drop(g, DROP_UNWANTED);
@@ -442,18 +443,39 @@ static void call(void *owner, struct timer *timer)
 		send_answer(g, &a);
 }
 
-/* Clients of DHCP that can be told renew now, others at their time.  One that does
- * not may not have heard it. */
-static void call_clients(struct guest *g)
+static bool call_dhcp(struct guest *g)
 {
 	uint8_t out[ANSWER_MAX];
 	struct answer a = { .body = wr_init(out, sizeof(out)) };
 
-	if (!g->lan->leases || !g->lan->dhcp || !g->tap->up ||
-	    !dhcp_call(g->lan, &g->dhcp, &a))
-		return;
+	if (!g->lan->dhcp || !dhcp_call(g->lan, &g->dhcp, &a))
+		return false;
 	send_answer(g, &a);
-	if (g->calls < RECALLS)
+	return true;
+}
+
+static bool call_dhcpv6(struct guest *g)
+{
+	uint8_t out[ANSWER_MAX];
+	struct answer a = { .body = wr_init(out, sizeof(out)) };
+
+	if (!g->lan->dhcpv6 || !dhcpv6_call(g->lan, &g->dhcpv6, &a))
+		return false;
+	send_answer(g, &a);
+	return true;
+}
+
+/* Clients of DHCP that can be told renew now, others at their time.  One that does
+ * not may not have heard it. */
+static void call_clients(struct guest *g)
+{
+	bool v4, v6;
+
+	if (!g->lan->leases || !g->tap->up)
+		return;
+	v4 = call_dhcp(g);
+	v6 = call_dhcpv6(g);
+	if ((v4 || v6) && g->calls < RECALLS)
 		timer_set(&g->loop->timers, &g->recall,
 			  g->loop->now_ms + ((uint64_t)RECALL_MS << g->calls));
 	g->calls++;
@@ -573,7 +595,7 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	timer_init(&g->ra, advertise, g);
 	timer_init(&g->call, call, g);
 	timer_init(&g->recall, recall, g);
-	g->dhcp.secret = &flows->key;
+	g->dhcp.secret = g->dhcpv6.secret = &flows->key;
 	tftp_init(&g->tftp, l, tap, lan);
 	if (lan->v6 && lan->ndp && lan->ra)
 		plan_ra(g);
@@ -615,6 +637,7 @@ void guest_save(const struct guest *g, struct wr *w)
 	wr_u8(w, g->heard6);
 	wr_be32(w, g->ra.due_ms ? (uint32_t)wait : 0);
 	rkap_save(&g->dhcp, w);
+	rkap_save(&g->dhcpv6, w);
 }
 
 void guest_load(struct guest *g, struct rd *r)
@@ -630,8 +653,10 @@ void guest_load(struct guest *g, struct rd *r)
 	wait = rd_be32(r);
 	if (rd_ok(r))
 		*g->seen = s;
-	if (rd_left(r)) /* none of a predecessor that called nobody */
+	if (rd_left(r)) { /* none of a predecessor that called nobody */
 		rkap_load(&g->dhcp, r);
+		rkap_load(&g->dhcpv6, r);
+	}
 	if (g->ra.due_ms && wait)
 		timer_set(&g->loop->timers, &g->ra, g->loop->now_ms + wait);
 	/* It may not have heard our predecessor, or be told of what came since */

@@ -35,7 +35,7 @@ struct guest {
 	struct timer call;
 	struct timer recall;
 	unsigned calls; /* since the last change */
-	struct rkap dhcp; /* who can be told to renew */
+	struct rkap dhcp, dhcpv6; /* who can be told to renew */
 	bool heard6; /* it has spoken from a global address this session */
 	struct flow *touched, **touched_end;
 	uint64_t drops[VERDICTS];

@@ -226,7 +226,7 @@ DHCPCD = """
 script {script}
 env LEASE={lease}
 option routers, interface_mtu, domain_name_servers, domain_search, host_name
-option dhcp6_name_servers, dhcp6_domain_search
+option dhcp6_name_servers, dhcp6_domain_search, dhcp6_reconfigure_accept
 nohook resolv.conf
 noarp
 noipv6rs

@@ -217,21 +217,26 @@ def test_machine(lab, roamer, world, kind):
     until(lambda: ", router 198.51.100.1" in guest.said(), "the way back")
 
 
-def test_machine_called(lab, roamer, world):
-    """A client that can be told renews long before it is time: FORCERENEW"""
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_machine_called(lab, roamer, world, family):
+    """A client that can be told renews long before it is time: FORCERENEW and
+    Reconfigure"""
     roamer.plug(WLAN)
-    roamer.join(WLAN, [V4])
+    roamer.join(WLAN, [family])
     guest = machine(lab, "bridged")
-    guest.run("ip", "addr", "flush", "dev", UPLINK)
-    guest.spawn(*dhcpcd(lab.path("called.conf"), "-4", UPLINK))
+    guest.run("ip", "addr", "flush", "dev", UPLINK, "scope", "global")
+    guest.spawn(*dhcpcd(lab.path("called.conf"), "-4" if family == V4 else "-6",
+                        UPLINK))
+    length = 24 if family == V4 else 128
 
     def leased(link):
-        until(lambda: guest.addresses(V4) == [f"{link.host[V4]}/24"] and
-              guest.default_route(V4) == [link.router[V4]],
+        until(lambda: guest.addresses(family) == [f"{link.host[family]}/{length}"]
+              and (family == V6 or
+                   guest.default_route(V4) == [link.router[V4]]),
               f"a lease of {link.dev} alone")
     leased(WLAN)
     roamer.plug(VPN)
-    roamer.join(VPN, [V4], metric=50)
+    roamer.join(VPN, [family], metric=50)
     leased(VPN)
     roamer.unplug(VPN)
     leased(WLAN)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: addr util log dnsname boot */
+/* unit: addr util log dnsname boot rkap md5 */
 #include "dhcpv6.h"
 #include "answer.h"
 #include "boot.h"
@@ -91,11 +91,14 @@ enum {
 
 static uint8_t req[2048];
 static size_t req_len;
+static const struct siphash_key secret = { { 1, 2 } };
+static struct rkap client;
 
 static int start(void **state)
 {
 	log_level(LOG_ERROR);
 	setup(state);
+	client = (struct rkap){ .secret = &secret };
 	packet.t = (struct tuple){
 		.src = ADDR6(LL6(0x15)),
 		.dst = ADDR6(0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2),
@@ -112,7 +115,8 @@ static bool ask(void)
 	bool r;
 
 	out_reset();
-	r = dhcpv6_answer(&lan, &packet, rd_init(p, req_len), &out);
+	r = dhcpv6_answer(&lan, &packet, rd_init(p, req_len), &client,
+			  &out);
 	free(p);
 	return r;
 }
@@ -488,7 +492,175 @@ static void fits(void **state)
 
 	out_reset();
 	out.body.cap = 60;
-	assert_false(dhcpv6_answer(&lan, &packet, rd_init(req, req_len), &out));
+	assert_false(dhcpv6_answer(&lan, &packet, rd_init(req, req_len),
+				   &client, &out));
+}
+
+/* --- who can be called: RFC 8415, 18.3.11 and 20.4 -------------------------- */
+
+#define ACCEPT    0, 20, 0, 0
+#define AUTH_HEAD 0, 11, 0, 28, 3, 1, 0
+
+/* Option 11 of the answer, or NULL */
+static const uint8_t *auth(void)
+{
+	size_t at = 4;
+
+	while (at + 4 <= out.body.len) {
+		if (ld_be16(out.body.buf + at) == 11)
+			return out.body.buf + at;
+		at += 4U + ld_be16(out.body.buf + at + 2);
+	}
+	return NULL;
+}
+
+static uint64_t assert_auth(uint8_t type)
+{
+	const uint8_t *a = auth();
+
+	assert_non_null(a);
+	assert_memory_equal(a, BYTES(AUTH_HEAD), 7);
+	assert_int_equal(a[15], type);
+	return ld_be64(a + 7);
+}
+
+static bool call(void)
+{
+	out_reset();
+	return dhcpv6_call(&lan, &client, &out);
+}
+
+/* The message of type 10, that the client is to send one of @type */
+static uint64_t assert_called(uint8_t type, const uint8_t key[16])
+{
+	const uint8_t want[] = { 10, 0, 0, 0, SERVER_ID, CLIENT_ID, 0, 19, 0, 1,
+				 type, AUTH_HEAD };
+	uint8_t digest[16], sum[16], *at = out.body.buf + sizeof(want) + 9;
+	uint64_t count = assert_auth(2);
+
+	assert_head(guest_mac, ADDR6(LL6(1)), ADDR6(LL6(0x15)), IPPROTO_UDP,
+		    547, 546);
+	assert_int_equal(out.body.len, sizeof(want) + 25);
+	assert_memory_equal(out.body.buf, want, sizeof(want));
+	memcpy(digest, at, 16);
+	memset(at, 0, 16);
+	md5_hmac(key, 16, out.body.buf, out.body.len, sum);
+	assert_memory_equal(digest, sum, 16);
+	return count;
+}
+
+static void called(void **state)
+{
+	uint8_t key[16];
+	uint64_t count, later;
+
+	(void)state;
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, ACCEPT));
+	ASSERT_BODY(ADVERTISE, XID, SERVER_ID, IA_OURS(0xab, 0xcd), CLIENT_ID,
+		    ACCEPT);
+	assert_false(client.on);
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15), ACCEPT));
+	count = assert_auth(1);
+	memcpy(key, auth() + 16, 16);
+	assert_true(client.on);
+	assert_false(call()); /* no news */
+	lan.guest6 = ADDR6(NET6(0x16));
+	assert_true(call());
+	later = assert_called(RENEW, key);
+	assert_true(later > count);
+	assert_true(call());
+	assert_true(assert_called(RENEW, key) > later);
+
+	/* It does, and keeps its key, whether it says that it accepts or not */
+	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+	assert_null(auth());
+	assert_false(call());
+	assert_true(ASK(REBIND, XID, CLIENT_ID, IA(0x15), ACCEPT));
+	assert_null(auth());
+	assert_false(call());
+	lan.guest6 = ADDR6(NET6(0x17));
+	assert_true(call());
+	assert_called(RENEW, key);
+	lan.guest6 = (struct addr){ 0 };
+	assert_false(call());
+}
+
+/* By what it asks: no address, and that is no news to it */
+static void called_for_news(void **state)
+{
+	uint8_t key[16];
+
+	(void)state;
+	assert_true(ASK(INFORMATION, XID, CLIENT_ID, LIST_DNS, ACCEPT));
+	assert_auth(1);
+	memcpy(key, auth() + 16, 16);
+	lan.guest6 = ADDR6(NET6(0x16));
+	strcpy(lan.search[0], "example.org");
+	lan.search_n = 1;
+	assert_false(call());
+	lan.dns6[0] = ADDR6(NET6(0x53));
+	lan.dns6_n = 1;
+	assert_true(call());
+	assert_called(INFORMATION, key);
+}
+
+static void not_called(void **state)
+{
+	static const uint8_t last[] = { RELEASE, DECLINE };
+	unsigned i;
+
+	(void)state;
+	/* Who does not accept it, is nobody, or has a key of an earlier life's */
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+	assert_null(auth());
+	assert_true(ASK(INFORMATION, XID, LIST_DNS, ACCEPT));
+	assert_null(auth());
+	assert_true(ASK(RENEW, XID, CLIENT_ID, SERVER_ID, IA(0x15), ACCEPT));
+	assert_null(auth());
+	assert_true(ASK(CONFIRM, XID, CLIENT_ID, IA(0x15), ACCEPT));
+	assert_null(auth());
+	assert_false(client.on);
+	/* at once, and again without */
+	assert_true(ASK(SOLICIT, XID, CLIENT_ID, IA_EMPTY, RAPID, ACCEPT));
+	assert_auth(1);
+	assert_true(client.on);
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+	assert_null(auth());
+	assert_false(client.on);
+	for (i = 0; i < sizeof(last); i++) {
+		assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15),
+				ACCEPT));
+		assert_true(ASK(last[i], XID, 0, 1, 0, 3, 0, 3, 7, SERVER_ID,
+				IA(0x15)));
+		assert_true(client.on);
+		assert_true(ASK(last[i], XID, CLIENT_ID, SERVER_ID, IA(0x15)));
+		assert_false(client.on);
+	}
+	/* nobody to keep it for */
+	out_reset();
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15), ACCEPT));
+	out_reset();
+	assert_true(dhcpv6_answer(&lan, &packet, rd_init(req, req_len), NULL,
+				  &out));
+	assert_null(auth());
+}
+
+/* A successor may get anything */
+static void called_by_nonsense(void **state)
+{
+	(void)state;
+	assert_true(ASK(REQUEST, XID, CLIENT_ID, SERVER_ID, IA(0x15), ACCEPT));
+	client.told[0]++;
+	assert_true(call());
+	client.request[0] = 200;
+	assert_false(call());
+	client.request[0] = REPLY;
+	assert_false(call());
+	client.request[0] = REQUEST;
+	client.len = 3;
+	assert_false(call());
+	client.len = 0;
+	assert_false(call());
 }
 
 int main(void)
@@ -514,6 +686,10 @@ int main(void)
 		cmocka_unit_test_setup(truncated, start),
 		cmocka_unit_test_setup(fits, start),
 		cmocka_unit_test_setup(boots, start),
+		cmocka_unit_test_setup(called, start),
+		cmocka_unit_test_setup(called_for_news, start),
+		cmocka_unit_test_setup(not_called, start),
+		cmocka_unit_test_setup(called_by_nonsense, start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
