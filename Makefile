@@ -197,10 +197,11 @@ $(FUZZERS:%=fuzz-%): fuzz-%: build/fuzz/%
 include test/sim/sim.mk
 
 # For whoever packages it, anywhere: no root, no network, nothing but a compiler;
-# what cannot be done is skipped and said.  A minute: so there are fewer seeds
+# what cannot be done is skipped and said.  A minute: so there are fewer seeds, and
+# no turns beside bulk
 check:
 	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) \
-		SIM_SEEDS=200 unit sim check-install
+		SIM_SEEDS=200 SIM_BESIDE= unit sim check-install
 
 check-install: all
 	+@test/install

@@ -11,6 +11,8 @@ SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
 	     clock_nanosleep util_random \
 	     __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
+# Most of the time that all of it takes; empty leaves it out
+SIM_BESIDE ?= yes
 
 $(B)/sim: $(SIM_OBJ)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) \
@@ -23,5 +25,5 @@ $(B)/sim-%.o: test/sim/%.c | $(B)
 sim: $(B)/sim
 	$(RUN) $(B)/sim --script $(wildcard test/sim/*.sim)
 	$(RUN) $(B)/sim --lossy
-	$(RUN) $(B)/sim --beside
+	$(if $(SIM_BESIDE),$(RUN) $(B)/sim --beside)
 	$(RUN) $(B)/sim --seeds $(SIM_SEEDS)
