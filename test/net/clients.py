@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 
-from lab import DEADLINE, DGRAM, STREAM, V6, until
+from lab import DEADLINE, DGRAM, STREAM, V4, V6, until
 
 
 # Streams
@@ -172,15 +172,72 @@ def option(ra, kind, data):
 
 
 def names(data):
-    """Domain names in wire form, without compression, zero padded."""
+    """Domain names in wire form, zero padded; those of RFC 3397 point back."""
     found, at = [], 0
     while at < len(data) and data[at]:
-        labels = []
+        labels, end = [], 0
         while data[at]:
+            if data[at] & 0xc0:
+                end, at = end or at + 2, data[at + 1]
+                continue
             labels.append(data[at + 1:at + 1 + data[at]].decode())
             at += 1 + data[at]
-        at += 1
+        at = end or at + 1
         found.append(".".join(labels))
+    return found
+
+
+# DHCP by hand, RFC 2131, and DHCPv6's Information-request, RFC 8415
+
+DHCP_ACK, DHCP_NAK = 5, 6
+
+
+def ask_dhcp(guest, dev, *, renew=None, reboot=None):
+    """A REQUEST as in RENEWING or INIT-REBOOT; the answer's options, and yiaddr."""
+    s = guest.bind(V4, DGRAM, 68)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, dev.encode())
+    xid = os.urandom(4)
+    options = b"\x35\1\3"
+    if reboot:
+        options += b"\x32\4" + socket.inet_aton(reboot)
+    s.sendto(struct.pack(">BBBB4sHH4s12x6s202xI", 1, 1, 6, 0, xid, 0, 0x8000,
+                         socket.inet_aton(renew or "0.0.0.0"), b"\2\0\0\0\0\1",
+                         0x63825363) + options + b"\xff",
+             ("255.255.255.255", 67))
+    while (message := s.recv(1500))[4:8] != xid:
+        pass
+    s.close()
+    found, at = {"yiaddr": socket.inet_ntoa(message[16:20])}, 240
+    while message[at] != 255:
+        if message[at]:
+            found[message[at]] = message[at + 2:at + 2 + message[at + 1]]
+            at += 1 + message[at + 1]
+        at += 1
+    return {**found, "search": names(found.get(119, b""))}
+
+
+def ask_dhcpv6(guest, dev):
+    """Which resolvers and domains there are."""
+    s = guest.bind(V6, DGRAM, 546)
+    with guest.inside():
+        index = socket.if_nametoindex(dev)
+    xid = os.urandom(3)
+    s.sendto(b"\x0b" + xid + bytes.fromhex("0006 0004 0017 0018"),
+             ("ff02::1:2", 547, 0, index))
+    while (message := s.recv(1500))[:4] != b"\7" + xid:
+        pass
+    s.close()
+    found, at = {"resolvers": [], "search": []}, 4
+    while at < len(message):
+        code, length = struct.unpack(">HH", message[at:at + 4])
+        data = message[at + 4:at + 4 + length]
+        if code == 23:
+            found["resolvers"] = [socket.inet_ntop(V6, data[i:i + 16])
+                                  for i in range(0, length, 16)]
+        if code == 24:
+            found["search"] = names(data)
+        at += 4 + length
     return found
 
 
