@@ -54,7 +54,7 @@ class Guest(Machine):
             "-kernel", image,
             "-initrd", archive or initramfs(lab.tmp, modules, late=LATE),
             "-append", "console=ttyS1 quiet panic=-1 random.trust_cpu=on "
-            "mitigations=off",
+            "no_timer_check mitigations=off",
             "-serial", "stdio", "-serial", f"file:{self.console}",
             *net, stdin=subprocess.PIPE, **kw)
 
