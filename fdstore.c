@@ -18,9 +18,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FIRST = 3, SEND_S = 2, BATCH = 253, ID = 16, IDS = 256 };
+enum { FIRST = 3, SEND_S = 2, HEARD_S = 10, BATCH = 253, ID = 16, IDS = 256 };
 
 static const char add[] = "FDSTORE=1\nFDNAME=passt\nFDPOLL=0";
+static const char barrier[] = "BARRIER=1";
 static const char drop[] = "FDSTOREREMOVE=1\nFDNAME=passt";
 
 /* --- what there is ---------------------------------------------------------- */
@@ -37,7 +38,8 @@ void fdstore_inherit(struct fdstore *s, bool wanted)
 	uint64_t pid, n;
 	unsigned i;
 
-	*s = (struct fdstore){ .from = -1, .notify = -1, .to = -1 };
+	*s = (struct fdstore){ .from = -1, .notify = -1, .to = -1,
+			       .heard = { -1, -1 } };
 	if (!wanted || !number("LISTEN_PID", INT32_MAX, &pid) ||
 	    pid != (uint64_t)getpid() || !number("LISTEN_FDS", FDSTORE_MAX, &n))
 		return;
@@ -214,6 +216,7 @@ static int tell(struct fdstore *s, const char *text, const int *fd, unsigned n)
 
 int fdstore_open(struct fdstore *s)
 {
+	const struct timeval tv = { .tv_sec = HEARD_S };
 	const char *path = getenv("NOTIFY_SOCKET");
 
 	s->id = util_map(sizeof(*s->id) * FDSTORE_MAX);
@@ -224,7 +227,9 @@ int fdstore_open(struct fdstore *s)
 	if (s->notify < 0)
 		return s->notify;
 	s->to = memfd_create("passt", MFD_CLOEXEC);
-	if (s->to < 0 || fcntl(s->to, F_SETFL, O_APPEND))
+	if (s->to < 0 || fcntl(s->to, F_SETFL, O_APPEND) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s->heard) ||
+	    setsockopt(s->heard[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
 		return -errno;
 	look(s);
 	if (s->from >= 0 && !is_whole(s)) {
@@ -296,6 +301,23 @@ int fdstore_put(struct fdstore *s, const void *p, size_t len, const int *fd,
 	return n && tell(s, add, fd, n) ? -EPIPE : write_all(s->to, p, len);
 }
 
+/* The manager asks the kernel who sends what it reads, and keeps nothing of a process
+ * that is no more.  So until it has read all: then it closes its end. */
+static int be_heard(struct fdstore *s)
+{
+	int err = tell(s, barrier, &s->heard[1], 1);
+	ssize_t n;
+	char c;
+
+	close(s->heard[1]);
+	if (err)
+		return err;
+	do /* #syscalls:passt recvfrom */
+		n = recv(s->heard[0], &c, sizeof(c), 0);
+	while (n < 0 && errno == EINTR);
+	return n ? -ETIMEDOUT : 0;
+}
+
 int fdstore_done(struct fdstore *s)
 {
 	uint8_t text[ID * IDS];
@@ -314,5 +336,7 @@ int fdstore_done(struct fdstore *s)
 		}
 		err = write_all(s->to, text, w.len);
 	}
-	return err ? err : tell(s, add, &s->to, 1);
+	if (!err)
+		err = tell(s, add, &s->to, 1);
+	return err ? err : be_heard(s);
 }

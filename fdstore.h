@@ -18,6 +18,7 @@ struct fdstore {
 	int from;     /* the state of who was before us, -1: none */
 	int notify;   /* the manager, -1 */
 	int to;	      /* a file for our own state */
+	int heard[2]; /* a stream, whose other end the manager closes at last */
 	unsigned saved, at; /* of @id */
 	struct fdstore_id {
 		uint64_t dev, ino;
@@ -40,7 +41,8 @@ void fdstore_feed(struct fdstore *s, struct fdlist *fds);
 void fdstore_end(struct fdstore *s);
 
 /* fdstore_begin, fdstore_put - a piece of our state, and what goes with it (at most 253)
- * fdstore_done - that was all; before, there is no state to be found.  0 or -errno. */
+ * fdstore_done - that was all; before, there is no state to be found.  0 or -errno
+ * The manager has it then: it is waited for, ten seconds at most. */
 int fdstore_begin(struct fdstore *s);
 int fdstore_put(struct fdstore *s, const void *p, size_t len, const int *fd,
 		unsigned n);
