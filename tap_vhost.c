@@ -195,6 +195,26 @@ static void never_fits(struct tap_vhost *t, size_t len)
 	t->tap.caps.frame_max = max;
 }
 
+/* For @n buffers, or for others, where those that are there will not do: the guest may
+ * have no more than so many */
+static void wait_for(struct tap_vhost *t, unsigned n)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+
+	t->wanted = n;
+	t->had = virtq_left(q);
+	t->had_at = q->next;
+}
+
+static bool has_room(struct tap_vhost *t)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+	unsigned left = virtq_left(q);
+
+	return left >= t->wanted ||
+	       (left && left >= t->had && q->next != t->had_at);
+}
+
 /* Take buffers for a frame of @least to @most bytes: false if there are not
  * enough, then none is taken.  Slots that are out keep those they were
  * promised. */
@@ -227,9 +247,8 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	    (r->elems < there || r->elems == q->size))
 		never_fits(t, r->len);
 	virtq_rewind(q, r->elems);
-	/* More than there are now */
 	if (!promised)
-		t->wanted = there + 1;
+		wait_for(t, there + 1);
 	return false;
 }
 
@@ -330,7 +349,7 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 		left = left > t->promised ? left - t->promised : 0;
 		if (left / each < max) {
 			max = left / each;
-			t->wanted = each;
+			wait_for(t, each);
 			t->tap.full = true;
 		}
 	}
@@ -622,7 +641,7 @@ static bool is_full(struct tap_vhost *t)
 	if (!t->tap.up)
 		return false;
 	do
-		if (virtq_left(q) >= t->wanted) {
+		if (has_room(t)) {
 			(void)virtq_kicks(q, false);
 			return false;
 		}

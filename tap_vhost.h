@@ -58,7 +58,9 @@ struct tap_vhost {
 			   take, mapped */
 	unsigned slot_next, slot_out;
 	unsigned promised; /* buffers that slots which are out may take */
-	unsigned wanted;   /* when full: buffers that would be enough */
+	unsigned wanted;   /* when full: buffers that would be enough, */
+	unsigned had;	   /* how many there were that were not, */
+	uint16_t had_at;   /* and which: the first of them */
 	size_t buffer_len; /* of the last one that was taken */
 	bool direct;       /* @room is out, as a slot: */
 	struct vhost_room room;

@@ -1450,6 +1450,30 @@ static void is_full(bool full)
 	assert_int_equal(wants_kick(RX), full);
 }
 
+/* Nor is a guest that has no more waited for: others have taken those, and what is there
+ * again may do */
+static void other_buffers_may_do(void **state)
+{
+	struct slot s;
+	unsigned i;
+
+	(void)state;
+	begin(USUAL);
+	give(4, 1000);
+	assert_true(send_one(0, 100, 100)); /* now it is known how long they are */
+	assert_int_equal(reserve(&s, 1, 0, 4000, 0), 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	for (i = 0; i < 3; i++)
+		assert_true(send_one(0, 100, 100));
+	tap_flush(&t.tap);
+	is_full(true);
+	refill(4, 2000); /* fewer than five */
+	is_full(false);
+	assert_true(send_one(0, 100, 100));
+	assert_true(send_one(0, 4000, 4000));
+}
+
 static void slots_wait_for_room(uint64_t features)
 {
 	struct slot s[8];
@@ -2371,6 +2395,7 @@ int main(void)
 		TEST(udp_run_in_one),
 		TEST(udp_run_is_split_without_uso),
 		TEST(udp_run_is_split_without_csum),
+		TEST(other_buffers_may_do),
 		TEST(slots_wait_for_room_by_flag),
 		TEST(slots_wait_for_room_by_index),
 		TEST(fewer_slots_than_asked_for),
