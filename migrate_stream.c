@@ -183,10 +183,10 @@ void stream_get_flow(struct rd *r, struct tcp_image *i)
 	i->sock.fin_passed = !(due & FIN_FIRST);
 }
 
-/* A FIN that the far end has acknowledged is queued again by whoever makes a new socket.
- * passt writes the number behind it and takes that for the FIN's, which nobody
- * acknowledges then.  So we write the FIN's, and say so for the sake of our reader, who
- * is told the other one by passt. */
+/* A FIN that was sent is queued again by whoever makes a new socket.  passt takes its
+ * number for a byte's: what it says of the queue begins one too late, so that nobody
+ * acknowledges the FIN then.  We write where it begins, and say so for the sake of our
+ * reader. */
 void stream_put_sock(struct wr *w, const struct sock_image *s)
 {
 	wr_be32(w, s->snd_seq);
@@ -225,7 +225,7 @@ bool stream_get_sock(struct rd *r, struct sock_image *s)
 	s->rcv_shift = rd_u8(r);
 	s->state = rd_u8(r);
 	s->options = rd_u8(r);
-	if (s->fin_passed && s->state == SOCK_FIN_WAIT2)
+	if (s->fin_passed && sock_image_shut(s))
 		s->snd_seq--;
 	s->fin_passed = false;
 	if (!s->state)

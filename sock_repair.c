@@ -89,8 +89,7 @@ bool sock_image_eof(const struct sock_image *i)
 /* Our FIN is the last one in the send queue */
 static bool fin_queued(const struct sock_image *i)
 {
-	return i->state == SOCK_FIN_WAIT1 || i->state == SOCK_LAST_ACK ||
-	       i->state == SOCK_CLOSING;
+	return sock_image_shut(i) && i->state != SOCK_FIN_WAIT2;
 }
 
 /* --- from a socket -------------------------------------------------------- */
@@ -168,8 +167,7 @@ static int get_send(int fd, struct sock_image *i, uint8_t *buf, size_t cap)
 	i->snd_len = n > 0 ? (uint32_t)n : 0;
 	i->unsent = MIN(i->unsent, i->snd_len);
 	/* A FIN that was acknowledged will be queued again, with its number */
-	i->snd_seq = end - (fin_queued(i) || i->state == SOCK_FIN_WAIT2) -
-		     i->snd_len;
+	i->snd_seq = end - sock_image_shut(i) - i->snd_len;
 	return 0;
 }
 

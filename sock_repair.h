@@ -37,8 +37,14 @@ struct sock_image {
 	uint32_t snd_wl1, snd_wnd, max_wnd, rcv_wnd, rcv_wup;
 };
 
-/* sock_image_eof - whether the peer has sent its FIN */
+/* sock_image_eof - whether the peer has sent its FIN
+ * sock_image_shut - whether ours is to be queued again by who makes a new socket */
 bool sock_image_eof(const struct sock_image *i);
+static inline bool sock_image_shut(const struct sock_image *i)
+{
+	return i->state == SOCK_FIN_WAIT1 || i->state == SOCK_FIN_WAIT2 ||
+	       i->state == SOCK_LAST_ACK || i->state == SOCK_CLOSING;
+}
 
 /* sock_image_state - as it is now, also out of repair mode; 0: it does not say
  * sock_image_queued - how many bytes the far end has not acknowledged */

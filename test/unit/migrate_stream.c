@@ -197,7 +197,7 @@ static void sock(void **state)
 	assert_memory_equal(&s, &t, sizeof(s));
 }
 
-/* What passt writes: the number behind a FIN that was acknowledged */
+/* What passt writes: one too much, where a FIN was sent */
 static void fin_passed(void **state)
 {
 	static const uint8_t states[] = { SOCK_ESTABLISHED, SOCK_FIN_WAIT1,
@@ -219,7 +219,7 @@ static void fin_passed(void **state)
 		stream_get_flow(&r, &j);
 		assert_true(stream_get_sock(&r, &j.sock));
 		assert_int_equal(j.sock.snd_seq,
-				 n == 5 ? 999 : 1000);
+				 (n & 1) && n > 1 ? 999 : 1000);
 		assert_false(j.sock.fin_passed);
 	}
 }
