@@ -832,6 +832,8 @@ def arguments():
     p.add_argument("--peer", default=DEBIANS)
     p.add_argument("--seconds", type=float, default=5)
     p.add_argument("--repeats", type=int, default=9)
+    p.add_argument("--pair", action="store_true",
+                   help="nothing but these two, also if more is installed")
     p.add_argument("--tools", default=ROOT / "build/perf", type=pathlib.Path)
     p.add_argument("--json", default=ROOT / "build/bench.json",
                    type=pathlib.Path)
@@ -905,7 +907,9 @@ def main():
         return
     plan = chosen(args.paths)
     check_needs(args.peer)
-    sides = ours(args.ours), other(args.peer), *others()
+    sides = [ours(args.ours), other(args.peer)]
+    if not args.pair:
+        sides += others()
     for tool in ("load", "limit", "bridge", "front", "relay"):
         shutil.copy(args.tools / tool, TMP / tool)
     for number in SIGNALS:

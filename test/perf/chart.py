@@ -5,8 +5,9 @@
 Usage: chart.py JSON SVG
 
 A bar goes from 1 to the ratio on a logarithmic axis, to the right where ours is
-better; times and memory are turned round, so that this holds for all.  gnuplot
-draws it.  The same JSON gives the same SVG.
+better; times and memory are turned round, so that this holds for all.  Where only
+one other was measured, its CPU time for a byte or a transaction has a bar, too.
+gnuplot draws it.  The same JSON gives the same SVG.
 """
 
 import fnmatch
@@ -23,12 +24,16 @@ GROUPS = (
     ("Namespace, datagrams of 1400 bytes", "udp-*"),
     ("Loopback into a namespace", "splice-*"),
     ("Virtual machine's stream socket", "unix-*"),
+    ("Virtual machine, vhost-user", "vhost-*"),
+    ("One byte and back beside 30 transfers", "load-*"),
     ("Start and rest", "start-*", "idle-*", "forward-all-*"),
     ("Long wires", "long-*"),
 )
-COLOURS = {"peer": "#2b6cb0", "slirp4netns": "#dd6b20", "qemu": "#2f855a"}
+COLOURS = {"peer": "#2b6cb0", "slirp4netns": "#dd6b20", "qemu": "#2f855a",
+           "cpu": "#90cdf4"}
 TITLES = {"peer": "passt/pasta", "slirp4netns": "slirp4netns",
-          "qemu": "QEMU -netdev user"}
+          "qemu": "QEMU -netdev user", "cpu": "its CPU time"}
+OTHERS = "slirp4netns", "qemu"
 FONT = "DejaVu Sans, Helvetica, Arial, sans-serif"
 INK, FAINT = "#1a202c", "#718096"
 
@@ -41,15 +46,26 @@ LEAST, MOST = 0.25, 100     # beyond these a bar is cut off, its number is not
 
 
 def ratio(row, name):
-    mine, theirs = row["ours"]["rate"], row[name]["rate"]
+    less = row["down"] or name == "cpu"
+    mine = row["ours"]["cpu" if name == "cpu" else "rate"]
+    theirs = row[name]["rate"]
     if not mine or not theirs:
         return None
-    return theirs / mine if row["down"] else mine / theirs
+    return theirs / mine if less else mine / theirs
 
 
 def bars(row):
     """(name, ratio) of each that took part in this row."""
     return [(name, ratio(row, name)) for name in COLOURS if name in row]
+
+
+def add_times(rows):
+    """CPU time as one more to compare with, where the peer is alone."""
+    if any(name in r for r in rows for name in OTHERS):
+        return
+    for r in rows:
+        if "peer" in r and r["ours"]["cpu"] and r["peer"]["cpu"]:
+            r["cpu"] = {"rate": r["peer"]["cpu"]}
 
 
 def grouped(rows):
@@ -143,9 +159,11 @@ def draw_column(groups, left, tall, span):
 
 def peer_title(report, name):
     """With the version of a package, where it was one."""
-    known = {"peer": report["peer_package"], **report["others"]}[name]
+    known = {"peer": report["peer_package"], **report["others"]}.get(name)
+    if name == "cpu":
+        return TITLES[name]
     if not known:
-        return report["peer"]
+        return report["peer"].split(": ")[0]
     version = re.sub(r"^.*\t(\d+:)?|[-+].*", "", known)
     return f"{TITLES[name]} {version}"
 
@@ -164,6 +182,7 @@ def legend(report, names):
 
 
 def script_for(report):
+    add_times(report["rows"])
     groups = grouped(report["rows"])
     if not groups:
         sys.exit("nothing was measured that could be compared")
