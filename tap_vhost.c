@@ -316,6 +316,20 @@ static unsigned estimate(const struct tap_vhost *t, size_t frame)
 	return (unsigned)MIN(n, (size_t)t->user.q[VHOST_RX].size);
 }
 
+/* There are fewer than that, @there: what does it take of these?  More than there are, if
+ * they will not do. */
+static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
+{
+	size_t len = whole(t, frame);
+
+	/* A run that is out has @room */
+	if (!t->direct && there && take(t, len, len, false)) {
+		give_back(t);
+		return t->room.elems;
+	}
+	return MAX(estimate(t, frame), there + 1);
+}
+
 static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
 		    size_t want, size_t mss, unsigned promised)
 {
@@ -340,13 +354,16 @@ static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
 static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 			     size_t head, size_t want, size_t mss)
 {
+	size_t frame = head + MIN(want, (size_t)BODY_MAX);
 	unsigned max = MIN(n, VHOST_SLOTS - t->slot_next), i;
 	unsigned each = 0, left;
 
 	if (t->tap.up) {
-		each = estimate(t, head + MIN(want, (size_t)BODY_MAX));
+		each = estimate(t, frame);
 		left = virtq_left(&t->user.q[VHOST_RX]);
 		left = left > t->promised ? left - t->promised : 0;
+		if (left < each)
+			each = look(t, frame, left);
 		if (left / each < max) {
 			max = left / each;
 			wait_for(t, each);

@@ -1474,6 +1474,28 @@ static void other_buffers_may_do(void **state)
 	assert_true(send_one(0, 4000, 4000));
 }
 
+/* Fewer than there would have to be of such as the last one may do, if they are longer;
+ * and more, if they are shorter */
+static void buffers_of_other_lengths(void **state)
+{
+	struct slot s;
+
+	(void)state;
+	begin(USUAL);
+	give(1, 100);
+	assert_true(send_one(0, 30, 30)); /* it takes 42 of these for 4000 bytes */
+	give(3, 2000);
+	assert_true(send_one(0, 4000, 4000));
+	assert_false(t.tap.full);
+	give(1, 1000);
+	assert_int_equal(reserve(&s, 1, 0, 4000, 0), 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	refill(4, 1000);
+	is_full(false);
+	assert_true(send_one(0, 4000, 4000));
+}
+
 static void slots_wait_for_room(uint64_t features)
 {
 	struct slot s[8];
@@ -2396,6 +2418,7 @@ int main(void)
 		TEST(udp_run_is_split_without_uso),
 		TEST(udp_run_is_split_without_csum),
 		TEST(other_buffers_may_do),
+		TEST(buffers_of_other_lengths),
 		TEST(slots_wait_for_room_by_flag),
 		TEST(slots_wait_for_room_by_index),
 		TEST(fewer_slots_than_asked_for),
