@@ -43,15 +43,22 @@ static void send_answer(struct guest *g, struct answer *a)
 
 /* --- what the guest's frames teach us ------------------------------------ */
 
-static void learn_mac(struct guest *g, const struct mac *m)
+static SELDOM void new_mac(struct guest *g, const struct mac *m)
 {
 	char text[MAC_TEXT_LEN];
 
-	if (mac_equal(m, &g->seen->mac) || !mac_is_unicast(m))
+	if (!mac_is_unicast(m))
 		return;
 	g->seen->mac = *m;
 	log_limited(LOG_INFORM, "New guest MAC address observed: %s",
 		    mac_text(m, text));
+}
+
+/* Of each frame: it is nearly always the same */
+static void learn_mac(struct guest *g, const struct mac *m)
+{
+	if (!mac_equal(m, &g->seen->mac))
+		new_mac(g, m);
 }
 
 static void learn_addr(struct guest *g, const struct addr *a)

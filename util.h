@@ -19,6 +19,8 @@
 #define MAX(a, b)    ((a) > (b) ? (a) : (b))
 #define UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
+/* Of what a frequent caller seldom needs, so that it need not make room for it */
+#define SELDOM       __attribute__((noinline, cold))
 
 /* Unaligned loads and stores in network and in little-endian order */
 static inline uint16_t ld_be16(const void *p)
