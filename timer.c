@@ -37,8 +37,7 @@ static void file(struct timers *w, struct timer *t)
 	if (left >> (TIMER_BITS * TIMER_LEVELS))
 		due = w->tick + (1ULL << (TIMER_BITS * TIMER_LEVELS)) - 1;
 
-	if (w->next)
-		w->next = MIN(w->next, due);
+	w->next = MIN(w->next, due); /* unknown stays unknown */
 	w->look = MIN(w->look, due >> (TIMER_BITS * level)
 				       << (TIMER_BITS * level));
 	s = (due >> (TIMER_BITS * level)) % TIMER_SLOTS;
@@ -105,8 +104,7 @@ void timer_set(struct timers *w, struct timer *t, uint64_t due_ms)
 	t->due_ms = due_ms ? due_ms : 1;
 	if (t->prev && t->filed_ms <= t->due_ms) {
 		/* It was off, or due later, when that was found */
-		if (w->next)
-			w->next = MIN(w->next, MAX(due_tick(t->due_ms), w->tick));
+		w->next = MIN(w->next, MAX(due_tick(t->due_ms), w->tick));
 		return;
 	}
 	unfile(t);
@@ -204,7 +202,7 @@ static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
 	return MAX(due, tick);
 }
 
-static uint64_t next_due(const struct timers *w)
+static SELDOM uint64_t next_due(const struct timers *w)
 {
 	uint64_t best = UINT64_MAX;
 	unsigned level;
