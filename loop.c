@@ -207,6 +207,14 @@ static struct run *pick(struct runq *q)
 	return q->bulk.head;
 }
 
+/* It is not done: to be put back where it belongs.  It may have been woken
+ * meanwhile, and must not owe more than there are numbers for. */
+static void regain(struct runq *q, struct run *r)
+{
+	runq_del(q, r);
+	r->credit = MAX(r->credit, -q->budget);
+}
+
 static void serve(struct runq *q)
 {
 	struct run_list *from;
@@ -218,14 +226,12 @@ static void serve(struct runq *q)
 		take_out(q, r);
 		q->now = r;
 		q->visit = from == &q->sparse ? r->credit : q->budget;
-		/* Or who is never done owes more than there are numbers for */
-		r->credit = MAX(r->credit, -q->budget);
 		runq_charge(q, RUN_COST);
 		switch (q->serve(q->owner, r)) {
 		case RUN_DONE: /* it may be gone */
 			break;
 		case RUN_AGAIN:
-			runq_del(q, r); /* it may have been woken meanwhile */
+			regain(q, r);
 			if (q->visit > 0 && q->left > 0)
 				put_first(from, r);
 			else
@@ -233,7 +239,7 @@ static void serve(struct runq *q)
 			break;
 		case RUN_HOLD:
 			q->held = true;
-			runq_del(q, r);
+			regain(q, r);
 			put_first(from, r);
 			q->loop->runnable &= ~q->bit;
 			return;
