@@ -238,6 +238,13 @@ void conn_fin(struct tcp *t, struct flow *f);
  * 0, or -errno if the socket is broken. */
 int conn_flush(struct tcp *t, struct flow *f);
 
+/* conn_waits - whether it would do anything */
+static inline bool conn_waits(const struct tcp_conn *c)
+{
+	return c->out.len || c->ahead.first ||
+	       c->flags & (CONN_GUEST_FIN | CONN_FIN_AHEAD);
+}
+
 /* conn_refused - the socket did not take all: ask it again before long
  * EPOLLOUT comes when a third of a buffer is free.  On a long wire that much is
  * missed, so while it takes something (@took) it is asked every TCP_ASK_MS, and

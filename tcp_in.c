@@ -420,7 +420,7 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 	}
 	b->len = 0;
 	b->n = 0;
-	if (c->out.len)
+	if (c->out.len || !conn_waits(c))
 		return true;
 	err = conn_flush(t, f);
 	if (err)
