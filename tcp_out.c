@@ -442,20 +442,21 @@ static bool idle(const struct tcp_conn *c, uint16_t ready)
 	return !(ready & WANT) && c->snd_nxt == c->snd_max;
 }
 
-/* The peer's reset where no read will tell it: reset, too, and true */
-static bool broken(struct tcp *t, struct flow *f)
+static SELDOM bool take_error(struct tcp *t, struct flow *f)
 {
-	uint16_t *ready = &f->ready[!conn_tap(f)];
-	int err;
+	int err = sock_error(conn_fd(f));
 
-	if (!(*ready & READY_ERR))
-		return false;
-	*ready &= (uint16_t)~READY_ERR;
-	err = sock_error(conn_fd(f));
+	f->ready[!conn_tap(f)] &= (uint16_t)~READY_ERR;
 	if (!err || conn_soft(t, f, err))
 		return false;
 	tcp_out_reset(t, f);
 	return true;
+}
+
+/* The peer's reset where no read will tell it: reset, too, and true */
+static bool broken(struct tcp *t, struct flow *f)
+{
+	return f->ready[!conn_tap(f)] & READY_ERR && take_error(t, f);
 }
 
 /* The guest takes nothing now: the timer will ask whether its window opened */
