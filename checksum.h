@@ -25,7 +25,20 @@ const char *csum_name(void);
 /* csum_add - @sum plus the words of @len bytes; an odd tail is zero padded */
 uint64_t csum_add(uint64_t sum, const void *p, size_t len);
 
-/* csum_iov - the same over @len bytes at @off of an iovec, any alignment */
+/* csum_words - the same over @n words of 32 bits, inlined for a few */
+static inline uint64_t csum_words(uint64_t sum, const void *p, unsigned n)
+{
+	const uint8_t *from = p;
+	uint32_t w;
+
+	for (; n; n--, from += sizeof(w)) {
+		memcpy(&w, from, sizeof(w));
+		sum += w;
+	}
+	return sum;
+}
+
+/* csum_iov - csum_add() over @len bytes at @off of an iovec, any alignment */
 uint64_t csum_iov(uint64_t sum, const struct iovec *iov, unsigned cnt,
 		  size_t off, size_t len);
 

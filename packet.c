@@ -495,23 +495,28 @@ static size_t put_eth(uint8_t *b, const struct head *h, uint16_t type)
 	return ETH_HEAD;
 }
 
+static void put_frag4(uint8_t *b, const struct head *h)
+{
+	st_be16(b, (uint16_t)h->frag_id);
+	st_be16(b + 2, (uint16_t)(h->frag_off / 8 |
+				  (h->frag_more ? IP4_MORE : 0)));
+}
+
+/* Whole words, which are read back as such for the sum */
 static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 {
-	uint16_t sum = 0;
+	uint32_t ttl = h->ttl ? h->ttl : 255;
+	uint16_t sum;
 
-	b[0] = 0x45;
-	b[1] = h->tos;
-	st_be16(b + 2, (uint16_t)(IP4_HEAD + l4_len));
-	st_be16(b + 4, (uint16_t)h->frag_id);
-	st_be16(b + 6, h->frag_id ? (uint16_t)(h->frag_off / 8 |
-					       (h->frag_more ? IP4_MORE : 0)) :
-				    IP4_DF);
-	b[8] = h->ttl ? h->ttl : 255;
-	b[9] = h->t.proto;
-	memcpy(b + 10, &sum, sizeof(sum));
+	st_be32(b, 0x45U << 24 | (uint32_t)h->tos << 16 |
+			   (uint16_t)(IP4_HEAD + l4_len));
+	st_be32(b + 4, IP4_DF);
+	if (UNLIKELY(h->frag_id))
+		put_frag4(b + 4, h);
+	st_be32(b + 8, ttl << 24 | (uint32_t)h->t.proto << 16);
 	memcpy(b + 12, &h->t.src.b[12], 4);
 	memcpy(b + 16, &h->t.dst.b[12], 4);
-	sum = csum_finish(csum_add(0, b, IP4_HEAD));
+	sum = csum_finish(csum_words(0, b, IP4_HEAD / 4));
 	memcpy(b + 10, &sum, sizeof(sum));
 	return IP4_HEAD;
 }
