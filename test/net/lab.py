@@ -649,6 +649,34 @@ class Lab:
         return self.keep(Namespace(["ip", "netns", "exec", name],
                                    f"/run/netns/{name}", self.tmp))
 
+    # The path to far
+
+    @contextlib.contextmanager
+    def narrow(self, mtu):
+        """Beyond the router it is; what anybody has learned is forgotten."""
+        wires = (self.peer, "eth1"), (self.far, UPLINK)
+        for ns, dev in wires:
+            ns.run("ip", "link", "set", dev, "mtu", mtu)
+        try:
+            yield
+        finally:
+            for ns, dev in wires:
+                ns.run("ip", "link", "set", dev, "mtu", 1500)
+            for ns in self.host, self.peer, self.far:
+                for flag in "-4", "-6":
+                    ns.run("ip", flag, "route", "flush", "cache")
+
+    @contextlib.contextmanager
+    def promises(self, family, mss):
+        """Far offers segments of that length, whatever its path holds."""
+        flag = "-6" if family == V6 else "-4"
+        route = self.far.run("ip", flag, "route", "show", "default").split()
+        self.far.run("ip", flag, "route", "replace", *route, "advmss", mss)
+        try:
+            yield
+        finally:
+            self.far.run("ip", flag, "route", "replace", *route)
+
     # Servers
 
     def serve(self, where, port, directory):

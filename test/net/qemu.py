@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A virtual machine: Debian's kernel, busybox, a DHCPv6 client, socat, and a shell.
+"""A virtual machine: Debian's kernel, busybox, a few more programs, and a shell.
 
 The kernel comes from Debian's package, which is unpacked into build/guest and
 not installed.  The initramfs is made from what is installed here.  The first
@@ -26,9 +26,11 @@ MODULES = ["virtio", "virtio_ring", "virtio_pci_modern_dev",
            "virtio_net"]
 LATE = ["mii", "8139cp", "e1000"]       # when a test wants them, in that order
 BUSYBOX = "/bin/busybox"
-# Programs that busybox has no equal of
+# Programs that busybox has no equal of; its ip tells no MTU of a route
 EXTRA = [shutil.which(p, path="/usr/sbin:/sbin:/usr/bin")
-         for p in ("dhclient" if DHCLIENT else "dhcpcd", "socat")]
+         for p in ("dhclient" if DHCLIENT else "dhcpcd", "socat", "tracepath",
+                   "ip")]
+IP = EXTRA[-1]
 # Runs /lease with what it has learnt
 DHCPV6 = ("dhclient -6 -1 -cf /etc/dhclient.conf -lf /tmp/leases "
           "-pf /tmp/dhclient.pid -e LEASE=$LEASE -sf /lease eth0"

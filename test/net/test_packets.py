@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from lab import (DEADLINE, DGRAM, DNS, FAR, HOST, PEER, SANITIZED, UPLINK, V4,
-                 V6, until)
+from lab import (DEADLINE, DGRAM, DNS, FAR, HOST, PEER, SANITIZED, V4, V6,
+                 until)
 
 DISCOVER = {V4: (socket.IPPROTO_IP, 10), V6: (socket.IPPROTO_IPV6, 23)}
 DONT, WANT, DO = 0, 1, 2     # of IP(V6)_MTU_DISCOVER
@@ -153,18 +153,9 @@ PATH_MTU = 1400
 
 
 @pytest.fixture
-def narrow(lab, family):
-    """Beyond the router it is narrow; what the host learns is forgotten."""
-    wires = [(lab.peer, lab.peer.ip(f"route get {FAR[family]}")[0]["dev"]),
-             (lab.far, UPLINK)]
-    for ns, dev in wires:
-        ns.run("ip", "link", "set", dev, "mtu", PATH_MTU)
-    yield
-    for ns, dev in wires:
-        ns.run("ip", "link", "set", dev, "mtu", 1500)
-    for ns in lab.host, lab.peer, lab.far:
-        for flag in "-4", "-6":
-            ns.run("ip", flag, "route", "flush", "cache")
+def narrow(lab):
+    with lab.narrow(PATH_MTU):
+        yield
 
 
 def learned(ns, address):
@@ -234,12 +225,8 @@ def pump(source, sink, size):
 
 @pytest.fixture
 def promises(lab, family, narrow):
-    """The far end offers segments that are longer than its path holds."""
-    flag = "-6" if family == V6 else "-4"
-    route = lab.far.run("ip", flag, "route", "show", "default").split()
-    lab.far.run("ip", flag, "route", "replace", *route, "advmss", 1440)
-    yield
-    lab.far.run("ip", flag, "route", "replace", *route)
+    with lab.promises(family, 1440):
+        yield
 
 
 @pytest.mark.parametrize("kind", ("tap", "stream", "vhost-user"))

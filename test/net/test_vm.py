@@ -5,20 +5,22 @@ test_qemu.py is about everything that one guest does with the largest frames;
 here it is about the two channels, frames as short as in Ethernet and as short
 as IPv6 allows, a resolver on the host's loopback, and a second guest after one
 that was cut off in mid-sentence.  One boot for each channel, and one for that
-second guest; tests are in order, the last one switches off.  The guest on the
-socket has two more network cards, with few buffers, behind a passt each.
+second guest; tests are in order, the last one switches off.  Datagrams are as
+long as there are any, and the path may hold less than the guest's link.  The guest
+on the socket has two more network cards, with few buffers, behind a passt each.
 """
 
 import hashlib
+import os
 import re
 import struct
 
 import pytest
 
 from clients import Lease, read_all
-from lab import (DGRAM, DNS, GATEWAY, HOST, MIB, PEER, SEARCH, V4, V6, Lab,
-                 literal, prefix_of, until)
-from qemu import DHCPV6
+from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, MIB, PEER, SEARCH, V4, V6,
+                 Lab, literal, prefix_of, until)
+from qemu import DHCPV6, IP
 from uml import Uml
 from vm import Descriptor, Path, Vhost
 
@@ -32,6 +34,10 @@ PAGE = "<p>It works, in there\n"
 NAME = f"www.{SEARCH[0]}"
 LOOPBACK = ("127.0.0.1", "::1")
 CARDS, CARD_SIZE = ("e1000", "rtl8139"), 8 * MIB
+LONGEST = 65507     # bytes that IPv4 has room for, in UDP and in an echo
+NARROW = 1400
+DISCOVER = {V4: "0:10", V6: "41:23"}    # IP(V6)_MTU_DISCOVER, for socat
+DONT, WANT, DO = 0, 1, 2
 
 
 class Session:
@@ -140,10 +146,13 @@ def test_dhcpv6(session):
 
 
 def test_ping(vm, session, family):
-    """As long as one frame can be."""
-    size = session.mtu - (48 if family == V6 else 28)
-    out = vm.run(f"ping -c 1 -W 10 -s {size} {PEER[family]}")
-    assert "1 packets received" in out
+    """As long as one frame can be, and as long as there are."""
+    for size in session.mtu - (48 if family == V6 else 28), LONGEST:
+        out = vm.run(f"ping -c 1 -W 10 -s {size} {PEER[family]}")
+        assert "1 packets received" in out
+    # A raw socket of IPv4 takes any
+    assert vm.run("awk '/^Icmp:/ && n++ { print $3, $4 }' "
+                  "/proc/net/snmp") == "0 0"
 
 
 @pytest.mark.parametrize("session", [VHOST], ids=["vhost-user"],
@@ -185,15 +194,85 @@ def test_forwarded_port(session, family):
 
 
 def test_forwarded_udp(session, vm, family):
-    """An echo of all that one frame can carry."""
+    """An echo of all that one frame can carry, and of more."""
     vm.run(f"socat -b 65536 UDP{4 if family == V4 else 6}-LISTEN:81 PIPE & "
            "echo $! > /tmp/socat; "
            "until netstat -uln | grep -q ':81 '; do usleep 20000; done")
     client = session.lab.peer.connect(family, HOST[family], 8081, DGRAM)
-    for data in b"hello", b"x" * (session.mtu - 48):
+    for size in 5, session.mtu - 48, session.mtu - 27, LONGEST:
+        data = os.urandom(size)
         client.send(data)
-        assert client.recv(session.mtu) == data
+        assert client.recv(1 << 16) == data
     vm.run("kill $(cat /tmp/socat)")
+
+
+def udp(server, *options):
+    """socat's words for the way there."""
+    address, port = server.getsockname()[:2]
+    return ",".join([f"UDP{6 if server.family == V6 else 4}:"
+                     f"{literal(address)}:{port}", *options])
+
+
+def test_long_datagram(session, vm, family):
+    """From the guest, and the answer."""
+    server = session.lab.peer.bind(family, address=PEER[family])
+    answer = os.urandom(LONGEST)
+    vm.run(f"head -c {LONGEST} /dev/urandom > /tmp/long")
+    digest = vm.run("md5sum < /tmp/long").split()[0]
+    vm.send(f"socat -b 65536 -t 60 - {udp(server, f'readbytes={LONGEST}')} "
+            "< /tmp/long | md5sum")
+    question, source = server.recvfrom(1 << 16)
+    server.sendto(answer, source)
+    said, _ = vm.await_line(r"@@(\d+)", 60, "an answer")
+    assert hashlib.md5(question).hexdigest() == digest
+    assert said.split()[0] == hashlib.md5(answer).hexdigest()
+
+
+def test_path_mtu(session, vm, family):
+    """Who says DF is told what the path holds, who does not need not know, and
+    nothing stalls."""
+    lab, far = session.lab, FAR[family]
+    known = f"{IP} route get {far} | grep -w 'mtu {NARROW}'"
+    flag = "-6" if family == V6 else "-4"
+    server = lab.far.bind(family, address=far)
+    listener = lab.far.listen(family)
+
+    def send(size, discover, *more):
+        option = f"{DISCOVER[family]}:{discover}"
+        vm.run(f"head -c {size} /dev/zero > /tmp/some; "
+               f"socat -u -b 65536 {','.join(['OPEN:/tmp/some', *more])} "
+               f"{udp(server, f'setsockopt-int={option}')} "
+               f"2> /dev/null {'& echo $! > /tmp/socat' if more else ''}")
+
+    def learned():
+        return f"mtu {NARROW}" in lab.host.run("ip", flag, "route", "get", far)
+
+    with lab.narrow(NARROW), lab.promises(family, 1440):
+        if family == V4:        # WireGuard: routers may cut it
+            send(1440, DONT)
+            assert len(server.recv(1 << 16)) == 1440
+            assert not vm.ok(known)
+        if session.mtu > NARROW:    # QUIC, which waits for what comes back
+            send(1440, DO, "ignoreeof")
+            vm.run(f"until {known}; do usleep 20000; done; "
+                   "kill $(cat /tmp/socat)")
+        elif family == V6:          # and the first of the host's is lost
+            send(LONGEST, WANT)
+            until(learned, "what the host learns")
+        send(LONGEST, WANT)
+        assert len(server.recv(1 << 16)) == LONGEST
+        lab.host.run("ip", flag, "route", "flush", "cache")
+        vm.run("head -c 1000000 /dev/urandom > /tmp/some")
+        digest = vm.run("md5sum < /tmp/some")
+        vm.send(f"nc {far} {listener.getsockname()[1]} < /tmp/some | md5sum")
+        with lab.far.accept(listener) as stream:
+            stream.sendall(read_all(stream))
+        said, _ = vm.await_line(r"@@(\d+)", 60, "nc")
+        assert said.strip() == digest
+        assert learned()
+        said = vm.run(f"tracepath -n {far}")
+        assert f"Resume: pmtu {min(session.mtu, NARROW)} " in said, said
+        assert "reached" in said, said
 
 
 def stalls(pcap, port):
