@@ -224,6 +224,14 @@ int log_file(const char *path, size_t limit, const char *version)
 	return 0;
 }
 
+/* pwrite() is a call of its own in each libc: musl's of 2026 is pwritev2() */
+static bool put_at(int fd, const void *p, size_t len, off_t at)
+{
+	/* #syscalls lseek _llseek */
+	return lseek(fd, at, SEEK_SET) == at &&
+	       write(fd, p, len) == (ssize_t)len;
+}
+
 /* Bytes from @from on become the first ones; how many, or -1 */
 static off_t move_down(int fd, off_t from)
 {
@@ -232,7 +240,7 @@ static off_t move_down(int fd, off_t from)
 	ssize_t n;
 
 	while ((n = pread(fd, buf, sizeof(buf), from + to)) > 0) {
-		if (pwrite(fd, buf, (size_t)n, to) != n)
+		if (!put_at(fd, buf, (size_t)n, to))
 			return -1;
 		to += n;
 	}
@@ -258,7 +266,7 @@ static size_t put_header(int fd)
 	if (end == sizeof(line))
 		end--;
 	line[end++] = '\n';
-	return pwrite(fd, line, end, 0) == (ssize_t)end ? end : 0;
+	return put_at(fd, line, end, 0) ? end : 0;
 }
 
 /* The new size, 0 if it did not work */
@@ -273,10 +281,11 @@ static size_t cut(int fd, off_t size)
 	return size > 0 && put_header(fd) ? (size_t)size : 0;
 }
 
-/* Make room.  With O_APPEND, pwrite() would append: the file is open twice. */
+/* Make room.  What is open with O_APPEND has no place but its end: the file is open
+ * twice. */
 static void rotate(void)
 {
-	/* #syscalls pread64 pwrite64 ftruncate */
+	/* #syscalls pread64 ftruncate */
 	lg.size = cut(lg.cut, (off_t)lg.size);
 	/* Too small to cut, or the disk fails: begin anew */
 	if (!lg.size && !ftruncate(lg.cut, 0))
