@@ -80,7 +80,7 @@ class Session:
         path, digest = self.lab.payload(self.channel.download)
         url = f"http://{literal(PEER[family])}:{PORT}/{path.name}"
         got = self.vm.run(f"wget -q -O - '{url}' | md5sum")
-        assert got.split()[0] == digest
+        assert got.split()[0] == digest, got
 
     def page(self, family):
         return self.lab.peer.run("curl", "-sS",
@@ -314,7 +314,7 @@ def test_card_with_few_buffers(session, vm, card):
     url = f"http://{PEER[V4]}:{PORT}/{path.name}"
     got = vm.run(f"wget -q -O - '{url}' | md5sum")
     vm.run(f"ip route del {PEER[V4]}")
-    assert got.split()[0] == digest
+    assert got.split()[0] == digest, got
     pcap = session.lab.path(f"{card}.pcap")
     assert pcap.stat().st_size > CARD_SIZE
     assert stalls(pcap, PORT) < 5
