@@ -48,16 +48,9 @@ void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
 			    &lan->mac);
 }
 
-static unsigned head_bytes(const struct flow *f)
-{
-	bool v4 = addr_is_v4(&f->side[conn_tap(f)].ours);
-
-	return (v4 ? IP4_HEAD : IP6_HEAD) + TCP_HEAD;
-}
-
 uint16_t conn_mss(const struct tcp *t, const struct flow *f)
 {
-	unsigned mss = lan_mtu(t->fwd->lan) - head_bytes(f);
+	unsigned mss = lan_mtu(t->fwd->lan) - conn_head(f);
 
 	/* A window below one MSS puts a sender on its 200 ms timer; who gives
 	 * us runs of segments loses nothing by short ones. */
@@ -67,7 +60,7 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f)
 
 void conn_fit(const struct tcp *t, struct flow *f)
 {
-	size_t max = t->tap->caps.frame_max, head = ETH_HEAD + head_bytes(f);
+	size_t max = t->tap->caps.frame_max, head = ETH_HEAD + conn_head(f);
 	struct tcp_conn *c = conn_of(f);
 
 	if (head + c->mss > max)
@@ -77,7 +70,7 @@ void conn_fit(const struct tcp *t, struct flow *f)
 
 void conn_set_mss(const struct tcp *t, struct flow *f, unsigned mss)
 {
-	unsigned max = lan_mtu(t->fwd->lan) - head_bytes(f);
+	unsigned max = lan_mtu(t->fwd->lan) - conn_head(f);
 
 	conn_of(f)->mss = (uint16_t)MIN(MAX(mss, (unsigned)TCP_MSS_MIN), max);
 	conn_fit(t, f);

@@ -142,6 +142,14 @@ static inline unsigned conn_tap(const struct flow *f)
 	return f->side[0].pif == PIF_TAP ? 0 : 1;
 }
 
+/* conn_head - IP and TCP headers of a segment to the guest, without options */
+static inline unsigned conn_head(const struct flow *f)
+{
+	bool v4 = addr_is_v4(&f->side[conn_tap(f)].ours);
+
+	return (v4 ? IP4_HEAD : IP6_HEAD) + TCP_HEAD;
+}
+
 static inline int conn_fd(const struct flow *f)
 {
 	return f->side[!conn_tap(f)].fd;

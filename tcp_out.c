@@ -41,13 +41,6 @@ static struct head head_for(const struct tcp *t, struct flow *f)
 	};
 }
 
-static size_t head_size(const struct flow *f)
-{
-	const struct tuple k = { .src = f->side[conn_tap(f)].ours };
-
-	return head_len(&k) + TCP_HEAD;
-}
-
 static uint8_t gso_type(const struct flow *f)
 {
 	return addr_is_v4(&f->side[conn_tap(f)].ours) ?
@@ -59,10 +52,11 @@ static uint8_t gso_type(const struct flow *f)
 static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 {
 	const struct head h = head_for(t, f);
+	size_t head = ETH_HEAD + conn_head(f) + th->opt_len;
 	struct slot s;
 	struct note n;
 
-	if (!tap_reserve(t->tap, &s, 1, head_size(f) + th->opt_len, 0, 0))
+	if (!tap_reserve(t->tap, &s, 1, head, 0, 0))
 		return false;
 	packet_put_tcp(s.head, &h, th, 0, &n);
 	s.bulk = h.bulk;
@@ -477,18 +471,20 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
+	size_t head = ETH_HEAD + conn_head(f);
 	uint32_t want, room = UINT32_MAX;
 	struct slot s;
 	ssize_t got = 0;
 	bool fin;
 
-	conn_fit(t, f);
+	if (UNLIKELY(head + c->mss > t->tap->caps.frame_max))
+		conn_fit(t, f);
 	if (c->flags & CONN_LOSSY || c->snd_nxt != c->snd_max)
 		room = loss_room(f);
 	want = at_end(c) ? 0 : next_run(t, c, room);
 	if (!window_left(c) || (!want && !at_end(c)))
 		return wait_window(t, f);
-	if (!tap_reserve(t->tap, &s, 1, head_size(f), want, c->mss))
+	if (!tap_reserve(t->tap, &s, 1, head, want, c->mss))
 		return RUN_HOLD;
 	if (want)
 		got = fill(t, f, &s);
