@@ -66,7 +66,8 @@ static void learn_addr(struct guest *g, const struct addr *a)
 	const struct lan *lan = g->lan;
 	struct seen *s = g->seen;
 
-	if (!addr_is_unicast(a))
+	/* IPv4's is nearly always the same */
+	if (addr_equal(a, &s->v4) || !addr_is_unicast(a))
 		return;
 	if (addr_is_v4(a)) {
 		if (!lan->fixed4)
