@@ -25,14 +25,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # same on a new connection; a MiB, fast and at 0.8 Gbit/s; 16 datagrams of 1400
 # bytes
 CEILINGS = {
-    "rr": (200, 3794),
-    "crr": (100, 14811),
-    "bulk-in": (4, 54184),
-    "bulk-out": (4, 15638),
-    "trickle-in": (4, 284874),
-    "trickle-out": (4, 892232),
+    "rr": (200, 3689),
+    "crr": (100, 14656),
+    "bulk-in": (4, 52698),
+    "bulk-out": (4, 15032),
+    "trickle-in": (4, 268514),
+    "trickle-out": (4, 852288),
     "udp-in": (20, 2178),
-    "udp-out": (20, 11809),
+    "udp-out": (20, 11291),
 }
 # Compilers differ
 HEADROOM = 1.15
