@@ -168,10 +168,10 @@ static void one_end_of_line(void)
 static void keeps_errno(void)
 {
 	open_log();
-	errno = EXDEV;
+	errno = ENOENT;
 	log_info("%s %m", "why:");
-	CHECK(errno == EXDEV);
-	CHECK(!strcmp(on_stderr(), "why: Invalid cross-device link\n"));
+	CHECK(errno == ENOENT);
+	CHECK(!strcmp(on_stderr(), "why: No such file or directory\n"));
 }
 
 static void file_lines(void)
