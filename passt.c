@@ -896,6 +896,7 @@ static void leave(struct passt *p)
 		pasta_end(&p->pasta);
 	pcap_sync(&p->pcap);
 	log_sync();
+	takeover_leave(&p->takeover);
 }
 
 int main(int argc, char **argv)

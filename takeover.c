@@ -22,9 +22,15 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* Same number on all architectures, like all since 5.1 */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 
 enum {
 	NOBODY = 65534, /* whom a namespace does not know */
@@ -209,7 +215,7 @@ void takeover_init(struct takeover *t, struct loop *l, struct handover *h)
 
 	t->loop = l;
 	t->h = h;
-	t->fd = t->control = -1;
+	t->fd = t->control = t->parent = t->giver = -1;
 	t->known = true;
 	read_label(t->label);
 	for (i = 0; i < TAKEOVER_PROOF; i++) {
@@ -600,7 +606,21 @@ void takeover_turn_end(struct takeover *t)
 		return;
 	}
 	log_info("Somebody else has taken over, exiting");
+	t->phase = TAKEOVER_GIVEN;
 	loop_quit(t->loop, EXIT_SUCCESS);
+}
+
+/* Any byte would be nonsense, and no reason to stay */
+void takeover_leave(struct takeover *t)
+{
+	struct fdlist none = { 0 };
+	char c;
+
+	if (t->fd < 0 || t->phase != TAKEOVER_GIVEN)
+		return;
+	set_patience(t->fd, TAKEOVER_LEAVE_S);
+	(void)receive(t->fd, &c, sizeof(c), 0, &none);
+	drop_fds(&none);
 }
 
 int takeover_store(struct takeover *t, struct fdstore *s)
@@ -812,6 +832,19 @@ void takeover_resume(struct takeover *t, struct fdstore *s)
 	hear_offer(t);
 }
 
+/* Who started us has gone, and we are the child of who cares for its orphans */
+static void orphaned(void *owner, uint64_t ref, uint32_t events)
+{
+	struct takeover *t = owner;
+
+	(void)ref;
+	(void)events;
+	if (t->parent >= 0)
+		close(t->parent);
+	close(t->giver);
+	t->parent = t->giver = -1;
+}
+
 void takeover_ask(struct takeover *t, const char *target)
 {
 	uint8_t head[STATE_HEAD];
@@ -824,6 +857,9 @@ void takeover_ask(struct takeover *t, const char *target)
 		fail("there is no memory");
 	t->fd = takeover_by_number(target) ? connect_by_number(atol(target)) :
 					     connect_by_path(target);
+	if (!t->h->conf->foreground)
+		t->parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	t->orphan = loop_watch(t->loop, orphaned, t);
 	state_head(&w);
 	if (send_all(t->fd, head, w.len, NULL, 0))
 		fail("it has hung up");
@@ -904,7 +940,10 @@ bool takeover_commit(struct takeover *t)
 		err = hear(t->fd, STATE_GONE, &t->fds);
 	if (err)
 		log_err("Can't take over: %s", util_error(-err));
-	close(t->fd);
+	t->giver = t->fd;
 	t->fd = -1;
+	if (t->parent < 0 ||
+	    loop_add(t->loop, t->parent, t->orphan, 0, EPOLLIN))
+		orphaned(t, 0, 0);
 	return !err;
 }

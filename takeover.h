@@ -17,6 +17,8 @@ enum {
 	TAKEOVER_READY_MS = 5000,  /* what is in the way is done by then */
 	TAKEOVER_STEP_S = 2, /* that either waits for the other while nothing
 				else is done */
+	TAKEOVER_LEAVE_S = 10, /* that one who has given all waits for the end
+				  of the command that took it */
 	TAKEOVER_BUF = 32 << 20, /* the longest section; mapped, not used */
 	TAKEOVER_WORDS = 512,	/* as long as what is said before that */
 	TAKEOVER_PROOF = 3,	/* descriptors that show who it is */
@@ -49,7 +51,8 @@ struct takeover {
 	unsigned watch;
 	struct timer timer;
 	int fd; /* of the successor, -1: none */
-	enum { TAKEOVER_ASKED, TAKEOVER_OFFERED, TAKEOVER_WANTED } phase;
+	enum { TAKEOVER_ASKED, TAKEOVER_OFFERED, TAKEOVER_WANTED,
+	       TAKEOVER_GIVEN } phase;
 	uint8_t said[TAKEOVER_WORDS];
 	size_t len; /* of @said */
 	/* The one that takes */
@@ -57,6 +60,9 @@ struct takeover {
 	size_t at, end;	   /* of @buf: not used yet */
 	uint8_t sockets;   /* bits by number of struct handover: it has such */
 	struct rd lan;	   /* at the end of @buf */
+	int parent;	   /* of which we are the child in the background, -1 */
+	int giver;	   /* who waits for the end of that, -1 */
+	unsigned orphan;   /* the watch of @parent */
 	struct fdstore *store; /* where all comes from, NULL: a process */
 };
 
@@ -88,6 +94,12 @@ bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len);
 /* takeover_turn_end - give way, if that is wanted and possible now
  * Whatever goes wrong, we go on as if nothing had been; else the loop quits. */
 void takeover_turn_end(struct takeover *t);
+
+/* takeover_leave - last of all: who has given way stays until the command that took
+ * over has ended
+ * A service manager finds out then who the service is, and that it is a child of the
+ * manager: told before, it would take the service for somebody else's process. */
+void takeover_leave(struct takeover *t);
 
 /* takeover_store - leave all in @s instead: 0, -EAGAIN: not now, but in one of the next
  * turns, or another -errno

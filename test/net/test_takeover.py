@@ -15,7 +15,8 @@ import time
 import pytest
 
 from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, PESTO, REPAIR,
-                 ROOT_USER, UPLINK, USER, V4, alive, end, tune_tcp, until)
+                 ROOT_USER, UPLINK, USER, V4, alive, children, end, tune_tcp,
+                 until)
 from test_capture import frames
 from test_move import Front
 from test_process import NO_PI, TAP, TUNSETIFF, VNET_HDR
@@ -767,6 +768,25 @@ def take(s, names=("user", "net", "pid")):
     socket.send_fds(s, [struct.pack(">II", TAKE, 0)], proof)
     for fd in proof:
         os.close(fd)
+
+
+def test_last(lab, kind):
+    """Who has given all ends after the command that took it: a service manager that
+    hears of that end finds the successor to be its own child, not the command's."""
+    daemon = kind(lab)
+    pidfile = lab.path("successor")
+    command = lab.host.spawn(
+        *USER, "strace", "-o", "/dev/null", "-e", "trace=exit_group", "-e",
+        "inject=exit_group:delay_enter=500000", *daemon.argv, "--pid", pidfile,
+        "--takeover", daemon.pid, *daemon.target)
+    written = until(lambda: pidfile.exists() and pidfile.read_text(), "its number")
+    lab.scope.callback(end, int(written))
+    launcher, = children(command.pid)
+    early = False
+    while alive(launcher):
+        early = early or not alive(daemon.pid) and alive(launcher)
+    assert not early and command.exit() == 0
+    until(lambda: not alive(daemon.pid), "the end of the predecessor")
 
 
 LINK, TAKE = 17, 34
