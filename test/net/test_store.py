@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a service manager keeps between two processes (--fd-store)."""
 
+import contextlib
 import os
+import pathlib
 import socket
 import struct
 import threading
 
 import pytest
 
-from lab import (BRIDGE, HOST, PASST, PEER, PYTHON, USER, V4, alive, end, until)
+from lab import (BRIDGE, HOST, PASST, PEER, PYTHON, ROOT, USER, V4, Process,
+                 alive, children, end, until)
 from test_takeover import Stream, connection
 
 TCP, UDP = 7001, 7002
@@ -209,3 +212,113 @@ def test_no_manager(lab):
     pid = int(pidfile.read_text())
     os.kill(pid, 15)
     until(lambda: not alive(pid), "the end")
+
+
+# --- the one that there is -------------------------------------------------------
+
+SYSTEMD = "/lib/systemd/systemd"
+UNIT = "passt@lab.service"
+# In namespaces of its own; of this system's files, groups, settings and console it
+# has none that it could write
+SETUP = f"""
+mount --make-rprivate / && mount -o remount,ro,bind / &&
+mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys &&
+mount --bind /dev/null /dev/console && mount --bind /dev/null /dev/kmsg &&
+mount -t tmpfs none /run && mount -t tmpfs none /usr/local/bin &&
+umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99
+mkdir -p /run/systemd/system/{UNIT}.d
+cp "$1" /usr/local/bin/passt
+cp "$2" /run/systemd/system/
+cat >/run/systemd/system/{UNIT}.d/lab.conf <<end
+[Unit]
+DefaultDependencies=no
+[Service]
+Environment="OPTIONS=--mtu 1500"
+StandardError=append:/run/errors
+end
+cat >/run/systemd/system/lab.target <<end
+[Unit]
+DefaultDependencies=no
+end
+exec env container=lab {SYSTEMD} --unit=lab.target --log-target=null
+"""
+
+
+class Systemd:
+    """As process 1 of a namespace, in the network namespace host"""
+
+    def __init__(self, lab):
+        unit = ROOT / "contrib/systemd/passt@.service"
+        self.lab = lab
+        root = pathlib.Path("/sys/fs/cgroup")
+        if (root / "unified").exists():
+            root /= "unified"
+        if not (root / "cgroup.procs").exists():
+            pytest.skip("no cgroup2 for systemd")
+        group = root / f"lab-{lab.wires.id}"
+        try:
+            group.mkdir()
+        except OSError as e:
+            pytest.skip(f"no group of processes for systemd: {e}")
+        lab.scope.callback(self.leave, group)
+        self.process = Process(
+            ["sh", "-c", """echo $$ >"$5/cgroup.procs" &&
+                exec nsenter --net="$1" unshare -mpuiC --mount-proc --fork \
+                --kill-child sh -c "$4" sh "$2" "$3" """,
+             "sh", lab.host.netns, PASST, unit, SETUP, group],
+            lab.path("systemd.log"))
+        lab.scope.callback(self.process.kill)
+        until(lambda: self.process.popen.poll() is not None or
+              children(self.process.pid), "its process")
+        self.pid, = children(self.process.pid) or [None]
+        until(lambda: self.process.popen.poll() is not None or
+              self("is-system-running").stdout == "running\n", "systemd")
+
+    def leave(self, group):
+        def empty():
+            with contextlib.suppress(OSError):
+                for inner, _, _ in os.walk(group, topdown=False):
+                    os.rmdir(inner)
+            return not group.exists()
+        until(empty, "the end of its processes")
+
+    def __call__(self, *words):
+        return self.lab.host.run("nsenter", "-t", self.pid, "-m", "-p",
+                                 "systemctl", *words, check=False)
+
+    def run(self, word):
+        done = self(word, UNIT)
+        assert done.status == 0, pathlib.Path(
+            f"/proc/{self.pid}/root/run/errors").read_text()
+
+    def main(self):
+        """Its number of the daemon"""
+        return int(self("show", "-P", "MainPID", UNIT).stdout)
+
+
+@pytest.mark.skipif(not os.path.exists(SYSTEMD), reason="no systemd here")
+def test_systemd(lab):
+    """The unit of contrib: started again and upgraded under traffic"""
+    manager = Systemd(lab)
+    if manager.process.popen.poll() is not None:
+        pytest.skip(f"systemd cannot run here: {manager.process.output()}")
+    manager.run("start")
+    guest = lab.join(None, 1500, BRIDGE,
+                     f"/proc/{manager.pid}/root/run/passt-lab.socket")
+    near, far = connection(lab.peer, guest, PEER[V4])
+    up = Stream(near, far)
+    near, far = connection(lab.peer, guest, PEER[V4])
+    down = Stream(far, near)
+    idle = connection(lab.peer, guest, PEER[V4])
+    until(lambda: up.moved and down.moved, "bytes")
+    numbers = [manager.main()]
+    for word in "restart", "reload", "restart":
+        manager.run(word)
+        numbers.append(manager.main())
+        moved = up.moved, down.moved
+        until(lambda: up.moved > moved[0] and down.moved > moved[1], word)
+    assert len(set(numbers)) == 4 and all(numbers)
+    idle[0].sendall(b"up")
+    assert idle[1].recv(100) == b"up"
+    for stream in up, down:
+        stream.check()
