@@ -31,17 +31,21 @@ static inline size_t rd_left(const struct rd *r)
 	return r->bad ? 0 : (size_t)(r->end - r->p);
 }
 
+/* rd_has - whether there are @n bytes more; bad if not */
+static inline bool rd_has(struct rd *r, size_t n)
+{
+	if (r->bad || n > (size_t)(r->end - r->p))
+		r->bad = true;
+	return !r->bad;
+}
+
 /* rd_view - the next @n bytes in place, NULL if there are fewer */
 static inline const void *rd_view(struct rd *r, size_t n)
 {
-	const uint8_t *p = r->p;
-
-	if (r->bad || n > (size_t)(r->end - r->p)) {
-		r->bad = true;
+	if (!rd_has(r, n))
 		return NULL;
-	}
 	r->p += n;
-	return p;
+	return r->p - n;
 }
 
 static inline void rd_skip(struct rd *r, size_t n)
@@ -51,30 +55,31 @@ static inline void rd_skip(struct rd *r, size_t n)
 
 static inline uint8_t rd_u8(struct rd *r)
 {
-	const uint8_t *p = rd_view(r, 1);
-
-	return p ? *p : 0;
+	return rd_has(r, 1) ? *r->p++ : 0;
 }
 
 static inline uint16_t rd_be16(struct rd *r)
 {
-	const uint8_t *p = rd_view(r, 2);
-
-	return p ? ld_be16(p) : 0;
+	if (!rd_has(r, 2))
+		return 0;
+	r->p += 2;
+	return ld_be16(r->p - 2);
 }
 
 static inline uint32_t rd_be32(struct rd *r)
 {
-	const uint8_t *p = rd_view(r, 4);
-
-	return p ? ld_be32(p) : 0;
+	if (!rd_has(r, 4))
+		return 0;
+	r->p += 4;
+	return ld_be32(r->p - 4);
 }
 
 static inline uint64_t rd_be64(struct rd *r)
 {
-	const uint8_t *p = rd_view(r, 8);
-
-	return p ? ld_be64(p) : 0;
+	if (!rd_has(r, 8))
+		return 0;
+	r->p += 8;
+	return ld_be64(r->p - 8);
 }
 
 /* rd_copy - the next @n bytes to @dst, zeroes if there are fewer */
