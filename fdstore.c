@@ -72,12 +72,14 @@ static int order(const void *a, const void *b)
 static bool is_state(int fd)
 {
 	uint8_t head[STATE_HEAD];
-	struct rd r = rd_init(head, sizeof(head));
 	struct util_stat st;
+	struct rd r;
 
-	return !util_fstat(fd, &st) && S_ISREG(st.mode) &&
-	       pread(fd, head, sizeof(head), 0) == sizeof(head) &&
-	       state_check(&r) != -EPROTO;
+	if (util_fstat(fd, &st) || !S_ISREG(st.mode) ||
+	    pread(fd, head, sizeof(head), 0) != sizeof(head))
+		return false;
+	r = rd_init(head, sizeof(head));
+	return state_check(&r) != -EPROTO;
 }
 
 static void look(struct fdstore *s)
@@ -130,10 +132,12 @@ static bool read_ids(struct fdstore *s, uint64_t at, uint32_t len)
 static bool is_known(int fd)
 {
 	uint8_t head[STATE_HEAD];
-	struct rd r = rd_init(head, sizeof(head));
+	struct rd r;
 
-	return pread(fd, head, sizeof(head), 0) == sizeof(head) &&
-	       !state_check(&r);
+	if (pread(fd, head, sizeof(head), 0) != sizeof(head))
+		return false;
+	r = rd_init(head, sizeof(head));
+	return !state_check(&r);
 }
 
 /* All sections, the last of which is that of descriptors */

@@ -186,8 +186,8 @@ static int say(int fd, enum state_tag tag)
 static int hear(int fd, enum state_tag tag, struct fdlist *fds)
 {
 	uint8_t text[STATE_SECTION];
-	struct rd r = rd_init(text, sizeof(text));
 	size_t have = 0;
+	struct rd r;
 	ssize_t n;
 
 	while (have < sizeof(text)) {
@@ -197,6 +197,7 @@ static int hear(int fd, enum state_tag tag, struct fdlist *fds)
 			       n == -EAGAIN ? -ETIMEDOUT : (int)n;
 		have += (size_t)n;
 	}
+	r = rd_init(text, sizeof(text));
 	return rd_be32(&r) == tag && !rd_be32(&r) ? 0 : -EPROTO;
 }
 
