@@ -151,8 +151,7 @@ def test_ping(vm, session, family):
         out = vm.run(f"ping -c 1 -W 10 -s {size} {PEER[family]}")
         assert "1 packets received" in out
     # A raw socket of IPv4 takes any
-    assert vm.run("awk '/^Icmp:/ && n++ { print $3, $4 }' "
-                  "/proc/net/snmp") == "0 0"
+    assert vm.run("awk '/^Icmp:/ && n++ { print $4 }' /proc/net/snmp") == "0"
 
 
 @pytest.mark.parametrize("session", [VHOST], ids=["vhost-user"],
@@ -255,7 +254,7 @@ def test_path_mtu(session, vm, family):
         if session.mtu > NARROW:    # QUIC, which waits for what comes back
             send(1440, DO, "ignoreeof")
             vm.run(f"until {known}; do usleep 20000; done; "
-                   "kill $(cat /tmp/socat)")
+                   "kill $(cat /tmp/socat) || :")
         elif family == V6:          # and the first of the host's is lost
             send(LONGEST, WANT)
             until(learned, "what the host learns")
