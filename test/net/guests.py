@@ -290,19 +290,40 @@ halt
     loaded(lab, vm)
 
 
+# One that was built with CONFIG_IP_DEFRAG, see doc/guests.md
+UBOOT = os.environ.get("GUEST_UBOOT")
 UBOOT_ADDRESS = "0x42000000"
 
 
-def test_uboot(lab, servers, path):
+def uboot(lab, path, binary="/usr/lib/u-boot/qemu_arm64/u-boot.bin"):
+    """With an address"""
     vm = Firmware(lab, "-machine", "virt", "-cpu", "cortex-a57", "-bios",
-                  "/usr/lib/u-boot/qemu_arm64/u-boot.bin", *path.net(),
-                  program="qemu-system-aarch64")
+                  binary, *path.net(), program="qemu-system-aarch64")
     vm.process.says("Hit any key", 120)
     vm.type("")
     vm.process.says("=> ")
     vm.type("setenv autoload no; dhcp && echo has an address")
     vm.process.says(f"DHCP client bound to address {HOST[V4]}", 60)
-    vm.type(f"setenv serverip {PEER[V4]}; tftpboot {UBOOT_ADDRESS} payload; "
+    return vm
+
+
+def tftpboot(lab, vm, server):
+    vm.type(f"setenv serverip {server}; tftpboot {UBOOT_ADDRESS} payload; "
             f"crc32 {UBOOT_ADDRESS} $filesize")
     want = zlib.crc32(lab.payload(SIZE)[0].read_bytes())
     vm.process.says(f"==> {want:08x}", 180)
+
+
+def test_uboot(lab, servers, path):
+    tftpboot(lab, uboot(lab, path), PEER[V4])
+
+
+@pytest.mark.skipif(not UBOOT, reason="Debian's puts no fragments together: "
+                    "GUEST_UBOOT")
+def test_uboot_fragments(lab, servers):
+    """It takes the frames of Ethernet only, whatever MTU DHCP tells."""
+    server = long_blocks(lab, servers)
+    vm = uboot(lab, Path(lab, "--mtu", 1500), UBOOT)
+    vm.type(f"setenv tftpblocksize {BLOCK}")
+    tftpboot(lab, vm, FAR[V4])
+    server.says(f"^payload {BLOCK}$")
