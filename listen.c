@@ -279,8 +279,14 @@ static void move_slot(const struct listen_table *from, unsigned o,
 
 /* --- pauses ------------------------------------------------------------- */
 
-/* What is wrong is reported in any case, but with EPOLLET just once */
-static void watch(const struct listen *l, const struct place *p, bool on)
+static void look_later(struct listen *l, unsigned ms)
+{
+	timer_set(&l->loop->timers, &l->resume, l->loop->now_ms + ms);
+}
+
+/* What is wrong is reported in any case, but with EPOLLET just once.  Where the kernel
+ * refuses, the state stays, and is tried to be changed again. */
+static void watch(struct listen *l, const struct place *p, bool on)
 {
 	const struct rule *r = &p->t->rules.r[p->rule];
 	int fd = p->t->slot[p->n].fd;
@@ -289,11 +295,8 @@ static void watch(const struct listen *l, const struct place *p, bool on)
 	if (!loop_mod(l->loop, fd, watch_of(l, r), ref,
 		      on ? EPOLLIN : EPOLLET))
 		set_bit(p->t->paused, p->n, !on);
-}
-
-static void look_later(struct listen *l, unsigned ms)
-{
-	timer_set(&l->loop->timers, &l->resume, l->loop->now_ms + ms);
+	else if (on)
+		look_later(l, LISTEN_PAUSE_MS);
 }
 
 void listen_pause(struct listen *l, uint64_t ref)
@@ -307,7 +310,7 @@ void listen_pause(struct listen *l, uint64_t ref)
 }
 
 /* At most @left of a table; how many may be resumed yet */
-static unsigned resume_some(const struct listen *l, unsigned side,
+static unsigned resume_some(struct listen *l, unsigned side,
 			    const struct listen_table *t, unsigned left)
 {
 	struct place p = { .t = t, .side = side };
