@@ -413,10 +413,10 @@ static void bind_listeners(void *owner, struct timer *timer)
 /* --- looks -----------------------------------------------------------------
  */
 
-static void watch(struct follow *f, bool on)
+static int watch(struct follow *f, bool on)
 {
 	f->deaf = !on;
-	(void)loop_mod(f->loop, f->fd, f->watch, 0, on ? EPOLLIN : EPOLLET);
+	return loop_mod(f->loop, f->fd, f->watch, 0, on ? EPOLLIN : EPOLLET);
 }
 
 static void ignore(void *arg, const struct nlmsghdr *h)
@@ -451,7 +451,10 @@ static void begin(struct follow *f)
 	/* What has come until now is no reason for another look */
 	while (nl_read(f->fd, ignore, NULL) == -ENOBUFS)
 		;
-	watch(f, true);
+	if (watch(f, true)) { /* nothing would be heard any more */
+		f->pause_ms = FOLLOW_ERROR_MS;
+		f->again = true;
+	}
 	f->looking = true;
 	err = hostnet_begin(&f->look);
 	if (err)
@@ -484,7 +487,7 @@ static void on_change(void *owner, uint64_t ref, uint32_t events)
 	(void)events;
 	if (f->deaf) /* and now it is full, too, which is reported in any case */
 		return;
-	watch(f, false);
+	(void)watch(f, false);
 	if (!f->looking && now(f) - f->done_ms > FOLLOW_CALM_MS)
 		f->pause_ms = FOLLOW_SETTLE_MS;
 	else
