@@ -285,7 +285,8 @@ def has(guest, link, families=FAMILIES):
     for f in families:
         until(lambda: guest.default_route(f) == [link.router[f]],
               f"the route by {link.dev}")
-        assert f"{link.host[f]}/{LEN[f]}" in guest.addresses(f)
+        until(lambda: f"{link.host[f]}/{LEN[f]}" in guest.addresses(f),
+              "its address")
 
 
 def test_namespace(lab, roamer, world):
