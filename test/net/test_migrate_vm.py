@@ -9,12 +9,15 @@ root.py).  What needs no machine is in test_move.py.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
 import os
 import pathlib
 import socket
+import struct
+import termios
 import threading
 
 import pytest
@@ -22,6 +25,7 @@ import pytest
 from lab import (GATEWAY, HOST, MIB, PASST, PEER, REPAIR, USER, V4, V6, Lab,
                  batch, end, literal, script, until)
 from qemu import initramfs, kernel
+from test_move import theirs as theirs  # pylint: disable=unused-import
 from vm import MEMORY_MIB, Guest, vhost
 
 pytestmark = pytest.mark.machine
@@ -410,3 +414,33 @@ def test_connections(trip):
           lambda: trip.migrate(helpers=(REPAIR, REPAIR)))
     for family in V4, V6:
         download(trip, family)
+
+
+# What theirs offers of virtio, and no more: the guest keeps what it has agreed to
+ALIKE = "virtio-net-pci," + ",".join(f"{name}=off" for name in (
+    "csum", "gso", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo", "host_tso4",
+    "host_tso6", "host_ecn", "host_ufo", "indirect_desc", "event_idx"))
+
+
+def test_peer(wires, theirs):
+    """To Debian unstable's passt and back, with its helper and ours: with a
+    connection that is idle, one that the guest has half closed, and what both carry
+    before and after.  Theirs does not always keep streams that it brings along."""
+    with trip_of(wires, "new", ALIKE, queues=1) as trip:
+        half, quiet = Download(trip, V6, "half"), Session(trip, V4)
+        for passt, helpers in ((theirs["passt"], (REPAIR, theirs["passt-repair"])),
+                               (PASST, (theirs["passt-repair"], REPAIR))):
+            quiet.talk()
+            half.send(MIB)
+            until(lambda: not unsent(half.stream), "what the guest is sent")
+            trip.migrate(passt, helpers)
+            quiet.talk()
+            half.send(MIB)
+        half.end()
+        for family in V4, V6:
+            download(trip, family)
+
+
+def unsent(s):
+    """Bytes that are not acknowledged"""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)))[0]
