@@ -604,9 +604,14 @@ def ours(path):
     return passt_side("ours", TMP)
 
 
-def other(path):
-    path = pathlib.Path(path)
-    return passt_side("peer", path if path.is_dir() else path.parent)
+def program(peer, name):
+    """PEER is a passt, or the directory of both."""
+    peer = pathlib.Path(peer)
+    return (peer if peer.is_dir() else peer.parent) / name
+
+
+def other(peer):
+    return passt_side("peer", program(peer, "passt").parent)
 
 
 def slirp4netns(program):
@@ -804,7 +809,8 @@ def about(args):
                            "--dirty"),
             # What was measured need not be built from the tree as it is
             "ours": said(TMP / "passt", "--version").split("\n")[0],
-            "peer": said(args.peer, "--version").split("\n")[0],
+            "peer": said(program(args.peer, "passt"),
+                         "--version").split("\n")[0],
             "peer_package": (said("dpkg-query", "-W", "passt")
                              if args.peer == DEBIANS else ""),
             "others": {name: said("dpkg-query", "-W", package) for
@@ -847,8 +853,7 @@ def arguments():
 
 
 def check_needs(peer):
-    peer = pathlib.Path(peer)
-    pasta = (peer if peer.is_dir() else peer.parent) / "pasta"
+    pasta = program(peer, "pasta")
     missing = [t for t in ("ip", "nsenter", "setpriv", "iperf3", "sysctl")
                if not shutil.which(t)]
     if os.geteuid():
