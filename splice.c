@@ -133,7 +133,6 @@ static void give_back(struct splice *s, struct splice_pipe *p)
 static void not_readable(struct flow *f, unsigned i)
 {
 	f->ready[i] &= (uint16_t)~(READABLE | READY_PRI);
-	ways_of(f)->way[i].bulk = false;
 }
 
 static void not_writable(struct flow *f, unsigned i)
