@@ -445,7 +445,7 @@ static bool has_same_label(const struct takeover *t, int fd)
  * another user, the one who started us has no name here. */
 static bool may_by_control(const struct takeover *t, int fd)
 {
-	struct util_stat st;
+	struct util_stat st = { 0 };
 
 	return t->control >= 0 && !util_fstat(t->control, &st) &&
 	       !(st.mode & (S_IWGRP | S_IWOTH)) &&
