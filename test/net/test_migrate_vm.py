@@ -31,6 +31,9 @@ from vm import MEMORY_MIB, Guest, vhost
 pytestmark = pytest.mark.machine
 
 PORT, MIGRATE_S = 8080, 60
+# That a transfer does before each move and after the last one; MOVE_MIB=400 makes it a
+# gigabyte each way
+MOVED = int(os.environ.get("MOVE_MIB", 4)) * MIB
 ROOT = pathlib.Path(os.environ.get("CALLERS_ROOT",
                                    "/var/cache/passt-callers/sid"))
 PROGRAM = "qemu-system-x86_64"
@@ -278,7 +281,7 @@ class Upload(threading.Thread):
     def __init__(self, trip, family):
         super().__init__(daemon=True)
         listener = trip.lab.peer.listen(family)
-        trip.guest.run(f"seq 1 100000000 | nc {PEER[family]} "
+        trip.guest.run(f"seq 1 1000000000 | nc {PEER[family]} "
                        f"{listener.getsockname()[1]} >/dev/null &")
         self.stream = trip.lab.peer.accept(listener)
         self.stream.settimeout(MIGRATE_S)
@@ -393,15 +396,18 @@ def go_on(trip, *moves):
     quiet = Session(trip, V4)
     down.start()
     quiet.talk()
-    for move in moves:
-        seen = down.bytes + 4 * MIB, up.bytes + 4 * MIB
+
+    def more():
+        seen = down.bytes + MOVED, up.bytes + MOVED
         until(lambda: down.bytes > seen[0] and up.bytes > seen[1],
-              "both transfers", 60)
+              "both transfers", 60 + MOVED / MIB)
+
+    for move in moves:
+        more()
         move()
         quiet.talk()
-    seen = down.bytes + 4 * MIB, up.bytes + 4 * MIB
-    until(lambda: down.bytes > seen[0] and up.bytes > seen[1],
-          "both transfers", 60)
+    more()
+    print(f"{down.bytes} bytes to the guest, {up.bytes} from it")
     down.end()
     up.end()
 
