@@ -362,8 +362,10 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 		each = estimate(t, frame);
 		left = virtq_left(&t->user.q[VHOST_RX]);
 		left = left > t->promised ? left - t->promised : 0;
-		if (left < each)
+		if (left < each) {
 			each = look(t, frame, left);
+			max = MIN(max, 1U); /* of others it says nothing */
+		}
 		if (left / each < max) {
 			max = left / each;
 			wait_for(t, each);

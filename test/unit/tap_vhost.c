@@ -1478,12 +1478,19 @@ static void other_buffers_may_do(void **state)
  * and more, if they are shorter */
 static void buffers_of_other_lengths(void **state)
 {
-	struct slot s;
+	struct slot s, many[4];
 
 	(void)state;
 	begin(USUAL);
 	give(1, 100);
 	assert_true(send_one(0, 30, 30)); /* it takes 42 of these for 4000 bytes */
+	give(1, 5000);
+	give(3, 100); /* one is promised, not four */
+	assert_int_equal(reserve(many, 4, 0, 4000, 0), 1);
+	fill(&many[0], 0, 4000, 0);
+	assert_true(send_one(0, 30, 30));
+	assert_true(send_one(0, 30, 30));
+	assert_true(send_one(0, 30, 30));
 	give(3, 2000);
 	assert_true(send_one(0, 4000, 4000));
 	assert_false(t.tap.full);
