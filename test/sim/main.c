@@ -149,7 +149,7 @@ static bool is(const char *a, const char *b)
 int main(int argc, char **argv)
 {
 	uint64_t from = 1, n = 0, seed = 0;
-	bool one = false;
+	bool one = false, many = false;
 	int i;
 
 	log_init("sim");
@@ -163,6 +163,7 @@ int main(int argc, char **argv)
 			log_level(LOG_TRACE);
 		} else if (is(arg, "--seeds") && ++i < argc) {
 			n = strtoull(argv[i], NULL, 0);
+			many = true;
 		} else if (is(arg, "--from") && ++i < argc) {
 			from = strtoull(argv[i], NULL, 0);
 		} else if (is(arg, "--seed") && ++i < argc) {
@@ -188,5 +189,5 @@ int main(int argc, char **argv)
 		run_seed(seed);
 		return 0;
 	}
-	return n ? many_seeds(from, n, argv[0]) : usage();
+	return many ? many_seeds(from, n, argv[0]) : usage();
 }

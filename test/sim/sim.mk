@@ -21,9 +21,20 @@ $(B)/sim: $(SIM_OBJ)
 $(B)/sim-%.o: test/sim/%.c | $(B)
 	$(CC) $(ALL_CFLAGS) -I. -MMD -MP -c -o $@ $<
 
-.PHONY: sim
-sim: $(B)/sim
-	$(RUN) $(B)/sim --script $(wildcard test/sim/*.sim)
-	$(RUN) $(B)/sim --lossy
-	$(if $(SIM_BESIDE),$(RUN) $(B)/sim --beside)
-	$(RUN) $(B)/sim --seeds $(SIM_SEEDS)
+# Each by itself, side by side where make may; the seeds in two halves
+SIM_PARTS := scripts lossy $(if $(SIM_BESIDE),beside) seeds more-seeds
+SIM_HALF   = $(shell echo $$(($(SIM_SEEDS) / 2)))
+
+.PHONY: sim $(SIM_PARTS:%=sim-%)
+sim: $(SIM_PARTS:%=sim-%)
+$(SIM_PARTS:%=sim-%): $(B)/sim
+sim-scripts:
+	$(RUN) $< --script $(wildcard test/sim/*.sim)
+sim-lossy:
+	$(RUN) $< --lossy
+sim-beside:
+	$(RUN) $< --beside
+sim-seeds:
+	$(RUN) $< --seeds $(SIM_HALF)
+sim-more-seeds:
+	$(RUN) $< --from $$(($(SIM_HALF) + 1)) --seeds $$(($(SIM_SEEDS) - $(SIM_HALF)))
