@@ -116,12 +116,12 @@ static int try_path(const char *path)
 static int connect_passt(void)
 {
 	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000L };
-	char path[sizeof("/tmp/passt_99.socket")];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	unsigned retries = RETRIES;
 	int i, fd;
 
 	for (i = 1; i <= PATHS; i++) {
-		snprintf(path, sizeof(path), "/tmp/passt_%i.socket", i);
+		snprintf(path, sizeof(path), "/tmp/passt_%d.socket", i);
 		while ((fd = try_path(path)) < 0 && errno == ECONNRESET &&
 		       retries--)
 			nanosleep(&pause, NULL);
