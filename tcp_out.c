@@ -168,19 +168,37 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 	return false;
 }
 
-bool tcp_out_reset(struct tcp *t, struct flow *f)
+/* A RST counts at the number that comes next (RFC 5961 3.2), which with the guest is
+ * behind all that it was sent, or, if it was short of memory or lost something, behind
+ * what it has acknowledged: it would have to ask there, and Linux limits how often it
+ * does. */
+static bool put_reset(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 	struct tcp_head th = { .seq = c->snd_nxt, .ack = c->rcv_nxt,
 			       .flags = TCP_RST | TCP_ACK };
 
+	if (c->state == TCP_OPEN)
+		th.seq = empty_seq(c);
 	/* A guest that was sent nothing yet takes the RST by its ack number */
 	if (c->state == TCP_CONNECTING)
 		th.seq = 0;
 	if (c->state == TCP_SYN_SENT)
 		th.flags = TCP_RST;
+	if (!put(t, f, &th))
+		return false;
+	if (c->state != TCP_OPEN || c->snd_una == th.seq)
+		return true;
+	th.seq = c->snd_una;
+	return put(t, f, &th);
+}
+
+bool tcp_out_reset(struct tcp *t, struct flow *f)
+{
+	struct tcp_conn *c = conn_of(f);
+
 	/* A guest that has yet to answer our SYN will have to ask */
-	if (put(t, f, &th) || c->state == TCP_SYN_SENT) {
+	if (put_reset(t, f) || c->state == TCP_SYN_SENT) {
 		conn_abort(t, f);
 		return true;
 	}
