@@ -514,9 +514,9 @@ void isolation_files(const struct conf *c, bool empty, const int *dir,
 
 static bool write_pid(int fd, pid_t pid)
 {
-	/* That of a predecessor may be in there, and longer */
+	/* That of a predecessor may be in there, and longer; a pipe has no length */
 	return dprintf(fd, "%d\n", (int)pid) > 0 &&
-	       (ftruncate(fd, lseek(fd, 0, SEEK_CUR)) || true);
+	       (!ftruncate(fd, lseek(fd, 0, SEEK_CUR)) || errno == EINVAL);
 }
 
 /* Whoever reads lines has one, as programs that supervise others want it */

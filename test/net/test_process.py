@@ -224,6 +224,19 @@ def test_pid_file_is_overwritten(lab):
     signal_pid(number, signal.SIGTERM)
 
 
+def test_pid_file_has_no_length(lab):
+    """Whoever started us reads a pipe; what can't be written is said."""
+    out = lab.host.run(PASST, "-q", "-s", lab.path("socket"), "-P",
+                       "/dev/stdout")
+    number = int(out)
+    assert alive(number)
+    signal_pid(number, signal.SIGTERM)
+    done = lab.host.run(*USER, PASST, "-q", "-s", lab.path("full"), "-P",
+                        "/dev/full", check=False)
+    assert done.status == 1
+    assert "Can't write PID file: No space left on device" in done.stderr
+
+
 def test_socket_in_use(lab):
     """A second passt on the same path is refused."""
     path = lab.path("socket")
