@@ -49,7 +49,7 @@ static const char *const place[TAKEOVER_PROOF] = { "/proc/self/ns/user",
 
 static bool place_of(int fd, struct takeover_place *p)
 {
-	struct util_stat st;
+	struct util_stat st = { 0 };
 
 	if (util_fstat(fd, &st))
 		return false;

@@ -76,8 +76,8 @@ void tcp_image_get(const struct flow *f, struct tcp_image *i)
 {
 	struct tcp_conn *c = conn_of((struct flow *)(uintptr_t)f);
 	unsigned host = !conn_tap(f);
-	struct addr local;
-	uint16_t port;
+	struct addr local = { 0 };
+	uint16_t port = 0;
 
 	*i = (struct tcp_image){
 		.side = { f->side[0], f->side[1] },
