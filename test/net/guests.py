@@ -290,6 +290,34 @@ halt
     loaded(lab, vm)
 
 
+@pytest.mark.parametrize("family", [V4, V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("how", ["PXE", "HTTP"])
+def test_ovmf(lab, servers, how, family):
+    """The firmware's own clients; there is nothing to start but what --dhcp-boot
+    names, from our TFTP or the peer's HTTP."""
+    script, program = lab.path("grub.cfg"), servers / "boot.efi"
+    script.write_text("""
+serial --unit=0
+terminal_output serial
+echo This came from the network.
+sleep 5
+halt
+""")
+    subprocess.run(["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c",
+                    script, "-o", program, *GRUB_MODULES], check=True)
+    named = program.name if how == "PXE" else (
+        f"http://{literal(PEER[family])}:{PORT}/{program.name}")
+    path = Path(lab, "-4" if family == V4 else "-6", "--tftp", servers,
+                "--dhcp-boot", f"efi64={named}")
+    # Clients that are asked earlier would wait for minutes
+    without = [v for v in (V4, V6) if how != "PXE" or v != family]
+    vm = Firmware(lab, *ovmf(lab), *without_rom(path.net()), *(
+        word for v in without for word in
+        ("-fw_cfg", f"name=opt/org.tianocore/IPv{4 if v == V4 else 6}"
+         "PXESupport,string=n")))
+    vm.process.says("This came from the network", 480)
+
+
 # One that was built with CONFIG_IP_DEFRAG, see doc/guests.md
 UBOOT = os.environ.get("GUEST_UBOOT")
 UBOOT_ADDRESS = "0x42000000"
