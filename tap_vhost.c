@@ -195,6 +195,15 @@ static void never_fits(struct tap_vhost *t, size_t len)
 	t->tap.caps.frame_max = max;
 }
 
+/* How many there are */
+static unsigned rx_left(struct tap_vhost *t)
+{
+	unsigned left = virtq_left(&t->user.q[VHOST_RX]);
+
+	t->most = MAX(t->most, left);
+	return left;
+}
+
 /* For @n buffers, or for others, where those that are there will not do: the guest may
  * have no more than so many */
 static void wait_for(struct tap_vhost *t, unsigned n)
@@ -202,14 +211,14 @@ static void wait_for(struct tap_vhost *t, unsigned n)
 	struct virtq *q = &t->user.q[VHOST_RX];
 
 	t->wanted = n;
-	t->had = virtq_left(q);
+	t->had = rx_left(t);
 	t->had_at = q->next;
 }
 
 static bool has_room(struct tap_vhost *t)
 {
-	struct virtq *q = &t->user.q[VHOST_RX];
-	unsigned left = virtq_left(q);
+	const struct virtq *q = &t->user.q[VHOST_RX];
+	unsigned left = rx_left(t);
 
 	return left >= t->wanted ||
 	       (left && left >= t->had && q->next != t->had_at);
@@ -222,7 +231,7 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 {
 	struct virtq *q = &t->user.q[VHOST_RX];
 	struct vhost_room *r = &t->room;
-	unsigned left = virtq_left(q), keep = promised ? 0 : t->promised;
+	unsigned left = rx_left(t), keep = promised ? 0 : t->promised;
 	unsigned there = left > keep ? left - keep : 0;
 	unsigned max = t->merge ? there : MIN(there, 1U);
 
@@ -330,6 +339,16 @@ static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
 	return MAX(estimate(t, frame), there + 1);
 }
 
+/* How much body a frame has at most: what the guest has no room for is not promised,
+ * nor is room for it waited for */
+static size_t body_most(const struct tap_vhost *t, size_t head)
+{
+	size_t max = t->tap.caps.frame_max;
+
+	return max < FRAME_LONG && max > head ? MIN(max - head, (size_t)BODY_MAX)
+					      : (size_t)BODY_MAX;
+}
+
 static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
 		    size_t want, size_t mss, unsigned promised)
 {
@@ -354,13 +373,19 @@ static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
 static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 			     size_t head, size_t want, size_t mss)
 {
-	size_t frame = head + MIN(want, (size_t)BODY_MAX);
 	unsigned max = MIN(n, VHOST_SLOTS - t->slot_next), i;
 	unsigned each = 0, left;
+	size_t frame;
 
-	if (t->tap.up) {
+	if (!mss)
+		want = MIN(want, body_most(t, head));
+	frame = head + MIN(want, mss ? MIN(mss, (size_t)BODY_MAX) :
+				       (size_t)BODY_MAX);
+	if (t->tap.up && frame > t->tap.caps.frame_max) {
+		max = MIN(max, 1U); /* never fits: commit loses it */
+	} else if (t->tap.up) {
 		each = estimate(t, frame);
-		left = virtq_left(&t->user.q[VHOST_RX]);
+		left = rx_left(t);
 		left = left > t->promised ? left - t->promised : 0;
 		if (left < each) {
 			each = look(t, frame, left);
@@ -558,7 +583,7 @@ static void learn(struct tap_vhost *t)
 	c->uso = t->csum && has_both(t, NET_GUEST_USO4, NET_GUEST_USO6);
 	c->frame_max = FRAME_LONG;
 	c->tso_in = has_both(t, VIRTIO_NET_F_CSUM, VIRTIO_NET_F_HOST_TSO4);
-	t->buffer_len = 0;
+	t->buffer_len = t->most = 0;
 }
 
 /* Kicks for room are off until there is somebody to wait for; what the guest has
@@ -652,6 +677,41 @@ static void hang_up(struct tap_vhost *t)
 
 /* --- the end of a turn ----------------------------------------------------- */
 
+/* All buffers that the guest has ever had at once are there and have been for a while,
+ * and will not do: it is not going to give more.  Frames are no longer than these hold
+ * from now on. */
+static void starved(void *owner, struct timer *timer)
+{
+	struct tap_vhost *t = owner;
+	struct virtq *q = &t->user.q[VHOST_RX];
+	unsigned left = rx_left(t);
+
+	(void)timer;
+	if (!t->tap.up || !t->tap.full || left < t->most ||
+	    left != t->rest || q->next != t->rest_at)
+		return;
+	(void)take(t, 0, SIZE_MAX, false);
+	never_fits(t, t->room.len);
+	give_back(t);
+	t->wanted = left;
+	loop_soon(t->tap.loop);
+}
+
+static void be_patient(struct tap_vhost *t)
+{
+	const struct virtq *q = &t->user.q[VHOST_RX];
+	unsigned left = rx_left(t);
+
+	if (!left || left < t->most)
+		timer_off(&t->patience);
+	else if (!t->patience.due_ms || left != t->rest ||
+		 q->next != t->rest_at)
+		timer_set(&t->tap.loop->timers, &t->patience,
+			  t->tap.loop->now_ms + VHOST_PATIENCE_MS);
+	t->rest = left;
+	t->rest_at = q->next;
+}
+
 /* If the guest has no buffers, have it kick when it gives some */
 static bool is_full(struct tap_vhost *t)
 {
@@ -679,6 +739,8 @@ static void vhost_flush(struct tap *tap)
 	}
 	if (tap->full)
 		tap->full = is_full(t);
+	if (tap->full)
+		be_patient(t);
 }
 
 /* A frame that is out, or a guest that moves, comes to an end */
@@ -784,6 +846,7 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 	t->pairs = 1;
 	t->one_off = one_off;
 	t->user_watch = loop_watch(l, user_event, t);
+	timer_init(&t->patience, starved, t);
 	kick[VHOST_TX] = watch;
 	kick[VHOST_RX] = loop_watch(l, rx_kick, t);
 	t->tx = util_map((size_t)VHOST_SLOTS * VHOST_STRIDE);

@@ -21,6 +21,7 @@ enum {
 	VHOST_SLOTS = 16,        /* frames made here at once */
 	VHOST_SLOT_HEAD = 128,   /* bytes in front of a slot's body */
 	VHOST_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
+	VHOST_PATIENCE_MS = 200, /* see starved() */
 };
 
 /* Buffers of the guest that one frame takes */
@@ -61,6 +62,10 @@ struct tap_vhost {
 	unsigned wanted;   /* when full: buffers that would be enough, */
 	unsigned had;	   /* how many there were that were not, */
 	uint16_t had_at;   /* and which: the first of them */
+	unsigned most;     /* buffers that there were at once in this session */
+	struct timer patience; /* with a guest that has no more than those: */
+	unsigned rest;	   /* so many there were when it began, */
+	uint16_t rest_at;  /* and which */
 	size_t buffer_len; /* of the last one that was taken */
 	bool direct;       /* @room is out, as a slot: */
 	struct vhost_room room;

@@ -1474,6 +1474,41 @@ static void other_buffers_may_do(void **state)
 	assert_true(send_one(0, 4000, 4000));
 }
 
+/* Until what the timers are set for */
+static void later(unsigned ms)
+{
+	loop.now_ms += ms;
+	timers_run(&loop.timers, loop.now_ms);
+	tap_flush(&t.tap);
+}
+
+/* One that never gives more at once is not waited for for ever: frames become shorter */
+static void no_more_buffers_than_those(void **state)
+{
+	struct slot s;
+
+	(void)state;
+	begin(USUAL);
+	give(4, 1000);
+	assert_true(send_one(0, 100, 100));
+	assert_int_equal(reserve(&s, 1, 0, 4000, 0), 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	assert_int_equal(t.patience.due_ms, 0); /* it owes one: perhaps it sleeps */
+	refill(1, 1000);
+	is_full(true);
+	later(VHOST_PATIENCE_MS - 10);
+	is_full(true);
+	assert_int_equal(t.tap.caps.frame_max, ETH_HEAD + 65535);
+	later(20);
+	is_full(false);
+	assert_int_equal(t.tap.caps.frame_max, 4000 - 12);
+	assert_int_equal(tap_reserve(&t.tap, &s, 1, head_size(0), 4000, 0), 1);
+	assert_int_equal(s.room, 4000 - 12 - head_size(0));
+	tap_cancel(&t.tap, &s);
+	assert_true(send_one(0, s.room, s.room));
+}
+
 /* Fewer than there would have to be of such as the last one may do, if they are longer;
  * and more, if they are shorter */
 static void buffers_of_other_lengths(void **state)
@@ -2428,6 +2463,7 @@ int main(void)
 		TEST(buffers_of_other_lengths),
 		TEST(slots_wait_for_room_by_flag),
 		TEST(slots_wait_for_room_by_index),
+		TEST(no_more_buffers_than_those),
 		TEST(fewer_slots_than_asked_for),
 		TEST(all_slots_that_there_were),
 		TEST(buffers_known_by_one),
