@@ -810,6 +810,10 @@ void guest_frame(const uint8_t *p, size_t len)
 		sim_fail("frame to the guest: %s", bad);
 	if (s.ethertype == 0x806)
 		return;
+	if (s.frag && world.rings && s.proto == IPPROTO_UDP) {
+		world.tap.refusals++; /* all its buffers do not hold a whole one */
+		return;
+	}
 	if (s.proto == IPPROTO_TCP)
 		on_tcp(&s);
 	else if (s.proto == IPPROTO_ICMP || s.proto == IPPROTO_ICMPV6)

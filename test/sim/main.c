@@ -2,8 +2,8 @@
  *
  * sim - run scenarios from seeds, or scripts
  *
- *   sim --seeds N [--from M]   each in a process of its own
- *   sim --seed N [-v] [-x]     one, with a trace
+ *   sim [--rings] --seeds N [--from M]   each in a process of its own
+ *   sim [--rings] --seed N [-v] [-x]     one, with a trace
  *   sim [-v] --script FILE...  scripts
  *   sim --lossy                what losses cost: a table
  *   sim --beside               questions, answers beside bulk: what goes first
@@ -29,7 +29,8 @@ const char *__asan_default_options(void)
 
 static int usage(void)
 {
-	fputs("usage: sim --seeds N [--from M] | --seed N [-v] [-x] | "
+	fputs("usage: sim [--rings] --seeds N [--from M] | "
+	      "[--rings] --seed N [-v] [-x] | "
 	      "[-v] --script FILE... | --lossy | --beside | "
 	      "--work NAME N IDLE\n", stderr);
 	return 2;
@@ -82,7 +83,8 @@ static int many_seeds(uint64_t from, uint64_t n, const char *self)
 		sim.name = name;
 		if (!alone(seed_in_child, &seed, name)) {
 			bad++;
-			printf("failed: %s --seed %llu -v\n", self,
+			printf("failed: %s%s --seed %llu -v\n", self,
+			       sim.rings ? " --rings" : "",
 			       (unsigned long long)seed);
 		}
 	}
@@ -161,6 +163,8 @@ int main(int argc, char **argv)
 			sim.verbose = true;
 			sim.dump |= is(arg, "-x");
 			log_level(LOG_TRACE);
+		} else if (is(arg, "--rings")) {
+			sim.rings = true;
 		} else if (is(arg, "--seeds") && ++i < argc) {
 			n = strtoull(argv[i], NULL, 0);
 			many = true;

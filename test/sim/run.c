@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6 };
+/* One seed of RINGS_SHARE has rings */
+enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6, RINGS_SHARE = 4 };
 
 struct uflow {
 	unsigned no, total, sent, back;
@@ -523,6 +524,12 @@ static const char *const ending_name[ENDINGS] = {
 	[END_GUEST_SILENT] = "guest is silent", [END_GUEST_GONE] = "guest gone",
 };
 
+/* Rings are short of buffers: a frame is lost before it is known what fits */
+static bool is_clean(void)
+{
+	return world.tap.w.clean && !world.link->drops[DROP_NO_ROOM];
+}
+
 static void judge_clean(const struct plan *p)
 {
 	must(p, p->guest_up);
@@ -535,9 +542,9 @@ static void judge_clean(const struct plan *p)
 	must(p, p->guest_done);
 	must(p, p->far_done);
 	/* Timers are there for losses: without, applications set the pace */
-	must(p, p->over - p->begun < (world.tap.w.clean && !p->pressure &&
+	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
 				      !chunks_kept ? 60 : 1200) * SEC);
-	if (!world.tap.w.clean || p->pressure || chunks_kept || world.migrated)
+	if (!is_clean() || p->pressure || chunks_kept || world.migrated)
 		return;
 	must(p, !p->rexmit);
 	/* A window that goes to zero tells that data were dropped (trap 6) */
@@ -547,7 +554,7 @@ static void judge_clean(const struct plan *p)
 static void judge_plan(const struct plan *p)
 {
 	/* Every SYN was lost, or the link was down */
-	if (!p->guest_opens && !p->g && p->far_rst && !world.tap.w.clean)
+	if (!p->guest_opens && !p->g && p->far_rst && !is_clean())
 		return;
 	switch (p->ending) {
 	case END_CLEAN:
@@ -604,7 +611,8 @@ static void judge(void)
 
 		if (!w->loss[0] && !w->loss[1] && !w->dup && !w->card &&
 		    !world.tap.refusals && !toy_net.open_fails &&
-		    world.tap.tap.session == 1 &&
+		    !world.link->drops[DROP_NO_ROOM] &&
+		    world.link->session == 1 &&
 		    uflows[i].back != uflows[i].total)
 			sim_fail("UDP %u: %u of %u datagrams came back",
 				 uflows[i].no, uflows[i].back,
@@ -648,6 +656,13 @@ static void tap_down(void *arg)
 	sim_after(rnd_in(1, 5000) * MS, tap_up, NULL);
 }
 
+static void rings_change(void *arg)
+{
+	rings_event();
+	if (chance(500))
+		sim_after(rnd_to(8 * SEC), rings_change, arg);
+}
+
 static void describe(const struct plan *p)
 {
 	trace("plan %u: %s opens, %s, v%c, %u bytes out, %u in, %s, mss %d, "
@@ -669,6 +684,9 @@ void run_seed(uint64_t seed)
 	guest_reset();
 	far_ops = &run_far;
 	make_weather();
+	world.rings = sim.rings || seed % RINGS_SHARE == 0;
+	if (world.rings)
+		rings_config();
 	world_start();
 	toy_net.gso_fails = chance(200) ? 300 : 0;
 	toy_net.udp_refuse = chance(200) ? 100 : 0;
@@ -682,7 +700,10 @@ void run_seed(uint64_t seed)
 		sim_after(plans[i].start, start, &plans[i]);
 	}
 	if (!w->clean && chance(100))
-		sim_after(rnd_to(2 * SEC), tap_down, NULL);
+		sim_after(rnd_to(2 * SEC),
+			  world.rings ? rings_change : tap_down, NULL);
+	else if (!w->clean && world.rings && chance(300))
+		sim_after(rnd_to(2 * SEC), rings_change, NULL);
 	if (chance(50)) /* hardly any memory for what sockets refuse */
 		world.chunks.fresh = CHUNK_BLOCKS - (unsigned)rnd_in(1, 8);
 	chunks_kept = world.chunks.used = world.chunks.fresh;

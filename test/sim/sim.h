@@ -33,6 +33,7 @@ extern struct sim {
 	bool interrupt; /* epoll_pwait() returns early */
 	bool verbose;
 	bool dump;	 /* -x: packets in hexadecimal as well */
+	bool rings;	 /* --rings: seeds have no other transport */
 	const char *name; /* "seed 7" or the script's file */
 	unsigned line;	 /* of the script */
 	jmp_buf stop;	 /* where sim_fail() goes if @catch */
@@ -251,6 +252,22 @@ void toy_tap_init(struct toy_tap *t, struct loop *l, unsigned watch);
 void toy_tap_send(struct toy_tap *t, const uint8_t *p, size_t len,
 		  const struct note *n);
 void toy_tap_up(struct toy_tap *t, bool up);
+/* toy_tap_deliver - a frame for the guest, or a run, is on its way over the link */
+void toy_tap_deliver(struct toy_tap *t, const uint8_t *p, size_t head,
+		     size_t len, const struct note *n);
+
+/* --- rings.c: vhost-user rings in the place of that transport ------------- */
+
+/* rings_config - what they are like, out of the seed; then world_start() */
+void rings_config(void);
+struct tap *rings_tap(void);
+void rings_start(struct loop *l, unsigned watch);
+/* rings_send - a frame that has gone over the link from the guest */
+void rings_send(const uint8_t *p, size_t len, const struct note *n);
+/* rings_event - they stop, begin anew, or the like, and go on */
+void rings_event(void);
+void rings_turn_end(void);
+unsigned rings_toys(void); /* descriptors */
 
 /* --- world.c: everything put together as passt.c does --------------------- */
 
@@ -258,6 +275,8 @@ extern struct world {
 	struct loop loop;
 	struct flows flows;
 	struct toy_tap tap;
+	bool rings; /* these are the transport; @tap is the way there */
+	struct tap *link;
 	struct lan lan;
 	struct seen seen;
 	struct neigh neigh;
@@ -388,5 +407,18 @@ int __wrap_clock_nanosleep(int clock, int flags, const struct timespec *ts,
 			   struct timespec *left);
 int __wrap_clock_gettime(int clock, struct timespec *ts);
 bool __wrap_util_random(void *buf, size_t n);
+
+/* rings.c's: others' descriptors go to the real ones */
+struct sockaddr;
+struct msghdr;
+int __wrap_accept4(int fd, struct sockaddr *addr, unsigned *len, int flags);
+int __real_accept4(int fd, struct sockaddr *addr, unsigned *len, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags);
+ssize_t __wrap___recvmsg64(int fd, struct msghdr *h, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *h, int flags);
+ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags);
+ssize_t __real_send(int fd, const void *buf, size_t len, int flags);
+int __wrap_close(int fd);
+int __real_close(int fd);
 
 #endif /* SIM_H */

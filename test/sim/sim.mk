@@ -2,13 +2,13 @@
 # The simulator: the real modules on toy sockets, a toy transport and virtual
 # time.  What it replaces is not linked; the kernel's calls are wrapped.
 
-SIM_TOYS  := sock sock_repair pcap tap_stream tap_tun vhost_mem virtq vhost_bell vhost_user tap_vhost
+SIM_TOYS  := sock sock_repair pcap tap_tun vhost_bell
 SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES)) migrate_stream
 SIM_SRC   := $(wildcard test/sim/*.c)
 SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) $(B)/sim-of-util.o \
 	     $(patsubst %.c,$(B)/%.o,$(filter-out util.c,$(filter $(SIM_MODS:=.c),$(SRC))))
 SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
-	     clock_nanosleep util_random \
+	     clock_nanosleep util_random accept4 recvmsg __recvmsg64 send close \
 	     __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
 # Most of the time that all of it takes; empty leaves it out

@@ -79,7 +79,10 @@ static void world_travel(void)
 
 static void turn_end(void *owner)
 {
+	world.tap.refusals += world.rings && world.link->full;
 	guest_turn_end(owner);
+	if (world.rings)
+		rings_turn_end();
 	if (world.moves && chance(world.moves))
 		world.far_moves ? world_travel() : world_move();
 }
@@ -94,23 +97,24 @@ void world_start(void)
 {
 	struct world *w = &world;
 
+	w->link = w->rings ? rings_tap() : &w->tap.tap;
 	must(loop_init(&w->loop), "loop_init");
 	w->loop.spare = dup(STDERR_FILENO); /* as loop_start() does */
 	must(flows_init(&w->flows, &w->loop), "flows_init");
 	fwd_init(&w->fwd, &w->lan, &w->seen, &w->map, &w->env);
 	must(listen_init(&listeners, &w->loop, &w->env, NULL), "listen_init");
-	guest_init(&w->guest, &w->loop, &w->flows, &w->tap.tap, &w->lan,
+	guest_init(&w->guest, &w->loop, &w->flows, w->link, &w->lan,
 		   &w->seen, &w->neigh);
-	must(tcp_init(&w->tcp, &w->flows, &w->tap.tap, &w->fwd, &listeners,
+	must(tcp_init(&w->tcp, &w->flows, w->link, &w->fwd, &listeners,
 		      &w->neigh, &w->chunks), "tcp_init");
 	w->tcp.syn_linear = 4; /* whatever this machine has */
 	w->tcp.syn_retries = 6;
 	w->tcp.rto_max_ms = 120 * 1000;
-	udp_init(&w->udp, &w->flows, &w->tap.tap, &w->fwd, &listeners,
+	udp_init(&w->udp, &w->flows, w->link, &w->fwd, &listeners,
 		 &w->neigh);
 	w->udp.patience.single_ms = 30 * 1000;
 	w->udp.patience.stream_ms = 120 * 1000;
-	echo_init(&w->echo, &w->flows, &w->tap.tap, &w->fwd, &w->neigh);
+	echo_init(&w->echo, &w->flows, w->link, &w->fwd, &w->neigh);
 	guest_protocols(&w->guest, &w->tcp, &w->udp, &w->echo);
 	w->loop.turn_end = turn_end;
 	w->loop.turn_owner = &w->guest;
@@ -122,7 +126,9 @@ void world_start(void)
 		mcast_sock_start(&w->udp.mcast);
 	}
 	toy_tap_init(&w->tap, &w->loop, w->guest.watch);
-	emit_init(&w->tap.tap, w->lan.mtu);
+	if (w->rings)
+		rings_start(&w->loop, w->guest.watch);
+	emit_init(w->link, w->lan.mtu);
 }
 
 /* All flows that can, and their descriptors in order */
@@ -307,5 +313,6 @@ void world_run(uint64_t until, bool (*done)(void))
 
 unsigned world_leftovers(void)
 {
-	return toy_count() - 2 * FORWARD_PORTS - 1;
+	return toy_count() - 2 * FORWARD_PORTS -
+	       (world.rings ? rings_toys() : 1);
 }
