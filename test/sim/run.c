@@ -43,6 +43,7 @@ struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
 /* --- the far application -------------------------------------------------- */
 
 static void far_step(void *arg);
+static void knock_again(struct plan *p);
 
 static void far_later(struct plan *p)
 {
@@ -167,6 +168,10 @@ static void far_step(void *arg)
 	p->far_step_due = false;
 	if (p->far_done || s->state == S_CONNECTING || s->state == S_NEW)
 		return;
+	if (s->rst_tx && s->toy.fd < 0 && !s->orphan) {
+		knock_again(p);
+		return;
+	}
 	if (s->rst_tx) {
 		p->far_rst = true;
 		far_finish(p);
@@ -480,11 +485,42 @@ static void make_uflow(struct uflow *u, unsigned no)
 				(uint16_t)(ECHO_PORT + no);
 }
 
+/* A client of the port as the rules have it; until there is one it tries again */
+static void knock(void *arg)
+{
+	struct addr us = addr_v4(198, 51, 100, 1);
+	struct plan *p = arg;
+	uint16_t port = rules_port(p->v6, p->gport);
+	struct sock *s;
+
+	if (!port) {
+		sim_after(rnd_in(1, 100) * MS, knock, p);
+		return;
+	}
+	if (p->v6)
+		addr_parse("2001:db8:51::1", &us);
+	s = far_connect(&far_addr[p->v6], p->fport, &us, port);
+	if (!s)
+		sim_fail("nobody listens on port %u", port);
+	attach(p, s);
+	p->begun = sim.now;
+	p->far_up = true;
+	far_later(p);
+}
+
+/* The port was closed before it was accepted: as if it had never knocked */
+static void knock_again(struct plan *p)
+{
+	trace("  far %u: nobody there any more", p->no);
+	p->s->app = NULL;
+	p->got[0] = p->sent[1] = 0;
+	p->far_up = p->far_fin_sent = p->far_got_eof = false;
+	sim_after(rnd_in(1, 100) * MS, knock, p);
+}
+
 static void start(void *arg)
 {
 	struct plan *p = arg;
-	struct addr us = addr_v4(198, 51, 100, 1);
-	struct sock *s;
 
 	started++;
 	p->begun = sim.now;
@@ -496,14 +532,7 @@ static void start(void *arg)
 		guest_open(p);
 		return;
 	}
-	if (p->v6)
-		addr_parse("2001:db8:51::1", &us);
-	s = far_connect(&far_addr[p->v6], p->fport, &us, p->gport);
-	if (!s)
-		sim_fail("nobody listens on port %u", p->gport);
-	attach(p, s);
-	p->far_up = true;
-	far_later(p);
+	knock(p);
 }
 
 /* --- what must hold ------------------------------------------------------- */
@@ -625,7 +654,8 @@ static bool all_over(void)
 	unsigned i;
 
 
-	if (started < nplans || world.flows.count || world_leftovers())
+	if (started < nplans || world.flows.count || world_leftovers() ||
+	    !rules_rest())
 		return false;
 	for (i = 0; i < nplans; i++)
 		if (!plans[i].guest_done &&
@@ -674,6 +704,11 @@ static void describe(const struct plan *p)
 	      p->mss, p->ws, p->rcv_cap, p->tx_cap, p->rx_cap, p->gport);
 }
 
+static bool has(enum ending e)
+{
+	return nplans && plans[0].ending == e; /* which is alone then */
+}
+
 void run_seed(uint64_t seed)
 {
 	const struct link_weather *w = &world.tap.w;
@@ -714,6 +749,10 @@ void run_seed(uint64_t seed)
 	world.moves = chance(400) ? (unsigned)rnd_in(1, 300) : 0;
 	/* What has no room in memory is reset */
 	world.far_moves = !chunks_kept && chance(500);
+	/* Who has no descriptor has none for rules */
+	rules_start(chance(150) && !toy_net.open_fails &&
+				    !has(END_NO_SOCKET) ?
+			    (unsigned)rnd_in(1, 6) : 0);
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
 	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
 	      w->loss[1],
@@ -787,6 +826,7 @@ bool run_lossy(unsigned i, bool dry)
 	world.tap.w.jitter = 300 * US;
 	world.tap.w.card_ns = 20 * US;
 	world_start();
+	rules_start(0);
 	nplans = 1;
 	*p = (struct plan){ .gport = 40000, .fport = 5000, .mss = 1460, .ws = 7,
 			    .guest_opens = true, .ending = END_CLEAN,

@@ -201,6 +201,7 @@ void far_reset(struct sock *s, int err);
 /* far_connect - a client at @from knocks; NULL: nobody listens */
 struct sock *far_connect(const struct addr *from, uint16_t from_port,
 			 const struct addr *to, uint16_t port);
+bool far_listens(const struct addr *to, uint16_t port);
 /* far_datagram - false: nobody is bound */
 bool far_datagram(const struct addr *from, uint16_t from_port,
 		  const struct addr *to, uint16_t port, const void *p,
@@ -284,6 +285,7 @@ extern struct world {
 	struct fwd_map map;
 	struct fwd fwd;
 	struct rules rules;
+	struct listen *listen;
 	struct chunks chunks;
 	struct tcp tcp;
 	struct udp udp;
@@ -309,6 +311,14 @@ void world_move(void);
  * host; or it is given up when all is saved, and they go on */
 void world_migrate(bool given_up);
 unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
+
+/* --- rules.c: forwarded ports that change --------------------------------- */
+
+/* rules_start - so many times, from the rules in force on */
+void rules_start(unsigned changes);
+/* rules_port - where who connects now must get to port @to; 0: nowhere yet */
+uint16_t rules_port(bool v6, uint16_t to);
+bool rules_rest(void); /* there is nothing more to come */
 
 /* --- guest.c: the guest's plain TCP and UDP ------------------------------- */
 

@@ -270,14 +270,26 @@ static bool is_for(const struct sock *s, const struct addr *from,
 	return s->filter.exclude;
 }
 
-struct sock *far_connect(const struct addr *from, uint16_t from_port,
-			 const struct addr *to, uint16_t port)
+static struct sock *listener(const struct addr *to, uint16_t port)
 {
-	struct sock *l, *s, **end;
+	struct sock *l;
 
 	for (l = all; l; l = l->all)
 		if (l->kind == S_LISTEN && hears(l, to, port))
 			break;
+	return l;
+}
+
+bool far_listens(const struct addr *to, uint16_t port)
+{
+	return listener(to, port);
+}
+
+struct sock *far_connect(const struct addr *from, uint16_t from_port,
+			 const struct addr *to, uint16_t port)
+{
+	struct sock *l = listener(to, port), *s, **end;
+
 	if (!l)
 		return NULL;
 	s = make(S_TCP, addr_is_v4(from));
@@ -390,10 +402,31 @@ int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 	return err;
 }
 
+/* As one of its kind is bound already */
+static bool in_use(enum sock_kind k, const struct sock_bind *b)
+{
+	struct sock *s;
+
+	for (s = all; s; s = s->all)
+		if (s->kind == k && s->toy.fd >= 0 &&
+		    s->local_port == b->port &&
+		    (s->dual || b->dual ||
+		     (s->v4 == addr_is_v4(&b->addr) &&
+		      (addr_is_unspecified(&s->local) ||
+		       addr_is_unspecified(&b->addr) ||
+		       addr_equal(&s->local, &b->addr)))))
+			return true;
+	return false;
+}
+
 static int listen_on(enum sock_kind k, const struct sock_bind *b)
 {
 	struct sock *s = NULL;
-	int fd = make_fd(k, !b->dual && addr_is_v4(&b->addr), &s);
+	int fd;
+
+	if (in_use(k, b))
+		return -EADDRINUSE;
+	fd = make_fd(k, !b->dual && addr_is_v4(&b->addr), &s);
 
 	if (fd < 0)
 		return fd;
@@ -705,6 +738,10 @@ static void gone(struct sock *s, bool reset)
 {
 	trace("  %s fd %d", reset ? "abort" : "close", s->toy.fd);
 	toy_close(&s->toy);
+	for (; s->kind == S_LISTEN && s->queue; s->queue = s->queue->next) {
+		s->queue->rst_tx = true;
+		kick(s->queue);
+	}
 	/* One that is closed already will not come again */
 	if (s->kind != S_TCP || (s->moves && !(s->fin_rx && far_eof(s))))
 		return;

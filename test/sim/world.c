@@ -97,6 +97,7 @@ void world_start(void)
 {
 	struct world *w = &world;
 
+	w->listen = &listeners;
 	w->link = w->rings ? rings_tap() : &w->tap.tap;
 	must(loop_init(&w->loop), "loop_init");
 	w->loop.spare = dup(STDERR_FILENO); /* as loop_start() does */
@@ -313,6 +314,6 @@ void world_run(uint64_t until, bool (*done)(void))
 
 unsigned world_leftovers(void)
 {
-	return toy_count() - 2 * FORWARD_PORTS -
+	return toy_count() - listen_count(&listeners) -
 	       (world.rings ? rings_toys() : 1);
 }

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Forwarded ports that change while clients come.
+ *
+ * As control.c has it done: a table in steps, with time between them.  A port of the
+ * guest is forwarded from itself or from one of a few ports above, by a rule for both
+ * families or for each, or not at all for a while; the last table has them all.
+ */
+#include "sim.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+enum { SHIFTS = 3, SHIFT = 1000, STEP_MS = 4 };
+
+static struct {
+	struct rules was, is; /* a change is from one to the other */
+	unsigned left; /* changes to come */
+	struct timer steps;
+} r;
+
+static void put(struct rule rule)
+{
+	r.is.r[r.is.n++] = rule;
+	r.is.sockets += rule.last - rule.first + 1U;
+}
+
+/* For one family, or both */
+static void put_bound(struct rule rule, unsigned how)
+{
+	static const struct addr any6;
+
+	if (how == 0)
+		rule.flags = RULE_DUAL;
+	if (how == 1)
+		rule.listen = addr_any(true);
+	if (how == 2)
+		rule.listen = any6;
+	if (how == 3)
+		rule.listen = addr_v4(198, 51, 100, 1);
+	put(rule);
+}
+
+static void put_tcp(unsigned first, unsigned n, bool last)
+{
+	unsigned to = FORWARD_FIRST + first;
+	unsigned at = to + SHIFT * (unsigned)rnd_to(SHIFTS);
+	struct rule rule = { .proto = IPPROTO_TCP, .first = (uint16_t)at,
+			     .last = (uint16_t)(at + n - 1),
+			     .to = (uint16_t)to };
+
+	if (last || chance(500)) {
+		put_bound(rule, 0);
+		return;
+	}
+	if (chance(700))
+		put_bound(rule, chance(500) ? 1 : 3);
+	if (chance(700))
+		put_bound(rule, 2);
+}
+
+/* Datagrams wait in these sockets, so they stay, of whatever rule they are */
+static void put_udp(unsigned first, unsigned n)
+{
+	put_bound((struct rule){
+		.proto = IPPROTO_UDP, .first = (uint16_t)(FORWARD_FIRST + first),
+		.last = (uint16_t)(FORWARD_FIRST + first + n - 1),
+		.to = (uint16_t)(FORWARD_FIRST + first),
+	}, 0);
+}
+
+static void make(bool last)
+{
+	unsigned at, n;
+
+	r.was = r.is;
+	r.is.n = r.is.sockets = 0;
+	for (at = 0; at < FORWARD_PORTS; at += n) {
+		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
+		if (last || chance(800))
+			put_tcp(at, n, last);
+	}
+	for (at = 0; at < FORWARD_PORTS; at += n) {
+		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
+		put_udp(at, n);
+	}
+}
+
+static const struct rule *find(const struct rules *t, bool v6, uint16_t port)
+{
+	const struct rule *s;
+
+	for (s = t->r; s < t->r + t->n; s++)
+		if (s->proto == IPPROTO_TCP && port >= s->first &&
+		    port <= s->last &&
+		    (s->flags & RULE_DUAL || addr_is_v4(&s->listen) == !v6))
+			return s;
+	return NULL;
+}
+
+/* The same port of the same socket before and after */
+static bool stays(bool v6, uint16_t port)
+{
+	const struct rule *a = find(&r.was, v6, port);
+	const struct rule *b = find(&r.is, v6, port);
+
+	return a && b && a->flags == b->flags &&
+	       addr_equal(&a->listen, &b->listen);
+}
+
+uint16_t rules_port(bool v6, uint16_t to)
+{
+	unsigned i;
+
+	for (i = 0; i < SHIFTS; i++) {
+		uint16_t port = (uint16_t)(to + i * SHIFT);
+
+		if (listen_busy(world.listen) ? stays(v6, port) :
+						!!find(&r.is, v6, port))
+			return port;
+	}
+	return 0;
+}
+
+/* Who knocks is let in where there is a rule, and nowhere else */
+static void judge(void)
+{
+	struct addr us[2] = { addr_v4(198, 51, 100, 1) };
+	unsigned port, v6;
+
+	addr_parse("2001:db8:51::1", &us[1]);
+	for (port = FORWARD_FIRST - 1;
+	     port <= FORWARD_FIRST + SHIFTS * SHIFT; port++)
+		for (v6 = 0; v6 < 2; v6++)
+			if (far_listens(&us[v6], (uint16_t)port) !=
+			    !!find(&r.is, v6, (uint16_t)port))
+				sim_fail("port %u of IPv%c is %sbound", port,
+					 v6 ? '6' : '4',
+					 find(&r.is, v6, (uint16_t)port) ?
+					 "not " : "");
+	if (listen_count(world.listen) != r.is.sockets)
+		sim_fail("%u listeners, %u ports", listen_count(world.listen),
+			 r.is.sockets);
+}
+
+static void change(void *arg)
+{
+	(void)arg;
+	if (!listen_busy(world.listen)) {
+		make(r.left == 1);
+		trace("  %u rules", r.is.n);
+		listen_begin(world.listen, PIF_HOST, &r.is);
+		timer_set(&world.loop.timers, &r.steps, 1);
+		r.left--;
+	}
+	if (r.left)
+		sim_after(chance(300) ? rnd_to(20 * MS) : rnd_to(2 * SEC),
+			  change, NULL);
+}
+
+static void step(void *owner, struct timer *timer)
+{
+	int err = listen_step(world.listen);
+
+	(void)owner;
+	if (err == -EINPROGRESS) {
+		timer_set(&world.loop.timers, timer,
+			  world.loop.now_ms + STEP_MS);
+		return;
+	}
+	if (err)
+		sim_fail("rules: %s", strerror(-err));
+	trace("  rules are in force");
+	judge();
+}
+
+void rules_start(unsigned changes)
+{
+	r.is = world.rules;
+	r.left = changes;
+	timer_init(&r.steps, step, NULL);
+	if (changes)
+		sim_after(rnd_to(SEC), change, NULL);
+}
+
+bool rules_rest(void)
+{
+	return !r.left && !listen_busy(world.listen);
+}
