@@ -78,7 +78,11 @@ static void seen(void **state)
 	assert_memory_equal(buf, want, STREAM_SEEN);
 	stream_get_seen(&r, &t);
 	assert_true(rd_ok(&r));
-	assert_memory_equal(&s, &t, sizeof(s));
+	/* Not as structs: those have gaps */
+	memset(buf, 0, STREAM_SEEN);
+	w = wr_init(buf, sizeof(buf));
+	stream_put_seen(&w, &t);
+	assert_memory_equal(buf, want, STREAM_SEEN);
 }
 
 static struct tcp_image image(void)
@@ -194,7 +198,10 @@ static void sock(void **state)
 	assert_int_equal(w.len, STREAM_SOCK);
 	assert_memory_equal(buf, want, STREAM_SOCK);
 	assert_true(stream_get_sock(&r, &t));
-	assert_memory_equal(&s, &t, sizeof(s));
+	memset(buf, 0, STREAM_SOCK);
+	w = wr_init(buf, sizeof(buf));
+	stream_put_sock(&w, &t);
+	assert_memory_equal(buf, want, STREAM_SOCK);
 }
 
 /* What passt writes: one too much, where a FIN was sent */
