@@ -19,8 +19,8 @@ import zlib
 import pytest
 
 from clients import Lease
-from lab import (FAR, HERE, HOST, MIB, PEER, PYTHON, SEARCH, V4, V6, literal,
-                 run, until)
+from lab import (FAR, GATEWAY, HERE, HOST, MIB, PEER, PYTHON, SEARCH, V4, V6,
+                 literal, run, until)
 from qemu import BUSYBOX, DHCPV6, MODULES, Machine, initramfs, kernel
 from vm import Guest, Path, Vhost
 
@@ -294,17 +294,19 @@ halt
 @pytest.mark.parametrize("how", ["PXE", "HTTP"])
 def test_ovmf(lab, servers, how, family):
     """The firmware's own clients; there is nothing to start but what --dhcp-boot
-    names, from our TFTP or the peer's HTTP."""
+    names, from our TFTP or the peer's HTTP: a GRUB that reads a file from our TFTP."""
     script, program = lab.path("grub.cfg"), servers / "boot.efi"
-    script.write_text("""
+    (servers / "words").write_text("This came from the network.\n")
+    script.write_text(f"""
 serial --unit=0
 terminal_output serial
-echo This came from the network.
+{GRUB[family].split()[0]}
+cat (tftp,{literal(GATEWAY[family])})/words
 sleep 5
 halt
 """)
     subprocess.run(["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c",
-                    script, "-o", program, *GRUB_MODULES], check=True)
+                    script, "-o", program, *GRUB_MODULES, "cat"], check=True)
     named = program.name if how == "PXE" else (
         f"http://{literal(PEER[family])}:{PORT}/{program.name}")
     path = Path(lab, "-4" if family == V4 else "-6", "--tftp", servers,
@@ -344,6 +346,16 @@ def tftpboot(lab, vm, server):
 
 def test_uboot(lab, servers, path):
     tftpboot(lab, uboot(lab, path), PEER[V4])
+
+
+def test_uboot_boot(lab, servers):
+    """What --dhcp-boot names for it, from our TFTP."""
+    vm = uboot(lab, Path(lab, "--tftp", servers, "--dhcp-boot", "none",
+                         "--dhcp-boot", "ubootarm64=payload"))
+    vm.type(f"setenv autoload yes; dhcp {UBOOT_ADDRESS} && "
+            f"crc32 {UBOOT_ADDRESS} $filesize")
+    want = zlib.crc32(lab.payload(SIZE)[0].read_bytes())
+    vm.process.says(f"==> {want:08x}", 180)
 
 
 @pytest.mark.skipif(not UBOOT, reason="Debian's puts no fragments together: "
