@@ -50,7 +50,7 @@ enum {
 	GUARD = 16,   /* bytes behind a piece that nobody is to write to */
 	NEW = 0xa5,   /* what is in there */
 	OLD = 0xee,   /* in what has been given back */
-	OFFSET = 4096, /* of the memory in its file */
+	OFFSET = 65536, /* of the memory in its file: pages of any machine */
 	CONTROL = 0x4000, /* bytes of a ring's own, each */
 	TABLE = PIECES * sizeof(struct vring_desc),
 	LONG = 65536 + 64, /* room for any frame of the guest */

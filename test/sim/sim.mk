@@ -42,3 +42,13 @@ sim-seeds:
 	$(RUN) $< --seeds $(SIM_HALF)
 sim-more-seeds:
 	$(RUN) $< --from $$(($(SIM_HALF) + 1)) --seeds $$(($(SIM_SEEDS) - $(SIM_HALF)))
+
+# A fuzzer of connections has the same toys; what one input leaves is taken away
+SIM_FUZZ  := core sock repair tap rings wire world
+FUZZ_SIM  := $(SIM_FUZZ:%=build/fuzz/sim-%.o) \
+	     $(patsubst %.c,build/fuzz/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))
+build/fuzz/sim-%.o: test/sim/%.c | build/fuzz
+	$(FUZZ_CC) -Dmalloc=arena_malloc -Dcalloc=arena_calloc -Dfree=arena_free \
+		-MMD -MP -c -o $@ $<
+build/fuzz/tcp: $(FUZZ_SIM)
+build/fuzz/tcp: private FUZZ_CC += $(SIM_WRAP:%=-Wl,--wrap=%) -Wl,--wrap=util_map

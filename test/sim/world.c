@@ -97,6 +97,7 @@ void world_start(void)
 {
 	struct world *w = &world;
 
+	memset(&listeners, 0, sizeof(listeners));
 	w->listen = &listeners;
 	w->link = w->rings ? rings_tap() : &w->tap.tap;
 	must(loop_init(&w->loop), "loop_init");
