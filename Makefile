@@ -163,9 +163,13 @@ build/fuzz/%.o: %.c | build/fuzz
 
 define fuzz_rule
 build/fuzz/$(1): test/fuzz/$(1).c $$(patsubst %.c,build/fuzz/%.o,$$(call linked,$(1),test/fuzz/$(1).c)) | build/fuzz
-	$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $$@ $$^
+	$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $$@ $$(filter test/% %.o,$$^)
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+
+# Of whose two ends one is a program with a filter
+build/fuzz/repair: private FUZZ_CC += -I$(B)
+build/fuzz/repair: passt_repair.c | $(B)/seccomp_repair.h
 
 $(B)/unit build/fuzz:
 	mkdir -p $@
