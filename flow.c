@@ -27,6 +27,9 @@ enum {
 	PAGE = 64 << 10, /* the largest that there is */
 };
 
+#define WATCH (EPOLLIN | EPOLLET)
+#define WATCH_STREAM (EPOLLPRI | EPOLLOUT | EPOLLRDHUP)
+
 uint64_t flow_hash(const struct flows *t, uint8_t proto, const struct side *s)
 {
 	const uint64_t w[5] = {
@@ -356,22 +359,34 @@ struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
 	return f;
 }
 
+static uint64_t watch_ref(const struct flows *t, const struct flow *f,
+			  unsigned i)
+{
+	return flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
+	       (uint64_t)(f->gen & GEN_MASK) << GEN_SHIFT;
+}
+
 int flow_watch(struct flows *t, struct flow *f, unsigned i)
 {
-	uint64_t ref = flow_index(t, f) | (uint64_t)i << SIDE_SHIFT |
-		       (uint64_t)(f->gen & GEN_MASK) << GEN_SHIFT;
-	uint32_t events = EPOLLIN | EPOLLET;
+	uint32_t events = WATCH;
 	int err;
 
 	/* Each datagram that leaves would report room again */
 	if (flow_proto(f) == IPPROTO_TCP)
-		events |= EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
-	err = loop_add(t->loop, f->side[i].fd, t->watch, ref, events);
+		events |= WATCH_STREAM;
+	err = loop_add(t->loop, f->side[i].fd, t->watch, watch_ref(t, f, i),
+		       events);
 	if (!err && flow_proto(f) == IPPROTO_UDP) {
 		f->bound |= 1U << i & 3;
 		flow_port(t, f->side[i].pif, f->side[i].our_port)->bound++;
 	}
 	return err;
+}
+
+int flow_hear(struct flows *t, const struct flow *f, unsigned i, bool all)
+{
+	return loop_mod(t->loop, f->side[i].fd, t->watch, watch_ref(t, f, i),
+			all ? WATCH | WATCH_STREAM : EPOLLET | EPOLLRDHUP);
 }
 
 void flow_wake(struct flows *t, struct flow *f)

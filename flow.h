@@ -249,6 +249,11 @@ static inline bool flow_spent(struct flows *t, const struct flow *f)
  * stream also PRI, OUT and RDHUP.  0 or -errno. */
 int flow_watch(struct flows *t, struct flow *f, unsigned i);
 
+/* flow_hear - whether all that happens to side @i, a stream that is watched, makes
+ * events, or its end and failure alone.  Once it is heard again, all that is so is
+ * told. */
+int flow_hear(struct flows *t, const struct flow *f, unsigned i, bool all);
+
 /* flow_wake - have type->ready() called in this turn or the next */
 void flow_wake(struct flows *t, struct flow *f);
 

@@ -37,6 +37,7 @@ struct way {
 	struct splice_pipe *pipe; /* lent while it holds bytes */
 	size_t held;
 	bool bulk; /* the last read was a large one */
+	bool deaf; /* its source is, see listen_to() */
 	bool eof, shut;
 };
 
@@ -305,6 +306,23 @@ static int pass_end(struct flow *f, unsigned i)
 	return err == -ENOTCONN ? 0 : err;
 }
 
+/* While bulk waits for room, each segment that comes would be a wake-up for nothing,
+ * and the source is not heard; but it is while it takes no bytes itself. */
+static int listen_to(struct splice *s, struct flow *f, unsigned i)
+{
+	struct way *w = &ways_of(f)->way[i];
+	bool deaf = w->held && w->bulk && !(f->ready[!i] & READY_OUT) &&
+		    f->ready[i] & READY_OUT;
+	int err;
+
+	if (deaf == w->deaf)
+		return 0;
+	err = flow_hear(s->flows, f, i, !deaf);
+	if (!err)
+		w->deaf = deaf;
+	return deaf ? 0 : err;
+}
+
 /* Move what can be moved from side @i: 0, or -errno; *@moved grows */
 static int serve_way(struct splice *s, struct flow *f, unsigned i,
 		     size_t *moved)
@@ -394,6 +412,10 @@ static enum run_verdict ready(void *owner, struct flow *f)
 		err = serve_way(s, f, 0, &moved[0]);
 	if (!err)
 		err = serve_way(s, f, 1, &moved[1]);
+	if (!err)
+		err = listen_to(s, f, 0);
+	if (!err)
+		err = listen_to(s, f, 1);
 	flow_charge(s->flows, f, moved[0] + moved[1]);
 	/* Not before: what arrived in front of a reset is still to be had */
 	if (!err && (f->ready[0] | f->ready[1]) & READY_ERR)

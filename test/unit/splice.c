@@ -339,6 +339,53 @@ static void two_descriptors(void **state)
 	assert_int_equal(extra(), before);
 }
 
+/* While bulk has no room what comes wakes nobody, and nothing of it is lost; in both
+ * ways at once neither waits for the other */
+static void full_and_deaf(void **state)
+{
+	struct pollfd p = { .fd = 0, .events = POLLIN };
+	size_t out[2] = { 0 }, back = 0, n, was;
+	struct link k;
+	unsigned i;
+	int woken;
+
+	(void)state;
+	NEED_NETNS();
+	p.fd = loop.epfd;
+	join(&k, true, PIF_HOST);
+	both_ways(&k, MIB, false);
+	for (n = 0; s.spare || !n || poll(&p, 1, 0); turn())
+		n = feed(k.client, n, s.spare ? n + 4L * SPLICE_COPY : n);
+	/* Something may yet be under way to the server, and give room */
+	for (i = 0, woken = 1; woken; i++, turn()) {
+		assert_true(i < 100);
+		while (poll(&p, 1, 5))
+			turn();
+		n = feed(k.client, n, n + 100);
+		woken = poll(&p, 1, 5);
+	}
+	for (i = 0; i < 3; i++) {
+		do {
+			was = n + back;
+			rest();
+			n = feed(k.client, n, 64 * MIB);
+			back = feed(k.server, back, 64 * MIB);
+			turns(3);
+		} while (was != n + back);
+		for (; out[0] < n; turn())
+			out[0] = eat(k.server, out[0]);
+		n = feed(k.client, n, n + 1000);
+		for (; out[1] < back || out[0] < n; turn()) {
+			out[1] = eat(k.client, out[1]);
+			out[0] = eat(k.server, out[0]);
+		}
+	}
+	shutdown(k.client, SHUT_WR);
+	assert_true(has_ended(k.server));
+	part(&k);
+	gone();
+}
+
 /* What a pipe of the kind has here: quotas and limits differ */
 static int pipe_size(int want)
 {
@@ -688,7 +735,7 @@ int main(void)
 		T(refused),		   T(client_leaves_early),
 		T(sockets_in_batches),	   T(nobody_may_enter),
 		T(no_circles),		   T(no_delay),
-		T(urgent_data),
+		T(urgent_data),		   T(full_and_deaf),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
