@@ -18,6 +18,7 @@ enum { DGRAM_COST = 256 }; /* bytes of a turn besides those of the payload */
 
 struct dgrams {
 	uint8_t count[2];
+	uint8_t last[2];   /* so many came at once */
 	unsigned fresh[2]; /* so many may have come before connect() */
 	uint64_t bytes[2]; /* that each side has sent */
 };
@@ -92,25 +93,28 @@ void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
 	heard(s, f, i, 1);
 }
 
-/* One batch: how many, or -errno */
+/* One batch: how many, or -errno.  Each place for a datagram costs, as well where
+ * none comes; one more than come says that there are no others. */
 static int move(struct udp_splice *s, struct flow *f, unsigned i)
 {
+	uint8_t *last = &dgrams_of(f)->last[i];
+	unsigned most = MIN(2U * *last + 2, (unsigned)UDP_BATCH), k;
 	struct sock_dgram d[UDP_BATCH];
 	struct iovec iov[UDP_BATCH];
-	unsigned k;
 	int n;
 
-	for (k = 0; k < UDP_BATCH; k++) {
+	for (k = 0; k < most; k++) {
 		iov[k] = (struct iovec){ s->rx[k], UDP_RX };
 		d[k] = (struct sock_dgram){ .iov = &iov[k], .iov_cnt = 1 };
 	}
-	n = sock_recv_dgrams(f->side[i].fd, d, UDP_BATCH, false);
+	n = sock_recv_dgrams(f->side[i].fd, d, most, false);
 	if (n < 0 && n != -EAGAIN)
 		return n;
-	if (n < UDP_BATCH)
+	if (n < (int)most)
 		f->ready[i] &= (uint16_t)~READY_IN;
 	if (n <= 0)
 		return 0;
+	*last = (uint8_t)n;
 	for (k = 0; k < (unsigned)n; k++) {
 		iov[k].iov_len = d[k].len;
 		dgrams_of(f)->bytes[i] += d[k].len;
