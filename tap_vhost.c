@@ -339,14 +339,22 @@ static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
 	return MAX(estimate(t, frame), there + 1);
 }
 
+/* How long a frame may be, as far as its buffers say */
+static size_t frame_most(const struct tap_vhost *t)
+{
+	size_t max = t->tap.caps.frame_max;
+
+	return max < FRAME_LONG ? max : SIZE_MAX;
+}
+
 /* How much body a frame has at most: what the guest has no room for is not promised,
  * nor is room for it waited for */
 static size_t body_most(const struct tap_vhost *t, size_t head)
 {
-	size_t max = t->tap.caps.frame_max;
+	size_t max = frame_most(t);
 
-	return max < FRAME_LONG && max > head ? MIN(max - head, (size_t)BODY_MAX)
-					      : (size_t)BODY_MAX;
+	return max > head ? MIN(max - head, (size_t)BODY_MAX)
+			  : (size_t)BODY_MAX;
 }
 
 static void lay_out(struct tap_vhost *t, struct slot *s, size_t head,
@@ -381,7 +389,7 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 		want = MIN(want, body_most(t, head));
 	frame = head + MIN(want, mss ? MIN(mss, (size_t)BODY_MAX) :
 				       (size_t)BODY_MAX);
-	if (t->tap.up && frame > t->tap.caps.frame_max) {
+	if (t->tap.up && frame > frame_most(t)) {
 		max = MIN(max, 1U); /* never fits: commit loses it */
 	} else if (t->tap.up) {
 		each = estimate(t, frame);
