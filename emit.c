@@ -64,7 +64,7 @@ static bool put(struct tap *tap, const struct head *h, const struct iovec *l4,
 	for (i = 0; i < n; i++)
 		done += iov_write(s.body, s.body_cnt, done, part[i].iov_base,
 				  part[i].iov_len);
-	s.bulk = h->bulk;
+	s.lane = h->lane;
 	tap_commit(tap, &s, len, &finished);
 	return true;
 }
@@ -168,7 +168,7 @@ void emit_commit(struct tap *tap, const struct head *h, struct slot *s,
 				  len ? s->body[0].iov_base : NULL, len);
 		n = (struct note){ 0 };
 	}
-	s->bulk = h->bulk;
+	s->lane = h->lane;
 	tap_commit(tap, s, len, &n);
 }
 

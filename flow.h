@@ -88,7 +88,8 @@ struct flow {
 	struct side side[2]; /* [0] began it */
 	uint16_t ready[2];
 	uint8_t kind;	    /* enum flow_kind */
-	uint8_t begun;	    /* descriptors of the guest's share */
+	uint8_t begun : 4;  /* descriptors of the guest's share */
+	uint8_t odd : 4;    /* see flow_odd() */
 	uint8_t hashed : 2; /* bit i: side i is in the hash */
 	uint8_t bound : 2;  /* bit i: see struct flow_port */
 	uint8_t open : 2;
@@ -281,6 +282,27 @@ static inline void flow_answers(struct flow *f)
 {
 	if (f->sent < FLOW_LIGHT)
 		f->heavy = false;
+}
+
+/* flow_odd - the guest has sent what nobody sends whose end of it is in order
+ * flow_even - it has got on
+ * flow_rude - what comes of it may wait: if one in four is odd */
+enum { FLOW_ODD_STEP = 3, FLOW_ODD_MAX = 15, FLOW_RUDE = 9 };
+
+static inline void flow_odd(struct flow *f)
+{
+	f->odd = (uint8_t)MIN(f->odd + FLOW_ODD_STEP, FLOW_ODD_MAX) & 15;
+}
+
+static inline void flow_even(struct flow *f)
+{
+	if (UNLIKELY(f->odd))
+		f->odd = (uint8_t)(f->odd - 1) & 15;
+}
+
+static inline bool flow_rude(const struct flow *f)
+{
+	return UNLIKELY(f->odd >= FLOW_RUDE);
 }
 
 /* flow_timer - call type->expire() at @due_ms; 0: never */

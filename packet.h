@@ -207,6 +207,11 @@ struct packet_pool {
 
 /* --- towards the guest ------------------------------------------------- */
 
+/* Where what the guest sends on the same flow may come, apart from others: answers
+ * and whatever is of no flow, which a flood is made of; datagrams; connections, whose
+ * frames are mostly ACKs that others wait for; and flows that send much */
+enum lane { LANE_OTHER, LANE_DGRAM, LANE_CONN, LANE_BULK };
+
 /* What a protocol states about an outgoing packet below layer 4 */
 struct head {
 	struct mac src, dst;
@@ -219,7 +224,7 @@ struct head {
 	uint32_t frag_id;
 	uint16_t frag_off;
 	bool frag_more;
-	bool bulk; /* of a flow that sends much, see struct slot */
+	uint8_t lane; /* enum lane, see struct slot */
 };
 
 struct tcp_head {

@@ -32,8 +32,9 @@ struct slot {
 			       segment size was given */
 	size_t mss;	    /* as asked for; 0: one datagram, or a run whose
 			       segment size only tap_commit()'s note knows */
-	bool bulk;	    /* what the guest sends on the same flow may come
-			       behind what it sends on others; false at first */
+	uint8_t lane;	    /* enum lane: what the guest sends on the same flow may
+			       overtake what it sends on others, or be overtaken;
+			       LANE_OTHER at first */
 	void *priv;	    /* the transport's */
 	size_t priv_len;
 };

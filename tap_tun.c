@@ -140,22 +140,23 @@ static void take_bulk(struct tap_tun *t, unsigned max)
 		       at + (beside ? TUN_BULK_BESIDE : TUN_BULK_BYTES));
 }
 
-/* All of the other lanes, if bulk waits for it; true: there is more */
+/* All of the other lanes, if bulk waits for it; true: there is more.  That of the
+ * connections is first: a flood of anything else comes by the others, and what its
+ * frames cost would be what the connections' ACKs wait for. */
 static bool take_others(struct tap_tun *t, uint32_t ready, struct frame *f,
 			unsigned max, unsigned *n)
 {
 	const uint8_t *end = t->rx + TUN_RX_BYTES;
 	uint8_t *at = t->rx;
 	bool more = false;
-	unsigned i;
 
-	for (i = 0; ready >> i; i++) {
+	while (ready) {
+		unsigned i = 31 - (unsigned)__builtin_clz(ready);
 		unsigned room = max - *n, got;
 		const uint8_t *stop = end;
 
-		if (!(ready >> i & 1))
-			continue;
-		if (ready >> i > 1) { /* something for those behind it */
+		ready &= ~(1U << i);
+		if (ready) { /* something for those behind it */
 			room /= 2;
 			stop = at + (end - at) / 2;
 		}
@@ -237,10 +238,14 @@ static void release(struct tap *tap)
 	(void)tap;
 }
 
-/* Where flows that are not bulk are called */
-static unsigned light_lane(const struct tap_tun *t)
+/* Of few lanes one is for bulk, the one before for all others */
+static unsigned lane_of(const struct tap_tun *t, enum lane lane)
 {
-	return t->lanes > 2 ? t->lanes - 2 : 0;
+	unsigned from_end = LANE_BULK - lane;
+
+	if (lane < LANE_CONN && t->lanes < TUN_LANES)
+		from_end = LANE_BULK - LANE_CONN;
+	return t->lanes > from_end ? t->lanes - 1 - from_end : 0;
 }
 
 static uint8_t *slot_body(struct tap_tun *t, unsigned i)
@@ -253,7 +258,7 @@ static void lay_out(struct tap_tun *t, struct slot *s, unsigned i, size_t want)
 	uint8_t *body = slot_body(t, i);
 	size_t max = MIN(want, (size_t)BODY_MAX), used;
 
-	s->bulk = false;
+	s->lane = LANE_OTHER;
 	s->head = body - s->head_len;
 	s->body = t->body[i];
 	s->priv = body;
@@ -347,7 +352,7 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 		   const struct note *n)
 {
 	struct tap_tun *t = tun_of(tap);
-	int fd = t->lane[s->bulk ? t->lanes - 1 : light_lane(t)].fd;
+	int fd = t->lane[lane_of(t, s->lane)].fd;
 	size_t len = s->head_len + used;
 	struct note left = *n;
 

@@ -25,6 +25,8 @@ struct burst {
 	unsigned n;
 	size_t len;
 	unsigned gaps; /* segments behind a hole */
+	uint32_t began; /* sum of what moves as things go on */
+	bool odd; /* not acceptable */
 	bool ack; /* at the end of this turn, no later */
 	bool bulk; /* or when no more comes */
 	bool wake; /* there may be something to send now */
@@ -35,7 +37,7 @@ enum outcome { NEXT, ENDED };
 /* Segments that are not acceptable get an ACK that tells where we are */
 static void challenge(struct burst *b)
 {
-	b->ack = true;
+	b->ack = b->odd = true;
 }
 
 static enum outcome take_rst(struct tcp *t, struct flow *f,
@@ -276,7 +278,7 @@ static void keepalive(struct flow *f, const struct packet *p, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	challenge(b);
+	b->ack = true;
 	if (p->payload_len <= 1 && !(c->flags & CONN_KEEPALIVE)) {
 		c->flags |= CONN_KEEPALIVE;
 		(void)sock_keepalive(conn_fd(f));
@@ -441,6 +443,10 @@ static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 	for (i = 0; !sack && i < MIN(b->gaps, (unsigned)DUP_ACKS); i++)
 		if (!tcp_out_ack(t, f))
 			break;
+	if (UNLIKELY(b->odd))
+		flow_odd(f);
+	else if (c->rcv_nxt + c->snd_una != b->began)
+		flow_even(f);
 	if (b->ack || (sack && b->gaps))
 		conn_ack_soon(t, f);
 	else if (b->bulk)
@@ -465,7 +471,8 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 		return NULL;
 	b.n = b.gaps = 0;
 	b.len = 0;
-	b.ack = b.bulk = b.wake = false;
+	b.began = c->rcv_nxt + c->snd_una;
+	b.ack = b.bulk = b.wake = b.odd = false;
 	for (p = list; p; p = next) {
 		next = p->next;
 		/* A scattered frame needs room for all its pieces */

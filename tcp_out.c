@@ -37,7 +37,8 @@ static struct head head_for(const struct tcp *t, struct flow *f)
 		.t = { .src = s->ours, .dst = s->theirs,
 		       .sport = s->our_port, .dport = s->their_port,
 		       .proto = IPPROTO_TCP },
-		.bulk = f->heavy,
+		.lane = f->heavy ? LANE_BULK :
+			flow_rude(f) ? LANE_OTHER : LANE_CONN,
 	};
 }
 
@@ -59,7 +60,7 @@ static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 	if (!tap_reserve(t->tap, &s, 1, head, 0, 0))
 		return false;
 	packet_put_tcp(s.head, &h, th, 0, &n);
-	s.bulk = h.bulk;
+	s.lane = h.lane;
 	tap_commit(t->tap, &s, 0, &n);
 	return true;
 }
@@ -326,7 +327,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		n.gso_type = gso_type(f);
 		n.gso_size = c->mss;
 	}
-	s->bulk = h.bulk;
+	s->lane = h.lane;
 	tap_commit(t->tap, s, len, &n);
 
 	/* It carries an ACK, or would have, had that waited */

@@ -32,7 +32,7 @@ static struct head head_for(const struct udp *u, struct flow *f)
 		.src = dgrams_of(f)->mac, .dst = u->fwd->seen->mac,
 		.t = { .src = g->ours, .dst = g->theirs, .sport = g->our_port,
 		       .dport = g->their_port, .proto = IPPROTO_UDP },
-		.bulk = f->heavy,
+		.lane = f->heavy ? LANE_BULK : LANE_DGRAM,
 	};
 }
 

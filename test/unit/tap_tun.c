@@ -60,7 +60,8 @@ static struct loop loop;
 static struct pcap pcap = { .fd = -1 };
 static unsigned ifindex, events_seen;
 static uint16_t our_port = OUR_PORT;
-static bool have_v6, bulk;
+static bool have_v6;
+static uint8_t lane;
 
 #define NEED_TUN()                                                             \
 	do {                                                                   \
@@ -307,7 +308,7 @@ static void send_to_guest(struct way w, struct tcp_head *th, size_t len,
 				    VIRTIO_NET_HDR_GSO_TCPV6;
 		n.gso_size = (uint16_t)mss;
 	}
-	s.bulk = bulk;
+	s.lane = lane;
 	tap_commit(&t.tap, &s, len, &n);
 	assert_true(t.tap.drops[DROP_CONN] ||
 		    t.tap.count.bytes[1] >= bytes + head + len);
@@ -797,10 +798,10 @@ static void two_flows(struct way w, int fd[2])
 		our_port++;
 		fd[i] = guest_socket(w);
 		guest_connect(fd[i], w);
-		bulk = i == BULK;
+		lane = i == BULK ? LANE_BULK : LANE_CONN;
 		send_to_guest(w, NULL, 1, 1);
 	}
-	bulk = false;
+	lane = LANE_OTHER;
 }
 
 static void guest_sends(int fd, unsigned n, size_t len)
