@@ -190,6 +190,8 @@ static bool put_reset(struct tcp *t, struct flow *f)
 		return false;
 	if (c->state != TCP_OPEN || c->snd_una == th.seq)
 		return true;
+	/* If there is no room for both, the other one is all that is owed */
+	c->snd_nxt = c->snd_max = c->snd_una;
 	th.seq = c->snd_una;
 	return put(t, f, &th);
 }
