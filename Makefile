@@ -229,10 +229,11 @@ check-san: $(BRIDGE)
 
 # The hostile guest of test/hostile, SECONDS on each transport, with the sanitizers
 SEED    ?= 1
+REST    ?= 0
 hostile: $(BRIDGE)
 	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 HOSTILE_S=$(SECONDS) \
-		HOSTILE_SEED=$(SEED) $(PYTEST) -s test/net/test_hostile.py
+		HOSTILE_SEED=$(SEED) HOSTILE_REST=$(REST) $(PYTEST) -s test/net/test_hostile.py
 
 # Each error of each call, with the real filter but for what strace makes of them;
 # an hour for each transport.  CALLS='^socket$$' is a part

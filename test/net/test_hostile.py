@@ -5,6 +5,7 @@ another guest on the same link, each of whose bytes is looked at.
 
     make hostile SECONDS=600 SEED=7        longer, with the sanitizers
     make hostile SECONDS=60 SEED=0         as many frames that nobody has a use for
+    make hostile SECONDS=600 REST=5        more frames: those beside send a MiB at a time
 """
 
 import itertools
@@ -21,6 +22,7 @@ from lab import (HOSTILE, HOST, MIB, PASST, PEER, PYTHON, UPLINK, USER, V4, V6,
 
 SECONDS = float(os.environ.get("HOSTILE_S", 4))
 SEED = int(os.environ.get("HOSTILE_SEED", 1))
+REST = float(os.environ.get("HOSTILE_REST", 0))
 ECHO, FLOOD = 9001, 9002
 # Of what it has without; by rings, where sessions end all the time, anything
 SHARE = {"stream": 1 / 100, "tap": 1 / 100, "rings": 0}
@@ -42,6 +44,7 @@ class Stream:
         try:
             while True:
                 self.ends[0].sendall(BLOCK)
+                time.sleep(REST)
         except OSError as e:
             self.error = self.error or e
 
