@@ -604,7 +604,9 @@ def test_many_addresses(lab, roamer, world):
     roamer.join(VPN, metric=5000)
     until(lambda: hears(world, listener, VPN.host[V4], 7204), "the rule")
     roamer.unplug(VPN)
-    until(lambda: "address: 1 flows of datagrams" in guest.said(), "its end")
+    # Each that was sent is one, whether it was heard or not
+    until(lambda: re.search("address: [0-9]+ flows of datagrams", guest.said()),
+          "its end")
     assert "more than" not in guest.said()
 
 
@@ -637,7 +639,8 @@ def test_events(lab, roamer, world):
     roamer.unplug(VPN)
     roamer.leave(WLAN)
     text.says(" gone The host's IPv4 network is gone, kept for 10 s$")
-    text.says(" reset Reset for want of their address: 1 flows of datagrams$")
+    text.says(" reset Reset for want of their address: [0-9]+ flows of "
+              "datagrams$")
     roamer.join(WLAN)
     text.says(" back The host's IPv4 network is back$")
     follows(guest, WLAN)
