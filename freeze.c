@@ -103,8 +103,8 @@ struct flow *thaw_flow(struct flows *t, struct rd *body, const int fd[2])
 	thaw_side(body, &f->side[1]);
 	f->side[0].fd = fd[0];
 	f->side[1].fd = fd[1];
-	f->begun = (uint8_t)begun;
-	t->begun += begun;
+	f->begun = begun & 15; /* what leaves with it is what came */
+	t->begun += f->begun;
 	f->born -= (uint32_t)(age >> FLOW_BORN_SHIFT);
 	if (rd_ok(body) && enter(t, f, hashed) && watch(t, f, open) &&
 	    t->type[kind]->thaw(t->owner[kind], f, body))
