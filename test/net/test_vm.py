@@ -181,10 +181,13 @@ def test_upload(session, vm, family):
     vm.run(f"[ -e /tmp/data ] || head -c {session.channel.upload} "
            "/dev/urandom > /tmp/data")
     digest = vm.run("md5sum < /tmp/data").split()[0]
-    vm.send(f"nc {PEER[family]} {listener.getsockname()[1]} < /tmp/data")
+    kind = "TCP6" if family == V6 else "TCP4"
+    port = listener.getsockname()[1]
+    vm.send("socat -u -b 65536 OPEN:/tmp/data "     # nc has 1 KiB at a time
+            f"{kind}:{literal(PEER[family])}:{port}")
     with lab.peer.accept(listener) as stream:
-        received = read_all(stream)     # nc waits until we close, too
-    vm.await_line(r"@@(\d+)", 60, "nc")
+        received = read_all(stream)
+    vm.await_line(r"@@(\d+)", 60, "socat")
     assert hashlib.md5(received).hexdigest() == digest
 
 
