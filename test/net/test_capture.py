@@ -11,6 +11,9 @@ from lab import DGRAM, HOST, PEER, UPLINK, V4, run, until
 
 STRANGE = b"\x88\xb5"   # IEEE 802 local experimental ethertype
 SIZE = 1 << 20
+# A comment, if there is one, and the direction: 1 is from the guest
+WHY = ("frame.comment", "frame.packet_flags_direction", "frame.protocols",
+       "udp.dstport")
 
 
 def frames(path, *fields):
@@ -19,13 +22,6 @@ def frames(path, *fields):
     out = run("tshark", "-n", "-r", path, "-T", "fields", "-E",
               "separator=|", *flags)
     return [tuple(line.split("|")) for line in out.splitlines()]
-
-
-def explained(path):
-    """Those that have a comment, with their direction: 1 is from the guest."""
-    found = frames(path, "frame.comment", "frame.packet_flags_direction",
-                   "frame.protocols", "udp.dstport")
-    return [f for f in found if f[0]]
 
 
 def test_drops(lab):
@@ -50,19 +46,18 @@ def test_drops(lab):
     to_guest = lab.peer.socket(V4, DGRAM)
     to_guest.sendto(b"x", (HOST[V4], port))
     # By then it has gone to the link as well
-    until(lambda: any(e[3] == str(port) for e in explained(path)),
-          "what the link lost")
-    names = [(e[0], e[1]) for e in explained(path)]
+    def lost():
+        rows = frames(path, *WHY, "eth.type", "frame.interface_name", "ip.proto")
+        return any(r[0] and r[3] == str(port) for r in rows) and rows
+    found = until(lost, "what the link lost")
+    names = [(f[0], f[1]) for f in found]
     assert names.count(("dropped: ethertype", "0x00000001")) == 1
     assert ("dropped: not connected", "0x00000002") in names
-    refused = [e for e in explained(path) if e[3] == "7002"]
-    assert [e[0] for e in refused] == ["dropped: socket"]
-    found = frames(path, "eth.type", "frame.interface_name")
-    assert sum(f[0] == "0x88b5" for f in found) == 1
-    assert {f[1] for f in found} == {"guest"}
-    about = [(f[0], f[1]) for f in
-             frames(path, "ip.proto", "udp.dstport", "frame.comment")
-             if "7002" in f[1]]
+    refused = [f for f in found if f[0] and f[3] == "7002"]
+    assert [f[0] for f in refused] == ["dropped: socket"]
+    assert sum(f[4] == "0x88b5" for f in found) == 1
+    assert {f[5] for f in found} == {"guest"}
+    about = [(f[6], f[3]) for f in found if "7002" in f[3]]
     assert about[0] == ("17", "7002") and len(about) == 2  # and ICMP quotes it
     info = run("capinfos", path)
     assert re.search(r"Capture application: +pasta ", info)
@@ -88,12 +83,12 @@ def test_drops_transports(lab, transport):
     server.close()
     assert client.recv(1) == b""
 
-    def sent():
-        return sum(int(f[0]) for f in frames(path, "tcp.len",
-                                             "tcp.dstport")
-                   if f[0] and f[1] == str(listener.getsockname()[1]))
-    until(lambda: sent() == 100000, "all data in the capture")
-    assert [e for e in explained(path) if "tcp" in e[2]] == []
+    def whole():
+        rows = frames(path, *WHY, "tcp.len", "tcp.dstport")
+        return rows if sum(int(f[4]) for f in rows if f[4] and f[5] == str(
+            listener.getsockname()[1])) == 100000 else None
+    found = until(whole, "all data in the capture")
+    assert [f for f in found if f[0] and "tcp" in f[2]] == []
 
 
 @pytest.mark.parametrize("drops", [False, True], ids=["pcap", "pcapng"])
