@@ -134,9 +134,9 @@ FUZZ_S  ?= 5
 BRIDGE  := build/perf/bridge build/perf/front build/perf/refuse build/perf/hostile
 JOBS    ?= $(shell nproc)
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
-# Tests side by side, in namespaces of their own; half the time they wait
+# Tests side by side, in namespaces of their own; most of the time they wait
 MANY     = $(shell /usr/bin/python3 -c 'import xdist' 2>/dev/null && \
-	echo "--dist loadgroup -n $$((2 * $(JOBS)))")
+	echo "--dist loadgroup -n $$((3 * $(JOBS)))")
 
 # The modules that a test names in its second line, besides its own
 linked = $(sort $(filter $(SRC),$(1).c $(patsubst %,%.c,$(shell \

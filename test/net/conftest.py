@@ -42,6 +42,12 @@ def pytest_configure(config):
     config.option.loadscopereorder = False
 
 
+# Virtual machines keep a CPU busy, other tests wait half of the time: three workers
+# have the machines, one after the other, while others have the rest
+CHAINS = {"test_boot": "1", "test_migrate_vm": "1", "test_qemu": "1",
+          "test_vm vhost-user": "2", "test_vm uml": "2"}
+
+
 @pytest.hookimpl(tryfirst=True)     # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """For several workers (make check-net): a virtual machine serves the tests
@@ -49,8 +55,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("machine"):
             kind = re.search(r"socket|fd|vhost-user|uml|$", item.name)[0]
+            group = f"{item.module.__name__} {kind}".strip()
             item.add_marker(pytest.mark.xdist_group(
-                f"{item.module.__name__} {kind}"))
+                f"machines {CHAINS.get(group, '3')}"))
     items.sort(key=lambda item: not item.get_closest_marker("machine"))
 
 
