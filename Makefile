@@ -154,7 +154,7 @@ endef
 $(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
 
 # Modules are compiled once for all fuzzers
-FUZZ_CC := clang -std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=fuzzer-no-link,address,undefined -I. \
+FUZZ_CC := clang -std=c11 -D_GNU_SOURCE -g1 -O1 -fsanitize=fuzzer-no-link,address,undefined -I. \
 	-DVERSION='"fuzz"'
 
 build/fuzz/%.o: %.c | build/fuzz
@@ -223,7 +223,7 @@ check-net: all $(BRIDGE)
 # and for virtual machines: what they have the daemon do, guests behind the bridge
 # do, too, and in a tenth of the time
 check-san: $(BRIDGE)
-	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" SIM_BESIDE= unit sim build/asan/passt
+	$(MAKE) B=build/asan CFLAGS="-O1 -g1 $(SAN)" SIM_BESIDE= unit sim build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 \
 		$(PYTEST) $(MANY) -m 'not alone and not machine' test/net
 
@@ -231,7 +231,7 @@ check-san: $(BRIDGE)
 SEED    ?= 1
 REST    ?= 0
 hostile: $(BRIDGE)
-	$(MAKE) B=build/asan CFLAGS="-O1 -g $(SAN)" build/asan/passt
+	$(MAKE) B=build/asan CFLAGS="-O1 -g1 $(SAN)" build/asan/passt
 	PASST_DIR=$(CURDIR)/build/asan ASAN_OPTIONS=detect_leaks=0 HOSTILE_S=$(SECONDS) \
 		HOSTILE_SEED=$(SEED) HOSTILE_REST=$(REST) $(PYTEST) -s test/net/test_hostile.py
 
