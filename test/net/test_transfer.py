@@ -14,12 +14,13 @@ import hashlib
 import pytest
 
 from clients import CLIENTS, CLIENTS6, dhcp, read_all
-from lab import (HOST, HTTPC, MIB, PEER, PYTHON, UPLINK, V4, V6, literal,
-                 until)
+from lab import (HOST, HTTPC, MIB, PEER, PYTHON, SANITIZED, UPLINK, V4, V6,
+                 literal, until)
 
 MTUS = [65520, 1500, 1280]
-# Streams side by side, and MiB for each of them
-STREAMS = [(1, 64), (8, 8), (64, 1)]
+# Streams side by side, and MiB for each of them: with sanitizers as much as fills what
+# can be full, which is no other path than more is
+STREAMS = [(1, 16), (8, 2), (64, 1)] if SANITIZED else [(1, 64), (8, 8), (64, 1)]
 PORT = 8000
 # The most that Linux takes; how long a client may take
 RTO_S, CLIENT_S = 120, 60
