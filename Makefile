@@ -60,7 +60,7 @@ NAMES := pasta pesto qrap passt-repair slirp4netns
 B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
-.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late check-peer \
+.PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late late-root check-peer \
 	check-builds check-packages hostile faults soak coverage prove calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
@@ -259,6 +259,8 @@ soak: all $(BRIDGE)
 # fast; also with musl, and with a newer glibc where there is a root that has it
 check-late: $(BRIDGE)
 	test/late
+late-root:
+	test/late root
 
 # Other cards and firmware as guests, some minutes; doc/guests.md
 check-guests: all $(BRIDGE)
@@ -291,7 +293,7 @@ ceilings: all $(B)/sim $(BRIDGE)
 
 check-all: deps
 	$(MAKE) -j$(JOBS) -Otarget check-fast fuzz
-	$(MAKE) -j$(JOBS) -Otarget check-san
+	$(MAKE) -j$(JOBS) -Otarget check-san late-root
 	$(MAKE) -j$(JOBS) check-net
 	$(MAKE) check-late
 	$(MAKE) ceilings
