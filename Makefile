@@ -309,6 +309,7 @@ REPEATS ?= 9
 PERF    := $(patsubst test/perf/%.c,build/perf/%,$(wildcard test/perf/*.c))
 
 build/perf/bridge build/perf/front: test/perf/lanes.h
+build/perf/front build/perf/hostile: test/vhost.h
 # A hostile guest: all of its directory
 build/perf/hostile: $(wildcard test/hostile/*.[ch])
 	mkdir -p $(@D)

@@ -1,28 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: tap_stream acceptor tap loop timer pcap segment packet checksum iov addr util */
 #include "tap_stream.h"
-#include "log.h"
+#include "../quiet.h"
 
 #include <assert.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Nothing is said a million times */
-enum log_level log_max = LOG_ERROR;
-
-void log_print(enum log_level l, const char *fmt, ...)
-{
-	(void)l;
-	(void)fmt;
-}
-
-bool log_allowed(struct log_rate *r)
-{
-	(void)r;
-	return false;
-}
 
 static struct tap_stream t;
 static struct loop loop;

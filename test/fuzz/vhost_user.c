@@ -4,7 +4,7 @@
  * What a session can't do is reach beyond the guest's memory, or leave a
  * descriptor open when it is over. */
 #include "vhost_user.h"
-#include "log.h"
+#include "../quiet.h"
 
 #include <linux/virtio_ring.h>
 
@@ -19,21 +19,6 @@
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Nothing is said a million times */
-enum log_level log_max = LOG_ERROR;
-
-void log_print(enum log_level l, const char *fmt, ...)
-{
-	(void)l;
-	(void)fmt;
-}
-
-bool log_allowed(struct log_rate *r)
-{
-	(void)r;
-	return false;
-}
 
 enum {
 	HEAD = 12,

@@ -6,6 +6,7 @@
  * are, how long, the memory that they lie in, eventfds, the dialogue.  Some
  * thousand frames later all of it is thrown away, and a new session begins.
  */
+#include "../vhost.h"
 #include "way.h"
 
 #include <err.h>
@@ -34,18 +35,9 @@ enum {
 	TABLE = (BUFFER + 15) & ~15,
 	STRIDE = TABLE + 256,
 	MEMORY = QUEUES * (RING_BYTES + ENTRIES_MAX / CHAIN * STRIDE),
-	F_PROTOCOL = 30, HOST_USO = 56,
 	EPISODE = 2000, /* frames from what was spoilt to a new session */
 	STUCK = 20,     /* times that nothing moved */
-	/* requests */
-	GET_FEATURES = 1, SET_FEATURES, SET_OWNER,
-	SET_MEM_TABLE = 5,
-	SET_NUM = 8, SET_ADDR, SET_BASE, GET_BASE,
-	SET_KICK = 12, SET_CALL,
-	GET_PROTOCOL = 15, SET_PROTOCOL,
-	ENABLE = 18, ADD_REGION = 37, REM_REGION,
-	REQUESTS = 46,
-	VERSION = 1,
+	REQUESTS = 46, /* a few more than there are */
 };
 
 static const uint64_t gpa = BIT(30);
@@ -59,25 +51,6 @@ struct ring {
 	int kick, call;
 	uint16_t idle[ENTRIES_MAX], idle_n; /* TX */
 };
-
-struct msg {
-	uint32_t request, flags, size;
-	union {
-		uint64_t u64;
-		uint32_t state[2];
-		struct {
-			uint32_t index, flags;
-			uint64_t desc, used, avail, log;
-		} addr;
-		struct {
-			uint32_t n, padding;
-			struct {
-				uint64_t gpa, size, uva, offset;
-			} r[8];
-		} mem;
-		uint8_t bytes[512];
-	} u;
-} __attribute__((packed));
 
 static int front = -1, memory_fd = -1;
 static uint8_t *memory;
@@ -99,7 +72,7 @@ static bool has(unsigned bit)
 static void tell(const struct msg *m, const int *fds, unsigned n)
 {
 	char control[CMSG_SPACE(8 * sizeof(int))] = { 0 };
-	struct iovec iov = { (void *)m, 12 + m->size };
+	struct iovec iov = { (void *)m, MSG_HEAD + m->size };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (n) {
@@ -118,7 +91,7 @@ static void tell(const struct msg *m, const int *fds, unsigned n)
 
 static uint64_t ask(uint32_t request)
 {
-	struct msg m = { .request = request, .flags = VERSION };
+	struct msg m = { .request = request, .flags = MSG_VERSION };
 
 	tell(&m, NULL, 0);
 	if (recv(front, &m, 20, MSG_WAITALL) != 20)
@@ -128,7 +101,7 @@ static uint64_t ask(uint32_t request)
 
 static void say(uint32_t request, uint64_t v, int fd)
 {
-	struct msg m = { .request = request, .flags = VERSION, .size = 8,
+	struct msg m = { .request = request, .flags = MSG_VERSION, .size = 8,
 			 .u.u64 = v };
 
 	tell(&m, &fd, fd >= 0);
@@ -141,7 +114,7 @@ static uint64_t state(uint32_t index, uint32_t v)
 
 static void say_memory(void)
 {
-	struct msg m = { .request = SET_MEM_TABLE, .flags = VERSION,
+	struct msg m = { .request = SET_MEM_TABLE, .flags = MSG_VERSION,
 			 .size = 40, .u.mem.n = 1 };
 
 	m.u.mem.r[0].gpa = gpa;
@@ -152,7 +125,8 @@ static void say_memory(void)
 
 static struct msg where(unsigned i)
 {
-	struct msg m = { .request = SET_ADDR, .flags = VERSION, .size = 40 };
+	struct msg m = { .request = SET_VRING_ADDR, .flags = MSG_VERSION,
+			 .size = 40 };
 
 	m.u.addr.index = i;
 	m.u.addr.desc = (uintptr_t)ring[i].desc;
@@ -165,12 +139,12 @@ static void start(unsigned i)
 {
 	struct msg m = where(i);
 
-	say(SET_NUM, state(i, entries), -1);
-	say(SET_BASE, state(i, 0), -1);
+	say(SET_VRING_NUM, state(i, entries), -1);
+	say(SET_VRING_BASE, state(i, 0), -1);
 	tell(&m, NULL, 0);
-	say(SET_CALL, i, ring[i].call);
-	say(SET_KICK, i, ring[i].kick);
-	say(ENABLE, state(i, 1), -1);
+	say(SET_VRING_CALL, i, ring[i].call);
+	say(SET_VRING_KICK, i, ring[i].kick);
+	say(SET_VRING_ENABLE, state(i, 1), -1);
 }
 
 /* --- the driver --------------------------------------------------------------- */
@@ -301,13 +275,14 @@ static bool rings_open(const char *path, struct frames *f)
 	if (memory == MAP_FAILED)
 		err(1, "memory");
 	if (frames_below(f, 2))
-		wanted |= BIT(HOST_USO);
+		wanted |= BIT(F_HOST_USO);
 	entries = ENTRIES_MAX >> frames_below(f, 3);
 	features = ask(GET_FEATURES) & wanted;
 	if (gone)
 		return false;
 	say(SET_PROTOCOL, 0, -1);
-	tell(&(struct msg){ .request = SET_OWNER, .flags = VERSION }, NULL, 0);
+	tell(&(struct msg){ .request = SET_OWNER, .flags = MSG_VERSION },
+	     NULL, 0);
 	say(SET_FEATURES, features, -1);
 	say_memory();
 	lay_out(RX);
@@ -513,7 +488,7 @@ static void spoil_bells(struct frames *f, unsigned i)
 {
 	int fd = some_fd(f);
 
-	say(frames_below(f, 2) ? SET_KICK : SET_CALL,
+	say(frames_below(f, 2) ? SET_VRING_KICK : SET_VRING_CALL,
 	    i | (frames_below(f, 4) ? 0 : 0x100), fd);
 	close(fd);
 }
@@ -521,7 +496,7 @@ static void spoil_bells(struct frames *f, unsigned i)
 static void spoil_memory(struct frames *f)
 {
 	unsigned n = 1 + frames_below(f, 8), i;
-	struct msg m = { .request = SET_MEM_TABLE, .flags = VERSION,
+	struct msg m = { .request = SET_MEM_TABLE, .flags = MSG_VERSION,
 			 .size = 8 + n * 32 };
 	int fds[8];
 
@@ -540,7 +515,7 @@ static void spoil_memory(struct frames *f)
 		return;
 	}
 	/* One, as by ADD_MEM_REG and REM_MEM_REG: padding, then a region */
-	m.request = frames_below(f, 2) ? ADD_REGION : REM_REGION;
+	m.request = frames_below(f, 2) ? ADD_MEM_REG : REM_MEM_REG;
 	m.size = 40;
 	tell(&m, fds, frames_below(f, 2));
 }
@@ -548,7 +523,7 @@ static void spoil_memory(struct frames *f)
 static void spoil_message(struct frames *f)
 {
 	struct msg m = { .request = frames_below(f, REQUESTS),
-			 .flags = frames_below(f, 4) ? VERSION |
+			 .flags = frames_below(f, 4) ? MSG_VERSION |
 				  frames_below(f, 2) * 8 : frames_random(f),
 			 .size = frames_below(f, 64) * 4 };
 	int fds[8];
@@ -616,7 +591,7 @@ static void rings_spoil(struct frames *f)
 		words(f, r->used, 4 + 8 * entries, 16);
 		break;
 	case 5:
-		say(SET_NUM, state(i, frames_below(f, 2) ?
+		say(SET_VRING_NUM, state(i, frames_below(f, 2) ?
 				   1U << frames_below(f, 16) :
 				   frames_random(f) >> frames_below(f, 32)), -1);
 		break;
@@ -624,7 +599,7 @@ static void rings_spoil(struct frames *f)
 		spoil_place(f, i);
 		break;
 	case 7:
-		say(SET_BASE, state(i, frames_below(f, 1 << 17)), -1);
+		say(SET_VRING_BASE, state(i, frames_below(f, 1 << 17)), -1);
 		break;
 	case 8:
 		spoil_memory(f);
@@ -633,7 +608,7 @@ static void rings_spoil(struct frames *f)
 		spoil_bells(f, i);
 		break;
 	case 10:
-		say(GET_BASE, state(i, 0), -1);
+		say(GET_VRING_BASE, state(i, 0), -1);
 		if (frames_below(f, 2))
 			start(i);
 		break;
@@ -648,7 +623,7 @@ static void rings_spoil(struct frames *f)
 		break;
 	default: /* both sides of the rings are written all the time */
 		words(f, r->buffers, 64 * STRIDE, 10000);
-		say(ENABLE, state(i, frames_below(f, 2)), -1);
+		say(SET_VRING_ENABLE, state(i, frames_below(f, 2)), -1);
 		break;
 	}
 }

@@ -13,6 +13,7 @@
  * gets what the back-end knows, "load SOCKET" gives that to another one, where the
  * rings go on, and "leave" ends with the one before; "resume" goes on with it.
  */
+#include "../vhost.h"
 #include "lanes.h"
 
 #include <linux/virtio_config.h>
@@ -28,6 +29,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,22 +57,7 @@ enum {
 	TABLE_BYTES = 2 * PAGE, /* indirect descriptors, of one chain */
 	QUEUED_MAX = 256 << 10, /* with lanes: as byte queue limits have it, which
 				   Linux has for virtio-net since 6.11 */
-	/* bits that older headers lack */
-	GUEST_USO4 = 54, GUEST_USO6 = 55, HOST_USO = 56,
-	F_PROTOCOL = 30,
-	PROTO_REPLY_ACK = 3,
-	PROTO_DEVICE_STATE = 19,
 	STATE_MAX = 256 << 20,
-	STATE_NO_FD = 1 << 8,
-	/* requests */
-	GET_FEATURES = 1, SET_FEATURES, SET_OWNER,
-	SET_MEM_TABLE = 5,
-	SET_NUM = 8, SET_ADDR, SET_BASE, GET_BASE,
-	SET_KICK = 12, SET_CALL,
-	GET_PROTOCOL = 15, SET_PROTOCOL,
-	ENABLE = 18,
-	SET_STATE_FD = 42, CHECK_STATE,
-	VERSION = 1, NEED_REPLY = 8,
 };
 
 static const uint64_t gpa = BIT(30);
@@ -80,8 +67,8 @@ static const uint64_t known =
 	BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
 	BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_HOST_ECN) |
 	BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-	BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(GUEST_USO4) | BIT(GUEST_USO6) |
-	BIT(HOST_USO);
+	BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(F_GUEST_USO4) | BIT(F_GUEST_USO6) |
+	BIT(F_HOST_USO);
 
 struct ring {
 	struct vring_desc *desc;
@@ -112,26 +99,10 @@ static bool has(unsigned bit)
 
 /* --- the dialogue --------------------------------------------------------- */
 
-struct msg {
-	uint32_t request, flags, size;
-	union {
-		uint64_t u64;
-		uint32_t state[2];
-		struct {
-			uint32_t index, flags;
-			uint64_t desc, used, avail, log;
-		} addr;
-		struct {
-			uint32_t n, padding;
-			uint64_t gpa, size, uva, offset;
-		} mem;
-	} u;
-} __attribute__((packed));
-
 static void send_msg(const struct msg *m, int fd)
 {
 	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
-	struct iovec iov = { (void *)m, 12 + m->size };
+	struct iovec iov = { (void *)m, MSG_HEAD + m->size };
 	struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (fd >= 0) {
@@ -159,7 +130,7 @@ static uint64_t answer(uint32_t request)
 
 static uint64_t get(uint32_t request)
 {
-	struct msg m = { .request = request, .flags = VERSION };
+	struct msg m = { .request = request, .flags = MSG_VERSION };
 
 	send_msg(&m, -1);
 	return answer(request);
@@ -168,7 +139,7 @@ static uint64_t get(uint32_t request)
 static void set(struct msg *m, uint32_t request, uint32_t size, int fd)
 {
 	m->request = request;
-	m->flags = VERSION | (acks ? NEED_REPLY : 0);
+	m->flags = MSG_VERSION | (acks ? MSG_NEED_REPLY : 0);
 	m->size = size;
 	send_msg(m, fd);
 	if (acks && answer(request))
@@ -221,10 +192,12 @@ static void make_memory(size_t size)
 
 static void share_memory(void)
 {
-	struct msg m = { .u.mem = { .n = 1, .gpa = gpa, .size = memory_size,
-				    .uva = (uintptr_t)memory } };
+	struct msg m = { .u.mem = { .n = 1, .r = { {
+		.gpa = gpa, .size = memory_size, .uva = (uintptr_t)memory,
+	} } } };
 
-	set(&m, SET_MEM_TABLE, sizeof(m.u.mem), memory_fd);
+	set(&m, SET_MEM_TABLE, offsetof(struct msg, u.mem.r[1]) - MSG_HEAD,
+	    memory_fd);
 }
 
 static void start_ring(unsigned i)
@@ -237,13 +210,13 @@ static void start_ring(unsigned i)
 		.avail = (uintptr_t)r->avail,
 	} };
 
-	set_state(SET_NUM, i, ENTRIES);
-	set_state(SET_BASE, i, r->base);
-	set(&m, SET_ADDR, sizeof(m.u.addr), -1);
-	set_u64(SET_CALL, i, r->call);
-	set_u64(SET_KICK, i, r->kick);
+	set_state(SET_VRING_NUM, i, ENTRIES);
+	set_state(SET_VRING_BASE, i, r->base);
+	set(&m, SET_VRING_ADDR, sizeof(m.u.addr), -1);
+	set_u64(SET_VRING_CALL, i, r->call);
+	set_u64(SET_VRING_KICK, i, r->kick);
 	if (has(F_PROTOCOL))
-		set_state(ENABLE, i, 1);
+		set_state(SET_VRING_ENABLE, i, 1);
 }
 
 /* --- rings ---------------------------------------------------------------- */
@@ -421,7 +394,7 @@ static unsigned describe_rx(struct ring *r, unsigned i)
 	if (has(VIRTIO_NET_F_MRG_RXBUF))
 		return describe(r, i, PAGE, PAGE, PAGE, VRING_DESC_F_WRITE);
 	if (has(VIRTIO_NET_F_GUEST_TSO4) || has(VIRTIO_NET_F_GUEST_TSO6) ||
-	    has(GUEST_USO4) || has(GUEST_USO6))
+	    has(F_GUEST_USO4) || has(F_GUEST_USO6))
 		return describe(r, i, VNET, BIG, PAGE, VRING_DESC_F_WRITE);
 	return describe(r, i, VNET + 1514, VNET + 1514, PAGE,
 			VRING_DESC_F_WRITE);
@@ -496,7 +469,7 @@ static void *ring_to_tap(void *unused)
 static void set_up_tap(const char *name, unsigned lanes)
 {
 	unsigned csum = has(VIRTIO_NET_F_CSUM) ? TUN_F_CSUM : 0, tso = 0;
-	unsigned uso = csum && has(HOST_USO) ? 0x60 : 0; /* TUN_F_USO4, _USO6 */
+	unsigned uso = csum && has(F_HOST_USO) ? 0x60 : 0; /* TUN_F_USO4, _USO6 */
 	int size = VNET, le = 1;
 	unsigned i;
 
@@ -551,18 +524,19 @@ static void stop_rings(void)
 	unsigned i;
 
 	for (i = 0; i < QUEUES; i++) {
-		struct msg m = { .request = GET_BASE, .flags = VERSION,
+		struct msg m = { .request = GET_VRING_BASE, .flags = MSG_VERSION,
 				 .size = 8, .u.state = { i, 0 } };
 
 		send_msg(&m, -1);
-		rings[i].base = (uint16_t)(answer(GET_BASE) >> 32);
+		rings[i].base = (uint16_t)(answer(GET_VRING_BASE) >> 32);
 	}
 }
 
 /* A pipe whose other end is the back-end's; @way 0: it writes */
 static int state_pipe(unsigned way)
 {
-	struct msg m = { .request = SET_STATE_FD, .flags = VERSION, .size = 8,
+	struct msg m = { .request = SET_DEVICE_STATE_FD,
+			 .flags = MSG_VERSION, .size = 8,
 			 .u.state = { way, 0 } };
 	int fd[2];
 
@@ -570,7 +544,7 @@ static int state_pipe(unsigned way)
 		err(1, "pipe");
 	send_msg(&m, fd[!way]);
 	close(fd[!way]);
-	if (answer(SET_STATE_FD) != STATE_NO_FD)
+	if (answer(SET_DEVICE_STATE_FD) != NO_FD)
 		errx(1, "state is refused");
 	return fd[way];
 }
@@ -589,7 +563,7 @@ static void save_state(void)
 	while ((n = read(fd, state + state_len, STATE_MAX - state_len)) > 0)
 		state_len += (size_t)n;
 	close(fd);
-	printf("saved %zu, %lld\n", state_len, (long long)get(CHECK_STATE));
+	printf("saved %zu, %lld\n", state_len, (long long)get(CHECK_DEVICE_STATE));
 }
 
 static void open_stream(const char *path);
@@ -611,7 +585,7 @@ static void load_state(const char *path)
 		done += n > 0 ? (size_t)n : 0;
 	}
 	close(fd);
-	n = (ssize_t)get(CHECK_STATE);
+	n = (ssize_t)get(CHECK_DEVICE_STATE);
 	if (!n)
 		start_rings();
 	printf("loaded %zd\n", n);

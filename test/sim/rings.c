@@ -7,6 +7,7 @@
  * toy.  The driver is as lazy as Linux': it kicks when it is asked to, looks when it
  * is called, and takes its time.  What goes over the link is tap.c's weather again.
  */
+#include "../vhost.h"
 #include "sim.h"
 #include "iov.h"
 #include "tap_vhost.h"
@@ -23,26 +24,6 @@
 #include <unistd.h>
 
 enum {
-	/* requests */
-	GET_FEATURES = 1,
-	SET_FEATURES,
-	SET_OWNER,
-	SET_MEM_TABLE = 5,
-	SET_VRING_NUM = 8,
-	SET_VRING_ADDR,
-	SET_VRING_BASE,
-	GET_VRING_BASE,
-	SET_VRING_KICK,
-	SET_VRING_CALL,
-	SET_VRING_ERR,
-	SET_PROTOCOL = 16,
-	SET_VRING_ENABLE = 18,
-	ADD_MEM_REG = 37,
-	PROTO_MQ = 0,
-	PROTO_MEM_SLOTS = 15,
-	F_PROTOCOL = 30,
-	MSG_HEAD = 12,
-
 	PAIRS = 4,
 	RINGS = PAIRS * VHOST_PAIR,
 	MOST = 256,   /* entries of a ring */

@@ -4,7 +4,8 @@
  * lies in its memory is compared with what the transport was given or lent. */
 #include "tap_vhost.h"
 #include "iov.h"
-#include "log.h"
+#include "../quiet.h"
+#include "../vhost.h"
 #include "segment.h"
 
 #include <linux/virtio_config.h>
@@ -24,42 +25,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum log_level log_max = LOG_ERROR;
-
-void log_print(enum log_level l, const char *fmt, ...)
-{
-	(void)l;
-	(void)fmt;
-}
-
-bool log_allowed(struct log_rate *r)
-{
-	(void)r;
-	return false;
-}
-
 /* --- a guest's memory ----------------------------------------------------- */
 
-/* Requests */
 enum {
-	SET_FEATURES = 2,
-	SET_OWNER,
-	SET_MEM_TABLE = 5,
-	SET_LOG_BASE,
-	SET_VRING_NUM = 8,
-	SET_VRING_ADDR,
-	SET_VRING_BASE,
-	GET_VRING_BASE,
-	SET_VRING_KICK,
-	SET_VRING_CALL,
-	SET_VRING_ERR,
-	SET_VRING_ENABLE = 18,
-	SEND_RARP,
-	CHECK_DEVICE_STATE = 43,
-};
-
-enum {
-	MSG_HEAD = 12,
 	RX = VHOST_RX,
 	TX = VHOST_TX,
 	RINGS = 2 * VHOST_PAIR,
@@ -93,13 +61,13 @@ enum {
 #define CSUM   BIT(VIRTIO_NET_F_GUEST_CSUM)
 #define TSO4   BIT(VIRTIO_NET_F_GUEST_TSO4)
 #define TSO    (TSO4 | BIT(VIRTIO_NET_F_GUEST_TSO6))
-#define USO4   BIT(54)
-#define USO    (USO4 | BIT(55))
+#define USO4   BIT(F_GUEST_USO4)
+#define USO    (USO4 | BIT(F_GUEST_USO6))
 #define EVENT  BIT(VIRTIO_RING_F_EVENT_IDX)
 #define INDIR  BIT(VIRTIO_RING_F_INDIRECT_DESC)
-#define LOGS   BIT(26) /* VHOST_F_LOG_ALL */
+#define LOGS   BIT(F_LOG_ALL)
 #define USUAL  (V1 | MERGE | CSUM | TSO | USO)
-#define PROTO  BIT(30) /* VHOST_USER_F_PROTOCOL_FEATURES */
+#define PROTO  BIT(F_PROTOCOL)
 
 static struct loop loop;
 static struct pcap pcap = { .fd = -1 };

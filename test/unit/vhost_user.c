@@ -3,7 +3,8 @@
 /* A front-end of few words: each test says what is to be sent, looks at what
  * comes back, and must leave neither descriptors nor mappings behind. */
 #include "vhost_user.h"
-#include "log.h"
+#include "../quiet.h"
+#include "../vhost.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -21,61 +22,9 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum log_level log_max = LOG_ERROR;
-
-void log_print(enum log_level l, const char *fmt, ...)
-{
-	(void)l;
-	(void)fmt;
-}
-
-bool log_allowed(struct log_rate *r)
-{
-	(void)r;
-	return false;
-}
-
 /* --- the two ends --------------------------------------------------------- */
 
-enum { /* requests */
-       GET_FEATURES = 1,
-       SET_FEATURES,
-       SET_OWNER,
-       RESET_OWNER,
-       SET_MEM_TABLE,
-       SET_LOG_BASE,
-       SET_LOG_FD,
-       SET_VRING_NUM,
-       SET_VRING_ADDR,
-       SET_VRING_BASE,
-       GET_VRING_BASE,
-       SET_VRING_KICK,
-       SET_VRING_CALL,
-       SET_VRING_ERR,
-       GET_PROTOCOL,
-       SET_PROTOCOL,
-       GET_QUEUE_NUM,
-       SET_VRING_ENABLE,
-       SEND_RARP,
-       GET_MEM_SLOTS = 36,
-       ADD_MEM_REG,
-       REM_MEM_REG,
-       SET_DEVICE_STATE_FD = 42,
-       CHECK_DEVICE_STATE,
-};
-
 enum {
-	HEAD = 12,
-	MSG_VERSION = 1,
-	REPLY = 4,
-	NEED_REPLY = 8,
-	NO_FD = 1 << 8,
-	F_LOG_ALL = 26,
-	F_PROTOCOL = 30,
-	PROTO_LOG_SHMFD = 1,
-	PROTO_REPLY_ACK = 3,
-	PROTO_MEM_SLOTS = 15,
-	PROTO_DEVICE_STATE = 19,
 	MEM = 0x20000, /* of the guest */
 	RING = 16,     /* entries */
 	/* in there, and as much further for the second ring */
@@ -313,7 +262,7 @@ static struct text text_reg(unsigned request, const struct vhost_region *r,
 
 static struct text need_reply(struct text t)
 {
-	t.m.flags |= NEED_REPLY;
+	t.m.flags |= MSG_NEED_REPLY;
 	return t;
 }
 
@@ -344,7 +293,7 @@ static void send_part(const void *at, size_t len, const int *fds, unsigned n)
 
 static size_t whole(const struct text *t)
 {
-	return HEAD + t->m.size;
+	return MSG_HEAD + t->m.size;
 }
 
 static int say(struct text t)
@@ -367,10 +316,10 @@ static struct vhost_msg hear(unsigned request, size_t size)
 	struct vhost_msg m;
 
 	memset(&m, 0, sizeof(m));
-	assert_int_equal(recv(them, &m, HEAD + size, MSG_DONTWAIT),
-			 HEAD + size);
+	assert_int_equal(recv(them, &m, MSG_HEAD + size, MSG_DONTWAIT),
+			 MSG_HEAD + size);
 	assert_int_equal(m.request, request);
-	assert_int_equal(m.flags, MSG_VERSION | REPLY);
+	assert_int_equal(m.flags, MSG_VERSION | MSG_REPLY);
 	assert_int_equal(m.size, size);
 	return m;
 }
@@ -387,7 +336,7 @@ static void done(struct text t)
 	silence();
 }
 
-/* What it said with NEED_REPLY was right, or not: the dialogue goes on */
+/* What it said with MSG_NEED_REPLY was right, or not: the dialogue goes on */
 static void acked(struct text t, unsigned verdict)
 {
 	assert_int_equal(say(need_reply(t)), 0);
@@ -848,7 +797,7 @@ static void many_in_one_write(void **state)
 /* More than are served at once: what is left makes another event */
 static void too_many_at_once(void **state)
 {
-	uint8_t buf[200 * HEAD];
+	uint8_t buf[200 * MSG_HEAD];
 	size_t len = 0;
 	unsigned i, watch = loop_watch(&loop, on_message, NULL);
 
@@ -986,7 +935,7 @@ static void bad_headers(void **state)
 	hear(GET_QUEUE_NUM, 8);
 	/* The header alone is enough to refuse it */
 	for (t.m.size++; t.m.size; t.m.size *= 2) {
-		send_part(&t.m, HEAD, NULL, 0);
+		send_part(&t.m, MSG_HEAD, NULL, 0);
 		assert_int_equal(vhost_user_read(&v), -EPROTO);
 		vhost_user_stop(&v);
 		close(them);
