@@ -18,7 +18,7 @@ enum gstate { G_SYN_SENT, G_SYN_RCVD, G_UP, G_WAIT, G_DEAD };
 
 struct gconn {
 	struct gconn *next;
-	struct plan *p;
+	struct course *p;
 	enum gstate state;
 	struct addr us, them;
 	uint32_t iss, irs;
@@ -344,7 +344,7 @@ static void unshut(void *arg)
 	app_later(g, US);
 }
 
-static bool aborts(struct plan *p, enum ending e)
+static bool aborts(struct course *p, enum ending e)
 {
 	if (p->ending != e)
 		return false;
@@ -354,7 +354,7 @@ static bool aborts(struct plan *p, enum ending e)
 
 static void app_read(struct gconn *g)
 {
-	struct plan *p = g->p;
+	struct course *p = g->p;
 	uint64_t n = MIN(p->chunk[0], unread(g)), old = g->edge;
 
 	if (g->shut || !n)
@@ -378,7 +378,7 @@ static void app_read(struct gconn *g)
 
 static void app_write(struct gconn *g)
 {
-	struct plan *p = g->p;
+	struct course *p = g->p;
 	bool last;
 
 	g->written += MIN(p->chunk[0], p->bytes[0] - g->written);
@@ -397,7 +397,7 @@ static bool eof(const struct gconn *g)
 static void app(void *arg)
 {
 	struct gconn *g = arg;
-	struct plan *p = g->p;
+	struct course *p = g->p;
 
 	g->step_due = false;
 	if (g->state != G_UP && g->state != G_WAIT)
@@ -663,7 +663,7 @@ static void in_up(struct gconn *g, const struct seg *s)
 
 /* --- the rest of the stack ------------------------------------------------ */
 
-static struct gconn *new_conn(struct plan *p, enum gstate state)
+static struct gconn *new_conn(struct course *p, enum gstate state)
 {
 	struct gconn *g = calloc(1, sizeof(*g));
 
@@ -700,7 +700,7 @@ static void keep_alive(void *arg)
 	sim_after(75 * SEC, keep_alive, g);
 }
 
-void guest_open(struct plan *p)
+void guest_open(struct course *p)
 {
 	struct gconn *g = new_conn(p, G_SYN_SENT);
 
@@ -712,7 +712,7 @@ void guest_open(struct plan *p)
 
 static void on_syn(const struct seg *s)
 {
-	struct plan *p = plan_find(false, s->sport, s->dport);
+	struct course *p = plan_find(false, s->sport, s->dport);
 	struct gconn *g;
 
 	if (!p)

@@ -29,8 +29,8 @@ const char *__asan_default_options(void)
 
 static int usage(void)
 {
-	fputs("usage: sim [--rings] --seeds N [--from M] | "
-	      "[--rings] --seed N [-v] [-x] | "
+	fputs("usage: sim [--rings] [--host] --seeds N [--from M] | "
+	      "[--rings] [--host] --seed N [-v] [-x] | "
 	      "[-v] --script FILE... | --lossy | --beside | "
 	      "--work NAME N IDLE\n", stderr);
 	return 2;
@@ -83,8 +83,9 @@ static int many_seeds(uint64_t from, uint64_t n, const char *self)
 		sim.name = name;
 		if (!alone(seed_in_child, &seed, name)) {
 			bad++;
-			printf("failed: %s%s --seed %llu -v\n", self,
+			printf("failed: %s%s%s --seed %llu -v\n", self,
 			       sim.rings ? " --rings" : "",
+			       sim.host ? " --host" : "",
 			       (unsigned long long)seed);
 		}
 	}
@@ -165,6 +166,8 @@ int main(int argc, char **argv)
 			log_level(LOG_TRACE);
 		} else if (is(arg, "--rings")) {
 			sim.rings = true;
+		} else if (is(arg, "--host")) {
+			sim.host = true;
 		} else if (is(arg, "--seeds") && ++i < argc) {
 			n = strtoull(argv[i], NULL, 0);
 			many = true;

@@ -17,6 +17,7 @@ static struct {
 	struct rules was, is; /* a change is from one to the other */
 	unsigned left; /* changes to come */
 	struct timer steps;
+	struct addr us; /* of the host, for rules of an address */
 } r;
 
 static void put(struct rule rule)
@@ -37,7 +38,7 @@ static void put_bound(struct rule rule, unsigned how)
 	if (how == 2)
 		rule.listen = any6;
 	if (how == 3)
-		rule.listen = addr_v4(198, 51, 100, 1);
+		rule.listen = r.us;
 	put(rule);
 }
 
@@ -49,13 +50,13 @@ static void put_tcp(unsigned first, unsigned n, bool last)
 			     .last = (uint16_t)(at + n - 1),
 			     .to = (uint16_t)to };
 
-	if (last || chance(500)) {
+	if (last ? !host_changes() || chance(500) : chance(500)) {
 		put_bound(rule, 0);
 		return;
 	}
-	if (chance(700))
+	if (last || chance(700))
 		put_bound(rule, chance(500) ? 1 : 3);
-	if (chance(700))
+	if (last || chance(700))
 		put_bound(rule, 2);
 }
 
@@ -122,13 +123,11 @@ uint16_t rules_port(bool v6, uint16_t to)
 	return 0;
 }
 
-/* Who knocks is let in where there is a rule, and nowhere else */
-static void judge(void)
+void rules_judge(void)
 {
-	struct addr us[2] = { addr_v4(198, 51, 100, 1) };
+	struct addr us[2] = { *host_addr(false), *host_addr(true) };
 	unsigned port, v6;
 
-	addr_parse("2001:db8:51::1", &us[1]);
 	for (port = FORWARD_FIRST - 1;
 	     port <= FORWARD_FIRST + SHIFTS * SHIFT; port++)
 		for (v6 = 0; v6 < 2; v6++)
@@ -154,7 +153,9 @@ static void change(void *arg)
 		r.left--;
 	}
 	if (r.left)
-		sim_after(chance(300) ? rnd_to(20 * MS) : rnd_to(2 * SEC),
+		sim_after(chance(300)	 ? rnd_to(20 * MS) :
+			  host_changes() ? rnd_to(20 * SEC) :
+					   rnd_to(2 * SEC),
 			  change, NULL);
 }
 
@@ -171,12 +172,14 @@ static void step(void *owner, struct timer *timer)
 	if (err)
 		sim_fail("rules: %s", strerror(-err));
 	trace("  rules are in force");
-	judge();
+	if (host_rest()) /* else some wait for an address */
+		rules_judge();
 }
 
 void rules_start(unsigned changes)
 {
 	r.is = world.rules;
+	r.us = *host_addr(false);
 	r.left = changes;
 	timer_init(&r.steps, step, NULL);
 	if (changes)

@@ -15,6 +15,10 @@
 /* One seed of RINGS_SHARE has rings */
 enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6, RINGS_SHARE = 4 };
 
+/* No connection is kept for longer when its address has gone: patience, and perhaps
+ * once more, looks, one that failed */
+#define KEPT_MAX (40 * SEC)
+
 struct uflow {
 	unsigned no, total, sent, back;
 	bool v6, inbound, seen[64];
@@ -24,11 +28,12 @@ struct uflow {
 	bool burst;
 };
 
-static struct plan plans[PLANS];
+static struct course plans[PLANS];
 static struct uflow uflows[UFLOWS];
 static unsigned nplans, nuflows, started, chunks_kept;
+static unsigned changes; /* of the host */
 
-struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
+struct course *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
 {
 	unsigned i;
 
@@ -43,9 +48,10 @@ struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport)
 /* --- the far application -------------------------------------------------- */
 
 static void far_step(void *arg);
-static void knock_again(struct plan *p);
+static void far_finish(struct course *p);
+static void knock_again(struct course *p);
 
-static void far_later(struct plan *p)
+static void far_later(struct course *p)
 {
 	if (p->far_step_due || p->far_done)
 		return;
@@ -59,7 +65,7 @@ static void far_kick(struct sock *s)
 		far_later(s->app);
 }
 
-static void attach(struct plan *p, struct sock *s)
+static void attach(struct course *p, struct sock *s)
 {
 	p->s = s;
 	s->app = p;
@@ -70,10 +76,33 @@ static void attach(struct plan *p, struct sock *s)
 	s->refuse = p->refuse;
 }
 
+/* Nothing gets through while the host has not got the socket's address.  For so long
+ * none is kept, unless that was never seen; and in the end both kernels give up. */
+static bool is_cut_off(struct course *p, event_fn *again)
+{
+	const struct addr *ours = &p->s->local;
+	uint64_t ns = host_outage(ours, p->begun, sim.now);
+
+	if (!host_lacks(ours))
+		return false;
+	if (ns <= KEPT_MAX) {
+		sim_after(SEC, again, p);
+		return true;
+	}
+	if (p->s->toy.fd >= 0 && host_saw(ours))
+		sim_fail("connection %u is kept, and its address gone", p->no);
+	far_reset(p->s, ETIMEDOUT);
+	p->far_rst = true;
+	far_finish(p);
+	return true;
+}
+
 static void answer(void *arg)
 {
-	struct plan *p = arg;
+	struct course *p = arg;
 
+	if (is_cut_off(p, answer))
+		return;
 	if (p->ending == END_REFUSED)
 		far_refused(p->s, ECONNREFUSED);
 	else if (p->ending == END_TIMEOUT)
@@ -92,7 +121,7 @@ static void refuse_again(void *arg)
 
 static int connecting(struct sock *s)
 {
-	struct plan *p = plan_find(true, s->peer_port, 0);
+	struct course *p = plan_find(true, s->peer_port, 0);
 
 	if (!p)
 		sim_fail("connect to port %u: nobody's", s->peer_port);
@@ -104,7 +133,7 @@ static int connecting(struct sock *s)
 	if (p->s && !p->s->orphan)
 		sim_fail("connection %u: a second connect", p->no);
 	attach(p, s);
-	if (p->ending == END_UNREACHABLE) {
+	if (p->ending == END_UNREACHABLE || addr_is_none(host_addr(p->v6))) {
 		p->far_done = true;
 		return -ENETUNREACH;
 	}
@@ -118,14 +147,14 @@ static int connecting(struct sock *s)
 	return -EINPROGRESS;
 }
 
-static void far_finish(struct plan *p)
+static void far_finish(struct course *p)
 {
 	p->far_done = true;
 	p->over = sim.now;
 	trace("  far %u: %s", p->no, p->far_rst ? "reset" : "closed");
 }
 
-static void far_aborts(struct plan *p)
+static void far_aborts(struct course *p)
 {
 	trace("  far %u: aborts", p->no);
 	p->aborted = true;
@@ -133,7 +162,7 @@ static void far_aborts(struct plan *p)
 	far_finish(p);
 }
 
-static void far_reads(struct plan *p)
+static void far_reads(struct course *p)
 {
 	p->got[0] += far_read(p->s, rnd_in(1, p->chunk[1]));
 	if (far_eof(p->s) && !p->far_got_eof) {
@@ -142,7 +171,7 @@ static void far_reads(struct plan *p)
 	}
 }
 
-static void far_writes(struct plan *p)
+static void far_writes(struct course *p)
 {
 	size_t n = MIN(p->chunk[1], p->bytes[1] - p->sent[1]);
 
@@ -162,10 +191,14 @@ static void far_writes(struct plan *p)
 
 static void far_step(void *arg)
 {
-	struct plan *p = arg;
+	struct course *p = arg;
 	struct sock *s = p->s;
 
 	p->far_step_due = false;
+	if (!p->far_done && is_cut_off(p, far_step)) {
+		p->far_step_due = !p->far_done;
+		return;
+	}
 	if (p->far_done || s->state == S_CONNECTING || s->state == S_NEW)
 		return;
 	if (s->rst_tx && s->toy.fd < 0 && !s->orphan) {
@@ -320,15 +353,14 @@ static void udp_send(void *arg)
 				 .dst = far_addr[u->v6], .proto = IPPROTO_UDP,
 				 .sport = u->gport, .dport = u->fport,
 				 .data = buf, .len = u->size[u->sent] };
-		struct addr us = addr_v4(198, 51, 100, 1);
 
 		udp_fill(u, buf, u->sent);
-		if (u->v6)
-			addr_parse("2001:db8:51::1", &us);
 		if (!u->inbound)
 			guest_send(&s);
-		else if (!far_datagram(&far_addr[u->v6], u->fport, &us,
-				       u->gport, buf, s.len))
+		else if (addr_is_none(host_addr(u->v6)))
+			continue;
+		else if (!far_datagram(&far_addr[u->v6], u->fport,
+				       host_addr(u->v6), u->gport, buf, s.len))
 			sim_fail("no socket for a datagram to %u", u->gport);
 	}
 	if (u->sent < u->total)
@@ -410,22 +442,23 @@ static enum ending some_ending(bool guest_opens, bool alone)
 	return guest_opens ? out[rnd_to(alone ? 8 : 7)] : in[rnd_to(6)];
 }
 
-static void some_side(struct plan *p, unsigned side)
+static void some_side(struct course *p, unsigned side)
 {
 	p->chunk[side] = chance(300) ? rnd_in(1, 2000) :
 				       rnd_in(1000, 200 * 1000);
-	p->pause[side] = chance(200) ? rnd_to(50 * MS) :
+	p->pause[side] = changes && chance(500) ? rnd_to(3 * SEC) :
+			 chance(200) ? rnd_to(50 * MS) :
 			 chance(500) ? rnd_to(500 * US) : 0;
 	/* A byte at a time for minutes teaches nothing new */
 	p->chunk[side] = MAX(p->chunk[side], p->bytes[0] / 100);
 	p->chunk[side] = MAX(p->chunk[side], p->bytes[1] / 100);
 }
 
-static void make_plan(struct plan *p, unsigned no)
+static void make_plan(struct course *p, unsigned no)
 {
 	unsigned i;
 
-	*p = (struct plan){ .no = no };
+	*p = (struct course){ .no = no };
 	p->v6 = chance(400);
 	p->guest_opens = chance(600);
 	p->ending = some_ending(p->guest_opens, nplans == 1);
@@ -436,7 +469,9 @@ static void make_plan(struct plan *p, unsigned no)
 	p->abort_at = (uint32_t)rnd_to((p->bytes[0] + p->bytes[1]) / 2 + 1);
 	if (p->ending == END_CLEAN && chance(600))
 		p->waits[rnd_to(2)] = true;
-	p->start = rnd_to(chance(500) ? 1 : 2 * SEC);
+	p->start = rnd_to(changes && chance(500) ? 60 * SEC :
+			  chance(500)		 ? 1 :
+						   2 * SEC);
 	p->gport = p->guest_opens ? (uint16_t)(40000 + no) :
 				    (uint16_t)(FORWARD_FIRST + no);
 	p->fport = (uint16_t)(5000 + no);
@@ -488,18 +523,16 @@ static void make_uflow(struct uflow *u, unsigned no)
 /* A client of the port as the rules have it; until there is one it tries again */
 static void knock(void *arg)
 {
-	struct addr us = addr_v4(198, 51, 100, 1);
-	struct plan *p = arg;
+	struct course *p = arg;
 	uint16_t port = rules_port(p->v6, p->gport);
 	struct sock *s;
 
-	if (!port) {
+	s = !port || addr_is_none(host_addr(p->v6)) ? NULL :
+		far_connect(&far_addr[p->v6], p->fport, host_addr(p->v6), port);
+	if (!s && (!port || !host_rest())) {
 		sim_after(rnd_in(1, 100) * MS, knock, p);
 		return;
 	}
-	if (p->v6)
-		addr_parse("2001:db8:51::1", &us);
-	s = far_connect(&far_addr[p->v6], p->fport, &us, port);
 	if (!s)
 		sim_fail("nobody listens on port %u", port);
 	attach(p, s);
@@ -509,7 +542,7 @@ static void knock(void *arg)
 }
 
 /* The port was closed before it was accepted: as if it had never knocked */
-static void knock_again(struct plan *p)
+static void knock_again(struct course *p)
 {
 	trace("  far %u: nobody there any more", p->no);
 	p->s->app = NULL;
@@ -520,7 +553,7 @@ static void knock_again(struct plan *p)
 
 static void start(void *arg)
 {
-	struct plan *p = arg;
+	struct course *p = arg;
 
 	started++;
 	p->begun = sim.now;
@@ -571,7 +604,7 @@ static bool one_is_gone(void)
 	return false;
 }
 
-static void judge_clean(const struct plan *p)
+static void judge_clean(const struct course *p)
 {
 	must(p, p->guest_up);
 	must(p, p->got[0] == p->bytes[0]);
@@ -584,16 +617,31 @@ static void judge_clean(const struct plan *p)
 	must(p, p->far_done);
 	/* Timers are there for losses: without, applications set the pace */
 	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
-				      !chunks_kept ? 60 : 1200) * SEC);
-	if (!is_clean() || p->pressure || chunks_kept || world.migrated)
+				      !chunks_kept && !host_changes() ?
+					      60 : 1200) * SEC);
+	if (!is_clean() || p->pressure || chunks_kept || world.migrated ||
+	    host_changes())
 		return;
 	must(p, !p->rexmit);
 	/* A window that goes to zero tells that data were dropped (trap 6) */
 	must(p, !p->dup_data || p->shut_window || one_is_gone());
 }
 
-static void judge_plan(const struct plan *p)
+/* Its address was gone for long, or there was none when it began */
+static bool may_be_cut(const struct course *p)
 {
+	return host_changes() && p->s &&
+	       (addr_is_none(&p->s->local) ||
+		host_outage(&p->s->local, p->begun, sim.now) >
+			host_patience());
+}
+
+static void judge_plan(const struct course *p)
+{
+	if (may_be_cut(p)) {
+		must(p, (p->guest_done || !p->g) && p->far_done);
+		return;
+	}
 	/* Every SYN was lost, or the link was down */
 	if (!p->guest_opens && !p->g && p->far_rst && !is_clean())
 		return;
@@ -639,6 +687,7 @@ static void judge(void)
 
 	if (world.flows.count)
 		sim_fail("%u flows remain", world.flows.count);
+	rules_judge();
 	if (world_leftovers())
 		sim_fail("%u descriptors remain", world_leftovers());
 	if (world.chunks.used != chunks_kept)
@@ -651,6 +700,7 @@ static void judge(void)
 		const struct link_weather *w = &world.tap.w;
 
 		if (!w->loss[0] && !w->loss[1] && !w->dup && !w->card &&
+		    !host_changes() &&
 		    !world.tap.refusals && !toy_net.open_fails &&
 		    !world.link->drops[DROP_NO_ROOM] &&
 		    world.link->session == 1 &&
@@ -667,7 +717,7 @@ static bool all_over(void)
 
 
 	if (started < nplans || world.flows.count || world_leftovers() ||
-	    !rules_rest())
+	    !rules_rest() || !host_rest())
 		return false;
 	for (i = 0; i < nplans; i++)
 		if (!plans[i].guest_done &&
@@ -705,7 +755,7 @@ static void rings_change(void *arg)
 		sim_after(rnd_to(8 * SEC), rings_change, arg);
 }
 
-static void describe(const struct plan *p)
+static void describe(const struct course *p)
 {
 	trace("plan %u: %s opens, %s, v%c, %u bytes out, %u in, %s, mss %d, "
 	      "ws %d, window %zu, buffers %zu %zu, guest port %u",
@@ -738,6 +788,7 @@ void run_seed(uint64_t seed)
 	toy_net.gso_fails = chance(200) ? 300 : 0;
 	toy_net.udp_refuse = chance(200) ? 100 : 0;
 	toy_net.accept_fails = chance(200) ? 200 : 0;
+	changes = sim.host || chance(150) ? (unsigned)rnd_in(1, 12) : 0;
 	nplans = chance(500) ? 1 : (unsigned)rnd_in(0, PLANS);
 	nuflows = chance(600) ? 0 : (unsigned)rnd_in(1, UFLOWS);
 	started = 0;
@@ -761,8 +812,9 @@ void run_seed(uint64_t seed)
 	world.moves = chance(400) ? (unsigned)rnd_in(1, 300) : 0;
 	/* What has no room in memory is reset */
 	world.far_moves = !chunks_kept && chance(500);
+	host_start(has(END_NO_SOCKET) ? 0 : changes);
 	/* Who has no descriptor has none for rules */
-	rules_start(chance(150) && !toy_net.open_fails &&
+	rules_start(chance(changes ? 500 : 150) && !toy_net.open_fails &&
 				    !has(END_NO_SOCKET) ?
 			    (unsigned)rnd_in(1, 6) : 0);
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
@@ -818,7 +870,7 @@ static const struct lossy {
 
 bool run_lossy(unsigned i, bool dry)
 {
-	struct plan *p = &plans[0];
+	struct course *p = &plans[0];
 	const struct lossy *l = &lossy[i];
 	double s;
 
@@ -840,7 +892,7 @@ bool run_lossy(unsigned i, bool dry)
 	world_start();
 	rules_start(0);
 	nplans = 1;
-	*p = (struct plan){ .gport = 40000, .fport = 5000, .mss = 1460, .ws = 7,
+	*p = (struct course){ .gport = 40000, .fport = 5000, .mss = 1460, .ws = 7,
 			    .guest_opens = true, .ending = END_CLEAN,
 			    .bytes = { l->out ? LOSSY_BYTES : 0,
 				       l->out ? 0 : LOSSY_BYTES },

@@ -34,6 +34,7 @@ extern struct sim {
 	bool verbose;
 	bool dump;	 /* -x: packets in hexadecimal as well */
 	bool rings;	 /* --rings: seeds have no other transport */
+	bool host;	 /* --host: in each the host's addresses change */
 	const char *name; /* "seed 7" or the script's file */
 	unsigned line;	 /* of the script */
 	jmp_buf stop;	 /* where sim_fail() goes if @catch */
@@ -319,6 +320,25 @@ void rules_start(unsigned changes);
 /* rules_port - where who connects now must get to port @to; 0: nowhere yet */
 uint16_t rules_port(bool v6, uint16_t to);
 bool rules_rest(void); /* there is nothing more to come */
+/* rules_judge - whoever knocks is let in where there is a rule, and nowhere else */
+void rules_judge(void);
+
+/* --- host.c: the host's addresses, which change --------------------------- */
+
+void host_reset(void);
+/* host_start - let them change so many times, and follow.c see it */
+void host_start(unsigned changes);
+bool host_changes(void);
+/* host_addr - the family's, as it is now; or none */
+const struct addr *host_addr(bool v6);
+bool host_lacks(const struct addr *a); /* it had it, and has not */
+bool host_saw(const struct addr *a); /* and a look had seen that it had */
+/* host_outage - how long @a was missing in one go between @from and @to
+ * host_patience - what a connection must survive */
+uint64_t host_outage(const struct addr *a, uint64_t from, uint64_t to);
+uint64_t host_patience(void);
+bool host_rest(void); /* all is as it was in the beginning, and has settled */
+unsigned host_toys(void); /* descriptors */
 
 /* --- guest.c: the guest's plain TCP and UDP ------------------------------- */
 
@@ -338,7 +358,7 @@ enum ending {
 };
 
 /* A connection as the seed wants it, and what became of it */
-struct plan {
+struct course {
 	unsigned no;
 	bool v6, guest_opens;
 	enum ending ending;
@@ -381,11 +401,11 @@ struct plan {
 
 struct gconn;
 void guest_reset(void);
-void guest_open(struct plan *p);
+void guest_open(struct course *p);
 void guest_frame(const uint8_t *p, size_t len);
 /* run.c's */
 void guest_udp(const struct seg *s);
-struct plan *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
+struct course *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
 void guest_send(struct seg *s); /* fills MACs, sends */
 extern struct addr guest_addr[2], far_addr[2];
 

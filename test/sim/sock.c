@@ -23,6 +23,7 @@ static uint16_t ephemeral;
 void sock_reset(void)
 {
 	memset(&toy_net, 0, sizeof(toy_net));
+	host_reset();
 	all = NULL;
 	ephemeral = 50000;
 }
@@ -282,7 +283,7 @@ static struct sock *listener(const struct addr *to, uint16_t port)
 
 bool far_listens(const struct addr *to, uint16_t port)
 {
-	return listener(to, port);
+	return !host_lacks(to) && listener(to, port);
 }
 
 struct sock *far_connect(const struct addr *from, uint16_t from_port,
@@ -290,7 +291,7 @@ struct sock *far_connect(const struct addr *from, uint16_t from_port,
 {
 	struct sock *l = listener(to, port), *s, **end;
 
-	if (!l)
+	if (!l || host_lacks(to))
 		return NULL;
 	s = make(S_TCP, addr_is_v4(from));
 	s->state = S_UP;
@@ -312,7 +313,7 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 	struct sock *s, *best = NULL;
 	struct dgram *d;
 
-	for (s = all; s; s = s->all) {
+	for (s = host_lacks(to) ? NULL : all; s; s = s->all) {
 		if (s->kind == S_UDP && s->toy.fd >= 0 &&
 		    s->local_port == port && s->peer_port == from_port &&
 		    addr_equal(&s->peer, from)) {
@@ -380,7 +381,11 @@ int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 	int err;
 
 	(void)e;
+	if (addr_is_unspecified(&s->local) && host_changes())
+		s->local = *host_addr(!s->v4);
 	if (s->kind == S_UDP) {
+		if (addr_is_none(host_addr(!s->v4)))
+			return -ENETUNREACH;
 		s->peer = *to;
 		s->peer_port = port;
 		trace("  connect fd %d port %u", fd, port);
@@ -426,6 +431,8 @@ static int listen_on(enum sock_kind k, const struct sock_bind *b)
 
 	if (in_use(k, b))
 		return -EADDRINUSE;
+	if (host_lacks(&b->addr))
+		return -EADDRNOTAVAIL;
 	fd = make_fd(k, !b->dual && addr_is_v4(&b->addr), &s);
 
 	if (fd < 0)
@@ -682,6 +689,8 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt)
 		trace("  send fd %d: %zd of %zu", fd, n, iov_size(iov, cnt));
 		return n;
 	}
+	if (host_lacks(&s->local))
+		return -EINVAL;
 	n = (ssize_t)iov_read(iov, cnt, 0, buf, sizeof(buf));
 	to_far(s, buf, (size_t)n, &s->peer, s->peer_port);
 	return n;
@@ -894,11 +903,7 @@ int sock_local(int fd, struct addr *a, uint16_t *port)
 {
 	struct sock *s = get(fd);
 
-	*a = s->local;
-	if (s->v4 && addr_is_unspecified(a))
-		*a = addr_v4(198, 51, 100, 1);
-	else if (addr_is_unspecified(a))
-		addr_parse("2001:db8:51::1", a);
+	*a = addr_is_unspecified(&s->local) ? *host_addr(!s->v4) : s->local;
 	*port = s->local_port;
 	return 0;
 }
@@ -997,6 +1002,8 @@ static int send_one(struct sock *s, const struct sock_dgram *d)
 			    n > SOCK_GSO_BYTES ||
 			    n > (size_t)d->gso_size * SOCK_GSO_SEGMENTS))
 		return world.env.gso ? -EIO : -EINVAL;
+	if (host_lacks(&s->local))
+		return -EINVAL;
 	if (n > 65507)
 		return -EMSGSIZE;
 	if (size > link_room(s))

@@ -316,5 +316,5 @@ void world_run(uint64_t until, bool (*done)(void))
 unsigned world_leftovers(void)
 {
 	return toy_count() - listen_count(&listeners) -
-	       (world.rings ? rings_toys() : 1);
+	       (world.rings ? rings_toys() : 1) - host_toys();
 }
