@@ -612,8 +612,8 @@ def test_truncated_buffers(passt, memory, more):
     """An answer that there is no memory for."""
     driver = Driver(passt(), memory, more)
     driver.describe(0, 0, GPA + SIZE, 2048, WRITE)
+    os.ftruncate(more, 0)   # before an advertisement takes it
     driver.offer(0, 0)
-    os.ftruncate(more, 0)
     ask_arp(driver)
     assert driver.front.is_gone()
     assert "its memory has become shorter" in passt.log.read_text()
