@@ -298,7 +298,7 @@ bool icmp_refuse(struct icmp_limit *l, struct tap *tap, const struct fwd *fwd,
 				 .dport = guest->our_port, .proto = proto };
 	bool v4 = addr_is_v4(&t.src);
 
-	return icmp_unroutable(v4, err, e) &&
+	return addr_is_unicast(&t.dst) && icmp_unroutable(v4, err, e) &&
 	       icmp_allowed(l, tap->loop->now_ms) &&
 	       icmp_error(fwd->lan, fwd->seen, &t, seq, e,
 			  v4 ? &fwd->lan->our4 : &fwd->lan->our_ll6, &a) &&

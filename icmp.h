@@ -52,7 +52,8 @@ bool icmp_unroutable(bool v4, int err, struct sock_error *e);
 bool icmp_allowed(struct icmp_limit *l, uint64_t now_ms);
 
 /* icmp_refuse - tell the guest that @err is what our own host says of a packet of
- * its; @e has what followed the layer-4 header.  False as above, or too many. */
+ * its; @e has what followed the layer-4 header.  False as above, or too many, or it
+ * was for many (RFC 1122 3.2.2, RFC 4443 2.4(e)). */
 bool icmp_refuse(struct icmp_limit *l, struct tap *tap, const struct fwd *fwd,
 		 const struct side *guest, uint8_t proto, uint32_t seq, int err,
 		 struct sock_error *e);

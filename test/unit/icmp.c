@@ -288,6 +288,27 @@ static void quotes_may_be_cut(void **state)
 	assert_false(icmp_refused(&p, &t));
 }
 
+static bool refuse(const char *guest, const char *to)
+{
+	struct sock_error e = { .len = 0 };
+	struct icmp_limit limit = { .n = 0 };
+	const struct side *s = sides(guest, to, to);
+
+	return icmp_refuse(&limit, &toy.tap, &fwd, s, IPPROTO_UDP, 0, -EACCES,
+			   &e);
+}
+
+static void what_is_for_many_is_not_refused(void **state)
+{
+	(void)state;
+	assert_true(refuse("192.0.2.15", "203.0.113.7"));
+	assert_true(refuse("2001:db8::15", "2001:db8:7::7"));
+	assert_false(refuse("192.0.2.15", "255.255.255.255"));
+	assert_false(refuse("192.0.2.15", "224.0.0.1"));
+	assert_false(refuse("2001:db8::15", "ff02::1"));
+	assert_int_equal(toy.n, 2);
+}
+
 static void no_room_is_no_answer(void **state)
 {
 	const struct side *s = sides("192.0.2.15", "192.0.2.53", "127.0.0.53");
@@ -322,6 +343,7 @@ int main(void)
 				       fresh),
 		cmocka_unit_test_setup(router_is_shown_itself, fresh),
 		cmocka_unit_test_setup(own_mtu_is_ours_to_tell, fresh),
+		cmocka_unit_test_setup(what_is_for_many_is_not_refused, fresh),
 		cmocka_unit_test_setup(no_room_is_no_answer, fresh),
 		cmocka_unit_test_setup(quotes_may_be_cut, fresh),
 	};
