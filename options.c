@@ -975,7 +975,8 @@ const struct option_row option_table[] = {
 	  .set = set_netmask, .refusal = "Invalid prefix length: ",
 	  .help = "Its IPv4 mask, dotted or length" },
 	{ .name = "gateway", .letter = 'g', .arg = "ADDR", .modes = IN_ALL,
-	  .set = set_gateway, .value = UNSPECIFIED | LOOPBACK | BROADCAST,
+	  .set = set_gateway,
+	  .value = UNSPECIFIED | LOOPBACK | MULTICAST | BROADCAST,
 	  .refusal = "Invalid gateway address: ",
 	  .help = "Its default gateway, one a family\n(default: the "
 		  "template's)" },

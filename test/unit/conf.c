@@ -331,6 +331,8 @@ static void refusals(void **state)
 		{ "passt -g 127.0.0.1", "Invalid gateway address: 127.0.0.1" },
 		{ "passt -g 255.255.255.255",
 		  "Invalid gateway address: 255.255.255.255" },
+		{ "passt -g 224.0.0.1", "Invalid gateway address: 224.0.0.1" },
+		{ "passt -g ff02::2", "Invalid gateway address: ff02::2" },
 		{ "passt -i nowhere0",
 		  "Invalid interface name nowhere0: No such device" },
 		{ "passt -o ::", "Invalid or redundant outbound address: ::" },
