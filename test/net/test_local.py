@@ -39,6 +39,16 @@ def test_options_win(offline):
     assert guest.default_route(V6) == ["fe80::9"]
 
 
+def test_loopback_as_template(offline):
+    """Addresses of loopback are none for a guest; what else is there is one."""
+    guest = offline.pasta("--config-net", "-i", "lo")
+    assert guest.addresses(V4, TAP) == ["169.254.2.1/16"]
+    assert guest.default_route(V4) == ["169.254.2.2"]
+    offline.host.run("ip", "addr", "add", "10.9.8.7/32", "dev", "lo")
+    guest = offline.pasta("--config-net", "-i", "lo")
+    assert guest.addresses(V4, TAP) == ["10.9.8.7/32"]
+
+
 def test_forwarded_port(offline):
     guest = offline.pasta("--config-net", "-t", PORT)
     greet(offline, guest, offline.host, "127.0.0.1", "::1")
