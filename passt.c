@@ -313,7 +313,7 @@ static void find_templates(struct passt *p)
 
 static void find_resolvers(struct passt *p)
 {
-	int fd = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC);
+	int fd = open(RESOLV_CONF, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 || resolvconf_read(&p->renew.host.rc, fd))
 		resolvconf_begin(&p->renew.host.rc);

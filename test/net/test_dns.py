@@ -7,6 +7,7 @@ The resolvers here answer every question with an address that says who they are.
 
 import contextlib
 import errno
+import os
 import socket
 import struct
 
@@ -348,6 +349,18 @@ def test_change(lab, way):
     change()
     until(lambda: who(guest, V4) == 2, "the new resolver")
     assert who(guest, V6) == 2 and who(guest, V4, ask_tcp) == 2
+
+
+@pytest.mark.parametrize("there", ["nothing", "FIFO"])
+def test_no_file(lab, there):
+    """Nobody waits for who would write a FIFO, nor for ever without a file."""
+    Resolver(lab.far, FAR[V6], 2)
+    etc = Etc(lab)
+    if there == "FIFO":
+        os.mkfifo(etc.conf, 0o644)
+    guest = lab.pasta(*FORWARD, user=etc.user)
+    etc.replace(etc.conf, FAR[V6])
+    until(lambda: who_soon(guest, V4) == 2, "the new resolver")
 
 
 def test_change_same_socket(lab, family):
