@@ -316,19 +316,26 @@ static void strict_and_weak(void **state)
 	close(taken);
 }
 
-/* A process that leaves @port in a moment */
-static pid_t leaving(uint16_t port)
+/* A process that leaves @port soon after *@told is closed */
+static pid_t leaving(uint16_t port, int *told)
 {
 	const struct sock_bind b = { .dual = true, .port = port };
-	int fd = sock_listen(&env, &b);
-	pid_t pid = fork();
+	int fd = sock_listen(&env, &b), p[2];
+	pid_t pid;
+	char c;
 
+	assert_int_equal(pipe(p), 0);
+	pid = fork();
 	assert_true(fd >= 0 && pid >= 0);
 	if (!pid) {
-		usleep(30000);
+		close(p[1]);
+		if (!read(p[0], &c, 1))
+			usleep(10000);
 		_exit(0);
 	}
 	close(fd);
+	close(p[0]);
+	*told = p[1];
 	return pid;
 }
 
@@ -341,12 +348,14 @@ static void port_of_one_that_leaves(void **state)
 	NEED_NETNS();
 	log_stderr(false);
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
-		pid_t pid = leaving(7001);
+		int told;
+		pid_t pid = leaving(7001, &told);
 
 		rules.n = 0;
 		add(NULL, TCP, 7001, 7001, 7001, flags[i]);
 		/* While running nobody waits */
 		assert_int_equal(set(PIF_HOST, &rules), -EADDRINUSE);
+		close(told);
 		assert_int_equal(listen_start(&l, PIF_HOST, &rules), 0);
 		assert_true(fd_of(PIF_HOST, 0, 7001) >= 0);
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
