@@ -377,19 +377,21 @@ RULES = {"address": ("-t", f"{VPN.host[V4]}/7201"),
 
 
 def hears(world, listener, address, port):
-    """What is sent there arrives."""
-    s = world.socket(V6 if ":" in address else V4, listener.type)
-    s.settimeout(1)
-    try:
-        s.connect((address, port))
-        s.send(b"hello")
-        if listener.type != STREAM:
-            listener.settimeout(1)
-            return listener.recv(10) == b"hello"
-        with listener.accept()[0] as c:
-            return c.recv(10) == b"hello"
-    except OSError:
-        return False
+    """What is sent there arrives.  A connection of an earlier try, which was given up
+    before it was there, may be accepted first: it ends without a byte."""
+    listener.settimeout(1)
+    with world.socket(V6 if ":" in address else V4, listener.type) as s:
+        s.settimeout(1)
+        try:
+            s.connect((address, port))
+            s.send(b"hello")
+            if listener.type != STREAM:
+                return listener.recv(10) == b"hello"
+            with listener.accept()[0] as c:
+                c.settimeout(1)
+                return c.recv(10) == b"hello"
+        except OSError:
+            return False
 
 
 @pytest.mark.parametrize("kind", ["bridged", "configured"])
