@@ -858,6 +858,14 @@ static void take_over(struct passt *p)
 		take_front_ends(p);
 }
 
+/* Not before we are who we shall be */
+static void guard_front_ends(struct passt *p)
+{
+	if (p->conf.mode == MODE_VHOST && p->listen_fd >= 0)
+		must(tap_vhost_guard(&p->vhost, p->listen_fd),
+		     "Failed to hear of clients by a signal");
+}
+
 /* And when it has gone; false: it has not */
 static bool taken_over(struct passt *p)
 {
@@ -977,6 +985,7 @@ int main(int argc, char **argv)
 		pasta_go(&p->pasta);
 	}
 	take_over(p);
+	guard_front_ends(p);
 	share_descriptors(p);
 	start_http(p);
 	start_control(p);

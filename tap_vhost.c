@@ -877,6 +877,11 @@ int tap_vhost_listen(struct tap_vhost *t, int fd)
 	return acceptor_start(&t->acceptor, t->tap.loop, fd, accept_user, t);
 }
 
+int tap_vhost_guard(const struct tap_vhost *t, int fd)
+{
+	return vhost_user_guard(&t->user, fd);
+}
+
 int tap_vhost_adopt(struct tap_vhost *t, int fd)
 {
 	int err = tap_stream_check(fd);

@@ -84,6 +84,10 @@ void tap_vhost_moves(struct tap_vhost *t, struct device_state *s);
  * tap_stream_bind()) */
 int tap_vhost_listen(struct tap_vhost *t, int fd);
 
+/* tap_vhost_guard - no front-end keeps us from a client of @fd, as it is
+ * vhost_user_guard() */
+int tap_vhost_guard(const struct tap_vhost *t, int fd);
+
 /* tap_vhost_save_rings, tap_vhost_load, tap_vhost_load_rings - the front-end of a
  * predecessor: first what the table's save() gave, then rings, as vhost_user.h */
 unsigned tap_vhost_save_rings(const struct tap_vhost *t, unsigned from,

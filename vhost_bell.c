@@ -7,6 +7,9 @@
  * and somebody may sit in a read() of it.  Nor has the kernel a write to an
  * eventfd that does not wait for once (RWF_NOWAIT is refused).  So we ask first,
  * by epoll, which the filter has anyway.
+ *
+ * Nothing keeps a front-end from making one blocking that was not.  That costs us
+ * nothing to suspect: whoever comes next interrupts a write that waits.
  */
 #include "vhost_bell.h"
 
@@ -42,13 +45,13 @@ int vhost_bell_check(int fd, bool listen)
 
 void vhost_bell_set(struct vhost_bell *b, int fd)
 {
+	/* A handler may look at any time */
+	b->ready = false;
 	if (b->fd >= 0)
 		close(b->fd);
+	b->fd = fd;
 	/* #syscalls:vu fcntl(.,F_GETFL) fcntl64(.,F_GETFL) */
-	*b = (struct vhost_bell){
-		.fd = fd,
-		.waits = fd >= 0 && !(fcntl(fd, F_GETFL) & O_NONBLOCK),
-	};
+	b->ready = fd >= 0 && fcntl(fd, F_GETFL) & O_NONBLOCK;
 }
 
 static bool has_room(int fd, int look)
@@ -69,6 +72,15 @@ void vhost_bell_ring(const struct vhost_bell *b, int look)
 	uint64_t one = 1;
 
 	/* #syscalls write */
-	if (b->fd >= 0 && (!b->waits || has_room(b->fd, look)))
+	if (b->fd >= 0 && (b->ready || has_room(b->fd, look)))
 		(void)!write(b->fd, &one, sizeof(one));
+}
+
+void vhost_bell_rouse(const struct vhost_bell *b)
+{
+	int flags = b->ready ? fcntl(b->fd, F_GETFL) : -1;
+
+	/* #syscalls:vu fcntl(.,F_SETFL) fcntl64(.,F_SETFL) */
+	if (flags >= 0 && !(flags & O_NONBLOCK))
+		(void)fcntl(b->fd, F_SETFL, flags | O_NONBLOCK);
 }

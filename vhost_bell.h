@@ -13,7 +13,7 @@
 
 struct vhost_bell {
 	int fd;     /* -1: there is none */
-	bool waits; /* a write to it could wait: ask first */
+	bool ready; /* a write to it did not wait when we got it; else ask first */
 };
 
 /* vhost_bell_look - an empty epoll instance to ask with, or -errno
@@ -31,5 +31,9 @@ void vhost_bell_set(struct vhost_bell *b, int fd);
 /* vhost_bell_ring - tell, unless there is no @b or no room
  * @look is empty before and after. */
 void vhost_bell_ring(const struct vhost_bell *b, int look);
+
+/* vhost_bell_rouse - who is in vhost_bell_ring(), or about to be, is not to wait
+ * For signal handlers: it is not restarted.  What was ready is so again. */
+void vhost_bell_rouse(const struct vhost_bell *b);
 
 #endif /* VHOST_BELL_H */

@@ -16,6 +16,8 @@
 #include <linux/virtio_ring.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -784,6 +786,36 @@ int vhost_user_init(struct vhost_user *v, struct loop *l,
 	v->state = NULL;
 	reset(v, l, look, watch);
 	return look < 0 ? look : vhost_mem_guard(&v->mem);
+}
+
+/* The one whose bells may keep us waiting */
+static const struct vhost_user *belled;
+
+static void on_next(int sig)
+{
+	unsigned i;
+	int err = errno;
+
+	(void)sig;
+	for (i = 0; i < VHOST_QUEUES; i++) {
+		vhost_bell_rouse(&belled->ring[i].kick);
+		vhost_bell_rouse(&belled->ring[i].call);
+		vhost_bell_rouse(&belled->ring[i].err);
+	}
+	vhost_bell_rouse(&belled->log_call);
+	errno = err;
+}
+
+int vhost_user_guard(const struct vhost_user *v, int fd)
+{
+	struct sigaction sa = { .sa_handler = on_next };
+	int flags = fcntl(fd, F_GETFL);
+
+	belled = v;
+	return flags < 0 || sigaction(SIGIO, &sa, NULL) ||
+			       fcntl(fd, F_SETOWN, getpid()) ||
+			       fcntl(fd, F_SETFL, flags | O_ASYNC) ?
+		       -errno : 0;
 }
 
 void vhost_user_start(struct vhost_user *v, int fd)

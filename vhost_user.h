@@ -102,6 +102,11 @@ struct vhost_user {
 int vhost_user_init(struct vhost_user *v, struct loop *l,
 		    const unsigned watch[VHOST_PAIR]);
 
+/* vhost_user_guard - who connects to @fd, a listening socket, frees us from a write to
+ * what a front-end gave us, should that have come to wait (SIGIO)
+ * In the process that serves, for one @v of it.  0 or -errno. */
+int vhost_user_guard(const struct vhost_user *v, int fd);
+
 /* vhost_user_start - a front-end is on @fd, which is ours from now on */
 void vhost_user_start(struct vhost_user *v, int fd);
 

@@ -568,6 +568,22 @@ def test_full(passt, driver, full, request_):
             os.close(one)
 
 
+def test_full_later(passt, driver):
+    """Nor who makes it blocking when we have looked, and fills it: not by the next
+    one."""
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    assert not driver.front.refused(SET_CALL, U64(1), fds=[fd])
+    os.eventfd_read(fd)         # one comes with SET_CALL
+    os.set_blocking(fd, True)
+    os.eventfd_write(fd, (1 << 64) - 2)
+    ask_arp(driver)
+    until(lambda: driver.used(1), "the request to be taken")
+    driver.front.s.close()
+    assert passt().number(GET_QUEUES) == PAIRS
+    assert not os.get_blocking(fd)
+    os.close(fd)
+
+
 def test_truncated(passt, driver, memory):
     """Memory that is taken away costs the front-end its connection."""
     ask_arp(driver)

@@ -182,6 +182,11 @@ void vhost_bell_ring(const struct vhost_bell *b, int look)
 		look_soon(bell->r);
 }
 
+void vhost_bell_rouse(const struct vhost_bell *b)
+{
+	(void)b;
+}
+
 /* --- rings ------------------------------------------------------------------ */
 
 static bool is_rx(const struct ring *r)

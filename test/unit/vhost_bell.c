@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static int look;
@@ -65,6 +66,48 @@ static void non_blocking(void **state)
 	assert_int_equal(eventfd_write(bell.fd, UINT64_MAX - 1), 0);
 	vhost_bell_ring(&bell, -1);
 	assert_int_equal(heard(bell.fd), UINT64_MAX - 1);
+}
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	vhost_bell_rouse(&bell);
+}
+
+static void every_ms(suseconds_t ms, time_t then)
+{
+	struct itimerval every = { { 0, ms * 1000 },
+				   { then, ms * 1000 } };
+
+	assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
+
+/* Blocking and full when we are about to tell, or while we do */
+static void no_longer(void **state)
+{
+	struct sigaction sa = { .sa_handler = on_alarm }, was;
+
+	(void)state;
+	give(eventfd(0, EFD_NONBLOCK));
+	assert_int_equal(eventfd_write(bell.fd, UINT64_MAX - 1), 0);
+	assert_int_equal(fcntl(bell.fd, F_SETFL, 0), 0);
+	sigaction(SIGALRM, &sa, &was);
+	every_ms(10, 0);
+	vhost_bell_ring(&bell, -1);
+	every_ms(0, 20);
+	sigaction(SIGALRM, &was, NULL);
+	assert_true(fcntl(bell.fd, F_GETFL) & O_NONBLOCK);
+	vhost_bell_ring(&bell, -1);
+	assert_int_equal(heard(bell.fd), UINT64_MAX - 1);
+}
+
+static void nothing_to_rouse(void **state)
+{
+	(void)state;
+	vhost_bell_rouse(&bell);
+	give(eventfd(0, 0));
+	vhost_bell_rouse(&bell);
+	assert_false(fcntl(bell.fd, F_GETFL) & O_NONBLOCK);
 }
 
 /* It stays as it is, and we are not caught in it */
@@ -153,8 +196,9 @@ static void what_may_be_one(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(none),    T(non_blocking), T(blocking),
-		T(streams), T(two),	     T(what_may_be_one),
+		T(none),    T(non_blocking),	  T(no_longer),
+		T(blocking), T(nothing_to_rouse), T(streams),
+		T(two),	    T(what_may_be_one),
 	};
 
 	/* As the daemon has it */
