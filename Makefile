@@ -266,7 +266,7 @@ late-root:
 check-guests: all $(BRIDGE)
 	test/deps guests
 	test/guests
-	$(PYTEST) test/net/test_discovery.py
+	$(PYTEST) test/net/test_discovery.py test/net/test_manager.py
 
 # Clients and servers of Debian unstable's passt and ours with each other, from a
 # root directory that is made once; without, check-net skips them
