@@ -433,7 +433,7 @@ ALIKE = "virtio-net-pci," + ",".join(f"{name}=off" for name in (
 def test_peer(trip, theirs):
     """To Debian unstable's passt and back, with its helper and ours: with a
     connection that is idle, one that the guest has half closed, and what both carry
-    before and after.  Theirs does not always keep streams that it brings along."""
+    before and after.  Not in the middle of streams, see doc/testing.md."""
     half, quiet = Download(trip, V6, "half"), Session(trip, V4)
     for passt, helpers in ((theirs["passt"], (REPAIR, theirs["passt-repair"])),
                            (PASST, (theirs["passt-repair"], REPAIR))):
