@@ -40,8 +40,8 @@ TRANSACTION = {
     "rr vhost in": (3.0, 2.0),
     "crr tap out": (22.0, 10.0),
     "crr tap in": (20.0, 7.0),
-    "crr spliced out": (17.0, 7.0),
-    "crr spliced in": (17.3, 7.0),
+    "crr spliced out": (17.0, 8.0),
+    "crr spliced in": (17.3, 8.0),
     # The bridge wakes the daemon now a little sooner and now a little later
     "crr stream out": (20.0, 11.0),
     "crr stream in": (19.0, 8.0),
