@@ -101,38 +101,27 @@ static bool has_gateway(const struct nlmsghdr *m, const struct template *t)
 	       addr_in_prefix(&t->gw, &net, a->ifa_prefixlen);
 }
 
-/* One that is not of loopback, which is of no use to a guest, then with the gateway
- * in its subnet, then with the longest prefix, then the first */
-static bool is_better(const struct template *t, bool was_near,
-		      const struct addr *addr, bool near, unsigned prefix)
-{
-	bool was_lo = addr_is_loopback(&t->addr);
-
-	if (addr_is_none(&t->addr))
-		return true;
-	if (was_lo != addr_is_loopback(addr))
-		return was_lo;
-	if (was_near != near)
-		return near;
-	return prefix > t->prefix;
-}
-
+/* With the gateway in its subnet, then with the longest prefix, then the first
+ */
 static void prefer(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 {
 	const struct ifaddrmsg *a = NLMSG_DATA(m);
 	struct template *t = &h->view.t[i];
-	struct addr addr = nlmsg_local(m);
+	struct addr addr;
 	bool near;
 
 	if (i && a->ifa_scope == RT_SCOPE_LINK &&
 	    a->ifa_prefixlen > h->ll_prefix) {
-		t->ll = addr;
+		t->ll = nlmsg_local(m);
 		h->ll_prefix = a->ifa_prefixlen;
 	}
-	if (i && a->ifa_scope >= RT_SCOPE_LINK)
+	/* Of no use to a guest */
+	addr = nlmsg_local(m);
+	if ((i && a->ifa_scope >= RT_SCOPE_LINK) || addr_is_loopback(&addr))
 		return;
 	near = has_gateway(m, t);
-	if (!is_better(t, h->near[i], &addr, near, a->ifa_prefixlen))
+	if (!addr_is_none(&t->addr) && near <= h->near[i] &&
+	    (near != h->near[i] || a->ifa_prefixlen <= t->prefix))
 		return;
 	h->near[i] = near;
 	t->addr = addr;

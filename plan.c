@@ -94,7 +94,7 @@ static void adopt(const struct conf *c, bool v4, const struct template *t,
 	if (!(v4 ? p->lan.v4 : p->lan.v6))
 		return;
 	p->lan.host_mtu[!v4] = t->mtu;
-	if (!t->ifindex || addr_is_loopback(&t->addr)) {
+	if (!t->ifindex) {
 		p->local[!v4] = true;
 		t = &local;
 	}
