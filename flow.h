@@ -246,6 +246,12 @@ static inline bool flow_spent(struct flows *t, const struct flow *f)
 	return runq_spent(flow_queue(t, f));
 }
 
+/* flow_left - bytes until then */
+static inline size_t flow_left(struct flows *t, const struct flow *f)
+{
+	return runq_left(flow_queue(t, f));
+}
+
 /* flow_watch - register side @i's descriptor, edge-triggered, for IN and with a
  * stream also PRI, OUT and RDHUP.  0 or -errno. */
 int flow_watch(struct flows *t, struct flow *f, unsigned i);

@@ -149,6 +149,11 @@ static inline void runq_charge(struct runq *q, size_t bytes)
 	q->visit -= (int32_t)bytes;
 	q->now->credit -= (int32_t)bytes;
 }
+/* runq_left - bytes that it may move before it is */
+static inline size_t runq_left(const struct runq *q)
+{
+	return (size_t)MAX(MIN(q->left, q->visit), 0);
+}
 /* runq_spent - it should return RUN_AGAIN if there is more */
 static inline bool runq_spent(const struct runq *q)
 {

@@ -21,7 +21,7 @@ struct tap;
 
 /* Room for one outgoing frame, or for a run of equal segments.  Between
  * tap_reserve() and tap_commit() or tap_cancel() nothing returns to the loop, and
- * while a slot with a segment size is out no other is committed. */
+ * while a slot with a segment size is out none of another reserve is committed. */
 struct slot {
 	uint8_t *head;	    /* as many bytes as were asked for, in a row */
 	size_t head_len;
@@ -59,6 +59,8 @@ struct tap_caps {
 	bool tso;	 /* a run of TCP segments costs as much as one */
 	bool uso;	 /* so does a run of datagrams of one size: UDP_GRO on */
 	bool tso_in;	 /* its TCP hands us runs of segments as one frame */
+	bool runs;	 /* several slots with a segment size can be out at once, and
+			     cost no more than one after the other */
 	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
 	size_t frame_max; /* longest frame that the guest takes, as far as it
 			     is known: may become less */

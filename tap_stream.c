@@ -522,7 +522,7 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 		.ops = &stream_ops,
 		.loop = l,
 		.pcap = pcap,
-		.caps = { .frame_max = FRAME_MAX },
+		.caps = { .runs = true, .frame_max = FRAME_MAX },
 		.watch = watch,
 	};
 	t->acceptor.fd = t->fd = t->next = -1;

@@ -439,6 +439,7 @@ static int set_up(struct tap_tun *t)
 		.tso = t->vnet,
 		.uso = t->vnet && t->offload & TUN_F_USO4,
 		.tso_in = t->offload & TUN_F_TSO4,
+		.runs = true,
 		.frame_max = TUN_FRAME,
 	};
 	return 0;

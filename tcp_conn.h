@@ -46,6 +46,7 @@ enum {
 	CONN_PATH = 1 << 24, /* much was sent: ask what the path holds */
 	CONN_ASTRAY = 1 << 25, /* the peek offset is not what it should be */
 	CONN_FIN_AHEAD = 1 << 26, /* the guest's FIN came behind a hole */
+	CONN_FULL = 1 << 27,	 /* the last read filled its room */
 };
 
 struct tcp_conn {

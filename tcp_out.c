@@ -20,6 +20,8 @@
 enum {
 	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length has 16 bits */
 	SYN_WINDOW = 65535,
+	RUNS = 4,	/* most that one read fills */
+	RUNS_IOV = 256, /* of them together, or there is but one */
 };
 
 static uint32_t now_ms(const struct tcp *t)
@@ -411,20 +413,39 @@ static void find_place(struct flow *f)
 	conn_peek_at(f, c->lazy + flight);
 }
 
-/* Read up to the slot's room at snd_nxt; 0 is end of file, or -errno */
-static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
+static ssize_t peek_runs(struct flow *f, const struct slot *s, unsigned n)
+{
+	struct iovec iov[RUNS_IOV];
+	unsigned i, cnt = 0;
+
+	for (i = 0; i < n; i++) {
+		memcpy(iov + cnt, s[i].body, s[i].body_cnt * sizeof(*iov));
+		cnt += s[i].body_cnt;
+	}
+	return sock_peek(conn_fd(f), iov, cnt);
+}
+
+/* Read up to the slots' @room at snd_nxt; 0 is end of file, or -errno.  There is one
+ * slot, or the bytes stay in the socket. */
+static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
+		    size_t room)
 {
 	struct tcp_conn *c = conn_of(f);
 	ssize_t got;
+
+	c->flags &= ~CONN_FULL;
 
 	if (c->flags & CONN_PEEK) {
 		find_place(f);
 		if (c->flags & CONN_ASTRAY)
 			return -EBADFD;
-		got = sock_peek(conn_fd(f), s->body, s->body_cnt);
+		got = n > 1 ? peek_runs(f, s, n)
+			    : sock_peek(conn_fd(f), s->body, s->body_cnt);
 		/* Or little of much, as the guest's window has it */
-		if (got >= TCP_LAZY || (size_t)got == s->room)
+		if (got >= TCP_LAZY || (size_t)got == room)
 			c->flags |= CONN_LARGE;
+		if ((size_t)got == room)
+			c->flags |= CONN_FULL;
 	} else {
 		if (seq_before(c->snd_nxt, c->snd_max))
 			return fill_kept(t, f, s);
@@ -435,7 +456,7 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s)
 	}
 	if (got == -EAGAIN)
 		f->ready[!conn_tap(f)] &= (uint16_t)~(READY_IN | READY_ERR);
-	else if (got > 0 && (size_t)got < s->room)
+	else if (got > 0 && (size_t)got < room)
 		read_short(t, f, (uint32_t)got);
 	else if (!got)
 		saw_end(c, c->snd_nxt);
@@ -488,14 +509,70 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 	return RUN_DONE;
 }
 
-/* One run: RUN_AGAIN if there may be more */
+/* How many runs of @want bytes to read at once: where much comes, as many as it may
+ * move now.  Each read looks for its place in all that the guest has not acknowledged. */
+static unsigned count_runs(const struct tcp *t, struct flow *f, uint32_t want)
+{
+	const struct tcp_conn *c = conn_of(f);
+	size_t most;
+
+	if (!t->tap->caps.runs || !(c->flags & CONN_FULL) ||
+	    !(c->flags & CONN_PEEK) ||
+	    c->flags & (CONN_EOF | CONN_LOSSY | CONN_PROBE) ||
+	    c->snd_nxt != c->snd_max || !want)
+		return 1;
+	most = MIN(window_left(c) / want, (flow_left(t->flows, f) + want - 1) / want);
+	return (unsigned)MAX(MIN(most, (size_t)RUNS), (size_t)1);
+}
+
+/* Slots for @n runs, as many as can be had and read at once; *@room is that of all */
+static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
+			     size_t head, uint32_t want, uint16_t mss,
+			     size_t *room)
+{
+	unsigned got = tap_reserve(t->tap, s, n, head, want, mss), cnt = 0, i;
+
+	*room = 0;
+	for (i = 0; i < got; i++) {
+		cnt += s[i].body_cnt;
+		if (i && (cnt > RUNS_IOV || s[i - 1].room != want))
+			break;
+		*room += s[i].room;
+	}
+	for (n = i; i < got; i++)
+		tap_cancel(t->tap, &s[i]);
+	return n;
+}
+
+/* What was read, or the end of all */
+static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
+		      size_t len, bool fin)
+{
+	unsigned used = 0, i;
+	size_t part, all = 0;
+
+	while (used < n && all < len)
+		all += s[used++].room;
+	if (fin)
+		used = 1;
+	for (i = used; i < n; i++)
+		tap_cancel(t->tap, &s[i]);
+	for (i = 0; i < used; i++) {
+		part = MIN(len, s[i].room);
+		send_run(t, f, &s[i], part, fin);
+		len -= part;
+	}
+}
+
+/* One read: RUN_AGAIN if there may be more */
 static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
-	size_t head = ETH_HEAD + conn_head(f);
+	size_t head = ETH_HEAD + conn_head(f), size;
 	uint32_t want, room = UINT32_MAX;
-	struct slot s;
+	struct slot s[RUNS];
 	ssize_t got = 0;
+	unsigned n, i;
 	bool fin;
 
 	if (UNLIKELY(head + c->mss > t->tap->caps.frame_max))
@@ -505,12 +582,15 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 	want = at_end(c) ? 0 : next_run(t, c, room);
 	if (!window_left(c) || (!want && !at_end(c)))
 		return wait_window(t, f);
-	if (!tap_reserve(t->tap, &s, 1, head, want, c->mss))
+	n = reserve_runs(t, s, count_runs(t, f, want), head, want, c->mss,
+			 &size);
+	if (!n)
 		return RUN_HOLD;
 	if (want)
-		got = fill(t, f, &s);
+		got = fill(t, f, s, n, size);
 	if (got < 0) {
-		tap_cancel(t->tap, &s);
+		for (i = 0; i < n; i++)
+			tap_cancel(t->tap, &s[i]);
 		if (got == -EAGAIN)
 			return RUN_DONE;
 		if (!(c->flags & CONN_ASTRAY) && conn_soft(t, f, (int)got))
@@ -520,10 +600,7 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 	}
 	/* Alone: U-Boot overlooks a FIN that comes with data */
 	fin = !got && c->flags & CONN_EOF && c->snd_nxt == c->eof_seq;
-	if (got || fin)
-		send_run(t, f, &s, (size_t)got, fin);
-	else
-		tap_cancel(t->tap, &s);
+	send_runs(t, f, s, n, (size_t)got, fin);
 	return RUN_AGAIN;
 }
 

@@ -74,15 +74,15 @@ HEADROOM = {"rr": 0.5, "crr": 1.0, "udp": 0.5, "bulk": 0.5}
 # Each time that a spliced stream has no room its source is told off and on again.
 GIGABYTE = {
     "tap out 65520": (5, 14000),
-    "tap in 65520": (4, 40000),
+    "tap in 65520": (4, 26000),
     "spliced out 65520": (3, 600),
     "spliced in 65520": (3, 600),
     "tap out 1500": (5, 15500),
-    "tap in 1500": (4, 41000),
+    "tap in 1500": (4, 33000),
     "spliced out 1500": (3, 600),
     "spliced in 1500": (3, 600),
     "stream out 65520": (3, 8700),
-    "stream in 65520": (3, 19000),
+    "stream in 65520": (3, 17500),
     "stream out 1500": (3, 6500),
     "stream in 1500": (3, 20000),
     "vhost out 65520": (3, 1500),

@@ -401,6 +401,7 @@ static void make_weather(void)
 	}
 	t->tap.caps.tso = t->tap.caps.tso_in = chance(500);
 	t->tap.caps.uso = t->tap.caps.tso && chance(700);
+	t->tap.caps.runs = chance(700);
 	t->tap.caps.queue = (unsigned)rnd_in(2, 200);
 	t->pieces = (unsigned)rnd_in(1, 40);
 	t->tso_room = chance(700) ? 65000 : rnd_in(1, 65000);
@@ -497,6 +498,11 @@ static void make_plan(struct course *p, unsigned no)
 				  rnd_in(10000, 400 * 1000);
 	p->rx_cap = chance(300) ? rnd_in(2304, 10000) :
 				  rnd_in(10000, 400 * 1000);
+	if (p->ws > 4 && chance(200)) { /* several runs in one read */
+		p->rcv_cap = p->rx_cap = 1000 * 1000;
+		p->bytes[0] = p->bytes[1] = rnd_in(300, 1000) * 1000;
+		p->chunk[0] = p->chunk[1] = 500 * 1000;
+	}
 	p->refuse = chance(300) ? (unsigned)rnd_to(300) : 0;
 	p->rtt = chance(500) ? rnd_to(200 * US) : rnd_to(50 * MS);
 	p->sync_connect = chance(200);
