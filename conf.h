@@ -9,6 +9,7 @@
 #ifndef CONF_H
 #define CONF_H
 
+#include "egress.h"
 #include "fwd.h"
 #include "lan.h"
 #include "pcap.h"
@@ -73,6 +74,7 @@ struct conf {
 	struct lan lan;
 	char tftp[4096]; /* what is served; empty: nothing */
 	struct fwd_map map;
+	struct egress egress; /* @map points to it if there are rules */
 	bool no_mcast;
 	bool no_follow; /* the host's network stays what it was at the start */
 	struct sock_env sock; /* fields that the caller of sock_init() sets */

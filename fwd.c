@@ -44,6 +44,37 @@ static bool is_among(const struct addr *a, const struct addr names[FWD_NAMES])
 	return false;
 }
 
+static bool is_resolver(const struct fwd_dns *d, const struct addr *a)
+{
+	unsigned i, k;
+
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < d->n[i]; k++)
+			if (addr_equal(a, &d->host[i][k]))
+				return true;
+	return false;
+}
+
+/* Whether the user lets the guest have us connect to @to */
+static enum verdict may_go(const struct fwd *f, uint8_t proto,
+			   const struct side *to)
+{
+	const struct egress *e = f->map->egress;
+	char text[ADDR_TEXT_LEN];
+
+	if (!e || egress_allows(e, proto, &to->theirs, to->their_port,
+				is_resolver(&f->dns, &to->theirs)))
+		return PASS;
+	addr_text(&to->theirs, text);
+	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)
+		log_limited(LOG_WARN, "Denied: %s to %s, port %u",
+			    proto == IPPROTO_TCP ? "TCP" : "UDP", text,
+			    to->their_port);
+	else
+		log_limited(LOG_WARN, "Denied: ping to %s", text);
+	return DROP_DENIED;
+}
+
 enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 		     struct side *host)
 {
@@ -80,7 +111,7 @@ enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 	/* Peers of UDP may know us by our port; TCP's is nobody's business */
 	if (t->proto != IPPROTO_TCP)
 		host->our_port = t->sport;
-	return PASS;
+	return may_go(f, t->proto, host);
 }
 
 /* Whether packets from @a can be answered by the guest over its link */
@@ -190,7 +221,9 @@ enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
 	/* As in fwd_out() */
 	if (r->proto != IPPROTO_TCP)
 		to->our_port = from->their_port;
-	return addr_is_none(&to->theirs) ? DROP_NO_ROUTE : PASS;
+	if (addr_is_none(&to->theirs))
+		return DROP_NO_ROUTE;
+	return outbound ? may_go(f, r->proto, to) : PASS;
 }
 
 bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest)

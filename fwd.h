@@ -5,6 +5,7 @@
 #ifndef FWD_H
 #define FWD_H
 
+#include "egress.h"
 #include "flow.h"
 #include "lan.h"
 #include "rules.h"
@@ -30,6 +31,7 @@ struct fwd_map {
 	bool splice;	    /* loopback traffic may bypass the guest */
 	bool host_lo_to_ns_lo;
 	bool splice_only;   /* and there is no other way */
+	const struct egress *egress; /* where the guest may go; NULL: anywhere */
 };
 
 struct fwd {
@@ -44,7 +46,7 @@ struct fwd {
 };
 
 /* fwd_out - from a packet of the guest to the side of the host
- * Fills @host but @fd.  PASS or why not. */
+ * Fills @host but @fd.  PASS or why not; DROP_DENIED has been logged. */
 enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 		     struct side *host);
 

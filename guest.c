@@ -197,8 +197,8 @@ static void post(struct guest *g, struct flow *f, struct packet *p)
 	f->sent += p->payload_len;
 }
 
-/* Our own policy knows no way there */
-static void unroutable(struct guest *g, const struct packet *p)
+/* Our own policy knows no way there, or forbids it */
+static void refuse(struct guest *g, const struct packet *p, int err)
 {
 	const struct side s = { .ours = p->t.dst, .theirs = p->t.src,
 				.our_port = p->t.dport,
@@ -216,7 +216,7 @@ static void unroutable(struct guest *g, const struct packet *p)
 	}
 	e.len = packet_copy(p, skip, e.payload, sizeof(e.payload));
 	icmp_refuse(&g->limit, g->tap, g->udp->fwd, &s, p->t.proto, seq,
-		    -ENETUNREACH, &e);
+		    err, &e);
 }
 
 /* A flow for a packet that has none; it is posted there unless TCP used it */
@@ -232,7 +232,9 @@ static struct flow *open_flow(struct guest *g, struct packet *p)
 	else
 		f = echo_open(g->echo, p, &v);
 	if (v == DROP_NO_ROUTE)
-		unroutable(g, p);
+		refuse(g, p, -ENETUNREACH);
+	if (v == DROP_DENIED)
+		refuse(g, p, -EACCES);
 	if (v != PASS)
 		drop(g, v);
 	if (f && p->kind != PACKET_TCP)

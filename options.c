@@ -788,6 +788,17 @@ static void set_ports(struct conf *c, const struct option_row *o,
 	c->spec[c->specs++].arg = arg;
 }
 
+/* @value: allow */
+static void set_egress(struct conf *c, const struct option_row *o,
+		       const char *arg)
+{
+	char err[EGRESS_ERR];
+
+	if (!egress_add(&c->egress, o->value, arg, err))
+		die("--%s: %s", o->name, err);
+	c->map.egress = &c->egress;
+}
+
 /* --- the table ---------------------------------------------------------- */
 
 const struct option_row option_table[] = {
@@ -1078,6 +1089,15 @@ const struct option_row option_table[] = {
 	  .value = sizeof(((struct conf *)0)->sock.if6),
 	  .refusal = "Invalid interface name: ",
 	  .help = "Interface of its IPv6 traffic" },
+	{ .name = "allow-out", .arg = "DEST", .modes = IN_ALL,
+	  .set = set_egress, .value = true,
+	  .help = "Where the guest may connect to, not to the\nrest: "
+		  "[tcp:|udp:|icmp:]DEST[:PORTS], DEST an\naddress, a prefix, "
+		  "any, dns, loopback or\nprivate; can be repeated, the first "
+		  "that\nnames it counts" },
+	{ .name = "deny-out", .arg = "DEST", .modes = IN_ALL,
+	  .set = set_egress, .value = false,
+	  .help = "Where it may not, but to the rest" },
 	{ .name = "map-host-loopback", .arg = "ADDR", .modes = IN_ALL,
 	  .set = set_map_host,
 	  .value = UNSPECIFIED | LOOPBACK | MULTICAST,

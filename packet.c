@@ -44,6 +44,7 @@ static const char *const names[VERDICTS] = {
 	[DROP_MALFORMED] = "malformed",
 	[DROP_ENDPOINT] = "endpoint",
 	[DROP_NO_ROUTE] = "no route",
+	[DROP_DENIED] = "denied",
 	[DROP_NO_FLOW] = "no flow",
 	[DROP_NO_ROOM] = "no room",
 	[DROP_SOCKET] = "socket",

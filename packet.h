@@ -115,6 +115,7 @@ enum verdict {
 	DROP_MALFORMED,	  /* contradicting lengths, bad version */
 	DROP_ENDPOINT,	  /* address or port that cannot be an endpoint */
 	DROP_NO_ROUTE,	  /* policy gives no destination */
+	DROP_DENIED,	  /* the user forbids it: --allow-out, --deny-out */
 	DROP_NO_FLOW,	  /* table full or socket refused */
 	DROP_NO_ROOM,	  /* the guest takes no more */
 	DROP_SOCKET,	  /* the socket refused the data */

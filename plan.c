@@ -213,14 +213,14 @@ static void resolve(const struct conf *c, const struct resolvconf *rc,
 	struct lan *l = &p->lan;
 	unsigned i;
 
+	for (i = 0; i < 2; i++)
+		order(c, rc, &p->map.dns, i);
 	if (c->splice_only) {
 		l->dns4_n = l->dns6_n = l->search_n = 0;
 		return;
 	}
-	for (i = 0; i < 2; i++) {
-		order(c, rc, &p->map.dns, i);
+	for (i = 0; i < 2; i++)
 		show_resolvers(c, rc, p, i);
-	}
 	if (!advertised(c, 0))
 		l->dns4_n = 0;
 	if (!advertised(c, 1))

@@ -270,13 +270,9 @@ void rules_ephemeral(struct rules_env *env)
 
 /* --- text ---------------------------------------------------------------- */
 
-struct range {
-	unsigned first, last;
-};
-
 struct chunk {
 	enum { ALL, AUTO, EXCLUDE, PORTS } kind;
-	struct range from, to;
+	struct port_range from, to;
 	struct addr target; /* none: the guest */
 };
 
@@ -300,7 +296,7 @@ static bool take_port(const char **s, unsigned *port)
 	return true;
 }
 
-static bool take_range(const char **s, struct range *r)
+bool rules_range(const char **s, struct port_range *r)
 {
 	if (!take_port(s, &r->first))
 		return false;
@@ -312,9 +308,9 @@ static bool take_range(const char **s, struct range *r)
 }
 
 /* The whole of @s */
-static bool parse_range(const char *s, struct range *r)
+static bool parse_range(const char *s, struct port_range *r)
 {
-	return take_range(&s, r) && !*s;
+	return rules_range(&s, r) && !*s;
 }
 
 /* ADDR; @s is changed */
@@ -357,7 +353,7 @@ static bool parse_ports(char *s, struct chunk *c)
 	const char *p = s;
 
 	c->kind = PORTS;
-	if (!take_range(&p, &c->from))
+	if (!rules_range(&p, &c->from))
 		return false;
 	c->to = c->from;
 	if (!*p)
@@ -456,7 +452,7 @@ static void take(struct spec *s, unsigned first, unsigned last)
 }
 
 /* The same rule for each base */
-static bool add_run(struct spec *s, const struct chunk *c, struct range run,
+static bool add_run(struct spec *s, const struct chunk *c, struct port_range run,
 		    uint8_t flags)
 {
 	unsigned i;
@@ -481,7 +477,7 @@ static bool add_chunk(struct spec *s, const struct chunk *c, uint8_t flags)
 	unsigned port = c->from.first;
 
 	while (port <= c->from.last) {
-		struct range run = { port, port };
+		struct port_range run = { port, port };
 
 		if (is_taken(s, port++))
 			continue;

@@ -43,6 +43,13 @@ struct rules_env {
 	uint16_t ephemeral_first, ephemeral_last; /* ip_local_port_range */
 };
 
+struct port_range {
+	unsigned first, last;
+};
+
+/* rules_range - PORT or PORT-PORT at *@s, which is moved behind it; false: neither */
+bool rules_range(const char **s, struct port_range *r);
+
 /* rules_ephemeral - read /proc/sys/net/ipv4/ip_local_port_range, else RFC 6335's
  * 49152 to 65535 */
 void rules_ephemeral(struct rules_env *env);

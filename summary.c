@@ -110,6 +110,20 @@ static void show_rules(const char *title, const struct rules *t)
 		log_info("    %s", rule_text(&t->r[i], text));
 }
 
+static void show_egress(const struct egress *e)
+{
+	unsigned i;
+
+	if (e->n)
+		log_info("Outbound policy:");
+	for (i = 0; i < e->n; i++)
+		if (e->r[i].spec)
+			log_info("    %s %s", e->r[i].allow ? "allow" : "deny",
+				 e->r[i].spec);
+	if (e->n)
+		log_info("    %s the rest", egress_rest(e) ? "allow" : "deny");
+}
+
 static void show_hint(const struct conf *c)
 {
 	if (c->mode == MODE_PASTA || !c->socket[0])
@@ -152,5 +166,6 @@ void summary_print(const struct conf *c, const struct host *h,
 	}
 	show_rules("Inbound forwarding rules (HOST)", &c->host);
 	show_rules("Outbound forwarding rules (SPLICE)", &c->ns);
+	show_egress(&c->egress);
 	show_hint(c);
 }

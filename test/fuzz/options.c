@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: rules util addr boot */
+/* unit: egress rules util addr boot */
 /* A command line, a word a line; what is wrong dies, which here is a jump */
 #include "options.h"
 #include "log.h"

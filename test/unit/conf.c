@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: plan summary resolvconf options rules log util addr boot */
+/* unit: plan summary resolvconf options egress rules log util addr boot */
 #include "summary.h"
 #include "log.h"
 #include "options.h"

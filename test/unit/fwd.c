@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: util log addrset addr cursor timer loop flow sock rules */
+/* unit: util log addrset addr cursor timer loop flow sock rules egress */
 /* Translations both ways, as a table: the guest's name of an address on the
  * left, the host's on the right. */
 #include "fwd.h"
@@ -271,6 +271,35 @@ static void three_resolvers(void)
 	fwd.dns.host[0][1] = A("198.51.100.54");
 	fwd.dns.host[0][2] = A("2001:db8:1::53");
 	fwd.dns.n[0] = 3;
+}
+
+/* What is denied is where the host would connect to, not what the guest calls it */
+static void out_denied(void **state)
+{
+	static struct egress egress;
+	char err[EGRESS_ERR];
+	struct side host;
+
+	(void)state;
+	egress.n = 0;
+	assert_true(egress_add(&egress, true, "dns", err));
+	assert_true(egress_add(&egress, false, "loopback", err));
+	assert_true(egress_add(&egress, false, "192.0.2.15", err));
+	assert_true(egress_add(&egress, false, "udp:198.51.100.53", err));
+	map.egress = &egress;
+	assert_int_equal(out("192.0.2.254", TCP, 80, &host), DROP_DENIED);
+	assert_int_equal(out("2001:db8::fe", UDP, 80, &host), DROP_DENIED);
+	assert_int_equal(out("192.0.2.253", ICMP, 9, &host), DROP_DENIED);
+	assert_int_equal(out("198.51.100.53", UDP, 80, &host), DROP_DENIED);
+	/* Resolvers by all their names, but not other services there */
+	assert_out("198.51.100.53", UDP, 53, "198.51.100.53", "0.0.0.0");
+	assert_out("192.0.2.53", UDP, 53, "198.51.100.53", "0.0.0.0");
+	map.dns.host[0][0] = fwd.dns.host[0][0] = A("127.0.0.1");
+	assert_out("192.0.2.254", TCP, 53, "127.0.0.1", "0.0.0.0");
+	assert_int_equal(out("192.0.2.254", TCP, 54, &host), DROP_DENIED);
+	/* The rest is allowed */
+	assert_out("198.51.100.1", TCP, 80, "198.51.100.1", "0.0.0.0");
+	assert_out("2001:db8::fd", TCP, 80, "2001:db8::15", "::");
 }
 
 static void dns_other_family(void **state)
@@ -651,6 +680,25 @@ static void splice_outbound(void **state)
 	assert_splice(PIF_SPLICE, UDP, "2001:db8::77", "::1", NULL);
 }
 
+static void splice_denied(void **state)
+{
+	static struct egress egress;
+	char err[EGRESS_ERR];
+
+	(void)state;
+	egress.n = 0;
+	assert_true(egress_add(&egress, true, "dns", err));
+	assert_true(egress_add(&egress, false, "any", err));
+	map.egress = &egress;
+	map.splice = true;
+	assert_splice(PIF_SPLICE, TCP, "127.0.0.1", "127.0.0.1", NULL);
+	assert_splice(PIF_SPLICE, UDP, "::1", "::1", NULL);
+	/* What comes from outside is not the guest's wish */
+	assert_splice(PIF_HOST, TCP, "127.0.0.1", "127.0.0.1", "192.0.2.77");
+	map.egress = NULL;
+	assert_splice(PIF_SPLICE, TCP, "127.0.0.1", "127.0.0.1", "127.0.0.1");
+}
+
 static void splice_or_not(void **state)
 {
 	struct side s = { .pif = PIF_HOST, .theirs = A("127.0.0.1") };
@@ -688,6 +736,7 @@ int main(void)
 		cmocka_unit_test_setup(out_local_resolver, setup),
 		cmocka_unit_test_setup(out_source, setup),
 		cmocka_unit_test_setup(out_several, setup),
+		cmocka_unit_test_setup(out_denied, setup),
 		cmocka_unit_test_setup(dns_other_family, setup),
 		cmocka_unit_test_setup(dns_next, setup),
 		cmocka_unit_test_setup(dns_not_asked, setup),
@@ -704,6 +753,7 @@ int main(void)
 		cmocka_unit_test_setup(rule_target, setup),
 		cmocka_unit_test_setup(splice_inbound, setup),
 		cmocka_unit_test_setup(splice_outbound, setup),
+		cmocka_unit_test_setup(splice_denied, setup),
 		cmocka_unit_test_setup(splice_or_not, setup),
 		cmocka_unit_test_setup(splice_only, setup),
 	};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: rules log util addr boot */
+/* unit: egress rules log util addr boot */
 #include "options.h"
 #include "log.h"
 

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * egress - what the guest may connect to: --allow-out and --deny-out
+ *
+ *	SPEC  := [ PROTO ":" ] DEST [ ":" RANGE { "," RANGE } ]
+ *	PROTO := "tcp" | "udp" | "icmp"
+ *	DEST  := "any" | "dns" | "loopback" | "private" | NET
+ *	NET   := ADDR [ "/" LENGTH ] | "[" ADDR "]" [ "/" LENGTH ] | "[" NET "]"
+ *	RANGE := PORT [ "-" PORT ]
+ *
+ * An IPv6 address needs brackets before ports.
+ */
+#include "egress.h"
+
+#include "rules.h"
+#include "util.h"
+
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum {
+	PORT_MAX = 65535,
+	DNS_PORT = 53,
+	DNS_TLS_PORT = 853, /* RFC 7858 */
+	NET_TEXT = ADDR_TEXT_LEN + sizeof("[]/128"),
+	SHOWN = 128, /* of a specifier, in messages */
+};
+
+/* Words that stand for prefixes */
+static const struct {
+	const char *word, *net[8];
+} words[] = {
+	{ "loopback", { "127.0.0.0/8", "::1" } },
+	{ "private", { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", /* RFC 1918 */
+		       "100.64.0.0/10",	 /* RFC 6598 */
+		       "169.254.0.0/16", /* RFC 3927 */
+		       "fc00::/7",	 /* RFC 4193 */
+		       "fe80::/10" } },	 /* RFC 4291 */
+};
+
+/* One argument, while it is read */
+struct spec {
+	struct egress *e;
+	unsigned n;	/* rules that there were before */
+	struct egress_rule base; /* of which it makes rules, for each port */
+	const char *ports; /* RANGE { "," RANGE }, NULL: none were given */
+	const char *text;
+	char *err;
+};
+
+/* Put the reason into @err; false, so that callers can return it */
+PRINTF(2, 3) static bool refuse(const struct spec *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	s->e->n = s->n;
+	va_start(ap, fmt);
+	vsnprintf(s->err, EGRESS_ERR, fmt, ap);
+	va_end(ap);
+	return false;
+}
+
+static bool invalid(const struct spec *s, const char *what)
+{
+	return refuse(s, "Invalid %s in '%.*s', expected "
+		      "[tcp:|udp:|icmp:]DESTINATION[:PORTS]",
+		      what, SHOWN, s->text);
+}
+
+/* --- rules of it ---------------------------------------------------------- */
+
+static bool add_range(struct spec *s, unsigned first, unsigned last)
+{
+	struct egress_rule *r = &s->e->r[s->e->n];
+
+	if (s->e->n == EGRESS_MAX)
+		return refuse(s, "Too many destinations (maximum %d)",
+			      EGRESS_MAX);
+	*r = s->base;
+	r->first = (uint16_t)first;
+	r->last = (uint16_t)last;
+	if (s->e->n++ > s->n)
+		r->spec = NULL;
+	return true;
+}
+
+/* The base with each range of ports */
+static bool add(struct spec *s)
+{
+	const char *p = s->ports;
+	struct port_range r;
+
+	if (!p && s->base.to == EGRESS_RESOLVER && s->base.protos != EGRESS_ICMP)
+		return add_range(s, DNS_PORT, DNS_PORT) &&
+		       add_range(s, DNS_TLS_PORT, DNS_TLS_PORT);
+	if (!p)
+		return add_range(s, 0, PORT_MAX);
+	for (;; p++) {
+		if (!rules_range(&p, &r) || !r.first || (*p && *p != ','))
+			return invalid(s, "ports");
+		if (!add_range(s, r.first, r.last))
+			return false;
+		if (!*p)
+			return true;
+	}
+}
+
+static bool parse_net(const char *text, struct addr *net, uint8_t *len)
+{
+	size_t n = strcspn(text, "/");
+	char addr[ADDR_TEXT_LEN];
+	uint64_t v;
+
+	if (n >= sizeof(addr))
+		return false;
+	memcpy(addr, text, n);
+	addr[n] = '\0';
+	if (!addr_parse(addr, net))
+		return false;
+	v = addr_is_v4(net) ? 32 : 128;
+	/* Of a v4-mapped one nobody knows what the length counts */
+	if (text[n] && (!util_parse_u64(text + n + 1, 10, v, &v) ||
+			(addr_is_v4(net) && strchr(addr, ':'))))
+		return false;
+	*net = addr_mask(net, (unsigned)v);
+	*len = (uint8_t)v;
+	return true;
+}
+
+static bool add_net(struct spec *s, const char *text)
+{
+	s->base.to = EGRESS_NET;
+	return parse_net(text, &s->base.net, &s->base.len) ? add(s) :
+			invalid(s, "destination");
+}
+
+static bool add_words(struct spec *s, const char *const *net)
+{
+	for (; *net; net++)
+		if (!add_net(s, *net))
+			return false;
+	return true;
+}
+
+/* "[NET]" and "[ADDR]/LENGTH" without the brackets */
+static bool unbracket(const char *dest, char text[NET_TEXT])
+{
+	const char *end = strchr(dest, ']');
+
+	if (!end || (end[1] && end[1] != '/'))
+		return false;
+	snprintf(text, NET_TEXT, "%.*s%s", (int)(end - dest - 1), dest + 1,
+		 end + 1);
+	return true;
+}
+
+static bool add_dest(struct spec *s, const char *dest)
+{
+	char text[NET_TEXT];
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(dest, words[i].word))
+			return add_words(s, words[i].net);
+	s->base.to = EGRESS_ANY;
+	if (!strcmp(dest, "any"))
+		return add(s);
+	s->base.to = EGRESS_RESOLVER;
+	if (!strcmp(dest, "dns"))
+		return add(s);
+	if (*dest != '[')
+		return add_net(s, dest);
+	return unbracket(dest, text) ? add_net(s, text) :
+				       invalid(s, "destination");
+}
+
+/* --- all of it --------------------------------------------------------------- */
+
+/* Which protocols; moves *@p behind them */
+static uint8_t take_protos(const char **p)
+{
+	static const char *const name[] = { "tcp:", "udp:", "icmp:" };
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(name); i++) {
+		if (strncmp(*p, name[i], strlen(name[i])))
+			continue;
+		*p += strlen(name[i]);
+		return (uint8_t)(1U << i);
+	}
+	return EGRESS_ALL;
+}
+
+/* How long DEST is; what is behind it are ports */
+static size_t dest_len(const char *p)
+{
+	struct addr net;
+	uint8_t len;
+	size_t n;
+
+	if (*p != '[' && parse_net(p, &net, &len))
+		return strlen(p);
+	n = *p == '[' ? strcspn(p, "]") : 0;
+	return n + strcspn(p + n, ":");
+}
+
+bool egress_add(struct egress *e, bool allow, const char *spec,
+		char err[EGRESS_ERR])
+{
+	struct spec s = { .e = e, .n = e->n, .text = spec, .err = err,
+			  .base = { .spec = spec, .allow = allow } };
+	const char *p = spec;
+	char dest[NET_TEXT];
+	size_t n;
+
+	s.base.protos = take_protos(&p);
+	n = dest_len(p);
+	if (n >= sizeof(dest))
+		return invalid(&s, "destination");
+	memcpy(dest, p, n);
+	dest[n] = '\0';
+	if (p[n]) {
+		s.ports = p + n + 1;
+		s.base.protos &= EGRESS_TCP | EGRESS_UDP;
+		if (!s.base.protos)
+			return invalid(&s, "ports of ICMP");
+	}
+	return add_dest(&s, dest);
+}
+
+bool egress_rest(const struct egress *e)
+{
+	return !e->n || !e->r[e->n - 1].allow;
+}
+
+static bool names(const struct egress_rule *r, const struct addr *to,
+		  bool resolver)
+{
+	switch (r->to) {
+	case EGRESS_NET:
+		return addr_in_prefix(to, &r->net, r->len);
+	case EGRESS_RESOLVER:
+		return resolver;
+	default:
+		return true;
+	}
+}
+
+bool egress_allows(const struct egress *e, uint8_t proto, const struct addr *to,
+		   uint16_t port, bool resolver)
+{
+	uint8_t bit = proto == IPPROTO_TCP ? EGRESS_TCP :
+		      proto == IPPROTO_UDP ? EGRESS_UDP : EGRESS_ICMP;
+	const struct egress_rule *r;
+
+	if (bit == EGRESS_ICMP)
+		port = 0;
+	for (r = e->r; r < e->r + e->n; r++)
+		if (r->protos & bit && r->first <= port && port <= r->last &&
+		    names(r, to, resolver))
+			return r->allow;
+	return egress_rest(e);
+}

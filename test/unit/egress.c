@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: util log addrset addr rules */
+/* Specifiers and what they decide: "allow SPEC; deny SPEC", and of a destination
+ * whether it is allowed. */
+#include "egress.h"
+
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static struct egress e;
+static char err[EGRESS_ERR];
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&e, 0, sizeof(e));
+	return 0;
+}
+
+/* "+SPEC" allows, "-SPEC" denies */
+static void add(const char *const *specs)
+{
+	memset(&e, 0, sizeof(e));
+	for (; *specs; specs++)
+		if (!egress_add(&e, **specs == '+', *specs + 1, err))
+			fail_msg("%s: %s", *specs, err);
+}
+
+/* "tcp 192.0.2.1 80", "icmp ::1", "udp 192.0.2.53 53 resolver" */
+static bool allows(const char *what)
+{
+	char proto[8], text[ADDR_TEXT_LEN], resolver[16] = "";
+	unsigned port = 7;
+	struct addr a;
+
+	if (sscanf(what, "%7s %45s %u %15s", proto, text, &port, resolver) < 2 ||
+	    !addr_parse(text, &a))
+		fail_msg("%s", what);
+	return egress_allows(&e,
+			     *proto == 't' ? IPPROTO_TCP :
+			     *proto == 'u' ? IPPROTO_UDP :
+			     addr_is_v4(&a) ? IPPROTO_ICMP : IPPROTO_ICMPV6,
+			     &a, (uint16_t)port, *resolver);
+}
+
+static void decisions(void **state)
+{
+	static const struct {
+		const char *specs[6], *yes[8], *no[8];
+	} t[] = {
+		/* of what is not named the last rule tells */
+		{ { 0 }, { "tcp 192.0.2.1 80", "icmp ::1" }, { 0 } },
+		{ { "+192.0.2.1" },
+		  { "tcp 192.0.2.1 80", "udp 192.0.2.1 1", "icmp 192.0.2.1" },
+		  { "tcp 192.0.2.2 80", "tcp 2001:db8::1 80", "icmp ::1" } },
+		{ { "-192.0.2.1" },
+		  { "tcp 192.0.2.2 80", "icmp 2001:db8::1" },
+		  { "tcp 192.0.2.1 80", "icmp 192.0.2.1" } },
+		/* and the first one of all that name it */
+		{ { "-192.0.2.7", "+192.0.2.0/24" },
+		  { "tcp 192.0.2.6 80", "tcp 192.0.2.255 80" },
+		  { "tcp 192.0.2.7 80", "tcp 192.0.3.0 80" } },
+		{ { "+192.0.2.7", "-192.0.2.0/24" },
+		  { "tcp 192.0.2.7 80", "tcp 192.0.3.0 80" },
+		  { "tcp 192.0.2.6 80" } },
+		{ { "+192.0.2.7", "-192.0.2.7" }, { "tcp 192.0.2.7 1" }, { 0 } },
+		/* prefixes: what is behind their length does not matter */
+		{ { "+192.0.2.77/24" }, { "tcp 192.0.2.1 1" }, { "tcp 192.0.3.1 1" } },
+		{ { "+0.0.0.0/0" }, { "tcp 192.0.2.1 1" }, { "tcp 2001:db8::1 1" } },
+		{ { "+::/0" }, { "tcp 2001:db8::1 1" }, { "tcp 192.0.2.1 1" } },
+		{ { "+2001:db8::/32" },
+		  { "tcp 2001:db8:1::1 1" }, { "tcp 2001:db9::1 1" } },
+		{ { "+[2001:db8::]/32" },
+		  { "tcp 2001:db8:1::1 1" }, { "tcp 2001:db9::1 1" } },
+		{ { "+[2001:db8::/32]" },
+		  { "tcp 2001:db8:1::1 1" }, { "tcp 2001:db9::1 1" } },
+		{ { "+::ffff:192.0.2.1" }, { "tcp 192.0.2.1 1" }, { "tcp ::1 1" } },
+		{ { "+[::1]" }, { "tcp ::1 1" }, { "tcp ::2 1" } },
+		{ { "+::1:80" }, { "tcp ::1:80 9" }, { "tcp ::1 80" } },
+		/* ports, of TCP and UDP only */
+		{ { "+192.0.2.1:443" },
+		  { "tcp 192.0.2.1 443", "udp 192.0.2.1 443" },
+		  { "tcp 192.0.2.1 80", "icmp 192.0.2.1 443" } },
+		{ { "+[2001:db8::1]:80,443,8000-8080" },
+		  { "tcp 2001:db8::1 80", "tcp 2001:db8::1 443",
+		    "udp 2001:db8::1 8000", "tcp 2001:db8::1 8080" },
+		  { "tcp 2001:db8::1 81", "tcp 2001:db8::1 7999",
+		    "tcp 2001:db8::1 8081", "icmp 2001:db8::1" } },
+		{ { "+[2001:db8::]/32:1-65535" },
+		  { "tcp 2001:db8::1 1", "udp 2001:db8::1 65535" },
+		  { "icmp 2001:db8::1" } },
+		{ { "+192.0.2.0/24:25" },
+		  { "tcp 192.0.2.9 25" }, { "tcp 192.0.2.9 26" } },
+		{ { "-any:25" },
+		  { "tcp 192.0.2.9 26", "icmp 192.0.2.9 25" },
+		  { "tcp 192.0.2.9 25", "udp ::9 25" } },
+		/* protocols */
+		{ { "+tcp:any" }, { "tcp ::1 1" }, { "udp ::1 1", "icmp ::1" } },
+		{ { "+udp:192.0.2.1:53" }, { "udp 192.0.2.1 53" },
+		  { "tcp 192.0.2.1 53", "icmp 192.0.2.1 53" } },
+		{ { "+icmp:any" }, { "icmp ::1", "icmp 192.0.2.1 0" },
+		  { "udp ::1 1" } },
+		{ { "+icmp:192.0.2.1" }, { "icmp 192.0.2.1 9" }, { "icmp ::1" } },
+		/* words */
+		{ { "+any" }, { "tcp ::1 1", "icmp 192.0.2.1" }, { 0 } },
+		{ { "-any" }, { 0 }, { "tcp ::1 1", "icmp 192.0.2.1" } },
+		{ { "-loopback" }, { "tcp 128.0.0.1 1", "tcp ::2 1" },
+		  { "tcp 127.0.0.1 1", "udp 127.9.9.9 1", "tcp ::1 1" } },
+		{ { "-private" },
+		  { "tcp 9.255.255.255 1", "tcp 11.0.0.0 1", "tcp 172.32.0.0 1",
+		    "tcp 192.169.0.0 1", "tcp 127.0.0.1 1", "tcp fe00::1 1",
+		    "tcp 100.128.0.0 1" },
+		  { "tcp 10.0.0.0 1", "tcp 172.31.255.255 1",
+		    "tcp 192.168.1.1 1", "tcp 100.64.0.1 1",
+		    "tcp 169.254.169.254 80", "tcp fd00::1 1",
+		    "tcp febf::1 1" } },
+		{ { "-private:22" }, { "tcp 10.0.0.1 23" },
+		  { "tcp 10.0.0.1 22", "tcp fe80::1 22" } },
+		{ { "+dns" },
+		  { "udp 192.0.2.53 53 resolver", "tcp ::53 853 resolver" },
+		  { "udp 192.0.2.53 53", "tcp ::53 80 resolver",
+		    "icmp ::53 53 resolver" } },
+		{ { "+udp:dns:53" }, { "udp ::53 53 resolver" },
+		  { "tcp ::53 53 resolver", "udp ::53 853 resolver" } },
+		{ { "+icmp:dns" }, { "icmp ::53 9 resolver" },
+		  { "icmp ::53 9", "udp ::53 53 resolver" } },
+		{ { "+dns", "-loopback", "-private" },
+		  { "udp 10.0.0.53 53 resolver", "tcp 192.0.2.1 1" },
+		  { "udp 10.0.0.53 53", "udp 127.0.0.53 54 resolver" } },
+	};
+	unsigned i, k;
+
+	(void)state;
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		add(t[i].specs);
+		for (k = 0; k < 8 && t[i].yes[k]; k++)
+			if (!allows(t[i].yes[k]))
+				fail_msg("%s: %s", t[i].specs[0], t[i].yes[k]);
+		for (k = 0; k < 8 && t[i].no[k]; k++)
+			if (allows(t[i].no[k]))
+				fail_msg("%s: not %s", t[i].specs[0],
+					 t[i].no[k]);
+	}
+}
+
+static void refusals(void **state)
+{
+	static const struct {
+		const char *spec, *why;
+	} t[] = {
+		{ "", "destination" }, { "tcp:", "destination" },
+		{ "sctp:any", "destination" }, { "any:", "ports" },
+		{ "any:0", "ports" }, { "any:65536", "ports" },
+		{ "any:2-1", "ports" }, { "any:1,", "ports" },
+		{ "any:,1", "ports" }, { "any:1 2", "ports" },
+		{ "any:http", "ports" }, { "anyone", "destination" },
+		{ "443", "destination" }, { "example.org", "destination" },
+		{ "icmp:any:1", "ports of ICMP" }, { "192.0.2.1/33", "destination" },
+		{ "192.0.2.1/", "destination" }, { "192.0.2.1/-1", "destination" },
+		{ "192.0.2", "destination" }, { "2001:db8::/129", "destination" },
+		{ "::ffff:192.0.2.0/120", "destination" },
+		{ "2001:db8::/32:80", "destination" }, { "[::1", "destination" },
+		{ "[::1]x", "destination" }, { "[::1]0", "destination" },
+		{ "[]", "destination" }, { "[any]", "destination" },
+		{ "dns/8", "destination" }, { "::1%eth0", "destination" },
+		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		  "destination" },
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char want[64];
+
+		assert_true(egress_add(&e, true, "192.0.2.1", err));
+		if (egress_add(&e, true, t[i].spec, err))
+			fail_msg("%s is taken", t[i].spec);
+		snprintf(want, sizeof(want), "Invalid %s in '%.20s", t[i].why,
+			 t[i].spec);
+		if (strncmp(err, want, strlen(want)))
+			fail_msg("%s: %s", t[i].spec, err);
+		assert_int_equal(e.n, i + 1);
+	}
+}
+
+/* One argument has one text, however many rules it makes */
+static void texts(void **state)
+{
+	const char *const specs[] = { "+loopback:1,2", "-any", NULL };
+	unsigned i;
+
+	(void)state;
+	add(specs);
+	assert_int_equal(e.n, 5);
+	for (i = 0; i < e.n; i++)
+		if (i % 4)
+			assert_null(e.r[i].spec);
+	assert_string_equal(e.r[0].spec, "loopback:1,2");
+	assert_string_equal(e.r[4].spec, "any");
+	assert_true(egress_rest(&e));
+}
+
+static void too_many(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < EGRESS_MAX - 1; i++)
+		assert_true(egress_add(&e, true, "192.0.2.1", err));
+	assert_false(egress_add(&e, true, "loopback", err));
+	assert_string_equal(err, "Too many destinations (maximum 1024)");
+	assert_int_equal(e.n, EGRESS_MAX - 1);
+	assert_true(egress_add(&e, true, "::1", err));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(decisions, setup),
+		cmocka_unit_test_setup(refusals, setup),
+		cmocka_unit_test_setup(texts, setup),
+		cmocka_unit_test_setup(too_many, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
