@@ -50,6 +50,12 @@ enum {
 
 static const struct addr all_nodes = { { .b = { 0xff, 2, [15] = 1 } } };
 
+/* RFC 4291, 2.7.1: the last three bytes are those of the address */
+static const struct addr solicited_node = {
+	{ .b = { 0xff, 2, [11] = 1, [12] = 0xff } }
+};
+enum { SOLICITED_NODE_LEN = 104 };
+
 /* State that the message goes to @dst, at @mac unless @dst is a group */
 static void address(const struct lan *lan, const struct addr *dst,
 		    const struct mac *mac, struct answer *out)
@@ -210,15 +216,16 @@ static bool put_ra(const struct lan *lan, struct answer *out)
 	return wr_ok(w);
 }
 
-/* RFC 4861, 6.1.1 and 7.1.1: an option of length 0 spoils the message */
-static bool options_valid(struct rd in)
+/* RFC 4861, 6.1.1 and 7.1.1: an option of length 0 spoils the message, and so
+ * does the link-layer address of a sender who has no address */
+static bool options_valid(const struct packet *p, struct rd in)
 {
-	while (rd_left(&in)) {
-		unsigned units;
+	bool nobody = addr_is_unspecified(&p->t.src);
 
-		rd_skip(&in, 1);
-		units = rd_u8(&in);
-		if (!units)
+	while (rd_left(&in)) {
+		unsigned type = rd_u8(&in), units = rd_u8(&in);
+
+		if (!units || (nobody && type == OPT_SOURCE))
 			return false;
 		rd_skip(&in, units * UNIT - 2);
 	}
@@ -233,11 +240,14 @@ static bool answer_ns(const struct lan *lan, const struct neigh *neigh,
 	struct addr target;
 
 	rd_copy(&in, target.b, sizeof(target.b));
-	if (!rd_ok(&in) || !options_valid(in) || !addr_is_unicast(&target) ||
+	if (!rd_ok(&in) || !options_valid(p, in) || !addr_is_unicast(&target) ||
 	    addr_is_multicast(to))
 		return false;
 	if (!addr_is_unspecified(to)) {
 		flags |= NA_SOLICITED;
+	} else if (!addr_in_prefix(&p->t.dst, &solicited_node,
+				   SOLICITED_NODE_LEN)) {
+		return false; /* 7.1.1 */
 	} else {
 		/* Duplicate address detection: is it taken? */
 		if (addr_equal(&target, &lan->guest6) ||
@@ -258,7 +268,7 @@ static bool answer_rs(const struct lan *lan, const struct packet *p,
 {
 	const struct addr *to = &p->t.src;
 
-	if (!lan->ra || !options_valid(in) || addr_is_multicast(to))
+	if (!lan->ra || !options_valid(p, in) || addr_is_multicast(to))
 		return false;
 	if (addr_is_unspecified(to))
 		to = &all_nodes;
@@ -399,8 +409,7 @@ bool ndp_changed(struct lan *now, const struct lan *was)
 
 bool ndp_ask(const struct lan *lan, const struct seen *seen, struct answer *out)
 {
-	/* RFC 4291, 2.7.1: the group has the last three bytes of the address */
-	struct addr group = { { .b = { 0xff, 2, [11] = 1, [12] = 0xff } } };
+	struct addr group = solicited_node;
 	const struct addr *who = &seen->v6;
 	struct wr *w = &out->body;
 

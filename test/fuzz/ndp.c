@@ -18,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	REQUIRE(packet.ttl == 255 && out.head.t.proto == IPPROTO_ICMPV6);
 	if (asked == 133)
 		REQUIRE(addr_equal(&out.head.t.src, &lan.our_ll6));
+	else if (addr_is_unspecified(&packet.t.src)) /* a solicited-node group */
+		REQUIRE(packet.t.dst.b[0] == 0xff && packet.t.dst.b[12] == 0xff);
 	REQUIRE(addr_is_unicast(&out.head.t.src));
 	REQUIRE(!addr_is_unspecified(&out.head.t.dst));
 	REQUIRE(out.body.len <= 1280 - IP6_HEAD);

@@ -27,6 +27,9 @@
 /* Type 25, 1 + 2 units, reserved, that time, one address */
 #define RA_RDNSS 25, 3, 0, 0, DNS_TIME, NET6(0x53)
 
+/* The group of whoever has @x as its last byte */
+#define SOLICITED6(x) 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, x
+
 static const struct mac all_mac = { { ALL_MAC } };
 static struct neigh neigh;
 
@@ -86,6 +89,7 @@ static void ns_dad(void **state)
 
 	(void)state;
 	packet.t.src = (struct addr){ 0 };
+	packet.t.dst = ADDR6(SOLICITED6(1));
 	assert_false(ask(BYTES(NS_HEAD, NET6(0x15)), 24));
 	assert_false(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
 	assert_false(ask(BYTES(NS_HEAD, LL6(0x15)), 24));
@@ -97,6 +101,18 @@ static void ns_dad(void **state)
 	assert_true(neigh_set(&neigh, &a, &m, false));
 	assert_true(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
 	assert_memory_equal(out.body.buf + 24, BYTES(2, 1, NEIGH_MAC), 8);
+	/* 7.1.1: who has no address does not say where it is; other options may be */
+	assert_true(ask(BYTES(NS_HEAD, LL6(1), 14, 1, 0, 0, 0, 0, 0, 0), 32));
+	assert_false(ask(BYTES(NS_HEAD, LL6(1), 1, 1, GUEST_MAC), 32));
+	assert_false(ask(BYTES(NS_HEAD, LL6(1), 14, 1, 0, 0, 0, 0, 0, 0, 1, 1,
+			       GUEST_MAC),
+			 40));
+	/* and asks the group of who may have it */
+	packet.t.dst = ADDR6(GROUP6(1));
+	assert_false(ask(BYTES(NS_HEAD, LL6(1)), 24));
+	packet.t.dst = ADDR6(LL6(1));
+	assert_false(ask(BYTES(NS_HEAD, LL6(1)), 24));
+	packet.t.dst = ADDR6(SOLICITED6(1));
 	lan.guest6 = a;
 	assert_false(ask(BYTES(NS_HEAD, NET6(0x77)), 24));
 }
@@ -417,6 +433,12 @@ static void rs_unspecified(void **state)
 	packet.t.src = (struct addr){ 0 };
 	assert_true(ask(BYTES(RS_HEAD), 8));
 	assert_ndp_head(all_mac, ADDR6(GROUP6(1)));
+	/* 6.1.1: who has no address does not say where it is */
+	assert_false(ask(BYTES(RS_HEAD, 1, 1, GUEST_MAC), 16));
+	assert_false(ask(BYTES(RS_HEAD, 14, 1, 0, 0, 0, 0, 0, 0, 1, 1,
+			       GUEST_MAC),
+			 24));
+	assert_true(ask(BYTES(RS_HEAD, 14, 1, 0, 0, 0, 0, 0, 0), 16));
 }
 
 static void rs_refused(void **state)
