@@ -361,7 +361,8 @@ static bool is_ours(int ns_fd)
 
 static void join_userns(const char *path, pid_t pid)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* No waiting for who would write a FIFO */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT && pid)
 		die("There is no process %d", (int)pid);

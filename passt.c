@@ -171,6 +171,33 @@ static void copy_predecessor(struct passt *p)
 
 /* --- open what needs our privileges -------------------------------------- */
 
+/* What asks us to end */
+static void ends(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGQUIT);
+}
+
+static void end_early(int number)
+{
+	(void)number;
+	_exit(EXIT_SUCCESS);
+}
+
+/* A FIFO is open when somebody reads it: who has not come may not be waited for
+ * any longer.  Nothing has been done yet that is to be undone. */
+static void let_signals(bool on)
+{
+	struct sigaction act = { .sa_handler = end_early };
+	sigset_t set;
+
+	ends(&set);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGQUIT, &act, NULL);
+	sigprocmask(on ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+}
+
 static void open_files(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -188,9 +215,11 @@ static void open_files(struct passt *p)
 		log_open_syslog();
 	}
 	if (c->pid_file[0]) {
+		let_signals(true);
 		/* Who is taken over is in there, until he has gone */
 		p->pid_fd = open(c->pid_file, O_CREAT | O_WRONLY | O_CLOEXEC |
 				 (takes_over(p) ? 0 : O_TRUNC), 0600);
+		let_signals(false);
 		if (p->pid_fd < 0)
 			die("Couldn't open PID file %s: %s", c->pid_file,
 			    util_error(errno));
@@ -207,7 +236,9 @@ static void open_capture(struct passt *p)
 						     "passt " VERSION;
 	if (!c->pcap[0] || takeover_has(&p->takeover, HANDOVER_CAPTURE))
 		return;
+	let_signals(true);
 	err = pcap_open(&p->pcap, c->pcap, &c->capture);
+	let_signals(false);
 	if (err == -ESPIPE)
 		die("--pcap-size needs a regular file, %s is none", c->pcap);
 	if (err)
@@ -534,18 +565,21 @@ static void reset_signals(void)
 }
 
 /* From the first moment: whoever stops us gets status 0.  They wait until the
- * loop runs. */
-static void hold_signals(sigset_t *set)
+ * loop runs, but for let_signals(). */
+static void hold_signals(void)
 {
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGQUIT);
-	sigprocmask(SIG_SETMASK, set, NULL);
+	sigset_t set;
+
+	ends(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
-static void watch_signals(struct passt *p, const sigset_t *set)
+static void watch_signals(struct passt *p)
 {
-	p->signal_fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	sigset_t set;
+
+	ends(&set);
+	p->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
 		die("Failed to watch signals: %s", util_error(errno));
 	must(loop_add(&p->loop, p->signal_fd,
@@ -913,7 +947,6 @@ int main(int argc, char **argv)
 	struct passt *p = &the;
 	struct conf *c = &p->conf;
 	struct given given;
-	sigset_t signals;
 	bool empty;
 
 	other = other_program(argc, argv);
@@ -925,7 +958,7 @@ int main(int argc, char **argv)
 	c->mode = conf_mode(argc, argv, &given);
 	pasta_inherit();
 	reset_signals();
-	hold_signals(&signals);
+	hold_signals();
 	fdstore_inherit(&p->store, given.store);
 	isolation_start(&given, p->store.n || c->mode == MODE_PASTA);
 	log_init(c->mode == MODE_PASTA ? "pasta" : "passt");
@@ -977,7 +1010,7 @@ int main(int argc, char **argv)
 	p->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	empty = isolation_sandbox(c, p->pasta.userns);
 	isolation_daemon(c, p->pid_fd);
-	watch_signals(p, &signals);
+	watch_signals(p);
 	timer_init(&p->again, look_again, p);
 	if (conf_has_ns(c)) {
 		must(pasta_watch(&p->pasta, &p->loop, c),

@@ -307,7 +307,7 @@ static int owner_of(int netns, const struct conf *c)
 	if (fd < 0 && (errno == ENOTTY || errno == EACCES)) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
 		fd = open(c->userns[0] ? c->userns : path,
-			  O_RDONLY | O_CLOEXEC);
+			  O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	}
 	if (fd < 0)
 		die("Can't tell the user namespace to join: %s",
@@ -330,7 +330,7 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 	else
 		snprintf(p->path, sizeof(p->path), "/run/netns/%.*s",
 			 NAME_MAX, c->netns);
-	p->netns = open(p->path, O_RDONLY | O_CLOEXEC);
+	p->netns = open(p->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (p->netns < 0 && errno == ENOENT && c->pid)
 		die("There is no process %d", (int)c->pid);
 	if (p->netns < 0)

@@ -189,6 +189,35 @@ def test_signals(lab, number):
     assert process.exit() == 0
 
 
+def takes(pid, number):
+    """Held, or handled."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\t(.*)$", status, re.M)
+    return any(int(m, 16) >> number - 1 & 1 for m in masks)
+
+
+@pytest.mark.parametrize("option", ["-P", "-p", "-l"])
+def test_signals_before_a_reader(lab, option):
+    """A FIFO may wait for its reader for ever, but not keep us."""
+    fifo = lab.path("fifo")
+    os.mkfifo(fifo)
+    os.chown(fifo, 1000, 1000)
+    process = lab.host.spawn(*USER, PASST, "-f", "-s", lab.path("socket"),
+                             option, fifo)
+    until(lambda: takes(process.pid, signal.SIGTERM), "its own signals")
+    process.signal(signal.SIGTERM)
+    assert process.exit() == 0
+
+
+@pytest.mark.parametrize("option", ["--netns", "--userns"])
+def test_no_namespace_but_a_fifo(lab, option):
+    fifo = lab.path("fifo")
+    os.mkfifo(fifo, 0o644)
+    done = pasta(lab, "--netns", "/proc/1/ns/net", option, fifo)
+    assert (done.status, done.stdout) == (1, "")
+    assert done.stderr.endswith(f"{fifo}: Invalid argument\n")
+
+
 def listening(lab, path):
     return f" {path} " in lab.host.run("ss", "-xlH")
 
