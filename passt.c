@@ -42,6 +42,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -105,6 +106,18 @@ static void must(int err, const char *what)
 {
 	if (err < 0)
 		die("%s: %s", what, util_error(-err));
+}
+
+/* Said before it fails: the tables are large, and hardly used */
+static void look_at_limits(void)
+{
+	enum { RESERVED_MIB = 512 };
+	struct rlimit l;
+
+	if (!getrlimit(RLIMIT_AS, &l) && l.rlim_cur >> 20 < RESERVED_MIB)
+		log_warn("Address space is limited to %u MiB (ulimit -v), "
+			 "up to %u are reserved",
+			 (unsigned)(l.rlim_cur >> 20), (unsigned)RESERVED_MIB);
 }
 
 static void become_user(struct passt *p)
@@ -978,6 +991,7 @@ int main(int argc, char **argv)
 		c->exit_fd = given.exit;
 	if (listen_limit(&c->host, &c->ns))
 		return EXIT_FAILURE;
+	look_at_limits();
 	open_store(p);
 	open_files(p);
 	ask_predecessor(p);

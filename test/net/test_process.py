@@ -12,8 +12,9 @@ import struct
 
 import pytest
 
-from lab import (DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, ROOT_USER, USER,
-                 UPLINK, V4, V6, Namespace, alive, children, run, signal_pid, until)
+from lab import (DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, ROOT_USER,
+                 SANITIZED, USER, UPLINK, V4, V6, Namespace, alive, children, run,
+                 signal_pid, until)
 
 
 def limited(kind):
@@ -97,6 +98,15 @@ def test_sandbox_in_parts(lab, kind, what):
     assert (f"Sandbox: {what}: No space left on device, using Landlock alone "
             "instead\n") in log.read_text()
     assert pasta(lab, "--sandbox=loose", "true").status == 1
+
+
+@pytest.mark.skipif(SANITIZED, reason="the sanitizers reserve terabytes")
+def test_address_space(lab):
+    """What is too little is said, and how it came about."""
+    done = pasta(lab, "--", "true", user=(*USER, "prlimit", "--as=209715200"))
+    said = done.stderr.splitlines()
+    assert done.status == 1 and "200 MiB (ulimit -v)" in said[0]
+    assert said[1].endswith("Cannot allocate memory")
 
 
 def test_sandbox_that_is_not_wanted(lab):
