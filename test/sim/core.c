@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -347,7 +348,59 @@ int __wrap_clock_gettime(int clock, struct timespec *ts)
 	return 0;
 }
 
+/* Whose descriptor it is answers; ours are not the kernel's */
+static ssize_t answer(ssize_t n)
+{
+	sim.progress += n > 0;
+	if (n >= 0)
+		return n;
+	errno = (int)-n;
+	return -1;
+}
+
+int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	if (fd < TOY_FD)
+		return __real_accept4(fd, addr, len, flags);
+	return (int)answer(toy_get(fd)->ops->accept(toy_get(fd)));
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags)
+{
+	if (fd < TOY_FD)
+		return __real_recvmsg(fd, h, flags);
+	return answer(toy_get(fd)->ops->receive(toy_get(fd), h, flags));
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *h, int flags)
+{
+	if (fd < TOY_FD)
+		return __real_sendmsg(fd, h, flags);
+	return answer(toy_get(fd)->ops->send(toy_get(fd), h, flags));
+}
+
+ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
+{
+	struct iovec v = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
+	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1 };
+
+	return fd < TOY_FD ? __real_send(fd, buf, len, flags) :
+			     __wrap_sendmsg(fd, &h, flags);
+}
+
+int __wrap_close(int fd)
+{
+	if (fd < TOY_FD)
+		return __real_close(fd);
+	toy_get(fd)->ops->close(toy_get(fd));
+	return 0;
+}
+
 /* By these names where time has 64 bits by choice */
+ssize_t __wrap___recvmsg64(int fd, struct msghdr *h, int flags)
+	__attribute__((alias("__wrap_recvmsg")));
+ssize_t __wrap___sendmsg64(int fd, const struct msghdr *h, int flags)
+	__attribute__((alias("__wrap_sendmsg")));
 int __wrap___clock_gettime64(int clock, struct timespec *ts)
 	__attribute__((alias("__wrap_clock_gettime")));
 int __wrap___clock_nanosleep_time64(int clock, int flags,

@@ -121,6 +121,8 @@ static struct {
 	uint64_t done; /* as of the last turn */
 } g;
 
+static const struct toy_ops ops;
+
 /* --- bells ------------------------------------------------------------------ */
 
 static uint32_t poll_bell(struct toy *t)
@@ -133,6 +135,7 @@ static struct bell *new_bell(struct ring *r)
 	struct bell *b = calloc(1, sizeof(*b));
 
 	b->r = r;
+	b->toy.ops = &ops;
 	toy_open(&b->toy, poll_bell);
 	g.toys++;
 	return b;
@@ -751,6 +754,7 @@ static void connect_front(void)
 	g.front = g.knocks = f;
 	g.say = NULL;
 	g.say_end = &g.say;
+	f->toy.ops = &ops;
 	toy_open(&f->toy, poll_front);
 	g.toys++;
 	toy_wake(&g.listener, EPOLLIN);
@@ -764,29 +768,21 @@ static void connect_front(void)
 
 /* --- the toy kernel ------------------------------------------------------------------ */
 
-int __wrap_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+static int take_front(struct toy *t)
 {
 	struct front *f = g.knocks;
 
-	if (fd < TOY_FD)
-		return __real_accept4(fd, addr, len, flags);
-	if (!f) {
-		errno = EAGAIN;
-		return -1;
-	}
+	(void)t;
 	g.knocks = NULL;
-	return f->toy.fd;
+	return f ? f->toy.fd : -EAGAIN;
 }
 
-int __wrap_close(int fd)
+static void close_toy(struct toy *t)
 {
-	if (fd < TOY_FD)
-		return __real_close(fd);
-	if (g.front && fd == g.front->toy.fd)
+	if (g.front && t == &g.front->toy)
 		g.front = NULL;
-	toy_close(toy_get(fd));
+	toy_close(t);
 	g.toys--;
-	return 0;
 }
 
 static void pass_fds(struct msghdr *h, const struct line *l)
@@ -804,19 +800,16 @@ static void pass_fds(struct msghdr *h, const struct line *l)
 }
 
 /* In pieces now and then, as a stream is */
-ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags)
+static ssize_t hear(struct toy *t, struct msghdr *h, int flags)
 {
 	struct line *l = g.say;
 	size_t all, n;
 
-	if (fd < TOY_FD)
-		return __real_recvmsg(fd, h, flags);
-	if (container_of(toy_get(fd), struct front, toy)->gone)
+	(void)flags;
+	if (container_of(t, struct front, toy)->gone)
 		return 0;
-	if (!l) {
-		errno = EAGAIN;
-		return -1;
-	}
+	if (!l)
+		return -EAGAIN;
 	all = MSG_HEAD + l->m.size;
 	n = MIN(h->msg_iov->iov_len, all - l->at);
 	if (chance(100))
@@ -828,7 +821,6 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags)
 	else
 		h->msg_controllen = 0;
 	l->at += n;
-	sim.progress++;
 	if (l->at < all)
 		return (ssize_t)n;
 	g.say = l->next;
@@ -837,8 +829,6 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags)
 	free(l);
 	return (ssize_t)n;
 }
-ssize_t __wrap___recvmsg64(int fd, struct msghdr *h, int flags)
-	__attribute__((alias("__wrap_recvmsg")));
 
 /* Between two turns no chain is out: where a ring stops, all that was taken is used */
 static void stopped(unsigned i, uint16_t base)
@@ -852,21 +842,23 @@ static void stopped(unsigned i, uint16_t base)
 	g.stopped--;
 }
 
-ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
+static ssize_t answered(struct toy *t, const struct msghdr *h, int flags)
 {
+	size_t len = h->msg_iov->iov_len;
 	struct vhost_msg m;
 
-	if (fd < TOY_FD)
-		return __real_send(fd, buf, len, flags);
-	memcpy(&m, buf, MIN(len, sizeof(m)));
+	(void)t;
+	(void)flags;
+	memcpy(&m, h->msg_iov->iov_base, MIN(len, sizeof(m)));
 	if (m.request == GET_FEATURES && g.features & ~m.u.u64)
 		sim_fail("features %#llx are not offered",
 			 (unsigned long long)(g.features & ~m.u.u64));
 	if (m.request == GET_VRING_BASE)
 		stopped(m.u.state.index, (uint16_t)m.u.state.num);
-	sim.progress++;
 	return (ssize_t)len;
 }
+
+static const struct toy_ops ops = { take_front, hear, answered, close_toy };
 
 /* --- what happens to it ----------------------------------------------------------------- */
 
@@ -1150,6 +1142,7 @@ void rings_start(struct loop *l, unsigned watch)
 {
 	if (tap_vhost_init(&g.t, l, NULL, watch, false))
 		sim_fail("tap_vhost_init");
+	g.listener.ops = &ops;
 	toy_open(&g.listener, poll_listener);
 	g.toys++;
 	if (tap_vhost_listen(&g.t, g.listener.fd))

@@ -55,11 +55,22 @@ void sim_after(uint64_t ns, event_fn *fn, void *arg);
 /* sim_events - run what is due at sim.now */
 void sim_events(void);
 
+struct msghdr;
+struct toy;
+/* What the kernel would do: a number, or -errno */
+struct toy_ops {
+	int (*accept)(struct toy *t);
+	ssize_t (*receive)(struct toy *t, struct msghdr *h, int flags);
+	ssize_t (*send)(struct toy *t, const struct msghdr *h, int flags);
+	void (*close)(struct toy *t);
+};
+
 /* What has a descriptor.  poll() gives its events now; toy_wake() is what the
  * kernel's wait queues do: @key 0 means all. */
 struct toy {
 	int fd; /* -1: none */
 	uint32_t (*poll)(struct toy *t);
+	const struct toy_ops *ops; /* of one that modules have calls of their own for */
 	bool watched, closing;
 	uint32_t mask;
 	uint64_t data;
@@ -438,14 +449,16 @@ int __wrap_clock_nanosleep(int clock, int flags, const struct timespec *ts,
 int __wrap_clock_gettime(int clock, struct timespec *ts);
 bool __wrap_util_random(void *buf, size_t n);
 
-/* rings.c's: others' descriptors go to the real ones */
+/* Of descriptors that are no toys' the kernel is asked */
 struct sockaddr;
-struct msghdr;
 int __wrap_accept4(int fd, struct sockaddr *addr, unsigned *len, int flags);
 int __real_accept4(int fd, struct sockaddr *addr, unsigned *len, int flags);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *h, int flags);
 ssize_t __wrap___recvmsg64(int fd, struct msghdr *h, int flags);
 ssize_t __real_recvmsg(int fd, struct msghdr *h, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *h, int flags);
+ssize_t __wrap___sendmsg64(int fd, const struct msghdr *h, int flags);
+ssize_t __real_sendmsg(int fd, const struct msghdr *h, int flags);
 ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags);
 ssize_t __real_send(int fd, const void *buf, size_t len, int flags);
 int __wrap_close(int fd);

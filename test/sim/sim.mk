@@ -8,8 +8,8 @@ SIM_SRC   := $(wildcard test/sim/*.c)
 SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) $(B)/sim-of-util.o \
 	     $(patsubst %.c,$(B)/%.o,$(filter-out util.c,$(filter $(SIM_MODS:=.c),$(SRC))))
 SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
-	     clock_nanosleep util_random accept4 recvmsg __recvmsg64 send close \
-	     __clock_gettime64 __clock_nanosleep_time64
+	     clock_nanosleep util_random accept4 recvmsg __recvmsg64 sendmsg __sendmsg64 \
+	     send close __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
 # Most of the time that all of it takes; empty leaves it out
 SIM_BESIDE ?= yes
