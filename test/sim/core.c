@@ -234,6 +234,10 @@ int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		return -1;
 	}
 	sim.progress++;
+	if (op == EPOLL_CTL_ADD && t->unwatchable) {
+		errno = ENOMEM;
+		return -1;
+	}
 	t->watched = op != EPOLL_CTL_DEL;
 	arm(t, false);
 	if (!t->watched)

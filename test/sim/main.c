@@ -29,8 +29,8 @@ const char *__asan_default_options(void)
 
 static int usage(void)
 {
-	fputs("usage: sim [--rings] [--host] --seeds N [--from M] | "
-	      "[--rings] [--host] --seed N [-v] [-x] | "
+	fputs("usage: sim [--rings] [--host] [--control] --seeds N [--from M] | "
+	      "[--rings] [--host] [--control] --seed N [-v] [-x] | "
 	      "[-v] --script FILE... | --lossy | --beside | "
 	      "--work NAME N IDLE\n", stderr);
 	return 2;
@@ -83,9 +83,10 @@ static int many_seeds(uint64_t from, uint64_t n, const char *self)
 		sim.name = name;
 		if (!alone(seed_in_child, &seed, name)) {
 			bad++;
-			printf("failed: %s%s%s --seed %llu -v\n", self,
+			printf("failed: %s%s%s%s --seed %llu -v\n", self,
 			       sim.rings ? " --rings" : "",
 			       sim.host ? " --host" : "",
+			       sim.control ? " --control" : "",
 			       (unsigned long long)seed);
 		}
 	}
@@ -157,6 +158,7 @@ int main(int argc, char **argv)
 
 	log_init("sim");
 	log_level(LOG_ERROR);
+	log_stderr(false); /* clients make errors */
 	for (i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 
@@ -164,10 +166,13 @@ int main(int argc, char **argv)
 			sim.verbose = true;
 			sim.dump |= is(arg, "-x");
 			log_level(LOG_TRACE);
+			log_stderr(true);
 		} else if (is(arg, "--rings")) {
 			sim.rings = true;
 		} else if (is(arg, "--host")) {
 			sim.host = true;
+		} else if (is(arg, "--control")) {
+			sim.control = true;
 		} else if (is(arg, "--seeds") && ++i < argc) {
 			n = strtoull(argv[i], NULL, 0);
 			many = true;

@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Forwarded ports that change while clients come.
+ * Forwarded ports as they are to be, and who gets in.
  *
- * As control.c has it done: a table in steps, with time between them.  A port of the
- * guest is forwarded from itself or from one of a few ports above, by a rule for both
- * families or for each, or not at all for a while; the last table has them all.
+ * A port of the guest is forwarded from itself or from one of a few ports above, by a
+ * rule for both families or for each, or not at all for a while; the last table has
+ * them all.  Some hundred more ports make a change take several steps.
  */
 #include "sim.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 
-enum { SHIFTS = 3, SHIFT = 1000, STEP_MS = 4 };
+enum { SHIFTS = 3, SHIFT = 1000, BALLAST_FIRST = 20000 };
 
 static struct {
 	struct rules was, is; /* a change is from one to the other */
-	unsigned left; /* changes to come */
-	struct timer steps;
+	struct rules *made;
 	struct addr us; /* of the host, for rules of an address */
+	unsigned ballast;
 } r;
 
 static void put(struct rule rule)
 {
-	r.is.r[r.is.n++] = rule;
-	r.is.sockets += rule.last - rule.first + 1U;
+	r.made->r[r.made->n++] = rule;
+	r.made->sockets += rule.last - rule.first + 1U;
 }
 
 /* For one family, or both */
@@ -70,12 +69,12 @@ static void put_udp(unsigned first, unsigned n)
 	}, 0);
 }
 
-static void make(bool last)
+void rules_make(struct rules *t, bool last)
 {
 	unsigned at, n;
 
-	r.was = r.is;
-	r.is.n = r.is.sockets = 0;
+	r.made = t;
+	t->n = t->sockets = 0;
 	for (at = 0; at < FORWARD_PORTS; at += n) {
 		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
 		if (last || chance(800))
@@ -85,6 +84,23 @@ static void make(bool last)
 		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
 		put_udp(at, n);
 	}
+	if (r.ballast && chance(500))
+		put_bound((struct rule){
+			.proto = IPPROTO_TCP, .first = BALLAST_FIRST,
+			.last = (uint16_t)(BALLAST_FIRST + rnd_to(r.ballast)),
+			.to = BALLAST_FIRST,
+		}, 0);
+}
+
+void rules_ask(const struct rules *t)
+{
+	r.was = r.is;
+	r.is = *t;
+}
+
+const struct rules *rules_now(void)
+{
+	return &r.is;
 }
 
 static const struct rule *find(const struct rules *t, bool v6, uint16_t port)
@@ -142,51 +158,9 @@ void rules_judge(void)
 			 r.is.sockets);
 }
 
-static void change(void *arg)
-{
-	(void)arg;
-	if (!listen_busy(world.listen)) {
-		make(r.left == 1);
-		trace("  %u rules", r.is.n);
-		listen_begin(world.listen, PIF_HOST, &r.is);
-		timer_set(&world.loop.timers, &r.steps, 1);
-		r.left--;
-	}
-	if (r.left)
-		sim_after(chance(300)	 ? rnd_to(20 * MS) :
-			  host_changes() ? rnd_to(20 * SEC) :
-					   rnd_to(2 * SEC),
-			  change, NULL);
-}
-
-static void step(void *owner, struct timer *timer)
-{
-	int err = listen_step(world.listen);
-
-	(void)owner;
-	if (err == -EINPROGRESS) {
-		timer_set(&world.loop.timers, timer,
-			  world.loop.now_ms + STEP_MS);
-		return;
-	}
-	if (err)
-		sim_fail("rules: %s", strerror(-err));
-	trace("  rules are in force");
-	if (host_rest()) /* else some wait for an address */
-		rules_judge();
-}
-
-void rules_start(unsigned changes)
+void rules_start(unsigned ballast)
 {
 	r.is = world.rules;
 	r.us = *host_addr(false);
-	r.left = changes;
-	timer_init(&r.steps, step, NULL);
-	if (changes)
-		sim_after(rnd_to(SEC), change, NULL);
-}
-
-bool rules_rest(void)
-{
-	return !r.left && !listen_busy(world.listen);
+	r.ballast = ballast;
 }

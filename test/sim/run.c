@@ -694,6 +694,7 @@ static void judge(void)
 	if (world.flows.count)
 		sim_fail("%u flows remain", world.flows.count);
 	rules_judge();
+	clients_judge();
 	if (world_leftovers())
 		sim_fail("%u descriptors remain", world_leftovers());
 	if (world.chunks.used != chunks_kept)
@@ -723,7 +724,7 @@ static bool all_over(void)
 
 
 	if (started < nplans || world.flows.count || world_leftovers() ||
-	    !rules_rest() || !host_rest())
+	    !clients_rest() || !host_rest())
 		return false;
 	for (i = 0; i < nplans; i++)
 		if (!plans[i].guest_done &&
@@ -819,10 +820,12 @@ void run_seed(uint64_t seed)
 	/* What has no room in memory is reset */
 	world.far_moves = !chunks_kept && chance(500);
 	host_start(has(END_NO_SOCKET) ? 0 : changes);
+	rules_start(chance(200) ? 400 : 0);
 	/* Who has no descriptor has none for rules */
-	rules_start(chance(changes ? 500 : 150) && !toy_net.open_fails &&
-				    !has(END_NO_SOCKET) ?
-			    (unsigned)rnd_in(1, 6) : 0);
+	clients_start((sim.control || chance(changes ? 500 : 150)) &&
+				      !toy_net.open_fails &&
+				      !has(END_NO_SOCKET) ?
+			      (unsigned)rnd_in(1, 12) : 0);
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
 	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
 	      w->loss[1],

@@ -35,6 +35,7 @@ extern struct sim {
 	bool dump;	 /* -x: packets in hexadecimal as well */
 	bool rings;	 /* --rings: seeds have no other transport */
 	bool host;	 /* --host: in each the host's addresses change */
+	bool control;	 /* --control: in each there are clients of control */
 	const char *name; /* "seed 7" or the script's file */
 	unsigned line;	 /* of the script */
 	jmp_buf stop;	 /* where sim_fail() goes if @catch */
@@ -71,7 +72,7 @@ struct toy {
 	int fd; /* -1: none */
 	uint32_t (*poll)(struct toy *t);
 	const struct toy_ops *ops; /* of one that modules have calls of their own for */
-	bool watched, closing;
+	bool watched, closing, unwatchable; /* the next EPOLL_CTL_ADD fails */
 	uint32_t mask;
 	uint64_t data;
 };
@@ -307,6 +308,7 @@ extern struct world {
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */
 	bool mcast; /* the guest is asked for groups */
+	void (*judge_turn)(void); /* what must hold after each, or NULL */
 } world;
 
 enum { FORWARD_FIRST = 8000, FORWARD_PORTS = 16 };
@@ -324,15 +326,28 @@ void world_move(void);
 void world_migrate(bool given_up);
 unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
 
-/* --- rules.c: forwarded ports that change --------------------------------- */
+/* --- rules.c: forwarded ports, as they are to be -------------------------- */
 
-/* rules_start - so many times, from the rules in force on */
-void rules_start(unsigned changes);
+/* rules_start - some tables will have so many more ports, or less */
+void rules_start(unsigned ballast);
+/* rules_make - another table; the @last one has all ports
+ * rules_ask - it is asked for: from now on that is on its way, or in force */
+void rules_make(struct rules *t, bool last);
+void rules_ask(const struct rules *t);
+const struct rules *rules_now(void);
 /* rules_port - where who connects now must get to port @to; 0: nowhere yet */
 uint16_t rules_port(bool v6, uint16_t to);
-bool rules_rest(void); /* there is nothing more to come */
 /* rules_judge - whoever knocks is let in where there is a rule, and nowhere else */
 void rules_judge(void);
+
+/* --- clients.c: the control socket, and who comes there ------------------- */
+
+void clients_reset(void);
+/* clients_start - so many and perhaps a crowd; 0: there is no such socket */
+void clients_start(unsigned n);
+bool clients_rest(void); /* all have gone, and the last table is in force */
+void clients_judge(void); /* nothing is left of them */
+unsigned clients_toys(void); /* descriptors */
 
 /* --- host.c: the host's addresses, which change --------------------------- */
 

@@ -3,7 +3,7 @@
 # time.  What it replaces is not linked; the kernel's calls are wrapped.
 
 SIM_TOYS  := sock sock_repair pcap tap_tun vhost_bell netlink nllink hostnet
-SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES)) migrate_stream follow
+SIM_MODS  := $(filter-out $(SIM_TOYS) $(RANK7),$(MODULES)) migrate_stream follow control flowpage
 SIM_SRC   := $(wildcard test/sim/*.c)
 SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) $(B)/sim-of-util.o \
 	     $(patsubst %.c,$(B)/%.o,$(filter-out util.c,$(filter $(SIM_MODS:=.c),$(SRC))))
@@ -44,7 +44,7 @@ sim-more-seeds:
 	$(RUN) $< --from $$(($(SIM_HALF) + 1)) --seeds $$(($(SIM_SEEDS) - $(SIM_HALF)))
 
 # A fuzzer of connections has the same toys; what one input leaves is taken away
-SIM_FUZZ  := core sock repair tap rings wire world host
+SIM_FUZZ  := core sock repair tap rings wire world host rules clients
 FUZZ_SIM  := $(SIM_FUZZ:%=build/fuzz/sim-%.o) \
 	     $(patsubst %.c,build/fuzz/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))
 build/fuzz/sim-%.o: test/sim/%.c | build/fuzz

@@ -31,6 +31,7 @@ void world_config(void)
 
 	memset(w, 0, sizeof(*w));
 	sock_reset();
+	clients_reset();
 	w->lan = (struct lan){
 		.v4 = true, .v6 = true, .tcp = true, .udp = true,
 		.icmp = true, .dhcp = true, .dhcpv6 = true, .ndp = true,
@@ -85,6 +86,8 @@ static void turn_end(void *owner)
 		rings_turn_end();
 	if (world.moves && chance(world.moves))
 		world.far_moves ? world_travel() : world_move();
+	if (world.judge_turn)
+		world.judge_turn();
 }
 
 static void must(int err, const char *what)
@@ -316,5 +319,6 @@ void world_run(uint64_t until, bool (*done)(void))
 unsigned world_leftovers(void)
 {
 	return toy_count() - listen_count(&listeners) -
-	       (world.rings ? rings_toys() : 1) - host_toys();
+	       (world.rings ? rings_toys() : 1) - host_toys() -
+	       clients_toys();
 }
