@@ -4,54 +4,23 @@
  * loaded goes on, or is forgotten, and nothing is left of it */
 #include "migrate.h"
 
+#include "flows.h"
 #include "freeze.h"
 #include "log.h"
-#include "tcp_freeze.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define REQUIRE(x) ((x) ? (void)0 : abort())
-
 enum { TURNS = 10000 };
 
-static struct loop loop;
-static struct flows flows;
-static struct chunks chunks;
-static struct aheads ahead;
-static struct tcp tcp;
-static struct tap tap;
-static struct fwd fwd;
 static struct sock_env env = { .v4 = true, .v6 = true };
-static struct lan lan = { .mtu = 1500 };
 static struct seen seen;
 static struct neigh neigh;
 static struct repair repair;
 static struct migrate m;
 static bool asked, refuses;
-
-static const struct flow_type type = {
-	.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
-};
-
-/* Nothing is refused here */
-bool icmp_refuse(struct icmp_limit *l, struct tap *t, const struct fwd *f,
-		 const struct side *guest, uint8_t proto, uint32_t seq, int err,
-		 struct sock_error *e)
-{
-	(void)l;
-	(void)t;
-	(void)f;
-	(void)guest;
-	(void)proto;
-	(void)seq;
-	(void)err;
-	(void)e;
-	abort();
-}
 
 /* --- a helper that is always quick -------------------------------------------- */
 
@@ -129,14 +98,9 @@ static void start(void)
 {
 	log_level(LOG_ERROR);
 	log_stderr(false);
-	REQUIRE(!loop_init(&loop) && !flows_init(&flows, &loop) &&
-		!chunks_init(&chunks) && !ahead_init(&ahead, &chunks));
-	tap.caps.frame_max = 1514;
-	fwd.lan = &lan;
+	start_flows();
 	fwd.env = &env;
-	tcp = (struct tcp){ .flows = &flows, .tap = &tap, .fwd = &fwd,
-			    .neigh = &neigh, .chunks = &chunks, .ahead = ahead, .rto_max_ms = 120000 };
-	flows_type(&flows, FLOW_TCP, &type, &tcp);
+	tcp.neigh = &neigh;
 	REQUIRE(!migrate_init(&m, &tcp, &seen, &repair));
 }
 
