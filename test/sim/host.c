@@ -6,6 +6,7 @@
  * what there is at one of them; now and then one fails.  While an address is gone
  * nothing reaches the far end of its sockets, or comes from there.
  */
+#include "../still.h"
 #include "sim.h"
 #include "follow.h"
 
@@ -280,7 +281,7 @@ int hostnet_look(struct hostnet *n)
 	return 0;
 }
 
-/* --- renew.h and others: the guest's network stays what it is ---------------- */
+/* --- renew.h: the guest's network stays what it is ---------------- */
 
 bool renew_plan(struct renew *r, struct plan *was)
 {
@@ -289,21 +290,4 @@ bool renew_plan(struct renew *r, struct plan *was)
 	guest_renew(&world.guest);
 	guest_advertise(&world.guest);
 	return false;
-}
-
-int nslink_update(struct nslink *l, struct netlink *host,
-		  const struct addrset *stay, bool patient)
-{
-	(void)l;
-	(void)host;
-	(void)stay;
-	(void)patient;
-	return 0;
-}
-
-void neighwatch_renew(struct neighwatch *w, unsigned if4, unsigned if6)
-{
-	(void)w;
-	(void)if4;
-	(void)if6;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: acceptor log loop timer util */
 /* Clients on socket pairs, on a clock of our own. */
+#include "clock.h"
 #include "http.h"
 
 #include <errno.h>
@@ -21,25 +22,8 @@ enum { MORE_THAN_A_BUFFER = 100000, ALL = 4 << 20 };
 
 static struct loop loop;
 static struct http http;
-static uint64_t clock_ms;
 static unsigned pieces, pauses, turns_of_page;
 static char got[ALL];
-
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-	(void)id;
-	ts->tv_sec = (time_t)(clock_ms / 1000);
-	ts->tv_nsec = (long)(clock_ms % 1000 * 1000000);
-	return 0;
-}
-
-int epoll_pwait(int fd, struct epoll_event *ev, int max, int timeout,
-		const sigset_t *set)
-{
-	(void)timeout;
-	(void)set;
-	return epoll_wait(fd, ev, max, 0);
-}
 
 /* --- a page ----------------------------------------------------------------- */
 

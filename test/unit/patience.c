@@ -4,6 +4,9 @@
  * notifications are bytes in a socket, and flows are entries of a table. */
 #include "follow.h"
 
+#include "../still.h"
+#include "clock.h"
+
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,29 +24,12 @@ static struct flow flow[FLOWS];
 static struct flows flows;
 static struct follow follow;
 static int notify[2];
-static uint64_t clock_ms;
 static bool has[FLOWS]; /* addresses of the host */
 static bool many;
 static uint64_t dropped_ms[FLOWS];
 static uint64_t looks;
 
 /* --- in place of what is below ------------------------------------------------ */
-
-int clock_gettime(clockid_t id, struct timespec *ts)
-{
-	(void)id;
-	ts->tv_sec = (time_t)(clock_ms / 1000);
-	ts->tv_nsec = (long)(clock_ms % 1000 * 1000000);
-	return 0;
-}
-
-int epoll_pwait(int fd, struct epoll_event *ev, int max, int timeout,
-		const sigset_t *set)
-{
-	(void)timeout;
-	(void)set;
-	return epoll_wait(fd, ev, max, 0);
-}
 
 static struct addr address(unsigned i)
 {
@@ -114,23 +100,6 @@ int nl_read(int fd, nl_fn *fn, void *arg)
 	while (recv(fd, sink, sizeof(sink), MSG_DONTWAIT) > 0)
 		;
 	return 0;
-}
-
-int nslink_update(struct nslink *l, struct netlink *host,
-		  const struct addrset *stay, bool patient)
-{
-	(void)l;
-	(void)host;
-	(void)stay;
-	(void)patient;
-	return 0;
-}
-
-void neighwatch_renew(struct neighwatch *w, unsigned if4, unsigned if6)
-{
-	(void)w;
-	(void)if4;
-	(void)if6;
 }
 
 int listen_renew(struct listen *l)
