@@ -65,7 +65,8 @@ static struct {
 	struct toy listener;
 	struct client *all[CLIENTS], *backlog[BACKLOG];
 	struct client *current; /* who is served */
-	unsigned n, waiting, left, watchers;
+	unsigned n, left; /* that have come; that have not gone, or come yet */
+	unsigned waiting, watchers;
 	unsigned asked, changed;
 	bool runs, faults, full, done;
 	uint64_t free_since, full_at;
@@ -473,6 +474,8 @@ static void knock(struct client *c)
 	}
 	trace("  client %u knocks (%s)", c->no, c->what);
 	c->knocked = true;
+	if (!s.waiting)
+		s.free_since = sim.now;
 	s.backlog[s.waiting++] = c;
 	toy_wake(&s.listener, EPOLLIN);
 	later_on(c);
@@ -714,7 +717,6 @@ static struct client *new_client(bool last)
 	c->reads = ALL;
 	(last ? asks : how[rnd_to(ARRAY_SIZE(how))])(c);
 	s.all[s.n++] = c;
-	s.left++;
 	return c;
 }
 
@@ -790,8 +792,10 @@ bool clients_rest(void)
 {
 	if (!s.runs)
 		return true;
-	if (!s.left && !s.done)
+	if (!s.left && !s.done) {
+		s.left++;
 		act(new_client(true));
+	}
 	return s.done && !s.left && !listen_busy(world.listen);
 }
 
@@ -808,7 +812,7 @@ static void count(void *owner)
 
 static void expect(unsigned n, uint64_t within)
 {
-	while (n--)
+	for (s.left += n; n--;)
 		sim_after(rnd_to(within), start, NULL);
 }
 
