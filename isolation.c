@@ -427,7 +427,10 @@ void isolation_marker(int fd)
 
 bool isolation_userns(const struct conf *c)
 {
-	if ((get_caps().effective & outside_needs) == outside_needs)
+	/* A command is to be in the one that was named, whoever starts it */
+	bool named = c->spawn && c->userns[0];
+
+	if (!named && (get_caps().effective & outside_needs) == outside_needs)
 		return true;
 	enter_userns(c);
 	/* What execve() gives a command anyway is there before: else it would

@@ -513,6 +513,26 @@ def test_join_by_path(lab, sandbox):
     until(lambda: not alive(pid), "pasta to go with its namespace")
 
 
+@pytest.mark.parametrize("user,runas", [
+    (USER, "1000"), (ROOT_USER, "0"), (ROOT_USER, "1000"),
+    (ROOT_USER, "nobody")], ids=["user", "root", "root's user", "nobody"])
+def test_command_in_a_named_user_namespace(lab, sandbox, user, runas):
+    """Also an administrator's, who needs none to make the others."""
+    there = f"/proc/{sandbox.pid}/ns/user"
+    done = pasta(lab, "--config-net", "--runas", runas, "--userns", there, "--",
+                 "sh", "-c", "readlink /proc/self/ns/user; ip -4 addr",
+                 user=user)
+    assert done.status == 0, done.stderr
+    assert done.stdout.startswith(os.readlink(there) + "\n")
+    assert f" {HOST[V4]}/" in done.stdout
+
+
+def test_no_user_namespace_for_the_command(lab):
+    done = pasta(lab, "--userns", "/nonexistent", "--", "true", user=ROOT_USER)
+    assert done.status == 1
+    assert "Can't open user namespace /nonexistent" in done.stderr
+
+
 def rootful(lab, *argv):
     """A namespace in /run/netns belongs to root: only root can enter it."""
     return lab.daemon(PASTA, "--config-net", "--runas", "0", *argv,
