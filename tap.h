@@ -114,7 +114,8 @@ unsigned tap_reserve(struct tap *t, struct slot *s, unsigned n, size_t head,
 
 /* tap_commit - send the first @used body bytes behind the head
  * @n must have gso_type and gso_size set if @used is longer than the segment
- * size.  Cannot fail.  Slots of one reserve are committed in order. */
+ * size.  Cannot fail.  Slots of one reserve are committed in order; of those with a
+ * segment size all but the last are full, and the others have been cancelled. */
 void tap_commit(struct tap *t, struct slot *s, size_t used,
 		const struct note *n);
 

@@ -6,8 +6,8 @@
  * only then is the guest asked to kick.  They go back at release, and it is
  * told once a turn.
  *
- * To the guest: a slot for a run of TCP takes buffers when it is reserved, and
- * what it does not fill is given back.  Other slots lie in our own memory:
+ * To the guest: slots for runs of TCP take buffers when they are reserved, and
+ * what the last one does not fill is given back.  Other slots lie in our own memory:
  * their bodies have to be in a row, which the guest's buffers are not.  They
  * take buffers when they are committed, and reserve sees to it that there are
  * enough.
@@ -22,6 +22,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <unistd.h>
 
@@ -224,30 +225,41 @@ static bool has_room(struct tap_vhost *t)
 	       (left && left >= t->had && q->next != t->had_at);
 }
 
-/* Take buffers for a frame of @least to @most bytes: false if there are not
- * enough, then none is taken.  Slots that are out keep those they were
- * promised. */
-static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
+/* Take up to @there buffers, until they have @most bytes */
+static void pop(struct tap_vhost *t, struct vhost_room *r, unsigned there,
+		size_t most)
 {
-	struct virtq *q = &t->user.q[VHOST_RX];
-	struct vhost_room *r = &t->room;
-	unsigned left = rx_left(t), keep = promised ? 0 : t->promised;
-	unsigned there = left > keep ? left - keep : 0;
 	unsigned max = t->merge ? there : MIN(there, 1U);
+	unsigned pieces = VHOST_PIECES - (unsigned)(r->iov - t->taken_iov);
 
 	r->elems = r->iov_cnt = 0;
 	r->len = 0;
 	while (r->elems < max && r->len < most) {
 		struct virtq_elem *e = &r->elem[r->elems];
 
-		if (virtq_pop(q, e, r->iov + r->iov_cnt,
-			      VHOST_PIECES - r->iov_cnt, true) != 1)
+		if (virtq_pop(&t->user.q[VHOST_RX], e, r->iov + r->iov_cnt,
+			      pieces - r->iov_cnt, true) != 1)
 			break;
 		r->iov_cnt += e->iov_cnt;
 		r->len += e->len;
 		r->elems++;
 		t->buffer_len = MAX(e->len, (size_t)1);
 	}
+}
+
+/* Take buffers for a frame of @least to @most bytes: false if there are not
+ * enough, then none is taken.  Slots that are out keep those they were
+ * promised. */
+static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
+{
+	struct virtq *q = &t->user.q[VHOST_RX];
+	struct vhost_room *r = &t->room[0];
+	unsigned left = rx_left(t), keep = promised ? 0 : t->promised;
+	unsigned there = left > keep ? left - keep : 0;
+
+	r->elem = t->taken;
+	r->iov = t->taken_iov;
+	pop(t, r, there, most);
 	if (!t->merge && r->elems)
 		never_fits(t, r->len); /* one is like the other */
 	if (r->len >= least)
@@ -261,16 +273,17 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	return false;
 }
 
-static void give_back(struct tap_vhost *t)
+static void give_back(struct tap_vhost *t, const struct vhost_room *r)
 {
-	virtq_rewind(&t->user.q[VHOST_RX], t->room.elems);
+	virtq_rewind(&t->user.q[VHOST_RX], r->elems);
 }
 
-/* The first @len bytes are filled */
-static void hand_over(struct tap_vhost *t, size_t len)
+/* The first @len bytes are filled.  What they do not need goes back: there is nothing
+ * behind it. */
+static void hand_over(struct tap_vhost *t, const struct vhost_room *r,
+		      size_t len)
 {
 	struct virtq *q = &t->user.q[VHOST_RX];
-	struct vhost_room *r = &t->room;
 	unsigned i;
 
 	if (UNLIKELY(q->log))
@@ -281,6 +294,7 @@ static void hand_over(struct tap_vhost *t, size_t len)
 		virtq_push(q, r->elem[i].id, (uint32_t)part);
 		len -= part;
 	}
+	assert(i == r->elems || t->runs <= 1);
 	virtq_rewind(q, r->elems - i);
 }
 
@@ -296,15 +310,15 @@ static unsigned buffers(const struct vhost_room *r, size_t len)
 }
 
 /* In front of all, of a frame of @len bytes */
-static void write_vnet(struct tap_vhost *t, size_t len, const struct note *n)
+static void write_vnet(const struct tap_vhost *t, const struct vhost_room *r,
+		       size_t len, const struct note *n)
 {
 	struct virtio_net_hdr_mrg_rxbuf h = {
 		.hdr = note_put(n),
-		.num_buffers =
-			htole16((uint16_t)buffers(&t->room, t->vnet + len)),
+		.num_buffers = htole16((uint16_t)buffers(r, t->vnet + len)),
 	};
 
-	iov_write(t->room.iov, t->room.iov_cnt, 0, &h, t->vnet);
+	iov_write(r->iov, r->iov_cnt, 0, &h, t->vnet);
 }
 
 /* --- to the guest --------------------------------------------------------- */
@@ -331,10 +345,10 @@ static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
 {
 	size_t len = whole(t, frame);
 
-	/* A run that is out has @room */
-	if (!t->direct && there && take(t, len, len, false)) {
-		give_back(t);
-		return t->room.elems;
+	/* A run that is out has it */
+	if (!t->runs && there && take(t, len, len, false)) {
+		give_back(t, &t->room[0]);
+		return t->room[0].elems;
 	}
 	return MAX(estimate(t, frame), there + 1);
 }
@@ -410,33 +424,65 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 	return max;
 }
 
-static bool reserve_there(struct tap_vhost *t, struct slot *s, size_t head,
+/* One more frame of @most bytes, no less: behind it there may be others */
+static bool take_next(struct tap_vhost *t, size_t most)
+{
+	struct vhost_room *r = &t->room[t->runs], *last = r - 1;
+	unsigned left = rx_left(t), there;
+
+	there = left > t->promised ? left - t->promised : 0;
+	r->elem = last->elem + last->elems;
+	r->iov = last->iov + last->iov_cnt;
+	pop(t, r, MIN(there, VIRTQ_MAX - (unsigned)(r->elem - t->taken)), most);
+	if (r->len >= most)
+		return true;
+	give_back(t, r);
+	return false;
+}
+
+/* The next run's buffers are its slot */
+static void lay_out_there(struct tap_vhost *t, struct slot *s, size_t head,
 			  size_t want, size_t mss)
 {
-	want = MIN(want, t->tap.caps.tso ? (size_t)BODY_MAX : mss);
-	if (!take(t, whole(t, head + MIN(want, mss)), whole(t, head + want),
-		  false))
-		return false;
-	s->head = t->head;
+	const struct vhost_room *r = &t->room[t->runs];
+
+	s->head = t->head[t->runs];
 	s->head_len = head;
-	s->body = t->direct_body;
-	s->body_cnt =
-		iov_slice(t->direct_body, VHOST_PIECES, t->room.iov,
-			  t->room.iov_cnt, t->vnet + head, want, &s->room);
+	s->body = t->body_iov + (r->iov - t->taken_iov);
+	s->body_cnt = iov_slice(s->body, r->iov_cnt, r->iov, r->iov_cnt,
+				t->vnet + head, want, &s->room);
 	s->mss = mss;
 	s->priv = NULL;
-	t->direct = true;
-	return true;
+	s->priv_len = t->runs++;
+}
+
+static unsigned reserve_there(struct tap_vhost *t, struct slot *s, unsigned n,
+			      size_t head, size_t want, size_t mss)
+{
+	size_t most;
+
+	want = MIN(want, t->tap.caps.tso ? (size_t)BODY_MAX : mss);
+	most = whole(t, head + want);
+	n = MIN(n, (unsigned)VHOST_RUNS);
+	if (!take(t, whole(t, head + MIN(want, mss)), most, false))
+		return 0;
+	do
+		lay_out_there(t, s++, head, want, mss);
+	while (t->runs < n && t->room[t->runs - 1].len >= most &&
+	       take_next(t, most));
+	return t->runs;
 }
 
 static unsigned vhost_reserve(struct tap *tap, struct slot *s, unsigned n,
 			      size_t head, size_t want, size_t mss)
 {
 	struct tap_vhost *t = vhost(tap);
+	unsigned got;
 
-	if (tap->up && mss && want && n == 1 && !t->direct) {
-		if (reserve_there(t, s, head, want, mss))
-			return 1;
+	if (tap->up && mss && want && n && !t->runs) {
+		got = reserve_there(t, s, n, head, want, mss);
+		if (got)
+			return got;
 		/* What will never fit is not waited for: commit loses it */
 		if (head + MIN(want, mss) <= tap->caps.frame_max) {
 			tap->full = true;
@@ -464,7 +510,7 @@ static void commit_there(struct tap_vhost *t, const struct slot *s, size_t used,
 	static const uint8_t zero[FRAME_MIN];
 	struct iovec iov[VHOST_PIECES + 1];
 	size_t len = s->head_len + used, all = MAX(len, (size_t)FRAME_MIN);
-	const struct vhost_room *r = &t->room;
+	const struct vhost_room *r = &t->room[s->priv_len];
 	unsigned cnt;
 	struct note left;
 
@@ -473,11 +519,11 @@ static void commit_there(struct tap_vhost *t, const struct slot *s, size_t used,
 			    used, NULL);
 	left = left_over(t, iov, cnt, len, n);
 	tap_captured(&t->tap, true, iov, cnt, len, &left);
-	write_vnet(t, all, &left);
+	write_vnet(t, r, all, &left);
 	iov_write(r->iov, r->iov_cnt, t->vnet, s->head, s->head_len);
 	iov_write(r->iov, r->iov_cnt, t->vnet + len, zero, all - len);
-	hand_over(t, t->vnet + all);
-	t->direct = false;
+	hand_over(t, r, t->vnet + all);
+	t->runs--;
 }
 
 /* One frame in a row, padded.  If the guest's buffers are shorter than they
@@ -487,11 +533,12 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 {
 	struct iovec one = { frame, len };
 	size_t all = MAX(len, (size_t)FRAME_MIN);
+	const struct vhost_room *r = &t->room[0];
 	struct note left = left_over(t, &one, 1, len, n);
 
 	/* A run that is out has the end of the ring, and no frame is to come in
 	 * between */
-	if (t->direct || !take(t, t->vnet + all, t->vnet + all, true)) {
+	if (t->runs || !take(t, t->vnet + all, t->vnet + all, true)) {
 		log_debug("Frame of %zu bytes lost: no buffers for it", len);
 		t->tap.drops[DROP_NO_ROOM]++;
 		tap_lost(&t->tap, DROP_NO_ROOM, &one, 1, len, &left);
@@ -499,9 +546,9 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 	}
 	tap_captured(&t->tap, true, &one, 1, len, &left);
 	memset(frame + len, 0, all - len);
-	write_vnet(t, all, &left);
-	iov_write(t->room.iov, t->room.iov_cnt, t->vnet, frame, all);
-	hand_over(t, t->vnet + all);
+	write_vnet(t, r, all, &left);
+	iov_write(r->iov, r->iov_cnt, t->vnet, frame, all);
+	hand_over(t, r, t->vnet + all);
 }
 
 /* Does the guest take such runs as one frame? */
@@ -560,8 +607,8 @@ static void vhost_cancel(struct tap *tap, struct slot *s)
 	struct tap_vhost *t = vhost(tap);
 
 	if (!s->priv) {
-		give_back(t);
-		t->direct = false;
+		give_back(t, &t->room[s->priv_len]);
+		t->runs--;
 		return;
 	}
 	t->promised -= (unsigned)s->priv_len;
@@ -699,8 +746,8 @@ static void starved(void *owner, struct timer *timer)
 	    left != t->rest || q->next != t->rest_at)
 		return;
 	(void)take(t, 0, SIZE_MAX, false);
-	never_fits(t, t->room.len);
-	give_back(t);
+	never_fits(t, t->room[0].len);
+	give_back(t, &t->room[0]);
 	t->wanted = left;
 	loop_soon(t->tap.loop);
 }
@@ -758,7 +805,7 @@ static bool vhost_save(const struct tap *tap, struct wr *w,
 	const struct tap_vhost *t =
 		(const struct tap_vhost *)(const void *)tap; /* its first */
 
-	if (t->elems || t->slot_out || t->direct ||
+	if (t->elems || t->slot_out || t->runs ||
 	    !vhost_user_rests(&t->user))
 		return false;
 	wr_u8(w, t->one_off);
@@ -847,7 +894,7 @@ int tap_vhost_init(struct tap_vhost *t, struct loop *l, struct pcap *pcap,
 		.ops = &vhost_ops,
 		.loop = l,
 		.pcap = pcap,
-		.caps = { .frame_max = FRAME_LONG },
+		.caps = { .runs = true, .frame_max = FRAME_LONG },
 		.watch = watch,
 	};
 	t->acceptor.fd = -1;

@@ -2,9 +2,9 @@
  *
  * tap_vhost - the transport whose frames lie in guest memory
  *
- * Frames are lent where the guest has them.  A run of TCP segments towards the
- * guest is read from its socket into the guest's own buffers, merged as many as
- * it takes; everything else is made here and copied when it is complete.  One
+ * Frames are lent where the guest has them.  Runs of TCP segments towards the
+ * guest are read from their socket into the guest's own buffers, merged as many as
+ * they take; everything else is made here and copied when it is complete.  One
  * front-end at a time, as with a stream.
  */
 #ifndef TAP_VHOST_H
@@ -16,18 +16,19 @@
 
 enum {
 	VHOST_PIECES =
-		VIRTQ_MAX,       /* of a burst from the guest; of a run to it */
+		VIRTQ_MAX,       /* of a burst from the guest; of runs to it */
 	VHOST_FRAME_PIECES = 64, /* of one frame: a flow takes no more */
+	VHOST_RUNS = 4,          /* runs to the guest that are out at once */
 	VHOST_SLOTS = 16,        /* frames made here at once */
 	VHOST_SLOT_HEAD = 128,   /* bytes in front of a slot's body */
 	VHOST_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
 	VHOST_PATIENCE_MS = 200, /* see starved() */
 };
 
-/* Buffers of the guest that one frame takes */
+/* Buffers of the guest that one frame takes, behind those of the frame before */
 struct vhost_room {
-	struct virtq_elem elem[VIRTQ_MAX];
-	struct iovec iov[VHOST_PIECES];
+	struct virtq_elem *elem;
+	struct iovec *iov;
 	unsigned elems, iov_cnt;
 	size_t len;
 };
@@ -67,10 +68,14 @@ struct tap_vhost {
 	unsigned rest;	   /* so many there were when it began, */
 	uint16_t rest_at;  /* and which */
 	size_t buffer_len; /* of the last one that was taken */
-	bool direct;       /* @room is out, as a slot: */
-	struct vhost_room room;
-	uint8_t head[HEAD_MAX];
-	struct iovec direct_body[VHOST_PIECES];
+	/* Runs that are out, as slots; if there is none the first is for a frame
+	 * that was made here */
+	unsigned runs;
+	struct vhost_room room[VHOST_RUNS];
+	uint8_t head[VHOST_RUNS][HEAD_MAX];
+	/* Of all of them */
+	struct virtq_elem taken[VIRTQ_MAX];
+	struct iovec taken_iov[VHOST_PIECES], body_iov[VHOST_PIECES];
 };
 
 /* tap_vhost_init - 0 or -errno; then one of the next two */

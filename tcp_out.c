@@ -535,7 +535,7 @@ static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 	*room = 0;
 	for (i = 0; i < got; i++) {
 		cnt += s[i].body_cnt;
-		if (i && (cnt > RUNS_IOV || s[i - 1].room != want))
+		if (i && (cnt > RUNS_IOV || s[i - 1].room % mss))
 			break;
 		*room += s[i].room;
 	}

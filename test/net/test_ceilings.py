@@ -86,9 +86,9 @@ GIGABYTE = {
     "stream out 1500": (3, 6500),
     "stream in 1500": (3, 20000),
     "vhost out 65520": (3, 1500),
-    "vhost in 65520": (3, 13500),
+    "vhost in 65520": (3, 5000),
     "vhost out 1500": (3, 1500),
-    "vhost in 1500": (3, 13500),
+    "vhost in 1500": (3, 7000),
 }
 GIGABYTE_HEADROOM = 1.5         # in those that come with the data
 

@@ -1161,7 +1161,7 @@ void rings_turn_end(void)
 	uint64_t done = t->tap.count.frames[0] + t->tap.count.frames[1];
 	unsigned i;
 
-	if (t->elems || t->slot_out || t->direct || t->promised)
+	if (t->elems || t->slot_out || t->runs || t->promised)
 		sim_fail("chains or slots kept over the end of a turn");
 	for (i = 0; i < g.pairs * VHOST_PAIR; i++)
 		if (g.r[i].enabled && t->user.q[i].broken)

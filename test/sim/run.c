@@ -498,7 +498,8 @@ static void make_plan(struct course *p, unsigned no)
 				  rnd_in(10000, 400 * 1000);
 	p->rx_cap = chance(300) ? rnd_in(2304, 10000) :
 				  rnd_in(10000, 400 * 1000);
-	if (p->ws > 4 && chance(200)) { /* several runs in one read */
+	/* Several runs in one read; on rings few guests take runs at all */
+	if (p->ws > 4 && chance(world.rings ? 500 : 200)) {
 		p->rcv_cap = p->rx_cap = 1000 * 1000;
 		p->bytes[0] = p->bytes[1] = rnd_in(300, 1000) * 1000;
 		p->chunk[0] = p->chunk[1] = 500 * 1000;

@@ -1146,6 +1146,87 @@ static void run_lies_in_merged_buffers(void **state)
 	assert_int_equal(t.tap.count.bytes[1], 5054 + 10054 + 142);
 }
 
+/* One behind the other; what is not used comes next */
+static void several_runs_at_once(void **state)
+{
+	struct slot s[VHOST_RUNS + 1];
+	unsigned first, i;
+
+	(void)state;
+	begin(USUAL);
+	first = give(20, 2048);
+	assert_int_equal(reserve(s, VHOST_RUNS + 1, TCP, 6000, MSS), VHOST_RUNS);
+	for (i = 0; i < VHOST_RUNS; i++) {
+		assert_int_equal(s[i].room, 6000);
+		is_piece(&s[i], 0, first + 3 * i, 12 + HEAD_TCP4);
+	}
+	assert_false(t.tap.ops->save(&t.tap, NULL, NULL));
+	tap_cancel(&t.tap, &s[2]);
+	tap_cancel(&t.tap, &s[3]);
+	fill(&s[0], TCP, 6000, MSS);
+	arrived(3);
+	fill(&s[1], TCP, 100, MSS);
+	arrived(1);
+	assert_int_equal(got.first, first + 3);
+	/* 16 are left, which is five and one */
+	assert_int_equal(reserve(s, 2, TCP, 6000, MSS), 2);
+	is_piece(&s[0], 0, first + 4, 12 + HEAD_TCP4);
+	fill(&s[0], TCP, 6000, MSS);
+	fill(&s[1], TCP, 6000, MSS);
+	tap_flush(&t.tap);
+	assert_true(hear());
+	assert_int_equal(got.n, 3);
+	arrived(3);
+	/* 10, each run takes four: two, and of the rest a short one */
+	assert_int_equal(reserve(s, 3, TCP, 8000, MSS), 2);
+	tap_cancel(&t.tap, &s[0]);
+	tap_cancel(&t.tap, &s[1]);
+	assert_false(t.tap.full);
+	assert_true(send_one(0, 100, 100));
+	arrived(1);
+	assert_int_equal(got.first, first + 10);
+}
+
+/* One that has no room for all that is wanted is the last */
+static void several_runs_of_unlike_buffers(void **state)
+{
+	struct slot s[3];
+
+	(void)state;
+	begin(USUAL & ~MERGE);
+	give(1, HUGE);
+	give(1, 3000);
+	give(1, HUGE);
+	assert_int_equal(reserve(s, 3, TCP, 10000, MSS), 1);
+	fill(&s[0], TCP, 10000, MSS);
+	arrived(1);
+	assert_int_equal(reserve(s, 2, TCP, 10000, MSS), 1);
+	fill(&s[0], TCP, s[0].room, MSS);
+	arrived(1);
+}
+
+/* 200 pieces each, of 1024 */
+static void several_runs_of_many_pieces(void **state)
+{
+	struct slot s[3];
+	unsigned id, i;
+
+	(void)state;
+	begin(USUAL);
+	id = chain(RX, 2000, 10);
+	for (i = 0; i < 20; i++)
+		expose(RX, id);
+	assert_int_equal(reserve(s, 3, TCP, 3800, MSS), 2);
+	tap_cancel(&t.tap, &s[0]);
+	tap_cancel(&t.tap, &s[1]);
+	assert_int_equal(virtq_left(&t.user.q[RX]), 20);
+	assert_true(t.tap.caps.frame_max > 60000);
+	assert_int_equal(reserve(s, 3, TCP, 1900, MSS), 3);
+	for (i = 0; i < 3; i++)
+		tap_cancel(&t.tap, &s[i]);
+	assert_int_equal(virtq_left(&t.user.q[RX]), 20);
+}
+
 /* All buffers that are left */
 static void use_up(void)
 {
@@ -2414,6 +2495,9 @@ int main(void)
 		TEST(slots_of_longest_datagrams),
 		TEST(slot_takes_several_buffers),
 		TEST(run_lies_in_merged_buffers),
+		TEST(several_runs_at_once),
+		TEST(several_runs_of_unlike_buffers),
+		TEST(several_runs_of_many_pieces),
 		TEST(run_of_every_length),
 		TEST(head_is_longer_than_first_buffers),
 		TEST(padding_goes_over_buffers),
