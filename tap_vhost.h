@@ -18,7 +18,7 @@ enum {
 	VHOST_PIECES =
 		VIRTQ_MAX,       /* of a burst from the guest; of runs to it */
 	VHOST_FRAME_PIECES = 64, /* of one frame: a flow takes no more */
-	VHOST_RUNS = 4,          /* runs to the guest that are out at once */
+	VHOST_RUNS = 5,          /* runs to the guest that are out at once */
 	VHOST_SLOTS = 16,        /* frames made here at once */
 	VHOST_SLOT_HEAD = 128,   /* bytes in front of a slot's body */
 	VHOST_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */

@@ -20,7 +20,7 @@
 enum {
 	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length has 16 bits */
 	SYN_WINDOW = 65535,
-	RUNS = 4,	/* most that one read fills */
+	RUNS = 5,	/* most that one read fills: a turn, at any MTU */
 	RUNS_IOV = 256, /* of them together, or there is but one */
 };
 

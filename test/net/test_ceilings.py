@@ -88,7 +88,7 @@ GIGABYTE = {
     "vhost out 65520": (3, 1500),
     "vhost in 65520": (3, 5000),
     "vhost out 1500": (3, 1500),
-    "vhost in 1500": (3, 7000),
+    "vhost in 1500": (3, 5000),
 }
 GIGABYTE_HEADROOM = 1.5         # in those that come with the data
 
