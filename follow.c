@@ -390,11 +390,26 @@ static void drop_datagrams(void *owner, struct timer *timer)
 	pass(f, &f->datagrams);
 }
 
+/* It may be back already: a look that is under way, is due or has failed is waited for,
+ * but not the next one, as in a storm there always is */
+static bool may_be_back(struct follow *f)
+{
+	if (!f->looking && !f->timer.due_ms)
+		return false;
+	if (!f->await) /* one that began before it came would not show it */
+		f->await = f->looks + 1 + f->looking;
+	return f->looks < f->await;
+}
+
 static void drop_streams(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
 
-	(void)timer;
+	if (!f->streams.at && may_be_back(f)) {
+		set(f, timer, FOLLOW_SETTLE_MS);
+		return;
+	}
+	f->await = 0;
 	pass(f, &f->streams);
 }
 
@@ -435,6 +450,7 @@ static void done(struct follow *f, int err)
 		f->pause_ms = FOLLOW_ERROR_MS;
 		f->again = true;
 	} else {
+		f->looks++;
 		act(f, &f->look.view);
 	}
 	bind_listeners(f, &f->bind);

@@ -62,6 +62,8 @@ struct follow {
 	bool looking, again; /* a look is under way; something has changed since */
 	unsigned pause_ms;   /* before the next one */
 	uint64_t done_ms;    /* when the last one was */
+	unsigned looks;	     /* that did not fail */
+	unsigned await;	     /* so many there are to be before a reset, 0: does not matter */
 	struct timer timer;
 	/* What is put off until it has been gone for a while */
 	struct timer lost;
