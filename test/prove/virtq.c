@@ -2,7 +2,8 @@
 /* prove: --unwind 5
  *
  * A descriptor of any address and length, in memory of two regions anywhere: each
- * piece that is taken lies in one of them, and in the room for pieces. */
+ * piece that is taken lies in one of them, and in the room for pieces, of which any
+ * number may be used already. */
 #include "prove.h"
 
 #include "virtq.h"
@@ -58,8 +59,10 @@ int main(void)
 	struct iovec iov[PIECES];
 	struct walk w = { .e = &e, .iov = iov, .max = PIECES };
 	uint32_t len = (uint32_t)any_unsigned();
-	unsigned i;
+	unsigned i, had = any_unsigned();
 
+	ASSUME(had <= PIECES);
+	e.iov_cnt = had;
 	mem.n = 2;
 	for (i = 0; i < 2; i++) {
 		mem.r[i].at = i ? high : low;
@@ -71,7 +74,7 @@ int main(void)
 	if (add(&q, &w, any_u64(), len) == MORE)
 		SHOW(e.len == len);
 	SHOW(e.iov_cnt <= PIECES);
-	for (i = 0; i < e.iov_cnt; i++)
+	for (i = had; i < e.iov_cnt; i++)
 		SHOW(inside(&iov[i]));
 	return 0;
 }
