@@ -29,14 +29,16 @@ enum {
 
 /* Words that stand for prefixes */
 static const struct {
-	const char *word, *net[8];
+	const char *word, *net[12];
 } words[] = {
 	{ "loopback", { "127.0.0.0/8", "::1" } },
 	{ "private", { "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", /* RFC 1918 */
 		       "100.64.0.0/10",	 /* RFC 6598 */
 		       "169.254.0.0/16", /* RFC 3927 */
 		       "fc00::/7",	 /* RFC 4193 */
-		       "fe80::/10" } },	 /* RFC 4291 */
+		       "fe80::/10",	 /* RFC 4291 */
+		       /* What stays on the link, too */
+		       "224.0.0.0/4", "ff00::/8", "255.255.255.255" } },
 };
 
 /* One argument, while it is read */
