@@ -118,6 +118,29 @@ def test_podman_bridge(lab, root):
     sh(root, "podman rm -f -t 0 web && podman pod rm -f -t 0 pod")
 
 
+@pytest.fixture
+def files(lab):
+    """The peer's files, /index among them."""
+    directory = lab.path("served")
+    directory.mkdir()
+    (directory / "index").write_text("hello\n")
+    lab.serve(lab.peer, 8000, directory)
+    return f"http://{PEER[V4]}:8000/index"
+
+
+def test_podman_policy(root, files):
+    """Podman's words for what a container may connect to."""
+    root.has("podman")
+    sh(root, IMAGE)
+    get = f"test wget -T 5 -q -O - {files} 2>&1 || true"
+    for options, said in (("--deny-out,any:80", "hello\n"),
+                          ("--deny-out,tcp:any:8000", "No route to host"),
+                          ("--allow-out,dns,--allow-out,loopback",
+                           "No route to host")):
+        assert said in sh(root, "podman run --rm --network "
+                          f"pasta:{options} {get}")
+
+
 @pytest.mark.parametrize("network", ["pasta", "br"])
 def test_podman_host(lab, root, network):
     """host.containers.internal is the host, by a name in /etc/hosts."""
@@ -131,15 +154,6 @@ def test_podman_host(lab, root, network):
 
 
 # --- buildah, RootlessKit ---------------------------------------------------
-
-@pytest.fixture
-def files(lab):
-    """The peer's files, /index among them."""
-    directory = lab.path("served")
-    directory.mkdir()
-    (directory / "index").write_text("hello\n")
-    lab.serve(lab.peer, 8000, directory)
-    return f"http://{PEER[V4]}:8000/index"
 
 
 BUILD = """
