@@ -131,6 +131,7 @@ UNITS   := $(patsubst test/unit/%.c,%,$(wildcard test/unit/*.c))
 FUZZERS := $(patsubst test/fuzz/%.c,%,$(wildcard test/fuzz/*.c))
 SAN     := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_S  ?= 5
+FUZZ_SEED ?= 1
 BRIDGE  := build/perf/bridge build/perf/front build/perf/refuse build/perf/hostile
 JOBS    ?= $(shell nproc)
 PYTEST  := /usr/bin/python3 -m pytest -q -p no:cacheprovider
@@ -188,12 +189,13 @@ $(UNITS:%=unit-%): unit-%: $(B)/unit/%
 	@$(RUN) $< >$<.log 2>&1 || { cat $<.log; exit 1; }
 	@tail -n 1 $<.log | sed 's,^,$*: ,'
 
-# A short run of each fuzzer from the saved corpus; FUZZ_S seconds each
+# A run of each fuzzer from the saved corpus, FUZZ_S seconds each: the same inputs
+# each time, so that a failure can be had again, and others with FUZZ_SEED=0
 fuzz: $(FUZZERS:%=fuzz-%)
 
 $(FUZZERS:%=fuzz-%): fuzz-%: build/fuzz/%
 	@mkdir -p build/fuzz/corpus/$*
-	@$< -max_total_time=$(FUZZ_S) -artifact_prefix=build/fuzz/ \
+	@$< -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_S) -artifact_prefix=build/fuzz/ \
 		build/fuzz/corpus/$* $(wildcard test/fuzz/corpus/$*) \
 		>$<.log 2>&1 || { tail -n 40 $<.log; exit 1; }
 	@echo "fuzz $*: $$(sed -n 's/^Done \(.*\) in.*/\1/p' $<.log)"

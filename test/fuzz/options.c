@@ -35,6 +35,24 @@ bool log_allowed(struct log_rate *r)
 	return false;
 }
 
+/* Does this word say something and leave?  Names may be cut short. */
+static bool leaves(const char *word)
+{
+	static const char *const names[] = { "help", "version",
+					     "print-capabilities" };
+	size_t len;
+
+	if (word[0] != '-')
+		return false;
+	if (word[1] != '-')
+		return strchr(word, 'h');
+	len = strcspn(word + 2, "=");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (len && !strncmp(word + 2, names[i], len))
+			return true;
+	return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char text[4096], name[] = "passt";
@@ -47,11 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data + 1, size - 1);
 	text[size - 1] = '\0';
 	while (argc < 128 && (argv[argc] = strsep(&s, "\n"))) {
-		/* These say something and leave */
-		if (!strncmp(argv[argc], "--he", 4) ||
-		    !strncmp(argv[argc], "--ve", 4) ||
-		    (argv[argc][0] == '-' && argv[argc][1] != '-' &&
-		     strchr(argv[argc], 'h')))
+		if (leaves(argv[argc]))
 			return 0;
 		argc++;
 	}
