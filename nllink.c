@@ -73,6 +73,22 @@ int nllink_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 	return nl_tell(n, &r);
 }
 
+int nllink_big_tcp(struct netlink *n, unsigned ifindex)
+{
+	/* The kernel's GSO_LEGACY_MAX_SIZE and GSO_MAX_SIZE */
+	enum { BY_DEFAULT = 65536, BIG = 8 * 65535 };
+	struct ifinfomsg i = { .ifi_index = (int)ifindex };
+	struct nlmsg_link l;
+	struct nl_request r;
+	int err = nllink_get(n, ifindex, NULL, &l);
+
+	if (err || l.gso_ipv4 != BY_DEFAULT)
+		return err;
+	nl_begin(&r, RTM_NEWLINK, 0, &i, sizeof(i));
+	nl_put_u32(&r, NLMSG_GSO_IPV4_MAX_SIZE, BIG);
+	return nl_tell(n, &r);
+}
+
 int nllink_unqueue(struct netlink *n, unsigned ifindex)
 {
 	static const char kind[] = "noqueue";

@@ -86,6 +86,8 @@ void nlmsg_read_link(void *arg, const struct nlmsghdr *h)
 	l->ifindex = (unsigned)i->ifi_index;
 	l->queue = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_TXQLEN));
 	l->mtu = nlmsg_u32(nlmsg_attr(h, sizeof(*i), IFLA_MTU));
+	l->gso_ipv4 =
+		nlmsg_u32(nlmsg_attr(h, sizeof(*i), NLMSG_GSO_IPV4_MAX_SIZE));
 	l->has_mac =
 		nlmsg_mac(nlmsg_attr(h, sizeof(*i), IFLA_ADDRESS), &l->mac);
 	name = nlmsg_attr(h, sizeof(*i), IFLA_IFNAME);

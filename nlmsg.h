@@ -25,8 +25,12 @@ uint32_t nlmsg_u32(const struct rtattr *a);
 struct addr nlmsg_addr(const struct rtattr *a);
 bool nlmsg_mac(const struct rtattr *a, struct mac *mac);
 
+/* IFLA_ of Linux 6.3, which headers may lack */
+enum { NLMSG_GSO_IPV4_MAX_SIZE = 63 };
+
 struct nlmsg_link {
 	unsigned ifindex, queue, mtu;
+	unsigned gso_ipv4; /* longest packet of IPv4 TCP, 0: not told */
 	bool has_mac;
 	struct mac mac;
 	char name[IFNAMSIZ];
