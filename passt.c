@@ -398,6 +398,7 @@ static void describe_namespace(struct passt *p)
 	p->ns.env.if4[0] = p->ns.env.if6[0] = '\0';
 	p->ns.env.scope = 0;
 	p->ns.env.mark = 0;
+	p->ns.env.inside = true;
 }
 
 static void open_namespace(struct passt *p)

@@ -77,7 +77,7 @@ static int result(int r)
  * #syscalls setsockopt(.,SOL_SOCKET,SO_REUSEADDR|SO_BROADCAST|SO_KEEPALIVE)
  * #syscalls setsockopt(.,SOL_SOCKET,SO_PEEK_OFF|SO_RCVBUF|SO_LINGER)
  * #syscalls setsockopt(.,SOL_SOCKET,SO_BINDTODEVICE|SO_OOBINLINE|SO_REUSEPORT)
- * #syscalls setsockopt(.,SOL_TCP,TCP_NODELAY)
+ * #syscalls setsockopt(.,SOL_TCP,TCP_NODELAY|TCP_CONGESTION)
  * #syscalls setsockopt(.,SOL_UDP,UDP_GRO)
  * #syscalls setsockopt(.,SOL_IP,IP_FREEBIND|IP_PKTINFO|IP_RECVERR)
  * #syscalls setsockopt(.,SOL_IP,IP_TTL|IP_MULTICAST_TTL|IP_TOS|IP_RECVTOS)
@@ -372,6 +372,19 @@ static void probe_tcp(bool v4, bool *peek, bool *inherits)
 	close(listener);
 }
 
+static bool paces(bool v4)
+{
+	int fd = make(v4, SOCK_STREAM, 0);
+	char name[16] = ""; /* TCP_CA_NAME_MAX */
+	socklen_t len = sizeof(name);
+
+	if (fd < 0)
+		return false;
+	(void)getsockopt(fd, SOL_TCP, TCP_CONGESTION, name, &len);
+	close(fd);
+	return !strncmp(name, "bbr", 3);
+}
+
 void sock_init(struct sock_env *e)
 {
 	const int segment = 1400, on = 1;
@@ -389,6 +402,7 @@ void sock_init(struct sock_env *e)
 			 sizeof(segment));
 	e->gro = udp_can(e->v4, SOL_UDP, UDP_GRO, &on, sizeof(on));
 	e->bindtodevice = udp_can(e->v4, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+	e->paced = paces(e->v4);
 }
 
 /* --- TCP ---------------------------------------------------------------- */
@@ -427,6 +441,13 @@ static int set_stream(const struct sock_env *e, int fd)
 	return err == -EOPNOTSUPP ? 0 : err; /* of this family */
 }
 
+/* Reno is there and allowed everywhere */
+static void unpace(int fd)
+{
+	if (setsockopt(fd, SOL_TCP, TCP_CONGESTION, "cubic", 5))
+		(void)setsockopt(fd, SOL_TCP, TCP_CONGESTION, "reno", 4);
+}
+
 int sock_tcp(const struct sock_env *e, const struct addr *to)
 {
 	bool v4 = addr_is_v4(to);
@@ -436,6 +457,8 @@ int sock_tcp(const struct sock_env *e, const struct addr *to)
 		return fd;
 	/* Not when such data come: a read that was under way would skip them */
 	set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+	if (e->paced && (e->inside || addr_is_loopback(to)))
+		unpace(fd);
 	err = bind_outbound(e, fd, to, 0);
 	return err ? fail(fd, err) : fd;
 }
@@ -497,6 +520,8 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 	if (fd < 0)
 		return fd;
 	err = set_stream(e, fd);
+	if (e->paced && e->inside) /* from there on it may be forbidden */
+		unpace(fd);
 	if (!err)
 		err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
 	if (!err) /* #syscalls listen */
@@ -547,6 +572,8 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 	err = sock_local(fd, to, to_port);
 	if (!err && !e->inherits)
 		err = set_stream(e, fd);
+	if (e->paced && !e->inside && addr_is_loopback(from))
+		unpace(fd);
 	return err ? fail(fd, err) : fd;
 }
 

@@ -32,6 +32,8 @@ struct sock_env {
 				   and OOBINLINE from their listener */
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */
 	bool bindtodevice;	/* SO_BINDTODEVICE permitted: 5.7 or root */
+	bool paced;		/* the default congestion control is BBR */
+	bool inside;		/* what is made here connects loopback addresses */
 	uint8_t ttl4, ttl6;	/* what sockets send without sock_set_ip() */
 	uint32_t mark;		/* --mark: @maker makes them; 0: we do */
 	int maker;
@@ -48,6 +50,10 @@ void sock_serve(int fd, uint32_t mark);
 void sock_init(struct sock_env *e);
 
 /* --- TCP ----------------------------------------------------------------
+ *
+ * A connection that stays on this machine has no bottleneck to find, and BBR's timers
+ * cost it half of its rate: where that is the default it gets CUBIC, or Reno, without
+ * a word in the functions below.
  *
  * Urgent data are data like others, in their place (RFC 6093).  But a read ends
  * in front of them, so on a socket that polls EPOLLPRI a short one says nothing:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import pathlib
+import re
 import socket
 import subprocess
 
@@ -18,7 +19,7 @@ import pytest
 
 from clients import Background, read_all, read_exactly, reset
 from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PASTA, PYTHON, STREAM,
-                 UPLINK, USER, V4, V6, literal, until)
+                 UPLINK, USER, V4, V6, cubic_allowed, literal, until)
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, OUT = 7001, 7002            # forwarded to the namespace and from it
@@ -391,6 +392,50 @@ def test_no_circles(lab, family):
     before = settled(guest.process.pid)
     assert refused(guest, family, IN)
     assert settled(guest.process.pid) <= before + POOL
+
+
+@pytest.fixture
+def bbr(lab):
+    """Connections of the host begin with BBR, and those of new namespaces."""
+    with lab.host.inside():
+        chosen = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
+        try:
+            chosen.write_text("bbr")
+        except OSError:
+            pytest.skip("the kernel has no BBR for namespaces")
+    yield
+    with cubic_allowed(), lab.host.inside():
+        chosen.write_text("cubic")
+
+
+def algorithms(ns, *ends):
+    """Congestion control of connections, as ss picks them."""
+    out = ns.run("ss", "-Htin", "state", "established", *ends)
+    return [re.search(r"\b(bbr|cubic|reno)\b", line)[0]
+            for line in out.splitlines() if "rto:" in line]
+
+
+def test_loopback_without_bbr(lab, bbr, family):
+    """Its pace is for bottlenecks.  What leaves the host has it."""
+    guest = lab.pasta(*EXPLICIT, "-t", AUTO)
+    with guest.inside():
+        pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(
+            "bbr")
+    for near, far, port in (lab.host, guest, IN), (guest, lab.host, OUT):
+        client, server = connection(near, far, port, family)
+        client.sendall(b"x")
+        assert server.recv(1) == b"x"
+        assert algorithms(near, f"dport = {port}") == ["bbr"]
+        assert algorithms(near, f"sport = {port}")[0] in ("cubic", "reno")
+        assert algorithms(far, f"dport = {port}")[0] in ("cubic", "reno")
+        assert algorithms(far, f"sport = {port}") == ["bbr"]
+        client.close()
+        server.close()
+    listener = guest.bind(family, STREAM, AUTO)
+    listener.listen()
+    client = lab.peer.connect(family, HOST[family], AUTO)
+    guest.accept(listener)
+    assert algorithms(lab.host, f"sport = {AUTO}") == ["bbr"]
 
 
 def test_urgent_data(way, family):

@@ -196,6 +196,44 @@ static void connects_and_accepts(void **state)
 	connection(&plain, false);
 }
 
+static bool has_bbr(int fd)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+
+	assert_int_equal(getsockopt(fd, SOL_TCP, TCP_CONGESTION, name, &len),
+			 0);
+	return !strcmp(name, "bbr");
+}
+
+/* Where BBR is the default; otherwise nothing shows that it was changed */
+static void loopback_is_not_paced(void **state)
+{
+	struct sock_bind b = { .addr = lo(true) };
+	struct addr to = lo(true), other = addr_v4(192, 0, 2, 1);
+	struct sock_env inside = env;
+	struct ends n;
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	fd = sock_tcp(&env, &other);
+	assert_true(fd >= 0);
+	assert_int_equal(has_bbr(fd), env.paced);
+	sock_close(fd);
+	connect_ends(&env, &n, &b, &to);
+	assert_false(has_bbr(n.client) || has_bbr(n.server));
+	close_ends(&n);
+	inside.inside = true;
+	fd = sock_tcp(&inside, &other);
+	assert_true(fd >= 0);
+	assert_false(has_bbr(fd));
+	sock_close(fd);
+	connect_ends(&inside, &n, &b, &to);
+	assert_false(has_bbr(n.listener) || has_bbr(n.server));
+	close_ends(&n);
+}
+
 static void dual_listener_gives_mapped_addresses(void **state)
 {
 	struct sock_bind b = { .dual = true };
@@ -909,6 +947,7 @@ int main(void)
 		cmocka_unit_test(probes_agree_with_plain_ones),
 		cmocka_unit_test(probes_are_soft_without_loopback),
 		cmocka_unit_test(connects_and_accepts),
+		cmocka_unit_test(loopback_is_not_paced),
 		cmocka_unit_test(dual_listener_gives_mapped_addresses),
 		cmocka_unit_test(single_listener_is_of_one_family),
 		cmocka_unit_test(peeks_move_on),
