@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 /* One seed of RINGS_SHARE has rings */
-enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, HOURS = 6, RINGS_SHARE = 4 };
+enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4 };
 
 /* No connection is kept for longer when its address has gone: patience, and perhaps
  * once more, looks, one that failed */
@@ -272,13 +272,16 @@ static void udp_back(struct uflow *u, const uint8_t *p, size_t len)
 	u->back++;
 }
 
+/* Who calls another address of the host is another caller: the guest, which has one
+ * address, is shown another port */
 static struct uflow *uflow_find(bool inbound, uint16_t gport, uint16_t fport)
 {
+	bool any = inbound && host_changes();
 	unsigned i;
 
 	for (i = 0; i < nuflows; i++)
-		if (uflows[i].inbound == inbound && uflows[i].fport == fport &&
-		    uflows[i].gport == gport)
+		if (uflows[i].inbound == inbound && uflows[i].gport == gport &&
+		    (uflows[i].fport == fport || any))
 			return &uflows[i];
 	sim_fail("datagram between ports %u and %u: nobody's", gport, fport);
 }
@@ -332,7 +335,7 @@ void guest_udp(const struct seg *s)
 	if (!addr_equal(&s->src, &far_addr[v6]) ||
 	    !addr_equal(&s->dst, &guest_addr[v6]))
 		sim_fail("datagram to the guest has foreign addresses");
-	if (s->sport >= ECHO_PORT) {
+	if (s->dport >= ASK_PORT) {
 		udp_back(uflow_find(false, s->dport, s->sport), s->data,
 			 s->len);
 		return;
@@ -522,7 +525,7 @@ static void make_uflow(struct uflow *u, unsigned no)
 		u->size[i] = chance(600) ? size : rnd_to(most + 1);
 	u->gap = chance(800) ? rnd_to(50 * MS) : rnd_to(20 * SEC);
 	u->gport = u->inbound ? (uint16_t)(FORWARD_FIRST + no) :
-				(uint16_t)(41000 + no);
+				(uint16_t)(ASK_PORT + no);
 	u->fport = u->inbound ? (uint16_t)(6000 + no) :
 				(uint16_t)(ECHO_PORT + no);
 }

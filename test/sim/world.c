@@ -27,9 +27,12 @@ static struct addr addr(const char *text)
 
 void world_config(void)
 {
+	static bool used; /* to clear it means to touch all of its pages */
 	struct world *w = &world;
 
-	memset(w, 0, sizeof(*w));
+	if (used)
+		memset(w, 0, sizeof(*w));
+	used = true;
 	sock_reset();
 	clients_reset();
 	w->lan = (struct lan){
