@@ -204,14 +204,7 @@ static int tell(struct fdstore *s, const char *text, const int *fd, unsigned n)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t sent;
 
-	if (n) {
-		m.msg_control = &control;
-		m.msg_controllen = CMSG_SPACE(n * sizeof(int));
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
-		memcpy(CMSG_DATA(&control.align), fd, n * sizeof(int));
-	}
+	util_pass(&m, &control, fd, n);
 	do /* #syscalls:passt sendmsg */
 		sent = sendmsg(s->notify, &m, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);

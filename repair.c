@@ -103,16 +103,11 @@ int repair_ask(struct repair *r, enum repair_mode mode, const int *fd,
 		uint8_t b[CMSG_SPACE(REPAIR_BATCH * sizeof(int))];
 	} control = { 0 };
 	struct iovec iov = { &r->mode, sizeof(r->mode) };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (r->fd < 0 || r->asked || !n || n > REPAIR_BATCH)
 		return -ENOTCONN;
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(&control.align), fd, n * sizeof(int));
+	util_pass(&m, &control, fd, n);
 	r->mode = (int8_t)mode;
 	/* #syscalls:vu sendmsg */
 	if (sendmsg(r->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {

@@ -202,14 +202,7 @@ static void answer(int to, int fd)
 	union passed ctrl = { 0 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (!err) {
-		ctrl.align.cmsg_level = SOL_SOCKET;
-		ctrl.align.cmsg_type = SCM_RIGHTS;
-		ctrl.align.cmsg_len = CMSG_LEN(sizeof(fd));
-		memcpy(CMSG_DATA(&ctrl.align), &fd, sizeof(fd));
-		m.msg_control = &ctrl;
-		m.msg_controllen = sizeof(ctrl);
-	}
+	util_pass(&m, &ctrl, &fd, !err);
 	(void)sendmsg(to, &m, MSG_NOSIGNAL);
 }
 

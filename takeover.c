@@ -77,22 +77,6 @@ union control {
 	uint8_t buf[CMSG_SPACE(sizeof(int) * (MESSAGE_FDS + FDLIST_SECTION))];
 };
 
-static void attach(struct msghdr *m, union control *c, const int *fd,
-		   unsigned n)
-{
-	struct cmsghdr *h;
-
-	if (!n)
-		return;
-	m->msg_control = c->buf;
-	m->msg_controllen = CMSG_SPACE(sizeof(int) * n);
-	h = CMSG_FIRSTHDR(m);
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int) * n);
-	memcpy(CMSG_DATA(h), fd, sizeof(int) * n);
-}
-
 /* All of it, the descriptors with the first byte: 0 or -errno */
 static int send_all(int fd, const void *p, size_t len, const int *fds,
 		    unsigned n)
@@ -102,7 +86,7 @@ static int send_all(int fd, const void *p, size_t len, const int *fds,
 	union control c = { 0 };
 	ssize_t sent;
 
-	attach(&m, &c, fds, n);
+	util_pass(&m, &c, fds, n);
 	while (iov.iov_len) {
 		/* #syscalls sendmsg */
 		sent = sendmsg(fd, &m, MSG_NOSIGNAL);

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -209,6 +210,20 @@ int util_fstat(int fd, struct util_stat *st)
 				  (uint64_t)x.stx_dev_major << 32 |
 					  x.stx_dev_minor };
 	return 0;
+}
+
+void util_pass(struct msghdr *m, void *control, const int *fd, unsigned n)
+{
+	struct cmsghdr *h = control;
+
+	if (!n)
+		return;
+	m->msg_control = control;
+	m->msg_controllen = CMSG_SPACE(n * sizeof(*fd));
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(n * sizeof(*fd));
+	memcpy(CMSG_DATA(h), fd, n * sizeof(*fd));
 }
 
 void *util_map(size_t bytes)

@@ -89,6 +89,12 @@ struct util_stat {
  * One call on all machines, where fstat() of libc takes one of three. */
 int util_fstat(int fd, struct util_stat *st);
 
+/* util_pass - have @m carry @n descriptors (SCM_RIGHTS), if there are any
+ * @control is zero, aligned as a struct cmsghdr, has CMSG_SPACE() of them, and stays
+ * as it is until @m is sent. */
+struct msghdr;
+void util_pass(struct msghdr *m, void *control, const int *fd, unsigned n);
+
 /* util_map - @bytes of zeroed memory that cost nothing until touched
  * For tables of run time: there is no heap.  NULL if the kernel refuses. */
 void *util_map(size_t bytes);
