@@ -61,7 +61,11 @@
 #define SYS_close_range 436
 #endif
 
-enum { SANE_UID = 65534, FIRST_FD = 3 };
+enum {
+	SANE_UID = 65534,
+	FIRST_FD = 3,
+	FAILURE = 200, /* the longest line of why we are not ready */
+};
 
 /* What setting up namespaces as an administrator takes */
 static const uint64_t outside_caps =
@@ -530,17 +534,22 @@ static void tell(int fd)
 		log_debug("Nobody waits for us: %s", util_error(errno));
 }
 
-/* The parent: stay until the child says that it is ready, or is gone */
+/* The parent: stay until the child says that it is ready, or why it is not, or is
+ * gone */
 static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid, int told_fd)
 {
+	char said[FAILURE];
 	ssize_t n;
-	char b;
 
 	do {
-		n = read(fd, &b, 1);
+		n = read(fd, said, sizeof(said));
 	} while (n < 0 && errno == EINTR);
-	if (n != 1)
+	if (n < 1)
 		_exit(EXIT_FAILURE); /* it has said why */
+	if (said[0] != '\n') {
+		(void)!write(STDERR_FILENO, said, (size_t)n);
+		_exit(EXIT_FAILURE);
+	}
 	if (pid_fd >= 0 && !write_pid(pid_fd, pid)) {
 		log_err("Can't write PID file: %s", util_error(errno));
 		kill(pid, SIGKILL);
@@ -587,6 +596,17 @@ void isolation_detach(void)
 		dup2(devnull, i);
 	close(devnull);
 	devnull = -1;
+}
+
+void isolation_failed(const char *what, int err)
+{
+	char text[FAILURE];
+	int n = snprintf(text, sizeof(text), "%s: %s\n", what,
+			 util_error(err));
+
+	log_err("%s: %s", what, util_error(err));
+	if (ready_fd >= 0)
+		(void)!write(ready_fd, text, (size_t)n);
 }
 
 void isolation_ready(const struct conf *c)

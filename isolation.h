@@ -66,4 +66,8 @@ void isolation_filter(enum mode mode);
 /* isolation_ready - the last step: whoever started us may go on */
 void isolation_ready(const struct conf *c);
 
+/* isolation_failed - instead of that, "@what: " and what @err means, to the log and to
+ * whoever started us; the caller ends */
+void isolation_failed(const char *what, int err);
+
 #endif /* ISOLATION_H */

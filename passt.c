@@ -917,10 +917,15 @@ static void guard_front_ends(struct passt *p)
 /* And when it has gone; false: it has not */
 static bool taken_over(struct passt *p)
 {
+	int err;
+
 	if (!takes_over(p))
 		return true;
-	if (!takeover_commit(&p->takeover))
+	err = takeover_commit(&p->takeover);
+	if (err) {
+		isolation_failed("Can't take over", -err);
 		return false;
+	}
 	p->conf.takeover[0] = '\0';
 	rules_changed(p);
 	return true;

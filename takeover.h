@@ -126,8 +126,8 @@ void takeover_load_lan(struct takeover *t);
 /* takeover_take - from now on it waits for us; all it has is ours as well */
 void takeover_take(struct takeover *t);
 
-/* takeover_commit - and now it has gone; false: it has not, so we have to
+/* takeover_commit - and now it has gone, 0; -errno: it has not, so we have to
  * Behind the filter, where nothing is left that could fail. */
-bool takeover_commit(struct takeover *t);
+int takeover_commit(struct takeover *t);
 
 #endif /* TAKEOVER_H */

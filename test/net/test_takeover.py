@@ -403,6 +403,29 @@ def test_given_stream(lab):
     until(lambda: not alive(daemon.pid), "the end of who has lost its guest")
 
 
+@pytest.mark.parametrize("foreground", [False, True], ids=["daemon", "fore"])
+def test_last_word_late(lab, foreground):
+    """Who has sent everything, and then is not heard for long, goes on; whoever was
+    to take over says so where it was started."""
+    daemon = Pasta(lab)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    late = lab.host.spawn(
+        "strace", "-p", daemon.pid, "-o", "/dev/null", "-e", "trace=sendmsg",
+        "-e", "inject=sendmsg:delay_exit=60000000:when=2+")
+    status = pathlib.Path(f"/proc/{daemon.pid}/status")
+    until(lambda: "TracerPid:\t0" not in status.read_text(), "strace")
+    done, _ = daemon.successor(*["-f"] * foreground)
+    assert done.status == 1
+    assert re.search("(^|\n)Can't take over: Connection timed out\n$",
+                     done.stderr), done.stderr
+    late.kill()
+    near.sendall(b"still")
+    assert far.recv(10) == b"still"
+    daemon.replace()
+    near.sendall(b"now")
+    assert far.recv(10) == b"now"
+
+
 @pytest.mark.parametrize("how", [(), ("--pcap-drops",),
                                  ("--pcap-size", 1 << 20, "--pcap-files", 2)],
                          ids=["plain", "drops", "size"])
