@@ -625,10 +625,11 @@ static void judge_clean(const struct course *p)
 	must(p, !p->far_rst);
 	must(p, p->guest_done);
 	must(p, p->far_done);
-	/* Timers are there for losses: without, applications set the pace */
+	/* Timers are there for losses: without, applications set the pace.  Who begins
+	 * anew somewhere has to lose something again to know. */
 	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
 				      !chunks_kept && !host_changes() ?
-					      60 : 1200) * SEC);
+					      60 : 1200 + world.moved) * SEC);
 	if (!is_clean() || p->pressure || chunks_kept || world.migrated ||
 	    host_changes())
 		return;

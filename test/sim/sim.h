@@ -304,6 +304,7 @@ extern struct world {
 	struct udp udp;
 	struct echo echo;
 	struct guest guest;
+	unsigned moved; /* how often all flows did: */
 	unsigned moves; /* per mille of turns that end in world_move(), */
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */

@@ -172,6 +172,7 @@ void world_move(void)
 	state_end(&w, at);
 	n = freeze_all(&w, fd);
 	trace("  %u flows move, %zu bytes", n, w.len);
+	world.moved++;
 	memset(world.tcp.past, 0, sizeof(world.tcp.past));
 	memset(&world.tcp.link, 0, sizeof(world.tcp.link));
 
