@@ -299,14 +299,49 @@ static bool same_ns(int fd, const char *path)
 	       a.st_ino == b.st_ino;
 }
 
+/* Whether it is the user namespace @owner, or one of those above */
+static bool is_over(int userns, int owner)
+{
+	int at = dup(owner), above;
+	struct stat a, b;
+	bool found = false;
+
+	if (fstat(userns, &a))
+		return false;
+	while (at >= 0 && !found) {
+		found = !fstat(at, &b) && a.st_dev == b.st_dev &&
+			a.st_ino == b.st_ino;
+		above = found ? -1 : ioctl(at, NS_GET_PARENT);
+		close(at);
+		at = above;
+	}
+	return found;
+}
+
+/* We can do without what was named, but whoever named it has something in mind */
+static void check_named(const struct pasta *p, const struct conf *c, int owner)
+{
+	int fd = open(c->userns, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		die("Can't open user namespace %s: %s", c->userns,
+		    util_error(errno));
+	if (!is_over(fd, owner))
+		die("User namespace %s has no rights over network namespace %s",
+		    c->userns, p->path);
+	close(fd);
+}
+
 /* Where the rights over a network namespace are: its owner.  What was named
- * is of use only where the kernel (before 4.9) cannot tell. */
-static int owner_of(int netns, const struct conf *c)
+ * is taken only where the kernel (before 4.9) cannot tell. */
+static int owner_of(const struct pasta *p, const struct conf *c)
 {
 	char path[PATH_LEN];
 	int fd;
 
-	fd = ioctl(netns, NS_GET_USERNS);
+	fd = ioctl(p->netns, NS_GET_USERNS);
+	if (fd >= 0 && c->userns[0])
+		check_named(p, c, fd);
 	/* Before 4.9, or where a policy does not know the call */
 	if (fd < 0 && (errno == ENOTTY || errno == EACCES)) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
@@ -341,7 +376,7 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 		die("Can't open network namespace %s: %s", p->path,
 		    util_error(errno));
 	if (outside && !c->netns_only)
-		p->userns = owner_of(p->netns, c);
+		p->userns = owner_of(p, c);
 	if (!c->no_netns_quit)
 		prepare_watch(p);
 }

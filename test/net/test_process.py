@@ -533,6 +533,32 @@ def test_no_user_namespace_for_the_command(lab):
     assert "Can't open user namespace /nonexistent" in done.stderr
 
 
+def test_the_wrong_user_namespace(lab, sandbox):
+    """Root needs none to join, but what it names is to be the right one."""
+    def joins(userns, *target):
+        return pasta(lab, "-f", "--userns", userns, *target, user=ROOT_USER)
+    there = f"/proc/{sandbox.pid}/ns"
+    no_rights = f"has no rights over network namespace {there}/net\n"
+    for target in ("--netns", f"{there}/net"), (sandbox.pid,):
+        for userns, why in (("/nonexistent", "No such file or directory\n"),
+                            ("/etc/passwd", no_rights),
+                            (f"/proc/{lab.container().pid}/ns/user", no_rights)):
+            done = joins(userns, *target)
+            assert done.status == 1
+            assert f"ser namespace {userns}" in done.stderr
+            assert done.stderr.endswith(why)
+
+
+def test_user_namespace_by_name_as_root(lab, sandbox):
+    """Of those that have rights any will do."""
+    for userns in f"/proc/{sandbox.pid}/ns/user", "/proc/self/ns/user":
+        pid = lab.daemon(PASTA, "--config-net", "--userns", userns, "--netns",
+                         f"/proc/{sandbox.pid}/ns/net", user=ROOT_USER)
+        joined(sandbox, lab)
+        signal_pid(pid, signal.SIGTERM)
+        until(lambda p=pid: not alive(p), "pasta to end")
+
+
 def rootful(lab, *argv):
     """A namespace in /run/netns belongs to root: only root can enter it."""
     return lab.daemon(PASTA, "--config-net", "--runas", "0", *argv,
