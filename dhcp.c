@@ -37,10 +37,12 @@ enum {
 	SIADDR = 20,
 	GIADDR = 24,
 	CHADDR = 28,
+	SERVER_NAME = 44,
 	FILE_NAME = 108,
 	COOKIE = 236,
 	OPTIONS = 240,
 	CHADDR_LEN = 16,
+	SERVER_LEN = 64,
 	FILE_LEN = 128,
 	FLAG_BROADCAST = 0x8000,
 };
@@ -60,6 +62,7 @@ enum {
 	OPT_MTU = 26,
 	OPT_WANTED = 50,
 	OPT_LEASE = 51,
+	OPT_OVERLOAD = 52,
 	OPT_RENEWAL = 58,
 	OPT_REBINDING = 59,
 	OPT_TYPE = 53,
@@ -83,6 +86,10 @@ enum {
 
 struct request {
 	uint8_t fixed[OPTIONS];
+	struct rd field[3]; /* where options are: behind @fixed, file, sname */
+	unsigned fields;
+	struct wr joined; /* options that came in parts, in @parts */
+	uint8_t parts[1024];
 	uint8_t type;
 	bool rapid, fqdn;
 	bool nonce; /* it can be called */
@@ -114,6 +121,81 @@ static struct addr get_addr(struct rd *in)
 	return addr_from4(b);
 }
 
+/* The next one of a field.  False: there is none, or it is cut short, which makes
+ * @in bad. */
+static bool next_option(struct rd *in, uint8_t *code, struct rd *value)
+{
+	do {
+		*code = rd_left(in) ? rd_u8(in) : OPT_END;
+	} while (*code == OPT_PAD);
+	if (*code == OPT_END)
+		return false;
+	*value = rd_sub(in, rd_u8(in));
+	return rd_ok(in);
+}
+
+static bool is_whole(struct rd in)
+{
+	uint8_t code;
+	struct rd v;
+
+	while (next_option(&in, &code, &v))
+		;
+	return rd_ok(&in);
+}
+
+/* RFC 3396: one that is there more than once is one in parts.  False: it is not
+ * there; @value is bad if it is too long. */
+static bool find_option(struct request *r, uint8_t code, struct rd *value)
+{
+	size_t from = r->joined.len;
+	unsigned i, n = 0;
+	uint8_t c;
+
+	for (i = 0; i < r->fields; i++) {
+		struct rd in = r->field[i], v;
+
+		while (next_option(&in, &c, &v)) {
+			if (c != code)
+				continue;
+			if (n == 1)
+				wr_bytes(&r->joined, value->p, rd_left(value));
+			if (n++)
+				wr_bytes(&r->joined, v.p, rd_left(&v));
+			else
+				*value = v;
+		}
+	}
+	if (n > 1)
+		*value = rd_init(r->parts + from, r->joined.len - from);
+	if (!wr_ok(&r->joined))
+		value->bad = true;
+	return n;
+}
+
+/* RFC 2131, 4.1: first the options, then file, then sname */
+static bool find_fields(struct request *r, struct rd in)
+{
+	enum { IN_FILE = 1, IN_SNAME = 2 };
+	uint8_t where = 0;
+	struct rd v;
+	unsigned i;
+
+	r->joined = wr_init(r->parts, sizeof(r->parts));
+	r->field[r->fields++] = in;
+	if (find_option(r, OPT_OVERLOAD, &v))
+		where = rd_u8(&v);
+	if (where & IN_FILE)
+		r->field[r->fields++] = rd_init(r->fixed + FILE_NAME, FILE_LEN);
+	if (where & IN_SNAME)
+		r->field[r->fields++] = rd_init(r->fixed + SERVER_NAME,
+						SERVER_LEN);
+	for (i = 0; i < r->fields; i++)
+		if (!is_whole(r->field[i]))
+			return false;
+	return true;
+}
+
 static bool parse_option(struct request *r, uint8_t code, struct rd v)
 {
 	switch (code) {
@@ -133,7 +215,7 @@ static bool parse_option(struct request *r, uint8_t code, struct rd v)
 	case OPT_CLIENT:
 		r->client_len = rd_left(&v);
 		r->client = rd_view(&v, r->client_len);
-		break;
+		return rd_ok(&v) && r->client_len <= OPT_VALUE_MAX; /* it goes back */
 	case OPT_CLASS:
 		boot_class(&r->boot, v.p, rd_left(&v));
 		break;
@@ -159,7 +241,13 @@ static bool parse_option(struct request *r, uint8_t code, struct rd v)
 
 static bool parse(struct rd in, struct request *r)
 {
-	struct rd ci;
+	static const uint8_t known[] = {
+		OPT_WANTED, OPT_SERVER, OPT_TYPE, OPT_LIST, OPT_CLIENT,
+		OPT_CLASS, OPT_USER_CLASS, OPT_ARCH, OPT_RAPID, OPT_FQDN,
+		OPT_NONCE,
+	};
+	struct rd ci, v;
+	unsigned i;
 
 	*r = (struct request){ .type = BOOTP };
 	rd_copy(&in, r->fixed, OPTIONS);
@@ -170,16 +258,12 @@ static bool parse(struct rd in, struct request *r)
 	ci = rd_init(r->fixed + CIADDR, 4);
 	r->ciaddr = get_addr(&ci);
 
-	while (rd_left(&in)) {
-		uint8_t code = rd_u8(&in);
-
-		if (code == OPT_PAD)
-			continue;
-		if (code == OPT_END)
-			return true;
-		if (!parse_option(r, code, rd_sub(&in, rd_u8(&in))))
+	if (!find_fields(r, in))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(known); i++)
+		if (find_option(r, known[i], &v) &&
+		    !parse_option(r, known[i], v))
 			return false;
-	}
 	return true;
 }
 

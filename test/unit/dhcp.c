@@ -332,6 +332,85 @@ static void client_identifier(void **state)
 }
 
 /* Option 15: the first search domain, else that of the guest's name */
+/* RFC 3396: what does not fit into one option, or was cut for other reasons */
+static void in_parts(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	advertise_all();
+	REQUEST_WITH(55, 2, 26, 6, TYPE(REQUEST), 61, 3, 1, 2, 3, 55, 0, 55, 2, 1,
+		     3, 61, 1, 4, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(ACK), MTU, DNS, MASK, ROUTER, LEASE,
+		     SERVER, 61, 4, 1, 2, 3, 4, END);
+	/* what we do not read may be of any length */
+	REQUEST_WITH(END);
+	req_len = 240;
+	while (req_len < 240 + 6 * 257) {
+		memcpy(req + req_len, BYTES(43, 255), 2);
+		memset(req + req_len + 2, 'v', 255);
+		req_len += 257;
+	}
+	memcpy(req + req_len, BYTES(TYPE(DISCOVER), END), 4);
+	req_len += 4;
+	assert_true(ask());
+	/* what we read may not, and an identifier has to fit into answers */
+	req[240] = 61;
+	assert_true(ask());
+	req[240 + 257] = 61;
+	assert_false(ask());
+	for (i = 0; i < 6; i++)
+		req[240 + i * 257] = i < 4 ? 55 : 43;
+	assert_true(ask());
+	req[240 + 4 * 257] = 55;
+	assert_false(ask());
+}
+
+static void put_in(size_t at, const uint8_t *opt, size_t len)
+{
+	memcpy(req + at, opt, len);
+}
+#define PUT_IN(at, ...)                                                        \
+	put_in(at, BYTES(__VA_ARGS__), sizeof((uint8_t[]){ __VA_ARGS__ }))
+enum { SNAME_AT = 44, FILE_AT = 108 };
+#define OVERLOAD(n) 52, 1, n
+
+/* RFC 2131, 4.1, RFC 2132, 9.3: options where others have names */
+static void overloaded(void **state)
+{
+	(void)state;
+	/* of the file field alone, then of both, in this order */
+	REQUEST_WITH(TYPE(DISCOVER), OVERLOAD(1), 55, 1, 26, END);
+	PUT_IN(SNAME_AT, 55, 1, 12, END);
+	PUT_IN(FILE_AT, 0, 55, 1, 3, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MTU, ROUTER, MASK, LEASE, SERVER,
+		     END);
+	PUT_IN(240, TYPE(DISCOVER), OVERLOAD(3), 55, 1, 1, END);
+	PUT_IN(SNAME_AT, 55, 1, 26, END);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, TYPE(OFFER), MASK, ROUTER, MTU, LEASE, SERVER,
+		     END);
+	/* of sname alone; a field need not have an end */
+	PUT_IN(240, OVERLOAD(2), END);
+	PUT_IN(SNAME_AT, TYPE(REQUEST), WANT(15), 200, 53);
+	assert_true(ask());
+	ASSERT_REPLY(reply_head, MASK, ROUTER, MTU, LEASE, TYPE(ACK), SERVER,
+		     END);
+	/* and no option goes beyond it */
+	req[SNAME_AT + 10] = 54;
+	assert_false(ask());
+	/* options in there are none that say so themselves */
+	PUT_IN(240, TYPE(DISCOVER), OVERLOAD(1), END);
+	PUT_IN(FILE_AT, OVERLOAD(3), END);
+	assert_true(ask());
+	/* names are names */
+	PUT_IN(240, TYPE(DISCOVER), OVERLOAD(0), END);
+	PUT_IN(FILE_AT, 53, 200);
+	assert_true(ask());
+}
+
 static void domain(void **state)
 {
 	(void)state;
@@ -896,6 +975,8 @@ int main(void)
 		cmocka_unit_test_setup(list_order, start),
 		cmocka_unit_test_setup(not_asked_for, start),
 		cmocka_unit_test_setup(client_identifier, start),
+		cmocka_unit_test_setup(in_parts, start),
+		cmocka_unit_test_setup(overloaded, start),
 		cmocka_unit_test_setup(domain, start),
 		cmocka_unit_test_setup(classless_routes, start),
 		cmocka_unit_test_setup(leased, start),
