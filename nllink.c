@@ -75,8 +75,9 @@ int nllink_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 
 int nllink_big_tcp(struct netlink *n, unsigned ifindex)
 {
-	/* The kernel's GSO_LEGACY_MAX_SIZE and GSO_MAX_SIZE */
-	enum { BY_DEFAULT = 65536, BIG = 8 * 65535 };
+	/* The kernel's GSO_LEGACY_MAX_SIZE; three segments of lo's, with all that the
+	 * kernel leaves for headers.  Of more than 256 KiB captures have not all. */
+	enum { BY_DEFAULT = 65536, BIG = 200000 };
 	struct ifinfomsg i = { .ifi_index = (int)ifindex };
 	struct nlmsg_link l;
 	struct nl_request r;

@@ -32,7 +32,7 @@ int nllink_set(struct netlink *n, unsigned ifindex, const struct mac *mac,
 int nllink_flags(struct netlink *n, unsigned ifindex, unsigned flags,
 		 unsigned mask);
 
-/* nllink_big_tcp - packets of IPv4 TCP of up to 512 KiB, where the kernel knows them
+/* nllink_big_tcp - packets of IPv4 TCP of up to 195 KiB, where the kernel knows them
  * (6.3) and nobody has chosen another size
  * Not of IPv6: there a hop-by-hop option tells their length (RFC 2675), behind which
  * filters of captures and firewalls may find no TCP. */

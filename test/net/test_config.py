@@ -136,7 +136,7 @@ def gso_ipv4(where):
     return int(where.run(PYTHON, "-c", LO))
 
 
-# Sends bulk to itself until a packet is larger than any without BIG TCP
+# Sends bulk to itself and tells how long the longest of many packets was
 BIG = """
 import socket, threading
 link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
@@ -152,19 +152,18 @@ def receive():
         pass
 for work in send, receive:
     threading.Thread(target=work, daemon=True).start()
-size = 0
-while size <= 65536 + 40:
-    size = len(link.recv(1 << 20))
-print(size)
+sizes = [len(link.recv(1 << 20)) for _ in range(1000)]
+print(max(sizes))
 """
 
 
 def test_big_tcp(lab):
-    """The namespace's loopback interface takes more than 64 KiB at once."""
+    """The namespace's loopback interface takes more than 64 KiB at once, but no more
+    than captures can hold: 256 KiB, of which libpcap's ring needs some."""
     guest = lab.pasta("--config-net")
     if not gso_ipv4(guest):
         pytest.skip("since Linux 6.3")
-    assert int(guest.run(PYTHON, "-c", BIG)) <= 8 * 65535 + 14
+    assert 65536 + 40 < int(guest.run(PYTHON, "-c", BIG)) <= 250 * 1024
 
 
 def test_big_tcp_chosen(lab):
