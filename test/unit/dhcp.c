@@ -331,7 +331,6 @@ static void client_identifier(void **state)
 	assert_int_equal(out.body.len, 240 + 12 + 4 + 6 + 3 + 6 + 257 + 1);
 }
 
-/* Option 15: the first search domain, else that of the guest's name */
 /* RFC 3396: what does not fit into one option, or was cut for other reasons */
 static void in_parts(void **state)
 {
@@ -411,6 +410,7 @@ static void overloaded(void **state)
 	assert_true(ask());
 }
 
+/* Option 15: the first search domain, else that of the guest's name */
 static void domain(void **state)
 {
 	(void)state;
