@@ -300,6 +300,11 @@ static void expire(void *arg)
 		sim_after(g->rto_at - sim.now, expire, g);
 		return;
 	}
+	/* What may not have left yet is not sent again, as by Linux */
+	if (g->state == G_UP && rings_wait()) {
+		arm(g);
+		return;
+	}
 	g->backoff++;
 	if (++g->tries > (g->state == G_SYN_SENT ? 6 : 14)) {
 		if (g->p->ending == END_CLEAN)

@@ -581,6 +581,16 @@ void rings_send(const uint8_t *p, size_t len, const struct note *n)
 	put_frames(r);
 }
 
+bool rings_wait(void)
+{
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(g.r); i++)
+		if (g.runs && g.r[i].in)
+			return true;
+	return false;
+}
+
 /* --- being called --------------------------------------------------------------- */
 
 /* As NAPI: no calls while it looks */

@@ -629,7 +629,7 @@ static void judge_clean(const struct course *p)
 	 * anew somewhere has to lose something again to know. */
 	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
 				      !chunks_kept && !host_changes() ?
-					      60 : 1200 + world.moved) * SEC);
+					      60 : 3600 + world.moved) * SEC);
 	if (!is_clean() || p->pressure || chunks_kept || world.migrated ||
 	    host_changes())
 		return;

@@ -278,6 +278,8 @@ struct tap *rings_tap(void);
 void rings_start(struct loop *l, unsigned watch);
 /* rings_send - a frame that has gone over the link from the guest */
 void rings_send(const uint8_t *p, size_t len, const struct note *n);
+/* rings_wait - whether a frame of the guest's waits for room */
+bool rings_wait(void);
 /* rings_event - they stop, begin anew, or the like, and go on */
 void rings_event(void);
 void rings_turn_end(void);
