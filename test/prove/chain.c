@@ -28,22 +28,6 @@ void *vhost_mem_find(const struct vhost_mem *m, uint64_t gpa, uint64_t len)
 	return any_bool() ? NULL : (uint8_t *)table + BYTES - len;
 }
 
-void *vhost_mem_find_user(const struct vhost_mem *m, uint64_t uva, uint64_t len)
-{
-	return vhost_mem_find(m, uva, len);
-}
-
-void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
-{
-	(void)l, (void)gpa, (void)len;
-}
-
-uint64_t vhost_mem_gpa(const struct vhost_mem *m, const void *at)
-{
-	(void)m, (void)at;
-	return 0;
-}
-
 int main(void)
 {
 	struct virtq q = { .mem = &mem, .indirect = any_bool() };

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 
 /* What is not initialized may have any value */
 #define ASSUME(x) __CPROVER_assume(x)
@@ -41,14 +42,37 @@ static inline _Bool any_bool(void)
 	return any;
 }
 
+/* --- what several modules call and no proof looks at; what is reached without being
+ * here or in the harness is no proof --- */
 
-/* @len bytes of which nothing is known */
-static inline void *any_bytes(size_t len)
+unsigned iov_slice(struct iovec *dst, unsigned max, const struct iovec *iov,
+		   unsigned cnt, size_t off, size_t len, size_t *got)
 {
-	void *p = malloc(len);
+	(void)dst, (void)max, (void)iov, (void)cnt, (void)off, (void)len;
+	(void)got;
+	return 0;
+}
 
-	ASSUME(p != NULL);
-	return p;
+struct vhost_log;
+struct vhost_mem;
+
+/* Where virtq.c looks for memory is chain.c's; from there on both are the same */
+void *vhost_mem_find(const struct vhost_mem *m, uint64_t gpa, uint64_t len);
+
+void *vhost_mem_find_user(const struct vhost_mem *m, uint64_t uva, uint64_t len)
+{
+	return vhost_mem_find(m, uva, len);
+}
+
+void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
+{
+	(void)l, (void)gpa, (void)len;
+}
+
+uint64_t vhost_mem_gpa(const struct vhost_mem *m, const void *at)
+{
+	(void)m, (void)at;
+	return 0;
 }
 
 #endif /* PROVE_H */

@@ -17,28 +17,6 @@ enum { PIECES = 3, DATA = 16 };
 static struct vhost_mem mem;
 static uint8_t low[DATA], high[DATA];
 
-void *vhost_mem_find(const struct vhost_mem *m, uint64_t gpa, uint64_t len)
-{
-	(void)m, (void)gpa, (void)len;
-	return NULL;
-}
-
-void *vhost_mem_find_user(const struct vhost_mem *m, uint64_t uva, uint64_t len)
-{
-	return vhost_mem_find(m, uva, len);
-}
-
-void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
-{
-	(void)l, (void)gpa, (void)len;
-}
-
-uint64_t vhost_mem_gpa(const struct vhost_mem *m, const void *at)
-{
-	(void)m, (void)at;
-	return 0;
-}
-
 static _Bool inside(const struct iovec *v)
 {
 	const uint8_t *p = v->iov_base;
