@@ -21,8 +21,8 @@ int main(void)
 	struct parse s = { .p = &p, .end = any_size() };
 	size_t from = any_size();
 
-	ASSUME(s.end <= FRAME_MAX && p.hdr_len <= PACKET_HDR &&
-	       p.hdr_len <= s.end);
+	ASSUME(s.end <= ETH_HEAD + IP6_HEAD + UINT16_MAX);
+	ASSUME(p.hdr_len <= PACKET_HDR && p.hdr_len <= s.end);
 	ASSUME(from >= ETH_HEAD + IP6_HEAD && from <= p.hdr_len);
 	p.l3_off = ETH_HEAD;
 	s.in = rd_init(p.hdr + from, p.hdr_len - from);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* prove: addr --unwind 6 --slice-formula
  *
- * A frame of any length and any bytes, of IPv6 one of up to 90, which is four extension
- * headers: what is described lies in the frame, and headers in the copy.  For any number
- * of extension headers extension.c has one more of them, from any state. */
+ * A frame of any bytes and length, as long as frag.c makes them, of IPv6 one of up to
+ * 90, which is four extension headers: what is described lies in the frame, and headers
+ * in the copy.  For any number of extension headers extension.c has one more of them,
+ * from any state. */
 #include "prove.h"
 
 #include "../../packet.c"
@@ -29,7 +30,7 @@ int main(void)
 	struct packet p;
 	enum verdict v;
 
-	ASSUME(f.len <= FRAME_MAX);
+	ASSUME(f.len <= ETH_HEAD + IP6_HEAD + UINT16_MAX);
 	f.note.gso_type = (uint8_t)any_unsigned();
 	f.note.gso_size = (uint16_t)any_unsigned();
 	v = packet_parse(&f, &p);
