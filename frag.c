@@ -138,7 +138,7 @@ static enum verdict check(const struct packet *p)
 	size_t end = (size_t)p->frag_off + p->payload_len;
 
 	if (!p->payload_len || (p->frag_more && p->payload_len % 8) ||
-	    end + p->frag_head > 65535)
+	    end + p->frag_head >= FRAG_SIZE)
 		return DROP_MALFORMED;
 	return p->ttl ? PASS : DROP_UNWANTED;
 }
