@@ -161,10 +161,11 @@ class Net(test_faults.Net):
         self.done["takeovers"] += 1
 
     def sample(self):
-        """Memory in kB, descriptors, clock ticks; None while it is replaced."""
+        """Memory of its own in kB, descriptors, clock ticks; None while it is
+        replaced.  What it has touched of a guest's is the guest's."""
         try:
             pid = self.pid
-            return (int(test_faults.status(pid, "VmRSS")),
+            return (int(test_faults.status(pid, "RssAnon")),
                     test_faults.descriptors(pid), test_faults.test_hostile.cpu(pid),
                     pid)
         except (OSError, TypeError):
