@@ -49,6 +49,7 @@ static const struct mac guest_mac = { { 0x52, 0x54, 0, 0x12, 0x34, 0x56 } };
 void guest_reset(void)
 {
 	conns = NULL;
+	policy_reset();
 	addr_parse("10.0.2.15", &guest_addr[0]);
 	addr_parse("2001:db8:1::15", &guest_addr[1]);
 	addr_parse("203.0.113.80", &far_addr[0]);
@@ -61,6 +62,7 @@ void guest_send(struct seg *s)
 	struct note n = { 0 };
 	size_t len;
 
+	policy_sent(s, s->proto == IPPROTO_UDP && plan_answers(s->dport));
 	s->smac = guest_mac;
 	s->dmac = world.lan.mac;
 	len = wire_build(buf, s);
@@ -819,6 +821,8 @@ void guest_frame(const uint8_t *p, size_t len)
 		world.tap.refusals++; /* all its buffers do not hold a whole one */
 		return;
 	}
+	if (policy_frame(&s))
+		return;
 	if (s.proto == IPPROTO_TCP)
 		on_tcp(&s);
 	else if (s.proto == IPPROTO_ICMP || s.proto == IPPROTO_ICMPV6)

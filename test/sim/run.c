@@ -12,8 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One seed of RINGS_SHARE has rings */
-enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4 };
+/* One seed of RINGS_SHARE has rings, one of POLICY_SHARE an outbound policy */
+enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, INBOUND_PORT = 6000,
+       ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4, POLICY_SHARE = 7 };
 
 /* No connection is kept for longer when its address has gone: patience, and perhaps
  * once more, looks, one that failed */
@@ -123,6 +124,8 @@ static int connecting(struct sock *s)
 {
 	struct course *p = plan_find(true, s->peer_port, 0);
 
+	if (policy_connect(s))
+		return -EINPROGRESS;
 	if (!p)
 		sim_fail("connect to port %u: nobody's", s->peer_port);
 	if (p->far_done || (p->guest_up && p->s->orphan)) {
@@ -303,6 +306,11 @@ static void echo(void *arg)
 	free(e);
 }
 
+bool plan_answers(uint16_t fport)
+{
+	return fport >= INBOUND_PORT && fport < INBOUND_PORT + UFLOWS;
+}
+
 /* The product sent a datagram to the far end */
 static void far_gets(struct sock *s, const uint8_t *p, size_t len,
 		     const struct addr *to, uint16_t port)
@@ -310,6 +318,8 @@ static void far_gets(struct sock *s, const uint8_t *p, size_t len,
 	struct uflow *u;
 	struct query *e;
 
+	if (policy_gets(s, to, port, plan_answers(port)))
+		return;
 	if (port >= ECHO_PORT) {
 		u = uflow_find(false, s->local_port, port);
 		udp_judge(u, p, len, "there");
@@ -526,7 +536,7 @@ static void make_uflow(struct uflow *u, unsigned no)
 	u->gap = chance(800) ? rnd_to(50 * MS) : rnd_to(20 * SEC);
 	u->gport = u->inbound ? (uint16_t)(FORWARD_FIRST + no) :
 				(uint16_t)(ASK_PORT + no);
-	u->fport = u->inbound ? (uint16_t)(6000 + no) :
+	u->fport = u->inbound ? (uint16_t)(INBOUND_PORT + no) :
 				(uint16_t)(ECHO_PORT + no);
 }
 
@@ -572,6 +582,9 @@ static void start(void *arg)
 			toy_net.open_fails = 1000;
 			p->far_done = true;
 		}
+		p->denied = policy_denies(IPPROTO_TCP, &far_addr[p->v6],
+					  p->fport);
+		p->far_done |= p->denied;
 		guest_open(p);
 		return;
 	}
@@ -649,6 +662,11 @@ static bool may_be_cut(const struct course *p)
 
 static void judge_plan(const struct course *p)
 {
+	if (p->denied) {
+		must(p, p->guest_done && !p->guest_up && !p->s);
+		must(p, p->guest_icmp || !is_clean());
+		return;
+	}
 	if (may_be_cut(p)) {
 		must(p, (p->guest_done || !p->g) && p->far_done);
 		return;
@@ -692,8 +710,34 @@ static void judge_plan(const struct course *p)
 	}
 }
 
+/* Each frame of the guest comes once */
+static bool arrives(void)
+{
+	const struct link_weather *w = &world.tap.w;
+
+	return !w->loss[1] && !w->dup && world.link->session == 1;
+}
+
+/* And each for it */
+static bool is_lossless(void)
+{
+	return arrives() && !world.tap.w.loss[0] && !world.tap.w.card &&
+	       !world.tap.refusals && !world.link->drops[DROP_NO_ROOM];
+}
+
+static void judge_uflow(const struct uflow *u, bool all)
+{
+	bool denied = !u->inbound && policy_denies(IPPROTO_UDP,
+						   &far_addr[u->v6], u->fport);
+
+	if (denied ? u->back : all && u->back != u->total)
+		sim_fail("UDP %u: %u of %u datagrams came back", u->no, u->back,
+			 u->total);
+}
+
 static void judge(void)
 {
+	bool told = is_lossless();
 	unsigned i;
 
 	if (world.flows.count)
@@ -708,19 +752,10 @@ static void judge(void)
 		sim_fail("a flow that is gone is queued");
 	for (i = 0; i < nplans; i++)
 		judge_plan(&plans[i]);
-	for (i = 0; i < nuflows; i++) {
-		const struct link_weather *w = &world.tap.w;
-
-		if (!w->loss[0] && !w->loss[1] && !w->dup && !w->card &&
-		    !host_changes() &&
-		    !world.tap.refusals && !toy_net.open_fails &&
-		    !world.link->drops[DROP_NO_ROOM] &&
-		    world.link->session == 1 &&
-		    uflows[i].back != uflows[i].total)
-			sim_fail("UDP %u: %u of %u datagrams came back",
-				 uflows[i].no, uflows[i].back,
-				 uflows[i].total);
-	}
+	for (i = 0; i < nuflows; i++)
+		judge_uflow(&uflows[i], told && !host_changes() &&
+						!toy_net.open_fails);
+	policy_judge(arrives(), told, !host_changes() && !toy_net.open_fails);
 }
 
 static bool all_over(void)
@@ -729,7 +764,7 @@ static bool all_over(void)
 
 
 	if (started < nplans || world.flows.count || world_leftovers() ||
-	    !clients_rest() || !host_rest())
+	    !clients_rest() || !host_rest() || !policy_rest())
 		return false;
 	for (i = 0; i < nplans; i++)
 		if (!plans[i].guest_done &&
@@ -831,6 +866,8 @@ void run_seed(uint64_t seed)
 				      !toy_net.open_fails &&
 				      !has(END_NO_SOCKET) ?
 			      (unsigned)rnd_in(1, 12) : 0);
+	if (sim.policy || seed % POLICY_SHARE == 0)
+		policy_start();
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "
 	      "us, %s, room %u, mtu %u, peek %d %d, %u chunks", w->loss[0],
 	      w->loss[1],

@@ -36,6 +36,7 @@ extern struct sim {
 	bool rings;	 /* --rings: seeds have no other transport */
 	bool host;	 /* --host: in each the host's addresses change */
 	bool control;	 /* --control: in each there are clients of control */
+	bool policy;	 /* --policy: in each there is an outbound policy */
 	const char *name; /* "seed 7" or the script's file */
 	unsigned line;	 /* of the script */
 	jmp_buf stop;	 /* where sim_fail() goes if @catch */
@@ -369,6 +370,27 @@ uint64_t host_patience(void);
 bool host_rest(void); /* all is as it was in the beginning, and has settled */
 unsigned host_toys(void); /* descriptors */
 
+/* --- policy.c: where the guest may go ------------------------------------- */
+
+void policy_reset(void);
+/* policy_start - draw rules, and what the guest asks for besides the rest */
+void policy_start(void);
+bool policy_rest(void); /* all has been asked for */
+/* policy_denies - whether the guest may not go to @to; not for resolvers */
+bool policy_denies(uint8_t proto, const struct addr *to, uint16_t port);
+/* policy_connect, policy_gets - what the host's kernel is asked for: true, it is one of
+ * those, and has been dealt with.  @inbound: an answer to what came from there. */
+bool policy_connect(struct sock *s);
+bool policy_gets(struct sock *s, const struct addr *to, uint16_t port,
+		 bool inbound);
+/* policy_sent, policy_frame - by the guest; to it, true as above */
+void policy_sent(const struct seg *s, bool inbound);
+bool policy_frame(const struct seg *s);
+/* policy_judge - when all is over
+ * Nothing was lost on the way to us, @arrives; on the way to the guest, @hears; and the
+ * host has sockets and addresses, @goes. */
+void policy_judge(bool arrives, bool hears, bool goes);
+
 /* --- guest.c: the guest's plain TCP and UDP ------------------------------- */
 
 enum ending {
@@ -421,6 +443,7 @@ struct course {
 	uint64_t got[2], sent[2]; /* as in @bytes: received by whom it is for */
 	bool guest_up, guest_eof, guest_rst, guest_icmp, guest_done;
 	bool aborted;
+	bool denied; /* by policy.c */
 	bool shut_window; /* guest: it told a window of zero */
 	bool far_up, far_got_eof, far_rst, far_done;
 	bool far_step_due, far_fin_sent;
@@ -435,6 +458,7 @@ void guest_frame(const uint8_t *p, size_t len);
 /* run.c's */
 void guest_udp(const struct seg *s);
 struct course *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
+bool plan_answers(uint16_t fport); /* only to what came from there */
 void guest_send(struct seg *s); /* fills MACs, sends */
 extern struct addr guest_addr[2], far_addr[2];
 
