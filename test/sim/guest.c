@@ -50,6 +50,7 @@ void guest_reset(void)
 {
 	conns = NULL;
 	policy_reset();
+	splice_reset();
 	addr_parse("10.0.2.15", &guest_addr[0]);
 	addr_parse("2001:db8:1::15", &guest_addr[1]);
 	addr_parse("203.0.113.80", &far_addr[0]);

@@ -29,9 +29,9 @@ const char *__asan_default_options(void)
 
 static int usage(void)
 {
-	fputs("usage: sim [--rings] [--host] [--control] [--policy] "
+	fputs("usage: sim [--rings] [--host] [--control] [--policy] [--splice] "
 	      "--seeds N [--from M] | "
-	      "[--rings] [--host] [--control] [--policy] --seed N [-v] [-x] | "
+	      "the same --seed N [-v] [-x] | "
 	      "[-v] --script FILE... | --lossy | --beside | "
 	      "--work NAME N IDLE\n", stderr);
 	return 2;
@@ -84,11 +84,12 @@ static int many_seeds(uint64_t from, uint64_t n, const char *self)
 		sim.name = name;
 		if (!alone(seed_in_child, &seed, name)) {
 			bad++;
-			printf("failed: %s%s%s%s%s --seed %llu -v\n", self,
+			printf("failed: %s%s%s%s%s%s --seed %llu -v\n", self,
 			       sim.rings ? " --rings" : "",
 			       sim.host ? " --host" : "",
 			       sim.control ? " --control" : "",
 			       sim.policy ? " --policy" : "",
+			       sim.splice ? " --splice" : "",
 			       (unsigned long long)seed);
 		}
 	}
@@ -175,6 +176,8 @@ int main(int argc, char **argv)
 			sim.host = true;
 		} else if (is(arg, "--control")) {
 			sim.control = true;
+		} else if (is(arg, "--splice")) {
+			sim.splice = true;
 		} else if (is(arg, "--policy")) {
 			sim.policy = true;
 		} else if (is(arg, "--seeds") && ++i < argc) {

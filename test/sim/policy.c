@@ -56,7 +56,7 @@ static const struct place {
 } places[] = {
 	{ "203.0.113.80", NULL }, { "203.0.113.81", NULL },
 	{ "203.0.112.80", NULL }, { "8.8.8.8", NULL }, { "10.1.2.3", NULL },
-	{ "11.0.0.1", NULL }, { "172.16.0.1", NULL }, { "172.31.255.9", NULL },
+	{ "11.0.0.1", NULL }, { "172.15.0.1", NULL }, { "172.16.0.1", NULL }, { "172.31.255.9", NULL },
 	{ "172.32.0.1", NULL }, { "192.168.7.1", NULL }, { "192.169.0.1", NULL },
 	{ "100.64.0.9", NULL }, { "100.128.0.1", NULL },
 	{ "169.254.9.9", NULL }, { "10.0.2.2", "127.0.0.1" },
@@ -65,7 +65,7 @@ static const struct place {
 	{ "2001:db8:f::80", NULL }, { "2001:db8:f::81", NULL },
 	{ "2001:db8:e::80", NULL }, { "2001:db9::1", NULL },
 	{ "fd00::1", NULL }, { "fe00::1", NULL }, { "fe80::1", "::1" },
-	{ "fec0::1", NULL }, { "2001:db8:1::98", "::1" },
+	{ "fe90::9", NULL }, { "fec0::1", NULL }, { "2001:db8:1::98", "::1" },
 	{ "2001:db8:1::99", "2001:db8:1::15" }, { "2001:db8:1::3", NULL },
 	{ "2620:fe::fe", NULL }, { "2620:fe::9", NULL },
 };
@@ -260,8 +260,8 @@ static void some_ranges(struct policy_rule *r)
 	for (i = 0; i < r->ranges; i++) {
 		r->first[i] = some_port();
 		r->last[i] = chance(500) ? r->first[i] :
-				   (uint16_t)MIN(65535U, r->first[i] +
-							 rnd_to(3000));
+				   (uint16_t)rnd_in(r->first[i],
+						    MIN(65535, r->first[i] + 3000));
 	}
 }
 

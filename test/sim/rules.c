@@ -125,6 +125,15 @@ static bool stays(bool v6, uint16_t port)
 	       addr_equal(&a->listen, &b->listen);
 }
 
+uint16_t rules_loopback_port(bool v6, uint16_t to)
+{
+	uint16_t port = rules_port(v6, to);
+	const struct rule *s = port ? find(&r.is, v6, port) : NULL;
+
+	return s && (s->flags & RULE_DUAL || addr_is_unspecified(&s->listen)) ?
+		       port : 0;
+}
+
 uint16_t rules_port(bool v6, uint16_t to)
 {
 	unsigned i;
@@ -153,9 +162,9 @@ void rules_judge(void)
 					 v6 ? '6' : '4',
 					 find(&r.is, v6, (uint16_t)port) ?
 					 "not " : "");
-	if (listen_count(world.listen) != r.is.sockets)
+	if (listen_count(world.listen) != r.is.sockets + world.inside_ports)
 		sim_fail("%u listeners, %u ports", listen_count(world.listen),
-			 r.is.sockets);
+			 r.is.sockets + world.inside_ports);
 }
 
 void rules_start(unsigned ballast)

@@ -12,9 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* One seed of RINGS_SHARE has rings, one of POLICY_SHARE an outbound policy */
+/* One seed of RINGS_SHARE has rings, one of POLICY_SHARE an outbound policy, one of
+ * SPLICE_SHARE a namespace */
 enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, INBOUND_PORT = 6000,
-       ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4, POLICY_SHARE = 7 };
+       ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4, POLICY_SHARE = 7,
+       SPLICE_SHARE = 5 };
 
 /* No connection is kept for longer when its address has gone: patience, and perhaps
  * once more, looks, one that failed */
@@ -124,6 +126,10 @@ static int connecting(struct sock *s)
 {
 	struct course *p = plan_find(true, s->peer_port, 0);
 
+	int err;
+
+	if (splice_connect(s, &err))
+		return err;
 	if (policy_connect(s))
 		return -EINPROGRESS;
 	if (!p)
@@ -744,6 +750,7 @@ static void judge(void)
 		sim_fail("%u flows remain", world.flows.count);
 	rules_judge();
 	clients_judge();
+	splice_judge();
 	if (world_leftovers())
 		sim_fail("%u descriptors remain", world_leftovers());
 	if (world.chunks.used != chunks_kept)
@@ -755,7 +762,8 @@ static void judge(void)
 	for (i = 0; i < nuflows; i++)
 		judge_uflow(&uflows[i], told && !host_changes() &&
 						!toy_net.open_fails);
-	policy_judge(arrives(), told, !host_changes() && !toy_net.open_fails);
+	policy_judge(arrives(), told, !host_changes() && !toy_net.open_fails &&
+					      !toy_net.failed);
 }
 
 static bool all_over(void)
@@ -764,7 +772,8 @@ static bool all_over(void)
 
 
 	if (started < nplans || world.flows.count || world_leftovers() ||
-	    !clients_rest() || !host_rest() || !policy_rest())
+	    !clients_rest() || !host_rest() || !policy_rest() ||
+	    !splice_rest())
 		return false;
 	for (i = 0; i < nplans; i++)
 		if (!plans[i].guest_done &&
@@ -866,6 +875,8 @@ void run_seed(uint64_t seed)
 				      !toy_net.open_fails &&
 				      !has(END_NO_SOCKET) ?
 			      (unsigned)rnd_in(1, 12) : 0);
+	if ((sim.splice || seed % SPLICE_SHARE == 0) && !has(END_NO_SOCKET))
+		splice_start();
 	if (sim.policy || seed % POLICY_SHARE == 0)
 		policy_start();
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "

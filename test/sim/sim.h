@@ -36,6 +36,7 @@ extern struct sim {
 	bool rings;	 /* --rings: seeds have no other transport */
 	bool host;	 /* --host: in each the host's addresses change */
 	bool control;	 /* --control: in each there are clients of control */
+	bool splice;	 /* --splice: in each there is a namespace */
 	bool policy;	 /* --policy: in each there is an outbound policy */
 	const char *name; /* "seed 7" or the script's file */
 	unsigned line;	 /* of the script */
@@ -144,12 +145,14 @@ struct sock {
 	enum sock_kind kind;
 	enum sock_state state;
 	bool v4, dual;
+	bool inside; /* of the namespace */
 	int err;
 	struct addr local, peer;
 	uint16_t local_port, peer_port;
 	struct addr last; /* whom a datagram went to */
 	uint16_t last_port;
 	void *app; /* the far application's */
+	void (*kicked)(struct sock *s); /* its own far_ops->kick(), or NULL */
 	struct sock *all; /* list of all, for look-up */
 	/* stream: towards the far end */
 	uint32_t key[2]; /* patterns: [0] to the far end, [1] from it */
@@ -200,6 +203,11 @@ extern struct toy_net { /* what the toy kernel does next */
 	unsigned refuse;
 	unsigned udp_refuse; /* per mille of send_dgrams taken partly */
 	unsigned bound_fails; /* so many binds to a wanted port fail */
+	unsigned pipe_fails; /* per mille of pipes, and of what makes them wider */
+	unsigned splice_fails; /* of sockets and accept() for splice.c */
+	unsigned failed; /* so many have, of those and visits */
+	bool inside; /* whoever acts does so in the namespace */
+	struct sock *accepted; /* the last one */
 } toy_net;
 
 void sock_reset(void);
@@ -224,6 +232,8 @@ void far_error(struct sock *s, const struct sock_error *e);
 struct sock *sock_last(enum sock_kind k); /* newest open one */
 struct sock *sock_all(void); /* newest, and so on */
 void sock_accept_fails(int err); /* the next accept() of each listener */
+/* sock_splice_read - of splice(), what recv() does with little differences */
+ssize_t sock_splice_read(int fd, uint8_t *p, size_t len);
 static inline bool far_eof(const struct sock *s)
 {
 	return s->fin_tx && s->tx_seen == s->tx;
@@ -308,10 +318,13 @@ extern struct world {
 	struct echo echo;
 	struct guest guest;
 	unsigned moved; /* how often all flows did: */
+	struct splice *splice; /* NULL: there is no namespace */
 	unsigned moves; /* per mille of turns that end in world_move(), */
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */
 	bool mcast; /* the guest is asked for groups */
+	unsigned inside_ports; /* of the namespace's table */
+	unsigned (*kept)(void); /* descriptors that stay at rest, or NULL */
 	void (*judge_turn)(void); /* what must hold after each, or NULL */
 } world;
 
@@ -341,6 +354,8 @@ void rules_ask(const struct rules *t);
 const struct rules *rules_now(void);
 /* rules_port - where who connects now must get to port @to; 0: nowhere yet */
 uint16_t rules_port(bool v6, uint16_t to);
+/* rules_loopback_port - the same for who connects to the loopback address */
+uint16_t rules_loopback_port(bool v6, uint16_t to);
 /* rules_judge - whoever knocks is let in where there is a rule, and nowhere else */
 void rules_judge(void);
 
@@ -369,6 +384,24 @@ uint64_t host_outage(const struct addr *a, uint64_t from, uint64_t to);
 uint64_t host_patience(void);
 bool host_rest(void); /* all is as it was in the beginning, and has settled */
 unsigned host_toys(void); /* descriptors */
+
+/* --- pipe.c: pipes, splice() ------------------------------------------------ */
+
+void pipe_reset(void);
+/* pipe_keep - it will be closed once more than that before it is */
+void pipe_keep(int fd);
+size_t pipe_holds(int fd); /* bytes, of the end to write */
+unsigned pipe_toys(void); /* descriptors */
+
+/* --- splice.c: connections from and to a namespace ----------------------------- */
+
+void splice_reset(void);
+void splice_start(void);
+bool splice_rest(void); /* all are over */
+void splice_judge(void);
+/* splice_connect - whether @s is one of those; then *@err is what connect() returns */
+bool splice_connect(struct sock *s, int *err);
+unsigned splice_toys(void); /* descriptors that are kept at rest */
 
 /* --- policy.c: where the guest may go ------------------------------------- */
 
@@ -505,5 +538,13 @@ ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags);
 ssize_t __real_send(int fd, const void *buf, size_t len, int flags);
 int __wrap_close(int fd);
 int __real_close(int fd);
+int __wrap_pipe2(int fd[2], int flags);
+int __wrap_fcntl(int fd, int cmd, ...);
+int __wrap_fcntl64(int fd, int cmd, ...);
+int __real_fcntl(int fd, int cmd, ...);
+ssize_t __wrap_write(int fd, const void *buf, size_t len);
+ssize_t __real_write(int fd, const void *buf, size_t len);
+ssize_t __wrap_splice(int in, void *in_off, int out, void *out_off, size_t len,
+		      unsigned flags);
 
 #endif /* SIM_H */

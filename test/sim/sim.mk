@@ -9,7 +9,7 @@ SIM_OBJ   := $(SIM_SRC:test/sim/%.c=$(B)/sim-%.o) $(B)/sim-of-util.o \
 	     $(patsubst %.c,$(B)/%.o,$(filter-out util.c,$(filter $(SIM_MODS:=.c),$(SRC))))
 SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
 	     clock_nanosleep util_random accept4 recvmsg __recvmsg64 sendmsg __sendmsg64 \
-	     send close __clock_gettime64 __clock_nanosleep_time64
+	     send close pipe2 fcntl fcntl64 write splice __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
 # Most of the time that all of it takes; empty leaves it out
 SIM_BESIDE ?= yes
@@ -44,7 +44,7 @@ sim-more-seeds:
 	$(RUN) $< --from $$(($(SIM_HALF) + 1)) --seeds $$(($(SIM_SEEDS) - $(SIM_HALF)))
 
 # A fuzzer of connections has the same toys; what one input leaves is taken away
-SIM_FUZZ  := core sock repair tap rings wire world host rules clients
+SIM_FUZZ  := core sock pipe repair tap rings wire world host rules clients
 FUZZ_SIM  := $(SIM_FUZZ:%=build/fuzz/sim-%.o) \
 	     $(patsubst %.c,build/fuzz/%.o,$(filter $(SIM_MODS:=.c),$(SRC)))
 build/fuzz/sim-%.o: test/sim/%.c | build/fuzz

@@ -28,6 +28,15 @@ void sock_reset(void)
 	ephemeral = 50000;
 }
 
+/* A call that fails, of those that the namespace's connections need */
+static bool fails(void)
+{
+	bool f = chance(toy_net.splice_fails);
+
+	toy_net.failed += f;
+	return f;
+}
+
 struct sock *sock_all(void)
 {
 	return all;
@@ -97,6 +106,7 @@ static struct sock *make(enum sock_kind k, bool v4)
 
 	s->kind = k;
 	s->v4 = v4;
+	s->inside = toy_net.inside;
 	s->toy.fd = -1;
 	s->local = s->peer = addr_any(v4);
 	s->tx_cap = toy_net.tx_cap ? toy_net.tx_cap : 1 << 18;
@@ -142,7 +152,9 @@ void sock_accept_fails(int err)
 static void kick(struct sock *s)
 {
 	sim.progress++;
-	if (far_ops && far_ops->kick)
+	if (s->kicked)
+		s->kicked(s);
+	else if (far_ops && far_ops->kick)
 		far_ops->kick(s);
 }
 
@@ -251,6 +263,7 @@ void far_close(struct sock *s)
 static bool hears(const struct sock *l, const struct addr *to, uint16_t port)
 {
 	return l->toy.fd >= 0 && l->local_port == port &&
+	       l->inside == toy_net.inside &&
 	       (l->dual || (l->v4 == addr_is_v4(to) &&
 			    (addr_is_unspecified(&l->local) ||
 			     addr_equal(&l->local, to))));
@@ -371,6 +384,8 @@ int sock_tcp(const struct sock_env *e, const struct addr *to)
 	struct sock *s = NULL;
 
 	(void)e;
+	if ((toy_net.inside || addr_is_loopback(to)) && fails())
+		return -EMFILE;
 	return make_fd(S_TCP, addr_is_v4(to), &s);
 }
 
@@ -414,6 +429,7 @@ static bool in_use(enum sock_kind k, const struct sock_bind *b)
 
 	for (s = all; s; s = s->all)
 		if (s->kind == k && s->toy.fd >= 0 &&
+		    s->inside == toy_net.inside &&
 		    s->local_port == b->port &&
 		    (s->dual || b->dual ||
 		     (s->v4 == addr_is_v4(&b->addr) &&
@@ -471,6 +487,8 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 		l->accept_err = 0;
 		return err;
 	}
+	if (world.loop.spare >= 0 && addr_is_loopback(&s->peer) && fails())
+		return -EMFILE;
 	if (chance(toy_net.accept_fails))
 		return -ECONNABORTED; /* the queue stays: another try works */
 	l->queue = s->next;
@@ -480,6 +498,7 @@ int sock_accept(const struct sock_env *e, int listener, struct addr *from,
 	*to = s->local;
 	*to_port = s->local_port;
 	s->peeking = true;
+	toy_net.accepted = s;
 	trace("  accept fd %d from port %u", s->toy.fd, s->peer_port);
 	kick(s);
 	return s->toy.fd;
@@ -558,6 +577,22 @@ static ssize_t consume(struct sock *s, size_t n)
 	if (n)
 		kick(s);
 	return (ssize_t)n;
+}
+
+ssize_t sock_splice_read(int fd, uint8_t *p, size_t len)
+{
+	struct sock *s = get(fd);
+	size_t have = (size_t)(s->rx - s->rx_read), i;
+
+	/* It stands still in front of the mark (tcp_read_sock()) */
+	if (s->rx_read < s->urgent)
+		have = MIN(have, s->urgent - 1 - s->rx_read);
+	len = MIN(len, have);
+	if (!len)
+		return nothing(s);
+	for (i = 0; i < len; i++)
+		p[i] = pattern(s->key[1], s->rx_read + i);
+	return consume(s, len);
 }
 
 ssize_t sock_discard(int fd, size_t n)

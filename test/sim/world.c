@@ -139,8 +139,18 @@ void world_start(void)
 	emit_init(w->link, w->lan.mtu);
 }
 
+/* With a successor's descriptors they stay open */
+static void keep_pipes(const struct flow *f, int fd[2][2])
+{
+	unsigned i;
+
+	splice_pipes(f, fd);
+	for (i = 0; i < 4; i++)
+		pipe_keep(fd[i / 2][i % 2]);
+}
+
 /* All flows that can, and their descriptors in order */
-static unsigned freeze_all(struct wr *w, int (*fd)[2])
+static unsigned freeze_all(struct wr *w, int (*fd)[2], int (*pipe)[2][2])
 {
 	unsigned i, n = 0;
 
@@ -149,6 +159,8 @@ static unsigned freeze_all(struct wr *w, int (*fd)[2])
 
 		if (f->kind == FLOW_FREE || !freeze_flow(&world.flows, f, w))
 			continue;
+		if (f->kind == FLOW_SPLICE)
+			keep_pipes(f, pipe[n]);
 		fd[n][0] = f->side[0].fd;
 		fd[n++][1] = f->side[1].fd;
 		freeze_forget(&world.flows, f);
@@ -156,10 +168,18 @@ static unsigned freeze_all(struct wr *w, int (*fd)[2])
 	return n;
 }
 
+static bool thaw(struct rd *body, int fd[2], int pipe[2][2])
+{
+	struct flow *f = thaw_flow(&world.flows, body, fd);
+
+	return f && (f->kind != FLOW_SPLICE ||
+		     splice_adopt(world.splice, f, pipe));
+}
+
 void world_move(void)
 {
 	static uint8_t buf[64 << 20];
-	static int fd[FLOW_MAX][2];
+	static int fd[FLOW_MAX][2], pipe[FLOW_MAX][2][2];
 	struct wr w = wr_init(buf, sizeof(buf));
 	unsigned n, i = 0;
 	struct rd r, body;
@@ -170,7 +190,7 @@ void world_move(void)
 	at = state_begin(&w, STATE_TCP);
 	tcp_save(&world.tcp, &w);
 	state_end(&w, at);
-	n = freeze_all(&w, fd);
+	n = freeze_all(&w, fd, pipe);
 	trace("  %u flows move, %zu bytes", n, w.len);
 	world.moved++;
 	memset(world.tcp.past, 0, sizeof(world.tcp.past));
@@ -181,9 +201,9 @@ void world_move(void)
 	while (state_next(&r, &tag, &body)) {
 		if (tag == STATE_TCP)
 			tcp_load(&world.tcp, &body);
-		else if (tag != STATE_FLOW ||
-			 !thaw_flow(&world.flows, &body, fd[i++]))
+		else if (tag != STATE_FLOW || !thaw(&body, fd[i], pipe[i]))
 			sim_fail("section %u of %u does not thaw", i, n);
+		i += tag == STATE_FLOW;
 		if (rd_left(&body) || !rd_ok(&body))
 			sim_fail("a section has another length");
 	}
@@ -322,7 +342,9 @@ void world_run(uint64_t until, bool (*done)(void))
 
 unsigned world_leftovers(void)
 {
-	return toy_count() - listen_count(&listeners) -
+	unsigned kept = world.kept ? world.kept() : 0;
+
+	return toy_count() - listen_count(&listeners) - kept -
 	       (world.rings ? rings_toys() : 1) - host_toys() -
 	       clients_toys();
 }
