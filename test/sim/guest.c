@@ -63,7 +63,7 @@ void guest_send(struct seg *s)
 	struct note n = { 0 };
 	size_t len;
 
-	policy_sent(s, s->proto == IPPROTO_UDP && plan_answers(s->dport));
+	policy_sent(s, s->proto == IPPROTO_UDP && plan_answers(s->sport));
 	s->smac = guest_mac;
 	s->dmac = world.lan.mac;
 	len = wire_build(buf, s);

@@ -14,7 +14,7 @@
 
 /* One seed of RINGS_SHARE has rings, one of POLICY_SHARE an outbound policy, one of
  * SPLICE_SHARE a namespace */
-enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000, INBOUND_PORT = 6000,
+enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000,
        ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4, POLICY_SHARE = 7,
        SPLICE_SHARE = 5 };
 
@@ -312,9 +312,9 @@ static void echo(void *arg)
 	free(e);
 }
 
-bool plan_answers(uint16_t fport)
+bool plan_answers(uint16_t gport)
 {
-	return fport >= INBOUND_PORT && fport < INBOUND_PORT + UFLOWS;
+	return gport >= FORWARD_FIRST && gport < FORWARD_FIRST + FORWARD_PORTS;
 }
 
 /* The product sent a datagram to the far end */
@@ -324,7 +324,7 @@ static void far_gets(struct sock *s, const uint8_t *p, size_t len,
 	struct uflow *u;
 	struct query *e;
 
-	if (policy_gets(s, to, port, plan_answers(port)))
+	if (policy_gets(s, to, port, plan_answers(s->local_port)))
 		return;
 	if (port >= ECHO_PORT) {
 		u = uflow_find(false, s->local_port, port);
@@ -542,7 +542,7 @@ static void make_uflow(struct uflow *u, unsigned no)
 	u->gap = chance(800) ? rnd_to(50 * MS) : rnd_to(20 * SEC);
 	u->gport = u->inbound ? (uint16_t)(FORWARD_FIRST + no) :
 				(uint16_t)(ASK_PORT + no);
-	u->fport = u->inbound ? (uint16_t)(INBOUND_PORT + no) :
+	u->fport = u->inbound ? (uint16_t)(6000 + no) :
 				(uint16_t)(ECHO_PORT + no);
 }
 

@@ -491,7 +491,7 @@ void guest_frame(const uint8_t *p, size_t len);
 /* run.c's */
 void guest_udp(const struct seg *s);
 struct course *plan_find(bool guest_opens, uint16_t fport, uint16_t gport);
-bool plan_answers(uint16_t fport); /* only to what came from there */
+bool plan_answers(uint16_t gport); /* its datagrams are answers */
 void guest_send(struct seg *s); /* fills MACs, sends */
 extern struct addr guest_addr[2], far_addr[2];
 
