@@ -36,6 +36,8 @@ struct end {
 	size_t chunk, tx_cap, rx_cap;
 	unsigned refuse, urgent;
 	bool waits; /* ends only after the other one's end */
+	bool polite; /* or once it has all bytes of the other one */
+	bool stubborn; /* reads nothing before it has written all */
 	bool eof, fin, rst, aborted, done, due;
 };
 
@@ -105,7 +107,8 @@ static void write_some(struct end *e)
 	size_t n = MIN(e->chunk, e->bytes - e->sent);
 
 	e->sent += chance(e->urgent) ? far_urgent(e->s, n) : far_write(e->s, n);
-	if (e->sent < e->bytes || e->fin || (e->waits && !e->eof))
+	if (e->sent < e->bytes || e->fin || (e->waits && !e->eof) ||
+	    (e->polite && e->got < e->pair->end[!e->side].bytes))
 		return;
 	if (e->pair->fate == F_RESET && e->pair->who == e->side) {
 		later(e);
@@ -123,11 +126,42 @@ static void write_some(struct end *e)
 
 static void read_some(struct end *e)
 {
+	if (e->stubborn && e->sent < e->bytes)
+		return;
 	e->got += far_read(e->s, rnd_in(1, e->chunk));
 	if (far_eof(e->s) && !e->eof) {
 		e->eof = true;
 		trace("  pair %u.%u: end of file", e->pair->no, e->side);
 	}
+}
+
+/* A reset is passed on at once, whatever else there is to be done */
+static void is_told(void *arg)
+{
+	const struct pair *p = arg;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		if (p->end[i].s && p->end[i].s->toy.fd >= 0)
+			sim_fail("pair %u: side %u is open after a reset",
+				 p->no, i);
+}
+
+static void abort_end(struct end *e)
+{
+	e->aborted = true;
+	far_reset(e->s, 0);
+	finish(e);
+	sim_after(SEC, is_told, e->pair);
+}
+
+/* A client that is tired of waiting */
+static void give_up(void *arg)
+{
+	struct end *e = arg;
+
+	if (!e->done && e->s && !e->s->rst_tx && e->s->toy.fd >= 0)
+		abort_end(e);
 }
 
 static bool aborts(struct end *e)
@@ -137,9 +171,7 @@ static bool aborts(struct end *e)
 	if (p->fate != F_RESET || p->who != e->side ||
 	    e->got + e->sent < p->abort_at)
 		return false;
-	e->aborted = true;
-	far_reset(e->s, 0);
-	finish(e);
+	abort_end(e);
 	return true;
 }
 
@@ -214,6 +246,8 @@ static void knock(void *arg)
 	p->begun = true;
 	attach(e, s);
 	later(e);
+	if (p->fate == F_TIMEOUT && chance(500))
+		sim_after(rnd_in(1, 100) * SEC, give_up, e);
 }
 
 static void answer(void *arg)
@@ -313,8 +347,12 @@ static void make_pair(struct pair *p, unsigned no)
 	p->who = (unsigned)rnd_to(2);
 	make_end(p, 0);
 	make_end(p, 1);
-	if (p->fate == F_CLEAN && chance(600))
+	if (p->fate == F_CLEAN && chance(500))
 		p->end[rnd_to(2)].waits = true;
+	else if (p->fate == F_CLEAN)
+		p->end[0].polite = p->end[1].polite = chance(700);
+	if (p->fate == F_CLEAN && chance(300))
+		p->end[rnd_to(2)].stubborn = true;
 	p->abort_at = rnd_to((p->end[0].bytes + p->end[1].bytes) / 2 + 1);
 	if (p->fate == F_RESET) /* before it has ended */
 		p->abort_at = MIN(p->abort_at, p->end[p->who].bytes);
@@ -380,7 +418,8 @@ void splice_start(void)
 	splice_init(&splice_state, &world.flows, &world.fwd, &ns);
 	tcp_splice(&world.tcp, &splice_state);
 	listen_inside();
-	toy_net.pipe_fails = chance(300) ? (unsigned)rnd_to(1001) : 0;
+	toy_net.pipe_fails = chance(700) ? 0 : chance(400) ? 1000 :
+			     (unsigned)rnd_to(1000);
 	toy_net.splice_fails = chance(200) ? (unsigned)rnd_to(200) : 0;
 	visit_fails = chance(200) ? (unsigned)rnd_to(300) : 0;
 	npairs = (unsigned)rnd_in(1, PAIRS);
@@ -455,7 +494,7 @@ static bool judge_pair(const struct pair *p)
 	} else if (p->fate == F_CLOSE) {
 		must(p, !other->s || other->rst || other->eof);
 	} else {
-		must(p, a->rst && !a->eof && !a->got);
+		must(p, (a->rst || a->aborted) && !a->eof && !a->got);
 	}
 	return true;
 }
