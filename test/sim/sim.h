@@ -317,8 +317,8 @@ extern struct world {
 	struct udp udp;
 	struct echo echo;
 	struct guest guest;
-	unsigned moved; /* how often all flows did: */
 	struct splice *splice; /* NULL: there is no namespace */
+	unsigned moved; /* how often all flows did: */
 	unsigned moves; /* per mille of turns that end in world_move(), */
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */

@@ -37,6 +37,7 @@ struct end {
 	unsigned refuse, urgent;
 	bool waits; /* ends only after the other one's end */
 	bool polite; /* or once it has all bytes of the other one */
+	uint64_t sleeps; /* does nothing until then */
 	bool stubborn; /* reads nothing before it has written all */
 	bool eof, fin, rst, aborted, done, due;
 };
@@ -203,7 +204,7 @@ static void step(void *arg)
 		finish(e);
 		return;
 	}
-	if (aborts(e))
+	if (sim.now < e->sleeps || aborts(e))
 		return;
 	read_some(e);
 	write_some(e);
@@ -216,6 +217,14 @@ static void step(void *arg)
 	}
 	if (s->tx > s->tx_seen ||
 	    (e->sent < e->bytes && s->rx - s->rx_read < s->rx_cap))
+		later(e);
+}
+
+static void awake(void *arg)
+{
+	struct end *e = arg;
+
+	if (e->s)
 		later(e);
 }
 
@@ -246,6 +255,10 @@ static void knock(void *arg)
 	p->begun = true;
 	attach(e, s);
 	later(e);
+	if (p->fate == F_RESET && chance(400)) {
+		p->end[!p->who].sleeps = sim.now + 3 * SEC;
+		sim_after(3 * SEC, awake, &p->end[!p->who]);
+	}
 	if (p->fate == F_TIMEOUT && chance(500))
 		sim_after(rnd_in(1, 100) * SEC, give_up, e);
 }
