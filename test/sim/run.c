@@ -16,7 +16,7 @@
  * SPLICE_SHARE a namespace */
 enum { PLANS = 8, UFLOWS = 4, ECHO_PORT = 7000,
        ASK_PORT = 41000, HOURS = 6, RINGS_SHARE = 4, POLICY_SHARE = 7,
-       SPLICE_SHARE = 5 };
+       SPLICE_SHARE = 9 };
 
 /* No connection is kept for longer when its address has gone: patience, and perhaps
  * once more, looks, one that failed */
