@@ -537,13 +537,17 @@ static bool prohibited(const struct seg *s)
 {
 	bool v4 = s->proto == IPPROTO_ICMP, is_echo;
 	const uint8_t *ip = s->data + 8, *l4 = ip + (v4 ? 20 : 40);
-	struct addr to = v4 ? addr_from4(ip + 16) : addr_from6(ip + 24);
-	uint8_t proto = ip[v4 ? 9 : 6];
+	struct addr to;
+	uint8_t proto;
 	struct ask *a;
 	uint16_t port;
 
 	if (s->icmp_type != (v4 ? 3 : 1) || s->icmp_code != (v4 ? 13 : 1))
 		return false;
+	if (s->len < (v4 ? 36U : 56U))
+		sim_fail("an error that quotes too little");
+	to = v4 ? addr_from4(ip + 16) : addr_from6(ip + 24);
+	proto = ip[v4 ? 9 : 6];
 	is_echo = bit_of(proto) == PING;
 	port = is_echo ? 0 : ld_be16(l4 + 2);
 	a = ask_of(ld_be16(is_echo ? l4 + 4 : l4));
