@@ -77,6 +77,7 @@ struct ring {
 	bool due;     /* it will look */
 	bool enabled;
 	struct pending *in, **in_end;
+	uint64_t full, longest; /* since when, and for how long it has been at most */
 	unsigned waiting;
 };
 
@@ -543,8 +544,11 @@ static void put_some(struct ring *r)
 		put_frame(r, f);
 		free(f);
 	}
-	if (!r->in)
-		r->in_end = &r->in;
+	if (r->in)
+		return;
+	if (r->in_end != &r->in)
+		r->longest = MAX(r->longest, sim.now - r->full);
+	r->in_end = &r->in;
 }
 
 /* As long as there is room; then it wants to be called when there is some */
@@ -576,6 +580,8 @@ void rings_send(const uint8_t *p, size_t len, const struct note *n)
 	}
 	*f = (struct pending){ .len = len, .note = *n };
 	memcpy(f->data, p, len);
+	if (!r->in)
+		r->full = sim.now;
 	*r->in_end = f;
 	r->in_end = &f->next;
 	put_frames(r);
@@ -589,6 +595,16 @@ bool rings_wait(void)
 		if (g.runs && g.r[i].in)
 			return true;
 	return false;
+}
+
+uint64_t rings_waited(void)
+{
+	uint64_t longest = 0;
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(g.r); i++)
+		longest = MAX(longest, g.r[i].longest);
+	return longest;
 }
 
 /* --- being called --------------------------------------------------------------- */

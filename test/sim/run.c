@@ -649,8 +649,9 @@ static void judge_clean(const struct course *p)
 	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
 				      !chunks_kept && !host_changes() ?
 					      60 : 3600 + world.moved) * SEC);
+	/* Who is acknowledged late, behind what others send, sends again */
 	if (!is_clean() || p->pressure || chunks_kept || world.migrated ||
-	    host_changes())
+	    host_changes() || rings_waited() > 100 * MS)
 		return;
 	must(p, !p->rexmit);
 	/* A window that goes to zero tells that data were dropped (trap 6) */

@@ -291,6 +291,8 @@ void rings_start(struct loop *l, unsigned watch);
 void rings_send(const uint8_t *p, size_t len, const struct note *n);
 /* rings_wait - whether a frame of the guest's waits for room */
 bool rings_wait(void);
+/* rings_waited - for how long some have at most, one behind the other */
+uint64_t rings_waited(void);
 /* rings_event - they stop, begin anew, or the like, and go on */
 void rings_event(void);
 void rings_turn_end(void);
