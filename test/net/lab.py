@@ -276,6 +276,12 @@ class Namespace:
             text = run("ip", "-j", *flag, *words.split())
         return json.loads(text or "[]")
 
+    def add_address(self, address, dev="lo"):
+        """One that can be bound at once: the kernel takes its time otherwise, on
+        lo as well."""
+        self.run("ip", "addr", "add", address, "dev", dev,
+                 *["nodad"] * (":" in address))
+
     def addresses(self, family, dev=UPLINK, scope="global"):
         """Addresses in use as ADDRESS/LENGTH, those in DAD left out."""
         link = self.ip(f"addr show dev {dev} scope {scope}", family)

@@ -104,7 +104,7 @@ def test_again_is_no_error(lab, guest, path):
 def test_target_address(lab, guest, path, family):
     """As Podman has it for a container behind a bridge."""
     inner = {V4: "10.89.0.2", V6: "fd00::5"}[family]
-    guest.run("ip", "addr", "add", inner, "dev", "lo")
+    guest.add_address(inner)
     spec = f"{ADDRESS[family]}/8080:{inner}/80"
     pesto(lab, path, "--add", "-t", spec)
     server = guest.socket(family)
@@ -434,7 +434,7 @@ def test_network_disconnect_and_connect(lab, guest, path, family):
     inner = {V4: ("10.89.0.2", "10.90.0.2", "10.89.0.3"),
              V6: ("fd00::5", "fd01::5", "fd00::6")}[family]
     for address in inner:
-        guest.run("ip", "addr", "add", address, "dev", "lo")
+        guest.add_address(address)
 
     def server(address, port):
         s = guest.bind(family, STREAM, port, address)

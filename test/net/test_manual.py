@@ -212,7 +212,7 @@ def reaches_behind_a_bridge(shell):
     guest = web(shell)
     shell.run()
     for family, address in (V4, "10.89.0.2"), (V6, "fd00::5"):
-        guest.run("ip", "addr", "add", address, "dev", "lo")
+        guest.add_address(address)
         server = guest.socket(family, socket.SOCK_STREAM)
         server.bind((address, 80))
         server.listen()

@@ -223,8 +223,7 @@ MORE = {V4: "198.51.100.22", V6: "2001:db8:1::22"}
 @pytest.fixture
 def more(lab):
     for family, length in (V4, 24), (V6, 64):
-        lab.host.run("ip", "addr", "add", f"{MORE[family]}/{length}", "dev",
-                     UPLINK, *(["nodad"] if family == V6 else []))
+        lab.host.add_address(f"{MORE[family]}/{length}", UPLINK)
     yield MORE
     for family, length in (V4, 24), (V6, 64):
         lab.host.run("ip", "addr", "del", f"{MORE[family]}/{length}", "dev",

@@ -19,8 +19,7 @@ PORT = 7301
 def address(ns, family, which, dev):
     """@which is an address of @dev of @ns, for a while."""
     what = f"{which[family]}/{LENGTH[family]}"
-    ns.run("ip", "addr", "add", what, "dev", dev,
-           *(["nodad"] if family == V6 else []))
+    ns.add_address(what, dev)
     try:
         yield
     finally:

@@ -187,7 +187,7 @@ def test_rules_work(lab, theirs, path, family):
     address lead there."""
     guest = lab.pasta("--config-net", "-c", path, *NONE_NS)
     inner = {V4: "10.89.0.2", V6: "fd00::5"}[family]
-    guest.run("ip", "addr", "add", inner, "dev", "lo")
+    guest.add_address(inner)
     spec = {V4: f"0.0.0.0/8080:{inner}/80", V6: f"[::]/8080:{inner}/80"}[family]
 
     def pesto(*args):
