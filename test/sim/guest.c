@@ -228,6 +228,9 @@ static void push(struct gconn *g)
 {
 	if (g->state != G_UP)
 		return;
+	/* It may run since the window was shut, for a probe */
+	if (g->nxt == g->una && g->wnd)
+		g->rto_at = 0;
 	for (;;) {
 		uint64_t end = MIN(1 + g->written, g->una + g->wnd), n = 0, i;
 		bool fin, last;
