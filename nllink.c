@@ -90,6 +90,13 @@ int nllink_big_tcp(struct netlink *n, unsigned ifindex)
 	return nl_tell(n, &r);
 }
 
+bool nllink_knows_big_tcp(struct netlink *n, unsigned ifindex)
+{
+	struct nlmsg_link l;
+
+	return !nllink_get(n, ifindex, NULL, &l) && l.gso_ipv4;
+}
+
 int nllink_unqueue(struct netlink *n, unsigned ifindex)
 {
 	static const char kind[] = "noqueue";

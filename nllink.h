@@ -38,6 +38,9 @@ int nllink_flags(struct netlink *n, unsigned ifindex, unsigned flags,
  * filters of captures and firewalls may find no TCP. */
 int nllink_big_tcp(struct netlink *n, unsigned ifindex);
 
+/* nllink_knows_big_tcp - whether the kernel takes such packets */
+bool nllink_knows_big_tcp(struct netlink *n, unsigned ifindex);
+
 /* nllink_unqueue - no queueing discipline; before the interface is up */
 int nllink_unqueue(struct netlink *n, unsigned ifindex);
 

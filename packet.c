@@ -506,11 +506,11 @@ static void put_frag4(uint8_t *b, const struct head *h)
 /* Whole words, which are read back as such for the sum */
 static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 {
-	uint32_t ttl = h->ttl ? h->ttl : 255;
+	uint32_t ttl = h->ttl ? h->ttl : 255, len = (uint32_t)(IP4_HEAD + l4_len);
 	uint16_t sum;
 
 	st_be32(b, 0x45U << 24 | (uint32_t)h->tos << 16 |
-			   (uint16_t)(IP4_HEAD + l4_len));
+			   (len <= UINT16_MAX ? len : 0));
 	st_be32(b + 4, IP4_DF);
 	if (UNLIKELY(h->frag_id))
 		put_frag4(b + 4, h);

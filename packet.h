@@ -249,7 +249,8 @@ static inline size_t frag_head_len(const struct tuple *t)
 }
 
 /* packet_put_ip - Ethernet and IP header for @l4_len bytes of layer 4
- * IPv4: id 0 and DF unless it is a fragment, header checksum filled in.  Returns
+ * IPv4: id 0 and DF unless it is a fragment, header checksum filled in; a run that is
+ * longer than its length field can say has 0 there, as Linux's own (BIG TCP).  Returns
  * the bytes written, which are head_len(), or frag_head_len().  @at needs no alignment. */
 size_t packet_put_ip(uint8_t *at, const struct head *h, size_t l4_len);
 

@@ -472,7 +472,8 @@ static void set_up_namespace(struct passt *p)
 				       &p->renew);
 		must(err, "Failed to configure namespace interface");
 	}
-	p->tun.tap.caps.queue = nllink_queue(&p->nl_ns, index);
+	tap_tun_link(&p->tun, nllink_queue(&p->nl_ns, index),
+		     nllink_knows_big_tcp(&p->nl_ns, index));
 	p->ns.env.scope = index;
 }
 
@@ -752,8 +753,7 @@ static void start_transport(struct passt *p)
 	if (c->mode == MODE_PASTA && takes_over(p))
 		return;
 	if (c->mode == MODE_PASTA)
-		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch,
-				   p->tun.tap.caps.queue),
+		must(tap_tun_start(&p->tun, &p->loop, &p->pcap, watch),
 		     "Failed to watch tap device");
 	else if (c->mode == MODE_VHOST)
 		start_vhost(p);
@@ -900,7 +900,7 @@ static void take_over(struct passt *p)
 	emit_init(p->tap, p->renew.plan.lan.mtu);
 	if (c->mode == MODE_PASTA)
 		must(tap_tun_start(&p->tun, &p->loop, &p->pcap,
-				   p->guest.watch, p->tun.tap.caps.queue),
+				   p->guest.watch),
 		     "Failed to watch tap device");
 	else
 		take_front_ends(p);

@@ -61,6 +61,8 @@ struct tap_caps {
 	bool tso_in;	 /* its TCP hands us runs of segments as one frame */
 	bool runs;	 /* several slots with a segment size can be out at once, and
 			     cost no more than one after the other */
+	unsigned big4;	 /* longest packet of a run of TCP segments over IPv4, if that
+			     may have more than 65535 bytes, else 0; may change */
 	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
 	size_t frame_max; /* longest frame that the guest takes, as far as it
 			     is known: may become less */

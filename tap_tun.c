@@ -256,7 +256,7 @@ static uint8_t *slot_body(struct tap_tun *t, unsigned i)
 static void lay_out(struct tap_tun *t, struct slot *s, unsigned i, size_t want)
 {
 	uint8_t *body = slot_body(t, i);
-	size_t max = MIN(want, (size_t)BODY_MAX), used;
+	size_t max = MIN(want, s->mss ? (size_t)TUN_BIG : (size_t)BODY_MAX), used;
 
 	s->lane = LANE_OTHER;
 	s->head = body - s->head_len;
@@ -301,7 +301,7 @@ static enum verdict send_frame(struct tap_tun *t, int fd, const uint8_t *p,
 		return PASS;
 	/* EINVAL: a note it does not like */
 	if (errno == EAGAIN || errno == ENOBUFS || errno == ENOSPC ||
-	    errno == ENOMEM || errno == EINVAL)
+	    errno == ENOMEM || errno == EINVAL || errno == EMSGSIZE)
 		return DROP_NO_ROOM;
 	if (errno != EIO) /* that is an interface that is down */
 		lost(t, "write");
@@ -348,6 +348,31 @@ static void put_pieces(struct tap_tun *t, int fd, const struct slot *s,
 	}
 }
 
+/* A packet of more than 64 KiB takes pages in a row of which there may be none left, or
+ * that the kernel's tun does not use (before Linux 6.6, EMSGSIZE): then it goes by
+ * segments, and what comes next is shorter. */
+static void put_big(struct tap_tun *t, int fd, struct slot *s, size_t used,
+		    const struct note *n)
+{
+	size_t len = s->head_len + used, off;
+	struct iovec iov = { s->head, len };
+
+	note_out(s->head - VNET, n);
+	if (send_frame(t, fd, s->head - VNET, len + VNET) == PASS) {
+		tap_captured(&t->tap, true, &iov, 1, len, n);
+		return;
+	}
+	t->big = errno != EMSGSIZE;
+	t->big_again = t->tap.loop->now_ms + TUN_AGAIN_MS;
+	t->tap.caps.big4 = 0;
+	s->body_cnt = 0;
+	for (off = 0; off < used; off += n->gso_size)
+		s->body[s->body_cnt++] = (struct iovec){
+			(uint8_t *)s->priv + off, MIN(used - off, n->gso_size)
+		};
+	put_pieces(t, fd, s, used, n);
+}
+
 static void commit(struct tap *tap, struct slot *s, size_t used,
 		   const struct note *n)
 {
@@ -356,6 +381,10 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 	size_t len = s->head_len + used;
 	struct note left = *n;
 
+	if (UNLIKELY(len > TUN_FRAME)) {
+		put_big(t, fd, s, used, n);
+		return;
+	}
 	if (s->body_cnt > 1 && n->gso_type) {
 		put_pieces(t, fd, s, used, n);
 		return;
@@ -375,7 +404,12 @@ static void cancel(struct tap *tap, struct slot *s)
 
 static void flush(struct tap *tap)
 {
-	(void)tap;
+	struct tap_tun *t = tun_of(tap);
+
+	if (UNLIKELY(t->big_again) && tap->loop->now_ms >= t->big_again) {
+		t->big_again = 0;
+		tap->caps.big4 = t->big ? TUN_BIG : 0;
+	}
 }
 
 /* Frames that are held come in one of the next turns */
@@ -389,6 +423,7 @@ static bool save(const struct tap *tap, struct wr *w, struct fdlist *fds)
 		return false;
 	wr_be32(w, tap->caps.queue);
 	wr_u8(w, (uint8_t)t->lanes);
+	wr_u8(w, t->big);
 	for (i = 0; i < t->lanes; i++)
 		fdlist_put(fds, t->lane[i].fd);
 	return true;
@@ -539,12 +574,12 @@ int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds)
 		err = add_lane(t, fdlist_take(fds));
 	if (!err)
 		err = set_up(t);
-	t->tap.caps.queue = queue;
+	tap_tun_link(t, queue, rd_left(r) && rd_u8(r)); /* older ones do not tell */
 	return err;
 }
 
 int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
-		  unsigned watch, unsigned queue)
+		  unsigned watch)
 {
 	unsigned i;
 	int err = 0;
@@ -552,7 +587,7 @@ int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
 	t->tap.loop = l;
 	t->tap.pcap = pcap;
 	t->tap.watch = watch;
-	t->tap.caps.queue = queue;
+	t->tap.caps.big4 = t->big && t->vnet && pcap->fd < 0 ? TUN_BIG : 0;
 	t->tap.up = true;
 	t->tap.session = 1;
 	for (i = 0; i < t->lanes && !err; i++)

@@ -29,7 +29,11 @@ enum {
 			    no question */
 	TUN_TX_SLOTS = 16,	  /* most frames reserved at once */
 	TUN_TX_HEAD = 128,	  /* bytes in front of a slot's body */
-	TUN_TX_STRIDE = 68 << 10, /* a slot: head, 64 KiB of body, slack */
+	/* Longest packet of IPv4 TCP for a kernel that knows BIG TCP, as nllink_big_tcp()
+	 * has it for lo: captures there hold it */
+	TUN_BIG = 200000,
+	TUN_AGAIN_MS = 1000, /* after one for which there was no memory */
+	TUN_TX_STRIDE = 200 << 10, /* a slot: head, body of a big packet, slack */
 	TUN_TX_PIECES = 128,	  /* without TSO: pieces of one run */
 };
 
@@ -48,6 +52,8 @@ struct tap_tun {
 	uint64_t beside; /* turn in which others brought something */
 	uint64_t crowd;	 /* the last in which bulk was there; they had more than a */
 	unsigned crowded; /* turn takes in so many of those in a row */
+	bool big;	   /* the kernel takes TUN_BIG */
+	uint64_t big_again; /* loop time at which it will be tried again, 0: it is */
 	bool vnet;    /* frames have a virtio-net header */
 	unsigned offload; /* TUN_F_* in force */
 	uint8_t *rx;  /* TUN_RX_BYTES and a frame, mapped */
@@ -73,9 +79,17 @@ int tap_tun_adopt(struct tap_tun *t, int fd, char *name);
  * 0 or -errno. */
 int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds);
 
+/* tap_tun_link - what the kernel has said of the interface: its txqueuelen, and
+ * whether it knows BIG TCP of IPv4; before the start, unless it was loaded */
+static inline void tap_tun_link(struct tap_tun *t, unsigned queue, bool big)
+{
+	t->tap.caps.queue = queue;
+	t->big = big;
+}
+
 /* tap_tun_start - register with the loop; from now on frames are taken
- * @queue is the interface's txqueuelen. */
+ * For an open capture, which holds 64 KiB of a packet, packets are not longer. */
 int tap_tun_start(struct tap_tun *t, struct loop *l, struct pcap *pcap,
-		  unsigned watch, unsigned queue);
+		  unsigned watch);
 
 #endif /* TAP_TUN_H */

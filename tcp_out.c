@@ -289,13 +289,30 @@ static uint32_t window_left(const struct tcp_conn *c)
 	return c->flags & CONN_PROBE && c->snd_nxt == c->snd_una ? 1 : 0;
 }
 
+/* The longest run.  Big ones are of large segments: a router in the namespace whose
+ * next link takes none has to cut them, and that into few.  What has been lost, perhaps
+ * as it was too big for somebody, comes in others. */
+static uint32_t run_max(struct tcp *t, struct flow *f)
+{
+	enum { LARGE = 16384 };
+	const struct tcp_conn *c = conn_of(f);
+	uint32_t big = t->tap->caps.big4;
+
+	if (!big || c->mss < LARGE || c->flags & CONN_LOSSY ||
+	    c->snd_nxt != c->snd_max || !addr_is_v4(&f->side[conn_tap(f)].ours))
+		return RUN_MAX;
+	return MIN(big - IP4_HEAD - TCP_HEAD,
+		   MAX((uint32_t)flow_left(t->flows, f), (uint32_t)RUN_MAX));
+}
+
 /* How much to send next: whole segments, as many as fit one run.  Not more than
  * is known to be left when the end was seen. */
-static uint32_t next_run(const struct tcp *t, const struct tcp_conn *c,
-			 uint32_t room)
+static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 {
-	uint32_t want = MIN(window_left(c), room);
-	uint32_t run = RUN_MAX - (uint32_t)RUN_MAX % c->mss;
+	const struct tcp_conn *c = conn_of(f);
+	uint32_t want = MIN(window_left(c), room), run = run_max(t, f);
+
+	run -= run % c->mss;
 
 	if (c->flags & CONN_EOF)
 		want = MIN(want, c->eof_seq - c->snd_nxt);
@@ -579,7 +596,7 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 		conn_fit(t, f);
 	if (c->flags & CONN_LOSSY || c->snd_nxt != c->snd_max)
 		room = loss_room(f);
-	want = at_end(c) ? 0 : next_run(t, c, room);
+	want = at_end(c) ? 0 : next_run(t, f, room);
 	if (!window_left(c) || (!want && !at_end(c)))
 		return wait_window(t, f);
 	n = reserve_runs(t, s, count_runs(t, f, want), head, want, c->mss,

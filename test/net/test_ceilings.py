@@ -75,7 +75,7 @@ HEADROOM = {"rr": 0.5, "crr": 1.0, "udp": 0.5, "bulk": 0.5}
 # and a turn of rings may fill the socket, which is then asked for its room.
 GIGABYTE = {
     "tap out 65520": (5, 14000),
-    "tap in 65520": (4, 26000),
+    "tap in 65520": (4, 9000),
     "spliced out 65520": (3, 600),
     "spliced in 65520": (3, 600),
     "tap out 1500": (5, 15500),

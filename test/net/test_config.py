@@ -8,7 +8,7 @@ import pytest
 
 from clients import (CLIENTS, CLIENTS6, dhcp, hear_router, router_socket,
                      solicit_router)
-from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, PYTHON, SEARCH,
+from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, SEARCH,
                  STREAM, UPLINK, USER, V4, V6, alive, prefix_of, until)
 
 WATCH_S = 1.2
@@ -106,75 +106,6 @@ def test_config_net_given_values(lab):
     # One with several queues would have a list of frames for each of 256
     assert link["qdisc"] == "noqueue"
     assert guest.reachable(V4) and guest.reachable(V6)
-
-
-# IFLA_GSO_IPV4_MAX_SIZE of lo, set first if it is given; iproute2 before 6.3 has no
-# word for it
-LO = """
-import socket, struct, sys
-GSO_IPV4_MAX_SIZE, NEWLINK, GETLINK, REQUEST, ACK = 63, 16, 18, 1, 4
-lo = struct.pack("=BxHiII", 0, 0, socket.if_nametoindex("lo"), 0, 0)
-link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-def ask(kind, flags, body):
-    link.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
-    return link.recv(65536)
-if sys.argv[1:]:
-    answer = ask(NEWLINK, REQUEST | ACK, lo + struct.pack(
-        "=HHI", 8, GSO_IPV4_MAX_SIZE, int(sys.argv[1])))
-    assert not struct.unpack_from("=i", answer, 16)[0]
-answer, at, found = ask(GETLINK, REQUEST, lo), 32, 0
-while at < len(answer):
-    size, kind = struct.unpack_from("=HH", answer, at)
-    if kind == GSO_IPV4_MAX_SIZE:
-        found, = struct.unpack_from("=I", answer, at + 4)
-    at += (size + 3) & ~3
-print(found)
-"""
-
-
-def gso_ipv4(where):
-    return int(where.run(PYTHON, "-c", LO))
-
-
-# Sends bulk to itself and tells how long the longest of many packets was
-BIG = """
-import socket, threading
-link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
-link.bind(("lo", 0))
-server = socket.create_server(("127.0.0.1", 0))
-client = socket.create_connection(server.getsockname())
-there, _ = server.accept()
-def send():
-    while True:
-        client.sendall(bytes(1 << 20))
-def receive():
-    while there.recv(1 << 20):
-        pass
-for work in send, receive:
-    threading.Thread(target=work, daemon=True).start()
-sizes = [len(link.recv(1 << 20)) for _ in range(1000)]
-print(max(sizes))
-"""
-
-
-def test_big_tcp(lab):
-    """The namespace's loopback interface takes more than 64 KiB at once, but no more
-    than captures can hold: 256 KiB, of which libpcap's ring needs some."""
-    guest = lab.pasta("--config-net")
-    if not gso_ipv4(guest):
-        pytest.skip("since Linux 6.3")
-    assert 65536 + 40 < int(guest.run(PYTHON, "-c", BIG)) <= 250 * 1024
-
-
-def test_big_tcp_chosen(lab):
-    """Another size that somebody has chosen stays."""
-    box = lab.container()
-    if not gso_ipv4(box):
-        pytest.skip("since Linux 6.3")
-    box.run(PYTHON, "-c", LO, 40000)
-    lab.daemon(PASTA, "--config-net", str(box.pid))
-    lo, = box.ip("link show dev lo")
-    assert "UP" in lo["flags"] and gso_ipv4(box) == 40000
 
 
 @pytest.mark.parametrize("only", [V4, V6], ids=["-4", "-6"])

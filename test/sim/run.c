@@ -424,9 +424,14 @@ static void make_weather(void)
 	t->tap.caps.queue = (unsigned)rnd_in(2, 200);
 	t->pieces = (unsigned)rnd_in(1, 40);
 	t->tso_room = chance(700) ? 65000 : rnd_in(1, 65000);
+	t->big = t->tap.caps.uso && t->tap.caps.runs && t->tso_room == 65000;
+	if (t->big)
+		t->tso_room = 200000;
 	t->lend = (unsigned)rnd_in(1, 64);
 	t->drain = rnd_in(1, 50) * US;
 	world.lan.mtu = chance(500) ? 1500 : chance(300) ? 9000 : MTU_DEFAULT;
+	if (t->big) /* runs of large segments are longer */
+		world.lan.mtu = MTU_DEFAULT;
 	world.env.peek_off4 = chance(700);
 	world.env.peek_off6 = chance(700);
 	world.env.inherits = chance(500);
@@ -438,6 +443,8 @@ static int some_mss(bool v6)
 {
 	int most = (int)world.lan.mtu - (v6 ? 60 : 40);
 
+	if (world.tap.big && chance(800))
+		return most;
 	switch (rnd_to(8)) {
 	case 0: return -1;
 	case 1: return (int)rnd_to(4);
@@ -517,8 +524,9 @@ static void make_plan(struct course *p, unsigned no)
 				  rnd_in(10000, 400 * 1000);
 	p->rx_cap = chance(300) ? rnd_in(2304, 10000) :
 				  rnd_in(10000, 400 * 1000);
-	/* Several runs in one read; on rings few guests take runs at all */
-	if (p->ws > 4 && chance(world.rings ? 500 : 200)) {
+	/* Several runs in one read; on rings few guests take runs at all, and big ones
+	 * need large windows, too */
+	if (p->ws > 4 && chance(world.tap.big ? 800 : world.rings ? 500 : 200)) {
 		p->rcv_cap = p->rx_cap = 1000 * 1000;
 		p->bytes[0] = p->bytes[1] = rnd_in(300, 1000) * 1000;
 		p->chunk[0] = p->chunk[1] = 500 * 1000;

@@ -256,6 +256,7 @@ struct toy_tap {
 	struct link_weather w;
 	unsigned pieces; /* without tso: segments laid out in a row */
 	size_t tso_room; /* with it: bytes of one run */
+	bool big; /* now and then takes packets of more than 64 KiB */
 	unsigned lend; /* frames at a time, at most */
 	uint64_t drain; /* ns the guest takes for a frame */
 	struct tframe *gathered, **gathered_end; /* committed, not flushed */

@@ -14,6 +14,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+enum { BIG = 200000 }; /* longest packet of a run, where the kernel knows them */
+
 struct tframe {
 	struct tframe *next;
 	struct toy_tap *tap;
@@ -246,6 +248,15 @@ static void fix_lengths(uint8_t *p, size_t len, size_t off, bool last)
 		l4[13] &= (uint8_t)~(TCP_FIN | TCP_PSH);
 }
 
+/* What the length field of IPv4 cannot say is 0 */
+static void check_length(const uint8_t *p, size_t len)
+{
+	size_t ip = len - 14;
+
+	if (p[12] == 8 && p[13] == 0 && ld_be16(p + 16) != (ip > 65535 ? 0 : ip))
+		sim_fail("length %u of %zu bytes", ld_be16(p + 16), ip);
+}
+
 /* One frame, or a run cut into segments of gso_size */
 static void cut(struct toy_tap *t, const uint8_t *p, size_t head, size_t len,
 		const struct note *n)
@@ -253,6 +264,7 @@ static void cut(struct toy_tap *t, const uint8_t *p, size_t head, size_t len,
 	size_t size = n->gso_type ? n->gso_size : len - head, off = 0;
 	static uint8_t buf[FRAME_MAX + 256];
 
+	check_length(p, len);
 	do {
 		size_t part = MIN(size, len - head - off);
 
@@ -274,7 +286,8 @@ static void cut(struct toy_tap *t, const uint8_t *p, size_t head, size_t len,
 static void lay_out(struct toy_tap *t, struct slot *s, size_t head,
 		    size_t want, size_t mss)
 {
-	size_t most = MIN(want, (size_t)FRAME_MAX - head), gap = head + 7;
+	size_t most = MIN(want, (want > UINT16_MAX ? (size_t)BIG : (size_t)FRAME_MAX) - head);
+	size_t gap = head + 7;
 	struct tslot *m;
 	unsigned i = 0;
 
@@ -332,11 +345,20 @@ static void give_back(struct slot *s)
 		sim_fail("more slots given back than reserved");
 }
 
+/* A link may have said while the slot was out that it takes them no more */
+static size_t most_of(const struct toy_tap *t, const struct slot *s,
+		      const struct note *n)
+{
+	if (!t->big || n->gso_type != VIRTIO_NET_HDR_GSO_TCPV4 || s->mss < 16384)
+		return t->tap.caps.frame_max;
+	return 14 + BIG;
+}
+
 static void commit(struct tap *tap, struct slot *s, size_t used,
 		   const struct note *n)
 {
 	struct toy_tap *t = tap_of(tap);
-	static uint8_t buf[2 * FRAME_MAX];
+	static uint8_t buf[BIG + 2 * FRAME_MAX];
 
 	if (used > s->room)
 		sim_fail("commit of %zu bytes into room for %zu", used,
@@ -346,7 +368,7 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 	if (n->gso_type && s->mss && n->gso_size != s->mss)
 		sim_fail("gso_size %u, reserved with %zu", n->gso_size,
 			 s->mss);
-	if (s->head_len + used > t->tap.caps.frame_max)
+	if (s->head_len + used > most_of(t, s, n))
 		sim_fail("frame of %zu bytes", s->head_len + used);
 	memcpy(buf, s->head, s->head_len);
 	iov_read(s->body, s->body_cnt, 0, buf + s->head_len, used);
@@ -396,6 +418,8 @@ static void flush(struct tap *tap)
 	}
 	if (room(t))
 		tap->full = false;
+	if (t->big)
+		tap->caps.big4 = chance(950) ? BIG : 0;
 }
 
 /* --- from the guest ------------------------------------------------------- */

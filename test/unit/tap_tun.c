@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
@@ -28,7 +29,7 @@ enum {
 	OUR_PORT = 5000, /* and one more for each device */
 	GUEST_PORT = 80,
 	SEQ = 0xfffff000, /* wraps within a run */
-	BIG = 70000,
+	BIG = 210000,
 };
 
 /* --- the log, kept for asking --------------------------------------------- */
@@ -51,6 +52,19 @@ void log_print(enum log_level l, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* The kernel's, which refuses the next long frame with @refuse_long */
+static int refuse_long;
+
+ssize_t write(int fd, const void *p, size_t n)
+{
+	if (refuse_long && n > VNET + ETH_HEAD + UINT16_MAX) {
+		errno = refuse_long;
+		refuse_long = 0;
+		return -1;
+	}
+	return syscall(SYS_write, fd, p, n);
+}
+
 /* --- a tap device, and the guest's end of it ------------------------------ */
 
 static const struct mac our_mac = { { 2, 0, 0, 0, 0, 1 } };
@@ -60,7 +74,7 @@ static struct loop loop;
 static struct pcap pcap = { .fd = -1 };
 static unsigned ifindex, events_seen;
 static uint16_t our_port = OUR_PORT;
-static bool have_v6;
+static bool have_v6, takes_big;
 static uint8_t lane;
 
 #define NEED_TUN()                                                             \
@@ -195,9 +209,9 @@ static void bring_up(void)
 static void start(void)
 {
 	bring_up();
+	tap_tun_link(&t, 500, takes_big);
 	assert_int_equal(tap_tun_start(&t, &loop, &pcap,
-				       loop_watch(&loop, on_event, NULL), 500),
-			 0);
+				       loop_watch(&loop, on_event, NULL)), 0);
 }
 
 static void begin(bool vnet)
@@ -231,6 +245,8 @@ static int clean_up(void **state)
 	for (i = 1; i < t.lanes; i++)
 		close(t.lane[i].fd);
 	t.lanes = 0;
+	takes_big = false;
+	refuse_long = 0;
 	return 0;
 }
 
@@ -397,35 +413,39 @@ static int packet_socket(bool vnet)
 	return fd;
 }
 
-/* The next frame that the guest got from us, as a packet */
+/* The next frame that the guest got from us: its length */
+static size_t read_frame(int fd, uint8_t *b, size_t size)
+{
+	struct sockaddr_ll from;
+	socklen_t sl;
+	ssize_t len;
+
+	do {
+		wait_in(fd);
+		sl = sizeof(from);
+		len = recvfrom(fd, b, size, 0, (struct sockaddr *)&from, &sl);
+		assert_true(len > 0);
+	} while (from.sll_pkttype == PACKET_OUTGOING);
+	return (size_t)len;
+}
+
+/* The same as a packet */
 static const struct packet *got_frame(int fd, struct way w,
 				      struct virtio_net_hdr *vnet)
 {
 	static uint8_t b[BIG];
 	static struct packet p;
 	static struct frame f;
-	size_t skip = vnet ? VNET : 0;
+	size_t skip = vnet ? VNET : 0, len = read_frame(fd, b, sizeof(b));
 
-	for (;;) {
-		struct sockaddr_ll from;
-		socklen_t sl = sizeof(from);
-		ssize_t len;
-
-		wait_in(fd);
-		len = recvfrom(fd, b, sizeof(b), 0, (struct sockaddr *)&from,
-			       &sl);
-		assert_true(len > (ssize_t)skip);
-		if (from.sll_pkttype == PACKET_OUTGOING)
-			continue;
-		if (vnet)
-			memcpy(vnet, b, VNET);
-		f = (struct frame){ .iov = &f.one, .iov_cnt = 1,
-				    .len = (size_t)len - skip,
-				    .one = { b + skip, (size_t)len - skip } };
-		assert_int_equal(packet_parse(&f, &p), PASS);
-		assert_int_equal(p.t.proto, w.proto);
-		return &p;
-	}
+	assert_true(len > skip);
+	if (vnet)
+		memcpy(vnet, b, VNET);
+	f = (struct frame){ .iov = &f.one, .iov_cnt = 1, .len = len - skip,
+			    .one = { b + skip, len - skip } };
+	assert_int_equal(packet_parse(&f, &p), PASS);
+	assert_int_equal(p.t.proto, w.proto);
+	return &p;
 }
 
 static int guest_socket(struct way w)
@@ -1132,6 +1152,116 @@ static void streams_out(void **state)
 	each(stream_out, IPPROTO_TCP);
 }
 
+enum { LARGE = 30000, LONG = 4 * LARGE + 123 };
+
+static void send_long(uint32_t seq)
+{
+	struct way w = { .v4 = true, .proto = IPPROTO_TCP };
+	struct tcp_head th = { .seq = seq, .flags = TCP_ACK | TCP_PSH };
+
+	send_to_guest(w, &th, LONG, LARGE);
+}
+
+/* As the guest's packet socket has it: the length field says nothing */
+static void got_long(int fd)
+{
+	static uint8_t b[BIG];
+	struct virtio_net_hdr h;
+	const uint8_t *ip = b + VNET + ETH_HEAD;
+
+	assert_int_equal(read_frame(fd, b, sizeof(b)),
+			 VNET + ETH_HEAD + IP4_HEAD + TCP_HEAD + LONG);
+	memcpy(&h, b, sizeof(h));
+	assert_int_equal(h.gso_size, LARGE);
+	assert_int_equal(h.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
+	assert_int_equal(ld_be16(ip + 2), 0);
+	assert_int_equal(ip[IP4_HEAD + TCP_HEAD + LONG - 1], pattern(LONG - 1));
+}
+
+static void got_segments(int fd)
+{
+	struct way w = { .v4 = true, .proto = IPPROTO_TCP };
+	struct virtio_net_hdr h;
+	size_t off = 0;
+
+	while (off < LONG) {
+		const struct packet *p = got_frame(fd, w, &h);
+		size_t want = MIN((size_t)LARGE, LONG - off);
+
+		assert_int_equal(h.gso_type, VIRTIO_NET_HDR_GSO_NONE);
+		assert_int_equal(p->seq, (uint32_t)(SEQ + off));
+		assert_payload(p, off, want);
+		assert_sums(p);
+		off += want;
+		assert_int_equal(p->tcp_flags, off == LONG ?
+				 TCP_ACK | TCP_PSH : TCP_ACK);
+	}
+}
+
+/* Where the kernel knows packets of more than 64 KiB, and there is no capture */
+static void long_runs(void **state)
+{
+	int fd;
+
+	(void)state;
+	NEED_TUN();
+	begin(true);
+	assert_int_equal(t.tap.caps.big4, 0);
+	finish();
+	takes_big = true;
+	pcap.fd = 1000;
+	begin(true);
+	assert_int_equal(t.tap.caps.big4, 0);
+	pcap.fd = -1;
+	finish();
+	begin(false);
+	assert_int_equal(t.tap.caps.big4, 0);
+	finish();
+	begin(true);
+	assert_int_equal(t.tap.caps.big4, TUN_BIG);
+	fd = packet_socket(true);
+	send_long(SEQ);
+	assert_int_equal(t.tap.count.frames[1], 1);
+	got_long(fd);
+	close(fd);
+	finish();
+}
+
+/* Without memory for one, its segments come; later the next one is tried.  A kernel
+ * without any is not asked again. */
+static void long_runs_refused(void **state)
+{
+	int fd;
+
+	(void)state;
+	NEED_TUN();
+	takes_big = true;
+	begin(true);
+	fd = packet_socket(true);
+	refuse_long = ENOBUFS;
+	send_long(SEQ);
+	assert_int_equal(t.tap.caps.big4, 0);
+	assert_int_equal(t.tap.drops[DROP_NO_ROOM], 0);
+	got_segments(fd);
+	loop.now_ms += TUN_AGAIN_MS - 1;
+	tap_flush(&t.tap);
+	assert_int_equal(t.tap.caps.big4, 0);
+	loop.now_ms++;
+	tap_flush(&t.tap);
+	assert_int_equal(t.tap.caps.big4, TUN_BIG);
+	send_long(SEQ);
+	got_long(fd);
+	refuse_long = EMSGSIZE;
+	send_long(SEQ);
+	assert_true(t.tap.up);
+	got_segments(fd);
+	loop.now_ms += TUN_AGAIN_MS;
+	tap_flush(&t.tap);
+	assert_int_equal(t.tap.caps.big4, 0);
+	close(fd);
+	finish();
+}
+
 /* A run of datagrams, where the kernel cuts those */
 static void datagram_run_out(struct way w, bool vnet)
 {
@@ -1297,6 +1427,8 @@ int main(void)
 		TUN(runs_in),
 		TUN(runs_out),
 		TUN(streams_out),
+		TUN(long_runs),
+		TUN(long_runs_refused),
 		TUN(datagram_runs_out),
 		TUN(link_down),
 		TUN(link_gone),
