@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """User-mode Linux: the newest kernel as a guest of vhost-user, up in a second.
 
-It is a process like any other, needs no KVM, and its driver takes every offload
-that there is.  The package is Debian unstable's, with the libc that it asks for,
-unpacked into build/guest and not installed.
+Its driver takes every offload that there is.  See test/uml.
 """
 
-import os
-import shutil
+import pathlib
 import subprocess
 
 import pytest
 
-from lab import MIB, PASST, USER
-from qemu import BOOT_S, CACHE, Machine, initramfs, output
+from lab import MIB, PASST, ROOT, USER
+from qemu import BOOT_S, Machine, initramfs
 from vm import Vhost
 
 MODULES = ["failover", "net_failover", "virtio_net"]
-SUITE = ("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-         "http://deb.debian.org/debian sid main\n")
 # In a mount namespace of its own, as root: unstable's libc for unstable's
 # program, and its memory where it is fast
 RUN = """
@@ -29,43 +24,12 @@ exec "$@"
 """
 
 
-def apt(directory):
-    """apt-get, with nothing but unstable and no trace elsewhere."""
-    (directory / "lists/partial").mkdir(parents=True)
-    (directory / "cache/archives/partial").mkdir(parents=True)
-    (directory / "sources.list").write_text(SUITE)
-    return ["apt-get", "-qq", *(f"-o{option}" for option in (
-        f"Dir::Etc::SourceList={directory}/sources.list",
-        "Dir::Etc::SourceParts=/dev/null",
-        f"Dir::State::Lists={directory}/lists",
-        f"Dir::Cache={directory}/cache",
-        "Acquire::Check-Valid-Until=false", "APT::Sandbox::User=root"))]
-
-
-def fetch(directory):
-    get = apt(directory)
-    output(*get, "update")
-    output(*get, "download", "user-mode-linux:amd64", "libc6:amd64",
-           cwd=directory)
-    for deb in directory.glob("*.deb"):
-        output("dpkg-deb", "-x", deb, directory / "tree")
-
-
 def kernel():
-    """Unpack the package once; return its tree, or skip where there is none."""
-    tree = CACHE / "uml"
-    if not tree.exists():
-        new = CACHE / f"uml-{os.getpid()}"
-        new.mkdir(parents=True)
-        try:
-            fetch(new)
-            (new / "tree").rename(tree)
-        except (OSError, subprocess.CalledProcessError) as e:
-            if not tree.exists():       # or somebody else has been quicker
-                pytest.skip(f"no user-mode-linux from Debian unstable: {e}")
-        finally:
-            shutil.rmtree(new, True)
-    return tree
+    """Its tree, or skip where there is none."""
+    done = subprocess.run([ROOT / "test/uml"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(done.stderr.strip())
+    return pathlib.Path(done.stdout.strip())
 
 
 class Guest(Machine):

@@ -34,16 +34,14 @@ import resource
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import time
 
 from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, OUT_PORTS, PEER,
-                    STALL_S, TMP, USER, Failed, Native, Passt, Pasta, Qemu,
-                    Slirp4netns, Vhost, Wires, adopt_orphans, command,
+                    ROOT, STALL_S, TMP, USER, Failed, Native, Passt, Pasta, Qemu,
+                    Slirp4netns, Uml, Vhost, Wires, adopt_orphans, command,
                     counter_type, cpu_seconds, delete_namespaces, end_strays)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEBIANS = "/usr/bin/passt"
 UDP_BYTES = 1400
 JUMBO_BYTES = 60000     # a datagram that fills a link of 65520, nearly
@@ -521,16 +519,18 @@ def paths():
         yield Path(f"udp-out/{how}", "1000/s", TRANSACTION,
                    lambda g, w, h=how: datagrams(g, w.peer, PEER, h),
                    f"udp-out/{how}")
-    for link in ("unix", "vhost"):
+    for link in ("unix", "vhost", "uml"):
         for way in ("in", "out"):
             for mtu in (65520, 1500):
                 yield Path(f"{link}-{way}/{mtu}", "Gbit/s", GB,
                            bulk_way(way, 1), f"bulk-{way}/1", link=link,
                            mtu=mtu)
+                if link == "uml":
+                    continue
                 yield Path(f"{link}-{way}/{mtu}/bbr", "Gbit/s", GB,
                            bulk_way(way, 1), f"bulk-{way}/1/bbr", link=link,
                            mtu=mtu, control="bbr")
-        for mtu, size in ((65520, JUMBO_BYTES), (1500, UDP_BYTES)):
+        for mtu, size in () if link == "uml" else ((65520, JUMBO_BYTES), (1500, UDP_BYTES)):
             yield Ours(f"{link}-udp-in/{mtu}", "1000/s", TRANSACTION,
                        lambda g, w, n=size: datagrams(w.host, g, HOST, "plain",
                                                       n),
@@ -592,7 +592,7 @@ def passt_side(name, directory):
     passt, pasta = directory / "passt", directory / "pasta"
     links = {"tap": (Pasta, pasta), "unix": (Passt, passt)}
     if "--vhost-user" in command(passt, "--help", check=False):
-        links["vhost"] = Vhost, passt
+        links |= {"vhost": (Vhost, passt), "uml": (Uml, passt)}
     return Side(name, links, [pasta, "--config-net", "--", *STAMP])
 
 

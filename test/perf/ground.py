@@ -2,6 +2,7 @@
 """What bench.py measures in: namespaces, wires, daemons, counters."""
 
 import atexit
+import base64
 import contextlib
 import ctypes
 import fcntl
@@ -9,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -16,6 +18,7 @@ import subprocess
 import tempfile
 import time
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST, GATEWAY, PEER = "198.51.100.2", "198.51.100.1", "198.51.100.10"
 HOST6, GATEWAY6 = "2001:db8:1::2", "2001:db8:1::1"
 LOCAL = "127.0.0.1"
@@ -63,14 +66,14 @@ class Process:
 
     serial = 0
 
-    def __init__(self, scope, argv):
+    def __init__(self, scope, argv, **kw):
         Process.serial += 1
         self.argv = [str(a) for a in argv]
         self.log = TMP / f"log-{Process.serial}"
         with open(self.log, "wb") as out:
             self.popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, start_new_session=True)
+                self.argv, stdout=out, stderr=subprocess.STDOUT,
+                start_new_session=True, **{"stdin": subprocess.DEVNULL} | kw)
         self.pid = self.popen.pid
         scope.callback(self.kill)
 
@@ -80,7 +83,7 @@ class Process:
     def says(self, pattern, seconds=20):
         end = time.monotonic() + seconds
         while True:
-            ended = self.popen.poll() is not None
+            ended = self.ended() is not None
             match = re.search(pattern, self.output(), re.M)
             if match:
                 return match
@@ -89,19 +92,26 @@ class Process:
                              f"{self.output().strip()[-400:]}")
             time.sleep(0.005)
 
-    def finish(self, seconds):
-        """Wait for the end, return the output."""
+    def ended(self):
+        """Its status, None as long as it runs."""
+        return self.popen.poll()
+
+    def wait(self, seconds):
         try:
-            code = self.popen.wait(seconds)
+            return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             raise Failed(f"stalled: {' '.join(self.argv)}") from None
+
+    def finish(self, seconds):
+        """Wait for the end, return the output."""
+        code = self.wait(seconds)
         if code:
             raise Failed(f"{' '.join(self.argv)} ended with {code}: "
                          f"{self.output().strip()[-400:]}")
         return self.output()
 
-    def stop(self, number=signal.SIGTERM):
-        self.popen.send_signal(number)
+    def stop(self):
+        self.popen.terminate()
         return self.finish(10)
 
     def kill(self):
@@ -408,6 +418,155 @@ class Vhost(Passt):
     @staticmethod
     def how(loss, lanes, late):
         return ["f" * 16, lanes] if lanes else []
+
+
+# In user-mode Linux, whose root directory is the host's, read-only: each line of
+# the console is a script; what it says comes with its number in front, its status
+# at the end.
+INIT = r"""#!/bin/sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin TMPDIR=/run
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmpfs /run
+for m in failover net_failover virtio_net; do
+	insmod $(find MODULES -name $m.ko)
+done
+ip link set lo up
+stty raw -echo </dev/tty0
+echo "@@ready"
+while read -r number line; do
+	{
+		echo "$line" | base64 -d >/run/$number
+		sh /run/$number </dev/null
+		echo "=$?"
+	} 2>&1 | sed -u "s/^/@$number /" &
+done
+"""
+class Machine(Process):
+    """User-mode Linux whose network card is the vhost-user socket @path."""
+
+    def __init__(self, scope, path):
+        program, modules = self.unpacked()
+        init = TMP / "init"
+        init.write_text(INIT.replace("MODULES", str(modules)))
+        init.chmod(0o755)
+        # Its memory is a file, fast where that is none
+        super().__init__(scope, [
+            "unshare", "--mount", "sh", "-c",
+            'mount -t tmpfs tmpfs "$TMPDIR" && exec "$@"', "sh",
+            program, "mem=512M", "seccomp=auto", "quiet",
+            "con=null", "con0=fd:0,fd:1", "ssl=null",
+            f"virtio_uml.device={path}:1", "rootfstype=hostfs", "ro",
+            f"init={init}"], stdin=subprocess.PIPE,
+            env=os.environ | {"TMPDIR": str(self.memory())})
+        self.says("^@@ready", 60)
+
+    @staticmethod
+    def memory():
+        path = TMP / "memory"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @staticmethod
+    def unpacked():
+        """The program, with its own libc, and where its modules are."""
+        done = subprocess.run([ROOT / "test" / "uml"], capture_output=True,
+                              text=True)
+        if done.returncode:
+            raise Failed(done.stderr.strip())
+        usr, program = pathlib.Path(done.stdout.strip()) / "usr", TMP / "linux"
+        lib, = usr.glob("lib/*-linux-gnu")
+        if not program.exists():
+            shutil.copy(usr / "bin/linux.uml", program)
+            command("patchelf", "--set-rpath", lib, "--set-interpreter",
+                    next(lib.glob("ld-linux*")), program)
+        return program, usr / "lib/uml/modules"
+
+    def send(self, number, script):
+        line = base64.b64encode(script.encode()).decode()
+        self.popen.stdin.write(f"{number} {line}\n".encode())
+        self.popen.stdin.flush()
+
+
+class Inside(Process):
+    """A process in @machine."""
+
+    def __init__(self, scope, machine, argv):
+        Process.serial += 1
+        self.number, self.machine = Process.serial, machine
+        self.argv = [str(a) for a in argv]
+        machine.send(self.number, f"echo $$ >/run/pid-{self.number}\n"
+                                  f"exec {shlex.join(self.argv)}")
+        scope.callback(self.kill)
+
+    def lines(self):
+        mark = f"@{self.number} "
+        return [line[len(mark):] for line in
+                self.machine.output().replace("\r", "").split("\n")[:-1]
+                if line.startswith(mark)]
+
+    def output(self):
+        return "".join(f"{line}\n" for line in self.lines()
+                       if not re.fullmatch(r"=\d+", line))
+
+    def ended(self):
+        if self.machine.ended() is not None:
+            return -1
+        return next((int(line[1:]) for line in self.lines()
+                     if re.fullmatch(r"=\d+", line)), None)
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while self.ended() is None:
+            if time.monotonic() > end:
+                raise Failed(f"stalled: {' '.join(self.argv)}")
+            time.sleep(0.02)
+        return self.ended()
+
+    def signal(self, name):
+        Process.serial += 1
+        self.machine.send(Process.serial,
+                          f"kill -{name} $(cat /run/pid-{self.number})")
+
+    def stop(self):
+        self.signal("TERM")
+        return self.finish(10)
+
+    def kill(self):
+        if self.ended() is None:
+            self.signal("KILL")
+
+
+class Inner(Place):
+    """The network of a machine."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def run(self, *argv, seconds=60, **kw):
+        with contextlib.ExitStack() as scope:
+            return self.spawn(scope, *argv).finish(seconds)
+
+    def spawn(self, scope, *argv):
+        return Inside(scope, self.machine, argv)
+
+
+class Uml(Passt):
+    """User-mode Linux in place of QEMU and its guest, by vhost-user."""
+
+    def __init__(self, program, scope, wires, mtu=65520):
+        path = TMP / f"socket-{Process.serial}"
+        daemon = wires.host.spawn(scope, *USER, program, "--vhost-user", "-f",
+                                  "-s", path, "--mtu", mtu, *PORTS[:4])
+        until(daemon, lambda: listens(daemon.pid, path))
+        self.pid = daemon.pid
+        self.guest = Inner(Machine(scope, path))
+        for line in (f"link set {UPLINK} mtu {mtu} up",
+                     f"addr add {HOST}/24 dev {UPLINK}",
+                     f"route add default via {GATEWAY}"):
+            self.guest.run("ip", *line.split())
+        settle(wires.control, self.guest)
+        self.guest.run("ping", "-c1", "-W5", PEER)
 
 
 class Qemu(Bridged):
