@@ -6,7 +6,8 @@
  * write.  One that blocks we do not change: this is a property of the open file,
  * and somebody may sit in a read() of it.  Nor has the kernel a write to an
  * eventfd that does not wait for once (RWF_NOWAIT is refused).  So we ask first,
- * by epoll, which the filter has anyway.
+ * by epoll, which the filter has anyway.  To a socket, as User-mode Linux has them,
+ * one may send without waiting.
  *
  * Nothing keeps a front-end from making one blocking that was not.  That costs us
  * nothing to suspect: whoever comes next interrupts a write that waits.
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,11 +47,14 @@ int vhost_bell_check(int fd, bool listen)
 
 void vhost_bell_set(struct vhost_bell *b, int fd)
 {
+	struct util_stat st;
+
 	/* A handler may look at any time */
 	b->ready = false;
 	if (b->fd >= 0)
 		close(b->fd);
 	b->fd = fd;
+	b->socket = fd >= 0 && !util_fstat(fd, &st) && S_ISSOCK(st.mode);
 	/* #syscalls:vu fcntl(.,F_GETFL) fcntl64(.,F_GETFL) */
 	b->ready = fd >= 0 && fcntl(fd, F_GETFL) & O_NONBLOCK;
 }
@@ -72,7 +77,9 @@ void vhost_bell_ring(const struct vhost_bell *b, int look)
 	uint64_t one = 1;
 
 	/* #syscalls write */
-	if (b->fd >= 0 && (b->ready || has_room(b->fd, look)))
+	if (b->socket) /* #syscalls:vu sendto send */
+		(void)!send(b->fd, &one, sizeof(one), MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (b->fd >= 0 && (b->ready || has_room(b->fd, look)))
 		(void)!write(b->fd, &one, sizeof(one));
 }
 

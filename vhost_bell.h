@@ -13,6 +13,7 @@
 
 struct vhost_bell {
 	int fd;     /* -1: there is none */
+	bool socket;
 	bool ready; /* a write to it did not wait when we got it; else ask first */
 };
 

@@ -158,6 +158,23 @@ static void streams(void **state)
 	check_stream(fd[0], fd[1]);
 }
 
+/* Nor need a socket be asked, or changed, so as not to wait for it */
+static void not_asked(void **state)
+{
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	give(fd[1]);
+	vhost_bell_ring(&bell, -1);
+	assert_int_equal(heard(fd[0]), 1);
+	fill(fd[1]);
+	vhost_bell_ring(&bell, -1);
+	assert_false(fcntl(fd[1], F_GETFL) & O_NONBLOCK);
+	close(fd[0]);
+	vhost_bell_ring(&bell, -1);
+}
+
 /* Nothing of one that was rung is left to be asked about */
 static void two(void **state)
 {
@@ -198,7 +215,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(none),    T(non_blocking),	  T(no_longer),
 		T(blocking), T(nothing_to_rouse), T(streams),
-		T(two),	    T(what_may_be_one),
+		T(not_asked), T(two),	  T(what_may_be_one),
 	};
 
 	/* As the daemon has it */
