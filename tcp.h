@@ -14,6 +14,9 @@
 #include "splice.h"
 #include "tap.h"
 
+/* A place in the table of past connections, and how many may have the same one */
+enum { TCP_PAST_SETS = 128, TCP_PAST_WAYS = 4 };
+
 /* Instead of a flow in TIME-WAIT: what is needed to acknowledge a FIN again */
 struct tcp_past {
 	struct side side;
@@ -66,7 +69,7 @@ struct tcp {
 	struct icmp_limit limit;
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct aheads ahead; /* and those that came before their turn */
-	struct tcp_past past[512]; /* by hash, the last one wins */
+	struct tcp_past past[TCP_PAST_SETS][TCP_PAST_WAYS]; /* by hash */
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
 };
 

@@ -538,29 +538,45 @@ bool conn_finished(const struct tcp_conn *c)
 	       c->snd_una == c->eof_seq + 1 && c->rcv_acked == c->rcv_nxt;
 }
 
-static struct tcp_past *past_of(struct tcp *t, const struct side *key)
+/* Where @key's place is, one of several */
+static struct tcp_past *past_set(struct tcp *t, const struct side *key)
 {
 	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, key);
 
-	return &t->past[h % ARRAY_SIZE(t->past)];
+	return t->past[h % ARRAY_SIZE(t->past)];
 }
 
+static uint32_t past_age(const struct tcp *t, const struct tcp_past *p)
+{
+	return p->side.pif == PIF_TAP ? now_ms(t) - p->ended_ms : UINT32_MAX;
+}
+
+/* The oldest gives way, so many that end at once do no harm to each other */
 void conn_remember(struct tcp *t, const struct tcp_past *p)
 {
-	*past_of(t, &p->side) = *p;
+	struct tcp_past *set = past_set(t, &p->side);
+	struct tcp_past *to = conn_past(t, &p->side);
+	unsigned i;
+
+	if (!to)
+		for (to = set, i = 1; i < TCP_PAST_WAYS; i++)
+			if (past_age(t, &set[i]) > past_age(t, to))
+				to = &set[i];
+	*to = *p;
 }
 
 struct tcp_past *conn_past(struct tcp *t, const struct side *key)
 {
-	struct tcp_past *p = past_of(t, key);
+	struct tcp_past *set = past_set(t, key), *p;
 
-	if (p->side.pif != PIF_TAP || now_ms(t) - p->ended_ms > TCP_PAST_MS ||
-	    p->side.our_port != key->our_port ||
-	    p->side.their_port != key->their_port ||
-	    !addr_equal(&p->side.ours, &key->ours) ||
-	    !addr_equal(&p->side.theirs, &key->theirs))
-		return NULL;
-	return p;
+	for (p = set; p < set + TCP_PAST_WAYS; p++)
+		if (past_age(t, p) <= TCP_PAST_MS &&
+		    p->side.our_port == key->our_port &&
+		    p->side.their_port == key->their_port &&
+		    addr_equal(&p->side.ours, &key->ours) &&
+		    addr_equal(&p->side.theirs, &key->theirs))
+			return p;
+	return NULL;
 }
 
 static void let_go(struct tcp *t, struct flow *f)

@@ -249,8 +249,9 @@ void tcp_save(struct tcp *t, struct wr *w)
 	unsigned i;
 
 	wr_be16(w, 0);
-	for (i = 0; i < ARRAY_SIZE(t->past); i++) {
-		const struct tcp_past *p = &t->past[i];
+	for (i = 0; i < TCP_PAST_SETS * TCP_PAST_WAYS; i++) {
+		const struct tcp_past *p =
+			&t->past[i / TCP_PAST_WAYS][i % TCP_PAST_WAYS];
 		uint32_t age = now_ms(t) - p->ended_ms;
 
 		if (p->side.pif != PIF_TAP || age > TCP_PAST_MS)
