@@ -66,17 +66,22 @@ bool host_lacks(const struct addr *a)
 	return outage(a);
 }
 
+/* One that was there for a moment, which no look saw, has not been back */
 uint64_t host_outage(const struct addr *a, uint64_t from, uint64_t to)
 {
-	uint64_t longest = 0;
+	uint64_t longest = 0, since = 0;
 	unsigned i;
 
 	for (i = 0; i < h.outages; i++) {
 		const struct outage *o = &h.out[i];
 		uint64_t end = o->to ? MIN(o->to, to) : to;
 
-		if (addr_equal(&o->addr, a) && end > MAX(from, o->from))
-			longest = MAX(longest, end - MAX(from, o->from));
+		if (!addr_equal(&o->addr, a))
+			continue;
+		if (!o->unseen || !since)
+			since = o->from;
+		if (end > MAX(from, since))
+			longest = MAX(longest, end - MAX(from, since));
 	}
 	return longest;
 }

@@ -725,12 +725,13 @@ static void judge_plan(const struct course *p)
 	}
 }
 
-/* Each frame of the guest comes once */
+/* Each frame of the guest comes once; so the link has never been down, nor is it now */
 static bool arrives(void)
 {
 	const struct link_weather *w = &world.tap.w;
 
-	return !w->loss[1] && !w->dup && world.link->session == 1;
+	return !w->loss[1] && !w->dup && world.link->session == 1 &&
+	       world.link->up;
 }
 
 /* And each for it */
