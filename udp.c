@@ -16,8 +16,9 @@
 
 enum { ROUNDS = 4 }; /* batches of a listener, then others have theirs */
 
-/* What may have come to a spliced flow's side before it was connected */
-static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
+/* What may have come to a spliced flow's side before it was connected: one batch; how
+ * many, or -errno */
+static int receive_fresh(struct udp *u, struct flow *f, unsigned i)
 {
 	const struct side *s = &f->side[i];
 	struct sock_dgram d[UDP_BATCH];
@@ -39,10 +40,23 @@ static void receive_fresh(struct udp *u, struct flow *f, unsigned i)
 				      u->rx[k]);
 	}
 	if (err && err != -EAGAIN)
-		return;
+		return err;
 	udp_splice_settled(f, i, n);
 	if (n < UDP_BATCH)
 		f->ready[i] &= (uint16_t)~READY_IN;
+	return (int)n;
+}
+
+/* An error hides what is behind it, but only once.  False: the flow is gone. */
+static bool take_fresh(struct udp *u, struct flow *f, unsigned i)
+{
+	if (receive_fresh(u, f, i) >= 0)
+		return true;
+	udp_splice_forget(f, i);
+	if (receive_fresh(u, f, i) >= 0)
+		return true;
+	udp_splice_finish(&u->splice, f);
+	return false;
 }
 
 static enum run_verdict ready_spliced(void *owner, struct flow *f)
@@ -52,8 +66,9 @@ static enum run_verdict ready_spliced(void *owner, struct flow *f)
 
 	for (k = 0; k < 2; k++) {
 		i = k ^ (u->flows->loop->turns & 1); /* neither always first */
-		if (f->ready[i] & READY_IN && udp_splice_fresh(f, i))
-			receive_fresh(u, f, i);
+		if (f->ready[i] & READY_IN && udp_splice_fresh(f, i) &&
+		    !take_fresh(u, f, i))
+			return RUN_DONE;
 		if (!udp_splice_serve(&u->splice, f, i))
 			return RUN_DONE;
 	}

@@ -43,7 +43,7 @@ void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
 
 /* --- moving ------------------------------------------------------------- */
 
-static void forget_errors(struct flow *f, unsigned i)
+void udp_splice_forget(struct flow *f, unsigned i)
 {
 	struct sock_error e;
 
@@ -65,7 +65,7 @@ static void send_all(struct udp_splice *s, struct flow *f, unsigned i,
 		if (sent == -EAGAIN || sent == -ENOBUFS)
 			break;
 		if (sent < 0 && again) {
-			forget_errors(f, i);
+			udp_splice_forget(f, i);
 			again = false;
 			continue;
 		}
@@ -130,8 +130,9 @@ bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i)
 	unsigned failed = 0;
 
 	if (f->ready[i] & READY_ERR)
-		forget_errors(f, i);
-	while (f->ready[i] & READY_IN && !flow_spent(s->flows, f)) {
+		udp_splice_forget(f, i);
+	while (f->ready[i] & READY_IN && !udp_splice_fresh(f, i) &&
+	       !flow_spent(s->flows, f)) {
 		if (move(s, f, i) >= 0)
 			continue;
 		/* An error hides what is behind it, but only once */
@@ -139,7 +140,7 @@ bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i)
 			udp_splice_finish(s, f);
 			return false;
 		}
-		forget_errors(f, i);
+		udp_splice_forget(f, i);
 	}
 	return true;
 }

@@ -48,7 +48,11 @@ void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
 bool udp_splice_fresh(const struct flow *f, unsigned i);
 void udp_splice_settled(struct flow *f, unsigned i, unsigned n);
 
-/* udp_splice_serve - move what side @i has received; false: the flow is gone */
+/* udp_splice_forget - take the errors of side @i: nobody is to be told */
+void udp_splice_forget(struct flow *f, unsigned i);
+
+/* udp_splice_serve - move what side @i has received, unless it is fresh; false: the
+ * flow is gone */
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i);
 
 /* udp_splice_state, udp_splice_count - of struct flow_type */
