@@ -681,7 +681,7 @@ static void far_dgram(bool heard)
 	} else {
 		get_hex(&h);
 	}
-	if (far_datagram(&far_addr[sc.v6], from, &us, to, h.v, h.n) != heard)
+	if (!!far_datagram(&far_addr[sc.v6], from, &us, to, h.v, h.n) != heard)
 		sim_fail("it is%s heard", heard ? " not" : "");
 }
 

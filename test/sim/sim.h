@@ -181,6 +181,10 @@ struct sock {
 	bool deaf; /* to groups */
 	struct addr group; /* joined; or none */
 	struct sock_sources filter;
+	/* of those of dgrams.c: datagrams that it was given to send, and bytes in @tx;
+	 * when; those of them that it refused */
+	unsigned given, refused;
+	uint64_t used;
 };
 
 /* What far applications do; scripts and the runner have one each */
@@ -191,6 +195,16 @@ struct far_ops {
 			 const struct addr *to, uint16_t port);
 };
 extern const struct far_ops *far_ops;
+
+/* Whom datagrams from socket to socket are for, dgrams.c */
+struct far_dgrams {
+	/* a socket is to be bound, and connected to @to: its @app, or NULL */
+	void *(*claim)(const struct sock_bind *b, const struct addr *to,
+		       uint16_t port);
+	void (*bound)(struct sock *s); /* it is not connected yet */
+	void (*gets)(struct sock *s, const uint8_t *p, size_t len);
+	void (*closes)(struct sock *s);
+};
 
 extern struct toy_net { /* what the toy kernel does next */
 	unsigned peek_fails; /* so many settings of a peek offset fail, ... */
@@ -206,6 +220,10 @@ extern struct toy_net { /* what the toy kernel does next */
 	unsigned pipe_fails; /* per mille of pipes, and of what makes them wider */
 	unsigned splice_fails; /* of sockets and accept() for splice.c */
 	unsigned failed; /* so many have, of those and visits */
+	const struct far_dgrams *dgrams; /* NULL: there are none */
+	unsigned dgram_fails; /* per mille of calls for their sockets */
+	unsigned dgram_lost; /* so many of them are, as calls have failed ... */
+	uint64_t dgram_failed; /* the last time now */
 	bool inside; /* whoever acts does so in the namespace */
 	struct sock *accepted; /* the last one */
 } toy_net;
@@ -224,10 +242,10 @@ void far_reset(struct sock *s, int err);
 struct sock *far_connect(const struct addr *from, uint16_t from_port,
 			 const struct addr *to, uint16_t port);
 bool far_listens(const struct addr *to, uint16_t port);
-/* far_datagram - false: nobody is bound */
-bool far_datagram(const struct addr *from, uint16_t from_port,
-		  const struct addr *to, uint16_t port, const void *p,
-		  size_t len);
+/* far_datagram - the socket that has it now; NULL: nobody is bound */
+struct sock *far_datagram(const struct addr *from, uint16_t from_port,
+			  const struct addr *to, uint16_t port, const void *p,
+			  size_t len);
 void far_error(struct sock *s, const struct sock_error *e);
 struct sock *sock_last(enum sock_kind k); /* newest open one */
 struct sock *sock_all(void); /* newest, and so on */
@@ -398,6 +416,8 @@ unsigned pipe_toys(void); /* descriptors */
 
 /* --- splice.c: connections from and to a namespace ----------------------------- */
 
+enum { SERVER_PORT = 12000 }; /* of the host; FORWARD_FIRST leads there from inside */
+
 void splice_reset(void);
 void splice_start(void);
 bool splice_rest(void); /* all are over */
@@ -405,6 +425,15 @@ void splice_judge(void);
 /* splice_connect - whether @s is one of those; then *@err is what connect() returns */
 bool splice_connect(struct sock *s, int *err);
 unsigned splice_toys(void); /* descriptors that are kept at rest */
+
+/* --- dgrams.c: datagrams from and to it ------------------------------------------ */
+
+/* dgrams_start - for splice.c, which has a namespace @ns now
+ * dgrams_lose - a call of its has failed, which may have been for one of them */
+void dgrams_start(struct ns *ns);
+void dgrams_lose(void);
+bool dgrams_rest(void); /* all have been sent */
+void dgrams_judge(void);
 
 /* --- policy.c: where the guest may go ------------------------------------- */
 

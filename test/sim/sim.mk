@@ -12,7 +12,8 @@ SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
 	     send close pipe2 fcntl fcntl64 write splice __clock_gettime64 __clock_nanosleep_time64
 SIM_SEEDS ?= 1000
 # Seeds out of many that have failed; where what is drawn is another they are as any
-SIM_KEPT  := 200022644 200027316 500025883 500032820 700006886
+SIM_KEPT  := 200022644 200027316 500025883 500032820 600039159 600046872 700006886 \
+	     700030123 700039334
 # Most of the time that all of it takes; empty leaves it out
 SIM_BESIDE ?= yes
 

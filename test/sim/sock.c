@@ -319,17 +319,20 @@ struct sock *far_connect(const struct addr *from, uint16_t from_port,
 	return s;
 }
 
-bool far_datagram(const struct addr *from, uint16_t from_port,
-		  const struct addr *to, uint16_t port, const void *p,
-		  size_t len)
+struct sock *far_datagram(const struct addr *from, uint16_t from_port,
+			  const struct addr *to, uint16_t port, const void *p,
+			  size_t len)
 {
 	struct sock *s, *best = NULL;
 	struct dgram *d;
 
 	for (s = host_lacks(to) ? NULL : all; s; s = s->all) {
 		if (s->kind == S_UDP && s->toy.fd >= 0 &&
+		    s->inside == toy_net.inside &&
 		    s->local_port == port && s->peer_port == from_port &&
-		    addr_equal(&s->peer, from)) {
+		    addr_equal(&s->peer, from) &&
+		    (addr_is_unspecified(&s->local) ||
+		     addr_equal(&s->local, to))) {
 			best = s;
 			break;
 		}
@@ -345,7 +348,7 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 	trace("  datagram of %zu to port %u: fd %d", len, port,
 	      best ? best->toy.fd : -1);
 	if (!best)
-		return false;
+		return NULL;
 	d = malloc(sizeof(*d) + len + 1);
 	*d = (struct dgram){ .from = *from, .to = *to, .from_port = from_port,
 			     .len = len };
@@ -353,7 +356,7 @@ bool far_datagram(const struct addr *from, uint16_t from_port,
 	*best->in_end = d;
 	best->in_end = &d->next;
 	toy_wake(&best->toy, EPOLLIN);
-	return true;
+	return best;
 }
 
 static void put_error(struct sock *s, const struct sock_error *e)
@@ -709,7 +712,9 @@ static void to_far(struct sock *s, const uint8_t *p, size_t len,
 	s->last = *to;
 	s->last_port = port;
 	trace("  fd %d sends datagram of %zu", s->toy.fd, len);
-	if (far_ops->datagram)
+	if (s->app)
+		toy_net.dgrams->gets(s, p, len);
+	else if (far_ops->datagram)
 		far_ops->datagram(s, p, len, to, port);
 }
 
@@ -780,6 +785,8 @@ int sock_error(int fd)
 
 static void gone(struct sock *s, bool reset)
 {
+	if (s->kind == S_UDP && s->app)
+		toy_net.dgrams->closes(s);
 	trace("  %s fd %d", reset ? "abort" : "close", s->toy.fd);
 	toy_close(&s->toy);
 	for (; s->kind == S_LISTEN && s->queue; s->queue = s->queue->next) {
@@ -816,13 +823,71 @@ void sock_abort(int fd)
 
 /* --- sock.h: UDP, echo ---------------------------------------------------- */
 
+/* Of one datagram at least, which the socket was to be for */
+static bool dgram_fails(void)
+{
+	if (!chance(toy_net.dgram_fails))
+		return false;
+	toy_net.dgram_lost++;
+	toy_net.dgram_failed = sim.now;
+	return true;
+}
+
+/* One of dgrams.c, which may get something between bind() and connect() */
+static int udp_of(void *app, const struct sock_bind *b, const struct addr *to,
+		  uint16_t to_port, bool any_port)
+{
+	bool v4 = addr_is_v4(to), busy = chance(toy_net.dgram_fails);
+	struct sock *s = NULL;
+	int fd = b->fresh - 1;
+
+	if (fd >= 0)
+		s = get(fd);
+	else if (dgram_fails())
+		return -EMFILE;
+	else
+		fd = make_fd(S_UDP, v4, &s);
+	if (fd < 0)
+		return fd;
+	if (s->kind != S_UDP || s->v4 != v4 || s->local_port || s->app ||
+	    s->inside != !!b->fresh || !b->shared)
+		sim_fail("fd %d is not one to be bound", fd);
+	if (busy && !any_port) {
+		toy_net.dgram_lost++;
+		toy_net.dgram_failed = sim.now;
+		sock_close(fd);
+		return -EADDRINUSE;
+	}
+	s->local = b->addr;
+	s->local_port = b->port && !busy ? b->port : ++ephemeral;
+	s->app = app;
+	s->toy.unwatchable = dgram_fails();
+	toy_net.inside = s->inside;
+	toy_net.dgrams->bound(s);
+	toy_net.inside = false;
+	s->peer = *to;
+	s->peer_port = to_port;
+	if (addr_is_unspecified(&s->local))
+		s->local = addr_is_loopback(to) ? addr_loopback(v4) : *to;
+	trace("  fd %d is bound to %u, connected to %u", fd, s->local_port,
+	      to_port);
+	return fd;
+}
+
 int sock_udp(const struct sock_env *e, const struct sock_bind *b,
 	     const struct addr *to, uint16_t to_port, bool any_port)
 {
 	struct sock *s = NULL;
+	void *app;
 	int fd;
 
 	(void)e;
+	app = toy_net.dgrams && b && to && to_port ?
+		      toy_net.dgrams->claim(b, to, to_port) : NULL;
+	if (app)
+		return udp_of(app, b, to, to_port, any_port);
+	if (b && b->fresh)
+		sim_fail("a socket of the namespace for nobody");
 	if (toy_net.bound_fails && b && b->port) {
 		toy_net.bound_fails--;
 		if (!any_port)
@@ -851,8 +916,9 @@ void sock_group(const struct sock_env *e, int fd, bool v4)
 
 int sock_udp_fresh(bool v4)
 {
-	(void)v4;
-	return -ENOSYS; /* there is no other namespace */
+	struct sock *s;
+
+	return dgram_fails() ? -EMFILE : make_fd(S_UDP, v4, &s);
 }
 
 int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
@@ -990,6 +1056,10 @@ int sock_recv_dgrams(int fd, struct sock_dgram *d, unsigned n, bool addrs)
 		s->err = 0;
 		return -err;
 	}
+	if (s->app && chance(toy_net.dgram_fails)) {
+		toy_net.dgram_failed = sim.now;
+		return -ENOMEM;
+	}
 	for (i = 0; i < n && s->in; i++) {
 		struct dgram *g = take(s);
 
@@ -1052,6 +1122,18 @@ static int send_one(struct sock *s, const struct sock_dgram *d)
 	return 0;
 }
 
+/* One of dgrams.c is full, or there is no memory: whoever sends does not wait */
+static int refused(struct sock *s, unsigned n)
+{
+	if (!s->app || !chance(toy_net.dgram_fails))
+		return 0;
+	s->refused += n;
+	s->given += n;
+	s->used = sim.now;
+	toy_net.dgram_lost += n;
+	return chance(500) ? -EAGAIN : -ENOBUFS;
+}
+
 int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 {
 	struct sock *s = get(fd);
@@ -1062,7 +1144,13 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 		s->err = 0;
 		return -err;
 	}
+	err = refused(s, n);
+	if (err)
+		return err;
 	for (i = 0; i < n; i++) {
+		/* What the first one has met with is told of the next */
+		if (i && s->err)
+			return (int)i;
 		err = i && chance(toy_net.udp_refuse) ? -EAGAIN :
 							send_one(s, &d[i]);
 		if (err)

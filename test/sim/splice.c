@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-enum { PAIRS = 16, SERVER_PORT = 12000, CLIENT_PORT = 13000, KEY = 40 };
+enum { PAIRS = 16, CLIENT_PORT = 13000, KEY = 40 };
 
 enum fate {
 	F_CLEAN, F_RESET, /* an end aborts */
@@ -385,6 +385,7 @@ static int visit(void *owner, int (*fn)(void *arg), void *arg)
 	(void)owner;
 	if (chance(visit_fails)) {
 		toy_net.failed++;
+		dgrams_lose();
 		return -ENOMEM;
 	}
 	toy_net.inside = true;
@@ -398,11 +399,14 @@ static void listen_inside(void)
 	static struct rules t;
 	int err;
 
-	t = (struct rules){ .splice = true, .n = 1, .sockets = FORWARD_PORTS };
+	t = (struct rules){ .splice = true, .n = 2,
+			    .sockets = 2 * FORWARD_PORTS };
 	t.r[0] = (struct rule){ .proto = IPPROTO_TCP, .flags = RULE_DUAL,
 				.ifname = "lo", .first = FORWARD_FIRST,
 				.last = FORWARD_FIRST + FORWARD_PORTS - 1,
 				.to = SERVER_PORT };
+	t.r[1] = t.r[0];
+	t.r[1].proto = IPPROTO_UDP;
 	err = listen_start(world.listen, PIF_SPLICE, &t);
 	if (err)
 		sim_fail("listeners of the namespace: %d", err);
@@ -424,7 +428,7 @@ void splice_start(void)
 	visit_fails = 0;
 	world.splice = &splice_state;
 	world.kept = splice_toys;
-	world.inside_ports = FORWARD_PORTS;
+	world.inside_ports = 2 * FORWARD_PORTS;
 	world.listen->ns = &ns;
 	world.map.splice = true;
 	world.map.host_lo_to_ns_lo = chance(500);
@@ -438,6 +442,7 @@ void splice_start(void)
 	npairs = (unsigned)rnd_in(1, PAIRS);
 	for (i = 0; i < npairs; i++)
 		make_pair(&pairs[i], i);
+	dgrams_start(&ns);
 }
 
 /* --- what must hold -------------------------------------------------------------- */
@@ -468,7 +473,7 @@ bool splice_rest(void)
 		    (p->end[1].s && !p->end[1].done))
 			return false;
 	}
-	return true;
+	return !runs || dgrams_rest();
 }
 
 #define must(p, cond)                                                          \
@@ -542,4 +547,5 @@ void splice_judge(void)
 		sim_fail("%u connections lost, %u calls failed", gone,
 			 toy_net.failed);
 	judge_pipes();
+	dgrams_judge();
 }
