@@ -412,6 +412,7 @@ enum run_verdict udp_out_serve(void *owner, struct flow *f)
 			failed = true;
 			continue;
 		}
+		failed = false;
 		n += (unsigned)got;
 		flow_charge(u->flows, f, bytes + (unsigned)got * DGRAM_COST);
 	}

@@ -127,20 +127,23 @@ static int move(struct udp_splice *s, struct flow *f, unsigned i)
 
 bool udp_splice_serve(struct udp_splice *s, struct flow *f, unsigned i)
 {
-	unsigned failed = 0;
+	bool failed = false;
 
 	if (f->ready[i] & READY_ERR)
 		udp_splice_forget(f, i);
 	while (f->ready[i] & READY_IN && !udp_splice_fresh(f, i) &&
 	       !flow_spent(s->flows, f)) {
-		if (move(s, f, i) >= 0)
+		if (move(s, f, i) >= 0) {
+			failed = false;
 			continue;
+		}
 		/* An error hides what is behind it, but only once */
-		if (failed++) {
+		if (failed) {
 			udp_splice_finish(s, f);
 			return false;
 		}
 		udp_splice_forget(f, i);
+		failed = true;
 	}
 	return true;
 }
