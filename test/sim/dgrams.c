@@ -5,7 +5,7 @@
  * Clients of a loopback address, some with one port at two addresses or with two
  * servers, send one by one or in bursts to ports that several of them use; servers on
  * the other side answer, or speak by themselves; both may be away for a while or for
- * good, and be complained of.  Each datagram has a name: it comes once, whole, from the
+ * good, and be complained of; some of it a filter of packets refuses.  Each datagram has a name: it comes once, whole, from the
  * address that its receiver knows, behind those that came by the same socket.  What is
  * for nobody is sent for nobody; what is lost is not more than calls have failed for.
  * A socket is closed when its flow has been silent for as long as that may last, and not
@@ -33,6 +33,8 @@ struct way {
 	size_t size[MOST];
 	struct sock *via[MOST]; /* that it came to, NULL: to none */
 	bool seen[MOST];
+	bool barred[MOST]; /* a filter of packets has something against it */
+	unsigned tried[MOST]; /* how often that was */
 	unsigned shorts_due, shorts_seen;
 };
 
@@ -55,6 +57,8 @@ static struct call {
 } calls[CALLS];
 
 static unsigned ncalls, busy; /* events that are to come */
+static unsigned bars, errs;   /* per mille of datagrams */
+static uint64_t refused;      /* by sockets */
 static struct call *opening; /* has the first of its two sockets */
 static uint64_t last;	     /* when something was sent */
 static bool runs;
@@ -120,6 +124,7 @@ static void put(struct call *c, unsigned w, const struct addr *from,
 		return;
 	if (w && s != c->s[1])
 		sim_fail("call %u: an answer comes to fd %d", c->no, s->toy.fd);
+	x->barred[i] = x->size[i] >= NAMED && chance(bars);
 	x->via[i] = s;
 	x->shorts_due += x->size[i] < NAMED;
 }
@@ -134,14 +139,14 @@ static void client_sends(struct call *c, unsigned n)
 	toy_net.inside = was;
 }
 
-/* To where the last ones came from */
+/* To where the last ones came from, unless that has ended: then it may be another's */
 static void server_sends(struct call *c, unsigned n)
 {
 	const struct sock *s = c->s[1];
 	bool was = toy_net.inside;
 
 	toy_net.inside = !c->outbound;
-	for (; n && s && c->way[1].sent < c->way[1].total && !is_away(c); n--)
+	for (; n && s && s->toy.fd >= 0 && c->way[1].sent < c->way[1].total && !is_away(c); n--)
 		put(c, 1, &c->server, c->server_port, &s->local, s->local_port);
 	toy_net.inside = was;
 }
@@ -281,7 +286,7 @@ static void judge_counts(const struct call *c, const struct flow *f)
 	unsigned i;
 
 	udp_splice_count(f, &n);
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < 2 && !bars; i++)
 		if (!c->s[!i]->refused && n.bytes[i] != c->s[!i]->tx)
 			sim_fail("call %u: %llu bytes from side %u, not %llu",
 				 c->no, (unsigned long long)n.bytes[i], i,
@@ -313,6 +318,7 @@ static void closes(struct sock *s)
 	const struct flow *f = flow_of(s);
 	uint64_t used, idle;
 
+	refused += s->refused;
 	if (toy_net.dgram_failed == sim.now) {
 		toy_net.dgram_lost += waiting(s);
 		return;
@@ -321,6 +327,8 @@ static void closes(struct sock *s)
 		return;
 	if (s == c->s[1] && s->used == sim.now && !s->given && is_taken(c, s))
 		return;
+	if (s->errs)
+		sim_fail("call %u: errors are not taken", c->no);
 	used = MAX(c->s[0]->used, c->s[1]->used);
 	idle = sim.now - used;
 	if (idle + TIMER_TICK * MS < patience(c) || idle > patience(c) + SLACK)
@@ -408,6 +416,28 @@ static void reaches_server(struct call *c, struct sock *s, const uint8_t *p,
 	sim_after(chance(50) ? rnd_to(200 * SEC) : rnd_to(5 * MS), answer, c);
 }
 
+/* Refused each time; whoever sends tries twice at most, as the first may be an old error */
+static bool is_barred(struct sock *s, const uint8_t *p, size_t len, bool told)
+{
+	struct call *c = s->app;
+	struct way *x = &c->way[s == c->s[0]];
+	unsigned i = len < NAMED ? MOST : ld_be16(p + 2);
+
+	if (i >= MOST || !x->barred[i])
+		return false;
+	if (!told)
+		return true;
+	if (++x->tried[i] == 1) {
+		s->given++;
+		s->used = sim.now;
+		x->via[i] = NULL;
+	} else if (x->tried[i] > 2) {
+		sim_fail("call %u: a datagram that is refused again and again",
+			 c->no);
+	}
+	return true;
+}
+
 static void gets(struct sock *s, const uint8_t *p, size_t len)
 {
 	struct call *c = s->app;
@@ -419,6 +449,8 @@ static void gets(struct sock *s, const uint8_t *p, size_t len)
 	s->tx += len;
 	s->used = sim.now;
 	judge(c, w, p, len);
+	if (chance(errs))
+		unreachable(chance(500) ? s : c->s[w]);
 	if (!w)
 		reaches_server(c, s, p, len);
 	else if (has_ended(c))
@@ -455,7 +487,7 @@ static void complain(void *arg)
 
 /* --- out of the seed ------------------------------------------------------------------- */
 
-static const struct far_dgrams ends = { claim, bound, gets, closes };
+static const struct far_dgrams ends = { claim, bound, is_barred, gets, closes };
 
 /* Loopback has many addresses, of IPv4 */
 static struct addr some_loopback(bool v6, unsigned no)
@@ -546,6 +578,9 @@ void dgrams_start(struct ns *ns)
 	world.udp.splice.ns = ns;
 	toy_net.dgrams = &ends;
 	toy_net.dgram_fails = chance(200) ? (unsigned)rnd_to(100) : 0;
+	bars = chance(200) ? (unsigned)rnd_to(200) : 0;
+	errs = chance(300) ? (unsigned)rnd_to(300) : 0;
+	refused = 0;
 	runs = true;
 	opening = NULL;
 	busy = 0;
@@ -576,8 +611,12 @@ static unsigned lost(const struct way *x)
 {
 	unsigned i, n = x->shorts_due - x->shorts_seen;
 
-	for (i = 0; i < x->sent; i++)
-		n += x->size[i] >= NAMED && x->via[i] && !x->seen[i];
+	for (i = 0; i < x->sent; i++) {
+		if (x->size[i] < NAMED || !x->via[i] || x->seen[i])
+			continue;
+		trace("datagram %u of %zu is lost", i, x->size[i]);
+		n++;
+	}
 	return n;
 }
 
@@ -591,6 +630,10 @@ void dgrams_judge(void)
 			sim_fail("call %u: %u there and %u back are lost", i,
 				 lost(&calls[i].way[0]), lost(&calls[i].way[1]));
 	}
+	if (world.udp.drops[DROP_SOCKET] < refused)
+		sim_fail("%llu datagrams refused, %llu counted",
+			 (unsigned long long)refused,
+			 (unsigned long long)world.udp.drops[DROP_SOCKET]);
 	if (n > toy_net.dgram_lost)
 		sim_fail("%u datagrams lost, of %u calls have failed", n,
 			 toy_net.dgram_lost);

@@ -202,6 +202,8 @@ struct far_dgrams {
 	void *(*claim)(const struct sock_bind *b, const struct addr *to,
 		       uint16_t port);
 	void (*bound)(struct sock *s); /* it is not connected yet */
+	/* EPERM, of which the caller is @told: it is the first of a batch */
+	bool (*bars)(struct sock *s, const uint8_t *p, size_t len, bool told);
 	void (*gets)(struct sock *s, const uint8_t *p, size_t len);
 	void (*closes)(struct sock *s);
 };

@@ -1097,7 +1097,7 @@ static int refused_df(struct sock *s)
 	return -EMSGSIZE;
 }
 
-static int send_one(struct sock *s, const struct sock_dgram *d)
+static int send_one(struct sock *s, const struct sock_dgram *d, bool first)
 {
 	static uint8_t buf[65536];
 	size_t n = iov_read(d->iov, d->iov_cnt, 0, buf, sizeof(buf));
@@ -1113,6 +1113,8 @@ static int send_one(struct sock *s, const struct sock_dgram *d)
 		return -EMSGSIZE;
 	if (size > link_room(s))
 		return refused_df(s);
+	if (s->app && toy_net.dgrams->bars(s, buf, n, first))
+		return -EPERM;
 	do {
 		to_far(s, buf + off, MIN(size, n - off),
 		       d->to_port ? &d->to : &s->peer,
@@ -1152,7 +1154,7 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 		if (i && s->err)
 			return (int)i;
 		err = i && chance(toy_net.udp_refuse) ? -EAGAIN :
-							send_one(s, &d[i]);
+							send_one(s, &d[i], !i);
 		if (err)
 			return i ? (int)i : err;
 	}
