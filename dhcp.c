@@ -45,6 +45,7 @@ enum {
 	SERVER_LEN = 64,
 	FILE_LEN = 128,
 	FLAG_BROADCAST = 0x8000,
+	PARTS = 1024, /* bytes of all options that come in parts */
 };
 
 enum {
@@ -89,7 +90,7 @@ struct request {
 	struct rd field[3]; /* where options are: behind @fixed, file, sname */
 	unsigned fields;
 	struct wr joined; /* options that came in parts, in @parts */
-	uint8_t parts[1024];
+	uint8_t parts[PARTS];
 	uint8_t type;
 	bool rapid, fqdn;
 	bool nonce; /* it can be called */
@@ -144,6 +145,18 @@ static bool is_whole(struct rd in)
 	return rd_ok(&in);
 }
 
+/* @v is one more of an option of which @n parts are in @value, or behind each other in
+ * @r if there are several */
+static void add_part(struct request *r, unsigned n, struct rd *value, struct rd v)
+{
+	if (n == 1)
+		wr_bytes(&r->joined, value->p, rd_left(value));
+	if (n)
+		wr_bytes(&r->joined, v.p, rd_left(&v));
+	else
+		*value = v;
+}
+
 /* RFC 3396: one that is there more than once is one in parts.  False: it is not
  * there; @value is bad if it is too long. */
 static bool find_option(struct request *r, uint8_t code, struct rd *value)
@@ -155,16 +168,9 @@ static bool find_option(struct request *r, uint8_t code, struct rd *value)
 	for (i = 0; i < r->fields; i++) {
 		struct rd in = r->field[i], v;
 
-		while (next_option(&in, &c, &v)) {
-			if (c != code)
-				continue;
-			if (n == 1)
-				wr_bytes(&r->joined, value->p, rd_left(value));
-			if (n++)
-				wr_bytes(&r->joined, v.p, rd_left(&v));
-			else
-				*value = v;
-		}
+		while (next_option(&in, &c, &v))
+			if (c == code)
+				add_part(r, n++, value, v);
 	}
 	if (n > 1)
 		*value = rd_init(r->parts + from, r->joined.len - from);
