@@ -167,6 +167,9 @@ build/fuzz/$(1): test/fuzz/$(1).c $$(patsubst %.c,build/fuzz/%.o,$$(call linked,
 	$$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $$@ $$(filter test/% %.o,$$^)
 endef
 $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+# What is included
+build/fuzz/pages: fetch.c
+build/fuzz/repair: passt_repair.c
 
 # Of whose two ends one is a program with a filter
 build/fuzz/repair: private FUZZ_CC += -I$(B)
