@@ -43,7 +43,7 @@ struct client {
 	uint8_t msg[MESSAGE];
 	size_t len, piece;
 	size_t whole; /* so many of these bytes are an update, 0: never */
-	struct rules want; /* by that */
+	struct rules_pair want; /* by that */
 	bool spoilt, early, in_time, last;
 	enum reads reads;
 	enum then then;
@@ -54,7 +54,7 @@ struct client {
 	bool shut, gone, closed, over;
 	uint8_t said[ANSWER]; /* by the server, which has sent @out of it */
 	size_t sent, read, out, got;
-	struct rules was; /* in force when it was accepted */
+	struct rules_pair was; /* in force when it was accepted */
 	size_t greet;	  /* bytes of the greeting */
 	bool greeted, told; /* has read it; the server knows that it has gone */
 	bool taken, asked, applied;
@@ -103,7 +103,20 @@ static bool same(const struct rules *a, const struct rules *b)
 
 static bool in_force(void)
 {
-	return same(listen_rules(world.listen, PIF_HOST), rules_now());
+	const struct rules *t = rules_now()->t;
+
+	return same(listen_rules(world.listen, PIF_HOST), &t[0]) &&
+	       (rules_tables() < 2 ||
+		same(listen_rules(world.listen, PIF_SPLICE), &t[1]));
+}
+
+/* As the protocol has them; how many */
+static unsigned pack(struct rulewire_table t[RULEWIRE_TABLES],
+		     const struct rules_pair *p)
+{
+	t[0] = (struct rulewire_table){ .id = PIF_HOST, .rules = p->t[0] };
+	t[1] = (struct rulewire_table){ .id = PIF_SPLICE, .rules = p->t[1] };
+	return rules_tables();
 }
 
 /* As unix_writable() */
@@ -125,10 +138,10 @@ static uint32_t poll_listener(struct toy *t)
 
 static void greet(struct client *c)
 {
-	struct rulewire_table t = { .rules = *rules_now() };
+	static struct rulewire_table t[RULEWIRE_TABLES];
 
 	c->was = *rules_now();
-	c->greet = rulewire_greeting(&t, 1);
+	c->greet = rulewire_greeting(t, pack(t, &c->was));
 	c->deadline = sim.now + CONTROL_MS * (uint64_t)MS;
 	if (s.current || listen_busy(world.listen))
 		sim_fail("client %u is accepted while one is served", c->no);
@@ -184,7 +197,8 @@ static void is_taken(struct client *c)
 
 static void has_asked(struct client *c)
 {
-	trace("  client %u has asked for %u rules", c->no, c->want.n);
+	trace("  client %u has asked for %u rules, %u inside", c->no,
+	      c->want.t[0].n, c->want.t[1].n);
 	c->asked = true;
 	s.asked++;
 	rules_ask(&c->want);
@@ -335,12 +349,15 @@ static void wake(struct client *c, uint32_t key)
 
 static void judge_greeting(struct client *c)
 {
-	struct rulewire_table t[RULEWIRE_TABLES];
+	static struct rulewire_table t[RULEWIRE_TABLES];
 	char err[RULE_ERR];
 	unsigned n;
 
 	if (rulewire_greeted(c->said, c->greet, t, &n, err) != RULEWIRE_DONE ||
-	    n != 1 || strcmp(t[0].name, "HOST") || !same(&t[0].rules, &c->was))
+	    n != rules_tables() || strcmp(t[0].name, "HOST") ||
+	    !same(&t[0].rules, &c->was.t[0]) ||
+	    (n > 1 && (strcmp(t[1].name, "SPLICE") ||
+		       !same(&t[1].rules, &c->was.t[1]))))
 		sim_fail("client %u is greeted with other rules", c->no);
 	c->greeted = true;
 	if (c->reads == GREETING) /* and hardly any answer has room */
@@ -519,12 +536,12 @@ static void act(void *arg)
 
 /* --- what they say ----------------------------------------------------------- */
 
-static size_t put_update(struct client *c, const struct rules *rules)
+static size_t put_update(struct client *c, const struct rules_pair *rules)
 {
-	struct rulewire_table t = { .id = PIF_HOST, .rules = *rules };
+	static struct rulewire_table t[RULEWIRE_TABLES];
 	struct wr w = wr_init(c->msg + c->len, sizeof(c->msg) - c->len);
 
-	rulewire_update(&w, &t, 1);
+	rulewire_update(&w, t, pack(t, rules));
 	if (!wr_ok(&w))
 		sim_fail("an update is too long");
 	c->len += w.len;
@@ -561,7 +578,7 @@ static void lists(struct client *c)
 /* Before it was greeted; and another one behind, which nobody is to read */
 static void hurries(struct client *c)
 {
-	struct rules more;
+	static struct rules_pair more;
 
 	asks(c);
 	c->what = "hurries";
@@ -585,9 +602,11 @@ static void breaks_off(struct client *c)
 /* Often the last thing that is looked at, behind rules that would do */
 static void spoil_rule(struct client *c)
 {
-	unsigned n = (unsigned)(c->len - HEAD - 1) / RULEWIRE_RULE;
-	uint8_t *r = c->msg + HEAD + RULEWIRE_RULE * (chance(600) ? n - 1 :
-						      (unsigned)rnd_to(n));
+	unsigned at = rules_tables() > 1 && chance(500), n = c->want.t[at].n;
+	uint8_t *table = c->msg + at * (HEAD + RULEWIRE_RULE * c->want.t[0].n);
+	uint8_t *end = table + HEAD + RULEWIRE_RULE * n;
+	uint8_t *r = table + HEAD + RULEWIRE_RULE * (chance(600) ? n - 1 :
+						     (unsigned)rnd_to(n));
 
 	switch (rnd_to(12)) {
 	case 0: r[54] = 1; break; /* ICMP */
@@ -603,11 +622,12 @@ static void spoil_rule(struct client *c)
 		r[15] = 7;
 		break;
 	default: /* the same port once more, for another one */
-		memcpy(c->msg + c->len - 1, r, RULEWIRE_RULE);
-		c->msg[c->len - 1 + 53] ^= 1;
+		memmove(end + RULEWIRE_RULE, end,
+			(size_t)(c->msg + c->len - end));
+		memcpy(end, r, RULEWIRE_RULE);
+		end[53] ^= 1;
 		c->len += RULEWIRE_RULE;
-		c->msg[c->len - 1] = 0;
-		st_be32(c->msg + 1, n + 1);
+		st_be32(table + 1, n + 1);
 	}
 }
 
@@ -620,6 +640,7 @@ static void spoils(struct client *c)
 	switch (rnd_to(6)) {
 	case 0:
 		c->msg[0] = (uint8_t)rnd_in(2, 'F');
+		c->msg[0] -= c->msg[0] == PIF_SPLICE; /* there is no such table */
 		break;
 	case 1:
 		st_be32(c->msg + 1, (uint32_t)rnd_in(256, UINT32_MAX));

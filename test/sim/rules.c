@@ -4,7 +4,8 @@
  *
  * A port of the guest is forwarded from itself or from one of a few ports above, by a
  * rule for both families or for each, or not at all for a while; the last table has
- * them all.  Some hundred more ports make a change take several steps.
+ * them all.  Some hundred more ports make a change take several steps.  Where there is a
+ * namespace, so are ports of the host's for who is there.
  */
 #include "sim.h"
 
@@ -13,14 +14,17 @@
 enum { SHIFTS = 3, SHIFT = 1000, BALLAST_FIRST = 20000 };
 
 static struct {
-	struct rules was, is; /* a change is from one to the other */
+	struct rules_pair was, is; /* a change is from one to the other */
 	struct rules *made;
+	bool inside;	/* that is the namespace's table */
 	struct addr us; /* of the host, for rules of an address */
 	unsigned ballast;
 } r;
 
 static void put(struct rule rule)
 {
+	if (r.inside && !addr_is_loopback(&rule.listen))
+		strcpy(rule.ifname, "lo");
 	r.made->r[r.made->n++] = rule;
 	r.made->sockets += rule.last - rule.first + 1U;
 }
@@ -37,19 +41,23 @@ static void put_bound(struct rule rule, unsigned how)
 	if (how == 2)
 		rule.listen = any6;
 	if (how == 3)
-		rule.listen = r.us;
+		rule.listen = r.inside ? addr_loopback(true) : r.us;
 	put(rule);
+}
+
+static uint16_t target(unsigned place)
+{
+	return (uint16_t)((r.inside ? SERVER_PORT : FORWARD_FIRST) + place);
 }
 
 static void put_tcp(unsigned first, unsigned n, bool last)
 {
-	unsigned to = FORWARD_FIRST + first;
-	unsigned at = to + SHIFT * (unsigned)rnd_to(SHIFTS);
+	unsigned at = FORWARD_FIRST + first + SHIFT * (unsigned)rnd_to(SHIFTS);
 	struct rule rule = { .proto = IPPROTO_TCP, .first = (uint16_t)at,
 			     .last = (uint16_t)(at + n - 1),
-			     .to = (uint16_t)to };
+			     .to = target(first) };
 
-	if (last ? !host_changes() || chance(500) : chance(500)) {
+	if (last ? r.inside || !host_changes() || chance(500) : chance(500)) {
 		put_bound(rule, 0);
 		return;
 	}
@@ -65,16 +73,17 @@ static void put_udp(unsigned first, unsigned n)
 	put_bound((struct rule){
 		.proto = IPPROTO_UDP, .first = (uint16_t)(FORWARD_FIRST + first),
 		.last = (uint16_t)(FORWARD_FIRST + first + n - 1),
-		.to = (uint16_t)(FORWARD_FIRST + first),
+		.to = target(first),
 	}, 0);
 }
 
-void rules_make(struct rules *t, bool last)
+static void make(struct rules *t, bool inside, bool last)
 {
 	unsigned at, n;
 
 	r.made = t;
-	t->n = t->sockets = 0;
+	r.inside = inside;
+	*t = (struct rules){ .splice = inside };
 	for (at = 0; at < FORWARD_PORTS; at += n) {
 		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
 		if (last || chance(800))
@@ -84,7 +93,7 @@ void rules_make(struct rules *t, bool last)
 		n = (unsigned)rnd_in(1, FORWARD_PORTS - at);
 		put_udp(at, n);
 	}
-	if (r.ballast && chance(500))
+	if (!inside && r.ballast && chance(500))
 		put_bound((struct rule){
 			.proto = IPPROTO_TCP, .first = BALLAST_FIRST,
 			.last = (uint16_t)(BALLAST_FIRST + rnd_to(r.ballast)),
@@ -92,13 +101,26 @@ void rules_make(struct rules *t, bool last)
 		}, 0);
 }
 
-void rules_ask(const struct rules *t)
+unsigned rules_tables(void)
 {
-	r.was = r.is;
-	r.is = *t;
+	return world.listen->ns ? 2 : 1;
 }
 
-const struct rules *rules_now(void)
+void rules_make(struct rules_pair *p, bool last)
+{
+	unsigned i;
+
+	for (i = 0; i < rules_tables(); i++)
+		make(&p->t[i], i, last);
+}
+
+void rules_ask(const struct rules_pair *p)
+{
+	r.was = r.is;
+	r.is = *p;
+}
+
+const struct rules_pair *rules_now(void)
 {
 	return &r.is;
 }
@@ -116,10 +138,10 @@ static const struct rule *find(const struct rules *t, bool v6, uint16_t port)
 }
 
 /* The same port of the same socket before and after */
-static bool stays(bool v6, uint16_t port)
+static bool stays(bool inside, bool v6, uint16_t port)
 {
-	const struct rule *a = find(&r.was, v6, port);
-	const struct rule *b = find(&r.is, v6, port);
+	const struct rule *a = find(&r.was.t[inside], v6, port);
+	const struct rule *b = find(&r.is.t[inside], v6, port);
 
 	return a && b && a->flags == b->flags &&
 	       addr_equal(&a->listen, &b->listen);
@@ -128,48 +150,78 @@ static bool stays(bool v6, uint16_t port)
 uint16_t rules_loopback_port(bool v6, uint16_t to)
 {
 	uint16_t port = rules_port(v6, to);
-	const struct rule *s = port ? find(&r.is, v6, port) : NULL;
+	const struct rule *s = port ? find(&r.is.t[0], v6, port) : NULL;
 
 	return s && (s->flags & RULE_DUAL || addr_is_unspecified(&s->listen)) ?
 		       port : 0;
 }
 
-uint16_t rules_port(bool v6, uint16_t to)
+static uint16_t port_of(bool inside, bool v6, uint16_t to)
 {
 	unsigned i;
 
 	for (i = 0; i < SHIFTS; i++) {
 		uint16_t port = (uint16_t)(to + i * SHIFT);
 
-		if (listen_busy(world.listen) ? stays(v6, port) :
-						!!find(&r.is, v6, port))
+		if (listen_busy(world.listen) ?
+			    stays(inside, v6, port) :
+			    !!find(&r.is.t[inside], v6, port))
 			return port;
 	}
 	return 0;
 }
 
+uint16_t rules_port(bool v6, uint16_t to)
+{
+	return port_of(false, v6, to);
+}
+
+uint16_t rules_inside_port(bool v6, uint16_t to)
+{
+	return port_of(true, v6, to);
+}
+
+static void judge(bool inside, bool v6, const struct addr *to, uint16_t port)
+{
+	bool want = find(&r.is.t[inside], v6, port), has;
+
+	toy_net.inside = inside;
+	has = far_listens(to, port);
+	toy_net.inside = false;
+	if (has != want)
+		sim_fail("port %u of IPv%c%s is %sbound", port, v6 ? '6' : '4',
+			 inside ? " inside" : "", want ? "not " : "");
+}
+
 void rules_judge(void)
 {
 	struct addr us[2] = { *host_addr(false), *host_addr(true) };
+	struct addr lo[2] = { addr_loopback(true), addr_loopback(false) };
 	unsigned port, v6;
 
 	for (port = FORWARD_FIRST - 1;
 	     port <= FORWARD_FIRST + SHIFTS * SHIFT; port++)
-		for (v6 = 0; v6 < 2; v6++)
-			if (far_listens(&us[v6], (uint16_t)port) !=
-			    !!find(&r.is, v6, (uint16_t)port))
-				sim_fail("port %u of IPv%c is %sbound", port,
-					 v6 ? '6' : '4',
-					 find(&r.is, v6, (uint16_t)port) ?
-					 "not " : "");
-	if (listen_count(world.listen) != r.is.sockets + world.inside_ports)
+		for (v6 = 0; v6 < 2; v6++) {
+			judge(false, v6, &us[v6], (uint16_t)port);
+			if (rules_tables() > 1)
+				judge(true, v6, &lo[v6], (uint16_t)port);
+		}
+	if (listen_count(world.listen) !=
+	    r.is.t[0].sockets + r.is.t[1].sockets)
 		sim_fail("%u listeners, %u ports", listen_count(world.listen),
-			 r.is.sockets + world.inside_ports);
+			 r.is.t[0].sockets + r.is.t[1].sockets);
 }
 
 void rules_start(unsigned ballast)
 {
-	r.is = world.rules;
+	memset(&r.is, 0, sizeof(r.is));
+	r.is.t[0] = world.rules;
 	r.us = *host_addr(false);
 	r.ballast = ballast;
+}
+
+const struct rules *rules_inside(void)
+{
+	make(&r.is.t[1], true, true);
+	return &r.is.t[1];
 }

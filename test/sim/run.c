@@ -880,13 +880,13 @@ void run_seed(uint64_t seed)
 	world.far_moves = !chunks_kept && chance(500);
 	host_start(has(END_NO_SOCKET) ? 0 : changes);
 	rules_start(chance(200) ? 400 : 0);
+	if ((sim.splice || seed % SPLICE_SHARE == 0) && !has(END_NO_SOCKET))
+		splice_start();
 	/* Who has no descriptor has none for rules */
 	clients_start((sim.control || chance(changes ? 500 : 150)) &&
 				      !toy_net.open_fails &&
 				      !has(END_NO_SOCKET) ?
 			      (unsigned)rnd_in(1, 12) : 0);
-	if ((sim.splice || seed % SPLICE_SHARE == 0) && !has(END_NO_SOCKET))
-		splice_start();
 	if (sim.policy || seed % POLICY_SHARE == 0)
 		policy_start();
 	trace("weather: loss %u %u, dup %u, reorder %u, stuff %u, delay %llu "

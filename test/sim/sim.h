@@ -346,7 +346,6 @@ extern struct world {
 	bool far_moves; /* or in world_migrate() */
 	unsigned migrated; /* connections */
 	bool mcast; /* the guest is asked for groups */
-	unsigned inside_ports; /* of the namespace's table */
 	unsigned (*kept)(void); /* descriptors that stay at rest, or NULL */
 	void (*judge_turn)(void); /* what must hold after each, or NULL */
 } world;
@@ -368,17 +367,26 @@ unsigned world_leftovers(void); /* descriptors beyond listeners and tap */
 
 /* --- rules.c: forwarded ports, as they are to be -------------------------- */
 
+/* The host's table, and that of a namespace, if there is one */
+struct rules_pair {
+	struct rules t[2];
+};
+unsigned rules_tables(void);
 /* rules_start - some tables will have so many more ports, or less */
 void rules_start(unsigned ballast);
-/* rules_make - another table; the @last one has all ports
- * rules_ask - it is asked for: from now on that is on its way, or in force */
-void rules_make(struct rules *t, bool last);
-void rules_ask(const struct rules *t);
-const struct rules *rules_now(void);
+/* rules_inside - the first table of the namespace */
+const struct rules *rules_inside(void);
+/* rules_make - others; the @last ones have all ports
+ * rules_ask - they are asked for: from now on that is on its way, or in force */
+void rules_make(struct rules_pair *p, bool last);
+void rules_ask(const struct rules_pair *p);
+const struct rules_pair *rules_now(void);
 /* rules_port - where who connects now must get to port @to; 0: nowhere yet */
 uint16_t rules_port(bool v6, uint16_t to);
-/* rules_loopback_port - the same for who connects to the loopback address */
+/* rules_loopback_port - the same for who connects to the loopback address
+ * rules_inside_port - and for who does in the namespace */
 uint16_t rules_loopback_port(bool v6, uint16_t to);
+uint16_t rules_inside_port(bool v6, uint16_t to);
 /* rules_judge - whoever knocks is let in where there is a rule, and nowhere else */
 void rules_judge(void);
 
