@@ -608,6 +608,11 @@ static void spoil_rule(struct client *c)
 	uint8_t *r = table + HEAD + RULEWIRE_RULE * (chance(600) ? n - 1 :
 						     (unsigned)rnd_to(n));
 
+	if (at && chance(300)) { /* the namespace's network could use it */
+		memset(r + 32, 0, 16);
+		r[12] = r[12] == 127 ? 10 : r[12];
+		return;
+	}
 	switch (rnd_to(12)) {
 	case 0: r[54] = 1; break; /* ICMP */
 	case 1: r[55] |= 8; break;
