@@ -217,6 +217,7 @@ static void *claim(const struct sock_bind *b, const struct addr *to,
 		if (c->s[0] && c->s[0]->toy.fd >= 0)
 			sim_fail("call %u: a second flow", c->no);
 		opening = c;
+		toy_net.dgram_any = false;
 		return c;
 	}
 	c = opening;
@@ -225,6 +226,7 @@ static void *claim(const struct sock_bind *b, const struct addr *to,
 		return NULL;
 	if (b->port && b->port != c->from_port)
 		sim_fail("call %u: its port is not that of the client", c->no);
+	toy_net.dgram_any = true;
 	return c;
 }
 
@@ -445,6 +447,8 @@ static void gets(struct sock *s, const uint8_t *p, size_t len)
 
 	if (s != c->s[!w])
 		sim_fail("call %u: by a socket of another flow", c->no);
+	if (w && (s->local_port != c->to_port || !addr_equal(&s->local, &c->to)))
+		sim_fail("call %u: answered by somebody else", c->no);
 	s->given++;
 	s->tx += len;
 	s->used = sim.now;

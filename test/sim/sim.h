@@ -226,6 +226,7 @@ extern struct toy_net { /* what the toy kernel does next */
 	unsigned dgram_fails; /* per mille of calls for their sockets */
 	unsigned dgram_lost; /* so many of them are, as calls have failed ... */
 	uint64_t dgram_failed; /* the last time now */
+	bool dgram_any; /* who was claimed last is to do with another port */
 	bool inside; /* whoever acts does so in the namespace */
 	struct sock *accepted; /* the last one */
 } toy_net;

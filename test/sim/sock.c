@@ -852,6 +852,8 @@ static int udp_of(void *app, const struct sock_bind *b, const struct addr *to,
 	if (s->kind != S_UDP || s->v4 != v4 || s->local_port || s->app ||
 	    s->inside != !!b->fresh || !b->shared)
 		sim_fail("fd %d is not one to be bound", fd);
+	if (busy && !any_port && toy_net.dgram_any)
+		sim_fail("fd %d: no other port will do", fd);
 	if (busy && !any_port) {
 		toy_net.dgram_lost++;
 		toy_net.dgram_failed = sim.now;
