@@ -4,10 +4,11 @@
  *
  * A frame is collected in one buffer behind its record header, a checksum that
  * was left to the transport is finished there, and the record goes out in one
- * write.  A capture that cannot be continued ends with a warning: the file
- * stays readable, and traffic is more important.  So it is than a reader of a
- * FIFO that does not keep up: what has no room is counted, and a record that
- * went in part is completed before the next.
+ * write.  Traffic is more important than any capture.  What a disk takes in part
+ * is cut off again, so that the file ends with a whole record; if the disk is
+ * full that is tried again a second later, at other errors the capture ends.  A
+ * FIFO cannot be cut: a record that went in part is completed before the next,
+ * also at the end, and what has no room is counted.
  *
  * Why a frame was dropped is known after it has come, and its answer would be
  * written before it: so a block of pcapng waits in the buffer, and what is sent
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -29,6 +31,10 @@
 
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
 enum { SNAPLEN = 65535, LINKTYPE_ETHERNET = 1, PIPE_BYTES = 1 << 20 };
+
+/* How long until a full disk is tried again, and how long the reader of a FIFO has
+ * for the end of a record, when we end */
+enum { FULL_MS = 1000, END_MS = 1000 };
 
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html */
 enum {
@@ -173,7 +179,6 @@ static void put_head(struct pcap *p)
 		.link = LINKTYPE_ETHERNET,
 	};
 
-	p->part++;
 	if (p->drops)
 		put_section(p);
 	else
@@ -226,7 +231,7 @@ int pcap_open(struct pcap *p, const char *path, const struct pcap_conf *c)
 	int err;
 
 	*p = (struct pcap){ .fd = -1, .drops = c->drops, .limit = c->limit,
-			    .program = c->program };
+			    .program = c->program, .part = 1 };
 	err = open_files(p, path, c);
 	if (err)
 		goto fail;
@@ -250,11 +255,49 @@ fail:
 	return err;
 }
 
-static void give_up(struct pcap *p)
+static void give_up(struct pcap *p, int err)
 {
-	log_warn("Can't write packet capture, giving up");
+	log_warn("Can't write packet capture, giving up: %s", util_error(err));
 	close_files(p);
-	p->used = p->held = p->rest_len = 0;
+	p->used = p->held = p->rest_len = p->frames = 0;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* What of the last records was written goes again; false: that cannot be done */
+static bool cut(struct pcap *p)
+{
+	off_t at, written = p->rest - buf;
+
+	/* #syscalls lseek _llseek ftruncate */
+	at = lseek(p->fd, 0, SEEK_CUR);
+	if (at < written || ftruncate(p->fd, at - written) ||
+	    lseek(p->fd, at - written, SEEK_SET) < 0)
+		return false;
+	p->size -= (size_t)written + p->rest_len;
+	p->rest_len = 0;
+	return true;
+}
+
+static void failed(struct pcap *p, int err)
+{
+	bool full = err == ENOSPC || err == EDQUOT;
+
+	if (!cut(p) || !full) {
+		give_up(p, err);
+		return;
+	}
+	if (!p->full_until)
+		log_limited(LOG_WARN, "Packet capture: %s: frames are missing "
+			    "until there is", util_error(err));
+	p->lost += p->frames;
+	p->full_until = now_ms() + FULL_MS;
 }
 
 /* What there is to write, or false: not now, or never */
@@ -267,12 +310,13 @@ static bool flush(struct pcap *p)
 		if (n < 0 && errno == EAGAIN)
 			return false;
 		if (n <= 0) {
-			give_up(p);
+			failed(p, n < 0 ? errno : EIO);
 			return false;
 		}
 		p->rest += n;
 		p->rest_len -= (size_t)n;
 	}
+	p->full_until = 0;
 	return true;
 }
 
@@ -280,41 +324,51 @@ static bool flush(struct pcap *p)
  * no position to be set. */
 static bool next_file(struct pcap *p)
 {
-	size_t used = p->used;
-
 	p->at = (p->at + 1) % p->files;
 	p->fd = p->file[p->at];
-	/* #syscalls ftruncate */
-	if (ftruncate(p->fd, 0)) {
-		give_up(p);
-		return false;
-	}
-	/* Built behind what is to follow it */
+	p->size = 0;
+	p->part++;
+	if (!ftruncate(p->fd, 0))
+		return true;
+	give_up(p, errno);
+	return false;
+}
+
+/* The head of a file, in front of what is to follow it */
+static void insert_head(struct pcap *p)
+{
+	size_t used = p->used;
+
 	memmove(buf + sizeof(buf) - used, buf, used);
 	p->used = 0;
 	put_head(p);
-	p->size = 0;
 	memmove(buf + p->used, buf + sizeof(buf) - used, used);
 	p->used += used;
-	return true;
 }
 
 static void write_out(struct pcap *p)
 {
 	if (p->limit && p->size + p->used > p->limit && !next_file(p))
 		return;
+	if (p->limit && !p->size)
+		insert_head(p);
 	p->size += p->used;
 	p->rest = buf;
 	p->rest_len = p->used;
 	p->used = p->held = 0;
 	(void)flush(p);
+	p->frames = 0;
 }
 
-/* False if the reader has not taken the last one yet */
+/* False if the disk is full, or the reader has not taken the last one yet */
 static bool is_ready(struct pcap *p)
 {
 	if (p->fd < 0)
 		return false;
+	if (p->full_until && now_ms() < p->full_until) {
+		p->lost++;
+		return false;
+	}
 	if (!p->rest_len || flush(p))
 		return true;
 	if (p->fd >= 0 && !p->lost++)
@@ -400,6 +454,7 @@ static void capture(struct pcap *p, bool out, enum verdict v,
 		write_out(p);
 	if (!p->used && !is_ready(p))
 		return;
+	p->frames++;
 	clock_gettime(CLOCK_REALTIME, &now);
 	if (p->drops)
 		put_packet(p, &now, out, v, iov, cnt, len, n);
@@ -514,12 +569,27 @@ int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	return 0;
 }
 
+/* A reader that is slow, not one that is gone or does nothing */
+static void finish_record(struct pcap *p)
+{
+	const struct timespec wait = { .tv_sec = END_MS / 1000 };
+	struct pollfd room = { .fd = p->fd, .events = POLLOUT };
+	uint64_t end = now_ms() + END_MS;
+
+	/* #syscalls ppoll ppoll_time64 */
+	while (!flush(p) && p->rest_len && now_ms() < end &&
+	       ppoll(&room, 1, &wait, NULL) > 0)
+		;
+	if (p->rest_len)
+		log_warn("The last frame of the packet capture is not whole");
+}
+
 void pcap_sync(struct pcap *p)
 {
 	if (p->fd < 0)
 		return;
 	pcap_release(p);
-	(void)flush(p);
+	finish_record(p);
 	if (p->lost)
 		log_warn("%llu frames are missing in the packet capture",
 			 (unsigned long long)p->lost);

@@ -22,7 +22,9 @@ struct pcap {
 	/* Of what a pipe did not take as a whole: it goes first */
 	const uint8_t *rest;
 	size_t rest_len;
-	uint64_t lost; /* frames, since a reader may be slow */
+	uint64_t lost; /* frames, since a reader may be slow or a disk full */
+	unsigned frames; /* in what is to be written */
+	uint64_t full_until; /* when that is tried again (ms); 0: it is not full */
 	/* With @drops: a frame from the guest whose verdict is not known.  It has
 	 * so many bytes of those that are to be written. */
 	size_t used, held;
@@ -72,7 +74,8 @@ void pcap_save(const struct pcap *p, struct wr *w, struct fdlist *fds);
 int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	      const char *program);
 
-/* pcap_sync - fsync and say what is missing, before exit */
+/* pcap_sync - fsync and say what is missing, before exit
+ * The reader of a FIFO gets a moment for the rest of a record. */
 void pcap_sync(struct pcap *p);
 
 #endif /* PCAP_H */

@@ -2,6 +2,7 @@
 """What --pcap writes, as Wireshark reads it."""
 
 import re
+import signal
 import socket
 import struct
 
@@ -122,3 +123,62 @@ def test_size(lab, drops):
     assert kept == list(range(kept[0], count))
     assert len(kept) > 2 * SIZE // 1460
     assert guest.process.output().count("capture") == 0
+
+
+@pytest.fixture
+def small(lab):
+    """A disk of 1.5 MiB."""
+    path = lab.path("small")
+    path.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1536k,mode=777", "small", path)
+    yield path
+    run("umount", "-l", path)
+
+
+@pytest.mark.parametrize("options", [(), ("--pcap-drops",), (
+    "--pcap-size", SIZE, "--pcap-files", 3)], ids=["pcap", "pcapng", "ring"])
+def test_full_disk(lab, small, options):
+    """A full disk takes no part of a frame, and when there is room again the
+    capture goes on."""
+    paths = [small / name for name in ("pcap", "pcap.1", "pcap.2")]
+    paths = paths[:3 if "--pcap-size" in options else 1]
+    log = lab.path("log")
+    guest = lab.pasta("--config-net", "--pcap", paths[0], "--log-file", log,
+                      *options)
+    assert guest.reachable(V4, PEER[V4])    # what waits for ARP loses its order
+    sink = lab.peer.bind(V4, DGRAM)
+    port = sink.getsockname()[1]
+    client = guest.connect(V4, PEER[V4], port, DGRAM)
+
+    def numbers():
+        found = []
+        for p in paths:
+            if p.stat().st_size:    # it has been begun
+                assert "cut short" not in run("capinfos", p)
+                found += frames(p, "udp.payload", "udp.dstport")
+        return [int(f[0][:8], 16) for f in found
+                if f[1] == str(port) and len(f[0]) > 2000]
+
+    def send(n):
+        # Of any length, so that one ends in the middle of the last page
+        client.send(struct.pack("!I", n) + bytes(1000 + n % 400))
+    filler = small / "filler"
+    filler.write_bytes(bytes(SIZE // 2))
+    sent = 2 * SIZE // 1000
+    for n in range(sent):
+        send(n)
+    full = "No space left on device: frames are missing"
+    until(lambda: full in log.read_text(), "the warning")
+    kept = numbers()
+    assert kept == list(range(len(kept))) and 500 < len(kept) < sent
+    filler.unlink()
+
+    def goes_on():
+        send(sent)
+        return sent in numbers()
+    until(goes_on, "a frame after the disk was full")
+    assert numbers()[:len(kept)] == kept
+    assert log.read_text().count(full) == 1
+    guest.process.signal(signal.SIGTERM)
+    guest.process.exit()
+    assert "frames are missing in the packet capture" in log.read_text()

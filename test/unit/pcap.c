@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -250,7 +251,9 @@ static void absurd_notes(void **state)
 				    b, sizeof(b));
 }
 
-static void full_disk(void **state)
+/* What cannot be written as a whole is not there in part.  A full disk, which passes,
+ * is for test/net/test_capture.py. */
+static void too_large(void **state)
 {
 	struct rlimit was, now;
 	uint8_t b[100] = { 0 };
@@ -260,14 +263,18 @@ static void full_disk(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	getrlimit(RLIMIT_FSIZE, &was);
 	now = was;
-	now.rlim_cur = 60;
+	now.rlim_cur = HEAD + RECORD + sizeof(b) + 60;
 	setrlimit(RLIMIT_FSIZE, &now);
 	log_stderr(false); /* the warning is not for the test's output */
+	pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
+	assert_true(p.fd >= 0);
 	pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
 	setrlimit(RLIMIT_FSIZE, &was);
 	assert_int_equal(p.fd, -1);
 	pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
 	pcap_sync(&p);
+	load();
+	assert_int_equal(size, HEAD + RECORD + sizeof(b));
 }
 
 /* A reader that does not read: whole records, and the count of the others */
@@ -314,6 +321,46 @@ static void slow_reader(void **state)
 	close(reader);
 	pcap_frame(&q, true, &iov, 1, LEN, NULL); /* EPIPE */
 	assert_int_equal(q.fd, -1);
+}
+
+/* The end of a record waits for a reader that is slow, not for one that sleeps */
+static void slow_at_the_end(void **state)
+{
+	enum { LEN = 60000, ALL = RECORD + LEN };
+	static uint8_t b[LEN];
+	struct iovec iov = all(b, LEN);
+	size_t have = 0;
+	struct pcap q;
+	int reader, status;
+	pid_t child;
+	ssize_t n;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK);
+	assert_int_equal(pcap_open(&q, path, &plain), 0);
+	log_stderr(false);
+	alarm(30);
+	while (!q.rest_len)
+		pcap_frame(&q, true, &iov, 1, LEN, NULL);
+	pcap_sync(&q); /* nobody reads */
+	assert_true(q.rest_len);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		pcap_sync(&q);
+		_exit(q.rest_len ? 1 : 0);
+	}
+	close(q.fd);
+	fcntl(reader, F_SETFL, 0);
+	while ((n = read(reader, file, 4096)) > 0)
+		have += (size_t)n;
+	alarm(0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_int_equal((have - HEAD) % ALL, 0);
+	close(reader);
 }
 
 /* --- pcapng ---------------------------------------------------------------- */
@@ -502,8 +549,9 @@ int main(void)
 		T(leaves_finished_ones),
 		T(zero_sum),
 		T(absurd_notes),
-		T(full_disk),
+		T(too_large),
 		T(slow_reader),
+		T(slow_at_the_end),
 		T(late_verdict),
 		T(much_meanwhile),
 		T(ring),
