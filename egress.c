@@ -4,7 +4,7 @@
  *
  *	SPEC  := [ PROTO ":" ] DEST [ ":" RANGE { "," RANGE } ]
  *	PROTO := "tcp" | "udp" | "icmp"
- *	DEST  := "any" | "dns" | "loopback" | "private" | NET
+ *	DEST  := "any" | "dns" | "local" | "loopback" | "private" | NET
  *	NET   := ADDR [ "/" LENGTH ] | "[" ADDR "]" [ "/" LENGTH ] | "[" NET "]"
  *	RANGE := PORT [ "-" PORT ]
  *
@@ -168,6 +168,9 @@ static bool add_dest(struct spec *s, const char *dest)
 	s->base.to = EGRESS_ANY;
 	if (!strcmp(dest, "any"))
 		return add(s);
+	s->base.to = EGRESS_LOCAL;
+	if (!strcmp(dest, "local"))
+		return add(s);
 	s->base.to = EGRESS_RESOLVER;
 	if (!strcmp(dest, "dns"))
 		return add(s);
@@ -175,6 +178,39 @@ static bool add_dest(struct spec *s, const char *dest)
 		return add_net(s, dest);
 	return unbracket(dest, text) ? add_net(s, text) :
 				       invalid(s, "destination");
+}
+
+/* --- the host's networks ----------------------------------------------------- */
+
+void egress_local_add(struct egress_local *l, const struct addr *a, unsigned len)
+{
+	struct addr net = addr_mask(a, len);
+	unsigned i;
+
+	if (!len || addr_is_none(a) || addr_is_loopback(a))
+		return;
+	for (i = 0; i < l->n; i++)
+		if (l->p[i].len == len && addr_equal(&l->p[i].net, &net))
+			return;
+	if (l->n == EGRESS_LOCALS) {
+		l->many = true;
+		return;
+	}
+	l->p[l->n].net = net;
+	l->p[l->n++].len = (uint8_t)len;
+}
+
+static bool is_local(const struct egress_local *l, const struct addr *a,
+		     bool in_doubt)
+{
+	unsigned i;
+
+	if (addr_is_loopback(a))
+		return false;
+	for (i = 0; i < l->n; i++)
+		if (addr_in_prefix(a, &l->p[i].net, l->p[i].len))
+			return true;
+	return l->many && in_doubt;
 }
 
 /* --- all of it --------------------------------------------------------------- */
@@ -236,31 +272,32 @@ bool egress_rest(const struct egress *e)
 	return !e->n || !e->r[e->n - 1].allow;
 }
 
-static bool names(const struct egress_rule *r, const struct addr *to,
-		  bool resolver)
+static bool names(const struct egress_rule *r, const struct egress_local *l,
+		  const struct egress_dest *to)
 {
 	switch (r->to) {
 	case EGRESS_NET:
-		return addr_in_prefix(to, &r->net, r->len);
+		return addr_in_prefix(to->addr, &r->net, r->len);
 	case EGRESS_RESOLVER:
-		return resolver;
+		return to->resolver;
+	case EGRESS_LOCAL:
+		return l && is_local(l, to->addr, !r->allow);
 	default:
 		return true;
 	}
 }
 
-bool egress_allows(const struct egress *e, uint8_t proto, const struct addr *to,
-		   uint16_t port, bool resolver)
+bool egress_allows(const struct egress *e, const struct egress_local *l,
+		   uint8_t proto, const struct egress_dest *to)
 {
 	uint8_t bit = proto == IPPROTO_TCP ? EGRESS_TCP :
 		      proto == IPPROTO_UDP ? EGRESS_UDP : EGRESS_ICMP;
+	uint16_t port = bit == EGRESS_ICMP ? 0 : to->port;
 	const struct egress_rule *r;
 
-	if (bit == EGRESS_ICMP)
-		port = 0;
 	for (r = e->r; r < e->r + e->n; r++)
 		if (r->protos & bit && r->first <= port && port <= r->last &&
-		    names(r, to, resolver))
+		    names(r, l, to))
 			return r->allow;
 	return egress_rest(e);
 }

@@ -451,6 +451,8 @@ static void done(struct follow *f, int err)
 		f->again = true;
 	} else {
 		f->looks++;
+		if (f->look.local)
+			*f->local = *f->look.local;
 		act(f, &f->look.view);
 	}
 	bind_listeners(f, &f->bind);
@@ -569,6 +571,8 @@ int follow_start(struct follow *f, const struct hostnet *look)
 	if (err)
 		return err;
 	f->seen.addrs = ~f->look.view.addrs;
+	if (f->look.local)
+		*f->local = *f->look.local;
 	act(f, &f->look.view);
 	bind_listeners(f, &f->bind);
 	return 0;

@@ -48,6 +48,7 @@ struct follow {
 	struct listen *listen;
 	struct nslink *link; /* NULL: not ours to configure */
 	struct events *events; /* NULL: nobody is told but the log */
+	struct egress_local *local; /* those in force, if @look has some */
 	struct netlink nl;
 	struct hostnet look;	  /* under way */
 	struct hostnet_view seen; /* by the last one that was done */

@@ -60,10 +60,13 @@ static enum verdict may_go(const struct fwd *f, uint8_t proto,
 			   const struct side *to)
 {
 	const struct egress *e = f->map->egress;
+	const struct egress_dest dest = {
+		.addr = &to->theirs, .port = to->their_port,
+		.resolver = e && is_resolver(&f->dns, &to->theirs),
+	};
 	char text[ADDR_TEXT_LEN];
 
-	if (!e || egress_allows(e, proto, &to->theirs, to->their_port,
-				is_resolver(&f->dns, &to->theirs)))
+	if (!e || egress_allows(e, f->map->local, proto, &dest))
 		return PASS;
 	addr_text(&to->theirs, text);
 	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)

@@ -32,6 +32,7 @@ struct fwd_map {
 	bool host_lo_to_ns_lo;
 	bool splice_only;   /* and there is no other way */
 	const struct egress *egress; /* where the guest may go; NULL: anywhere */
+	const struct egress_local *local; /* what changes meanwhile; NULL: none */
 };
 
 struct fwd {

@@ -37,6 +37,38 @@ static uint64_t sum_of(const struct nlmsghdr *h, size_t fixed, unsigned skip)
 	return sum;
 }
 
+/* --- networks of the host ------------------------------------------------------
+ */
+
+/* What the kernel or a router says of the link itself, as an address may have no
+ * prefix of its own: DHCPv6 has none.  Routes that somebody has set, as for a tunnel,
+ * tell nothing of neighbours. */
+static void note_link(struct hostnet *h, const struct nlmsghdr *m)
+{
+	const struct rtmsg *r = NLMSG_DATA(m);
+	struct addr dst = nlmsg_addr(nlmsg_route_attr(m, RTA_DST));
+
+	if (h->local && !nlmsg_route_attr(m, RTA_GATEWAY) &&
+	    !nlmsg_route_attr(m, RTA_VIA) &&
+	    !nlmsg_route_attr(m, RTA_MULTIPATH) &&
+	    (r->rtm_protocol == RTPROT_KERNEL || r->rtm_protocol == RTPROT_RA ||
+	     r->rtm_protocol == RTPROT_DHCP))
+		egress_local_add(h->local, &dst, r->rtm_dst_len);
+}
+
+static void note_network(struct hostnet *h, const struct nlmsghdr *m)
+{
+	const struct ifaddrmsg *a = NLMSG_DATA(m);
+	struct addr net = nlmsg_addr(nlmsg_attr(m, sizeof(*a), IFA_ADDRESS));
+	struct addr own = nlmsg_local(m);
+
+	if (!h->local)
+		return;
+	egress_local_add(h->local, &net, a->ifa_prefixlen);
+	if (!addr_equal(&own, &net) || !a->ifa_prefixlen) /* the peer's */
+		egress_local_add(h->local, &own, addr_is_v4(&own) ? 32 : 128);
+}
+
 /* --- routes ----------------------------------------------------------------
  */
 
@@ -80,6 +112,7 @@ static void read_route(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 	if (!nlmsg_is_route(m, !i))
 		return;
 	h->view.routes[i] += sum_of(m, sizeof(struct rtmsg), RTA_CACHEINFO);
+	note_link(h, m);
 	if (!is_named(h, i))
 		choose(h, i, m);
 	else if (nlmsg_is_default(m) && nlmsg_uses(m, t->ifindex, false) &&
@@ -136,6 +169,7 @@ static void read_address(struct hostnet *h, const struct nlmsghdr *m)
 	if (m->nlmsg_type != RTM_NEWADDR)
 		return;
 	h->view.addrs += sum_of(m, sizeof(struct ifaddrmsg), IFA_CACHEINFO);
+	note_network(h, m);
 	a = nlmsg_local(m);
 	if (h->addrs.size && !addrset_put(&h->addrs, &a))
 		h->many = true;
@@ -242,6 +276,8 @@ static int next_phase(struct hostnet *h)
 int hostnet_begin(struct hostnet *h)
 {
 	h->phase = IDLE;
+	if (h->local)
+		h->local->n = h->local->many = 0;
 	return enter(h, ROUTES4);
 }
 

@@ -9,6 +9,7 @@
 #define HOSTNET_H
 
 #include "addrset.h"
+#include "egress.h"
 #include "netlink.h"
 
 /* A template: what the guest's link is modelled on, one a family.  Index 0
@@ -42,6 +43,7 @@ struct hostnet {
 	 * unless it has room */
 	struct addrset addrs;
 	bool many;
+	struct egress_local *local; /* its networks; NULL: of no interest */
 
 	unsigned phase, tries;
 	unsigned other[2], defaults[2];	/* interface of any route; how many */

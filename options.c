@@ -1093,7 +1093,7 @@ const struct option_row option_table[] = {
 	  .set = set_egress, .value = true,
 	  .help = "Where the guest may connect to, not to the\nrest: "
 		  "[tcp:|udp:|icmp:]DEST[:PORTS], DEST an\naddress, a prefix, "
-		  "any, dns, loopback or\nprivate; can be repeated, the first "
+		  "any, dns, local, loopback\nor private; can be repeated, the first "
 		  "that\nnames it counts" },
 	{ .name = "deny-out", .arg = "DEST", .modes = IN_ALL,
 	  .set = set_egress, .value = false,

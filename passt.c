@@ -51,6 +51,7 @@ struct passt {
 	struct loop loop;
 	struct pcap pcap;
 	struct hostnet hostnet;
+	struct egress_local seen_local, local; /* of a look, and in force */
 	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
@@ -351,8 +352,16 @@ static void find_templates(struct passt *p)
 	h->ifname[1] = c->ifname[0] ? c->ifname : c->sock.if6;
 	if (c->splice_only)
 		return;
+	if (c->map.egress) {
+		h->local = &p->seen_local;
+		c->map.local = &p->local;
+	}
 	must(hostnet_look(h), "Failed to read routes");
 	memcpy(p->renew.host.t, h->view.t, sizeof(h->view.t));
+	p->local = p->seen_local;
+	if (p->local.many)
+		log_warn("The host has more than %u networks: where local ones "
+			 "are denied, all are", EGRESS_LOCALS);
 }
 
 static void find_resolvers(struct passt *p)
@@ -498,7 +507,8 @@ static void follow_host(struct passt *p)
 				     .neigh = &p->neighwatch,
 				     .flows = &p->flows,
 				     .listen = &p->listen,
-				     .events = &p->events };
+				     .events = &p->events,
+				     .local = &p->local };
 	if (p->nslink.ns)
 		p->follow.link = &p->nslink;
 	err = follow_start(&p->follow, &p->hostnet);

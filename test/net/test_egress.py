@@ -17,6 +17,8 @@ RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
 # As Linux takes "administratively prohibited"
 DENIED = {V4: errno.EHOSTUNREACH, V6: errno.EACCES}
 PORT, OTHER = 7001, 7002
+# Of the network of FAR
+NEAR = {V4: "203.0.113.77/24", V6: "2001:db8:2::77/64"}
 
 
 @pytest.fixture(params=["pasta", "stream", "vhost"])
@@ -89,6 +91,31 @@ def test_loopback(lab, family):
         with pytest.raises(BlockingIOError):
             s.accept()
     answers(guest, lab.peer, family, PEER[family], PORT)
+
+
+def test_local(lab, family):
+    """What is on a link of the host is denied, what is behind a router, or on
+    loopback, is not; and it follows the host."""
+    guest = lab.pasta("--config-net", "--deny-out", "local")
+    denied(guest, family, PEER[family], PORT)
+    answers(guest, lab.far, family, FAR[family], PORT)
+    with lab.host.bind(family, STREAM, PORT, LOOPBACK[family]) as s:
+        s.listen()
+        with guest.connect(family, GATEWAY[family], PORT), lab.host.accept(s):
+            pass
+
+    def refused():
+        with guest.socket(family) as s:
+            return s.connect_ex((FAR[family], PORT)) == DENIED[family]
+    # The host's way there stays: it is a link of its own that has the network, too
+    with contextlib.ExitStack() as scope:
+        lab.host.run("ip", "link", "add", "lan0", "type", "veth")
+        scope.callback(lab.host.run, "ip", "link", "del", "lan0")
+        lab.host.add_address(NEAR[family], "lan0")
+        until(refused, "a network of the host's")
+        denied(guest, family, FAR[family], PORT)
+    until(lambda: not refused(), "no network of the host's")
+    answers(guest, lab.far, family, FAR[family], PORT)
 
 
 def test_inbound(lab, family):

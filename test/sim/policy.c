@@ -6,7 +6,8 @@
  * them, names of the guest's with the host's address of each, and compares bits.  The
  * guest sends SYNs, datagrams and echo requests to many places.  What must not go never
  * reaches the toy kernel and is answered with an error, what may go never is; that holds
- * for all other connections and datagrams of the seed, too.  Resolvers change meanwhile.
+ * for all other connections and datagrams of the seed, too.  Resolvers and networks of
+ * the host change meanwhile.
  */
 #include "sim.h"
 
@@ -14,18 +15,24 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
-enum { RULES = 24, SPEC = 128, ASKS = 60, ASK_PORT = 42000, GENS = 3, DNS = 3 };
+enum { RULES = 24, SPEC = 128, ASKS = 60, ASK_PORT = 42000, GENS = 3, DNS = 3,
+       NETS = 6 };
 enum { TCP = 1, UDP = 2, PING = 4 };
 enum { MAY = 1, MUST_NOT = 2, NO_WAY = 4 /* there is no resolver */ };
 
 struct policy_rule {
-	enum { W_ANY, W_DNS, W_LOOPBACK, W_PRIVATE, W_NET } what;
+	enum { W_ANY, W_DNS, W_LOCAL, W_LOOPBACK, W_PRIVATE, W_NET } what;
 	bool allow;
 	unsigned protos; /* 0: none was named */
 	struct addr net;
 	unsigned len;
 	unsigned ranges;
 	uint16_t first[3], last[3];
+};
+
+struct policy_net {
+	struct addr a;
+	unsigned len;
 };
 
 /* One packet of the guest, and what came of it */
@@ -45,10 +52,12 @@ static struct {
 	char spec[RULES][SPEC];
 	struct ask ask[ASKS];
 	struct fwd_dns dns[GENS];
+	struct policy_net net[GENS][NETS]; /* of the host */
 	uint64_t last; /* when it was asked */
 	uint64_t denied_least, denied_most; /* frames */
 } pol;
 static struct egress egress;
+static struct egress_local local;
 
 /* The guest's names, and whom the host knows by them */
 static const struct place {
@@ -137,12 +146,26 @@ static bool is_resolver(const struct addr *a, unsigned gen)
 	return false;
 }
 
+/* In a network of the host, of which loopback is none, and all addresses are none */
+static bool is_local(const struct addr *a, unsigned gen)
+{
+	const struct policy_net *n = pol.net[gen];
+	unsigned i;
+
+	for (i = 0; i < NETS; i++, n++)
+		if (n->len && !is_loopback(&n->a) && within(a, &n->a, n->len))
+			return !is_loopback(a);
+	return false;
+}
+
 static bool names_place(const struct policy_rule *r, const struct addr *to,
 			unsigned gen)
 {
 	switch (r->what) {
 	case W_DNS:
 		return is_resolver(to, gen);
+	case W_LOCAL:
+		return is_local(to, gen);
 	case W_LOOPBACK:
 		return is_loopback(to);
 	case W_PRIVATE:
@@ -265,13 +288,41 @@ static void some_ranges(struct policy_rule *r)
 	}
 }
 
-static void some_net(struct policy_rule *r)
+static void some_net(struct addr *net, unsigned *len)
 {
 	unsigned bits;
 
-	r->net = some_host();
-	bits = addr_is_v4(&r->net) ? 32 : 128;
-	r->len = chance(400) ? bits : (unsigned)rnd_to(bits + 1);
+	*net = some_host();
+	bits = addr_is_v4(net) ? 32 : 128;
+	*len = chance(400) ? bits : (unsigned)rnd_to(bits + 1);
+}
+
+/* Half of them stay; what run.c connects to does not change its place */
+static void some_nets(unsigned gen)
+{
+	struct policy_net *n = pol.net[gen];
+	unsigned i;
+
+	for (i = 0; i < NETS; i++, n++) {
+		if (gen && i < NETS / 2) {
+			*n = pol.net[0][i];
+			continue;
+		}
+		do
+			some_net(&n->a, &n->len);
+		while (i >= NETS / 2 && (within(&far_addr[0], &n->a, n->len) ||
+					 within(&far_addr[1], &n->a, n->len)));
+	}
+}
+
+static void use_nets(void)
+{
+	const struct policy_net *n = pol.net[pol.gen];
+	unsigned i;
+
+	memset(&local, 0, sizeof(local));
+	for (i = 0; i < NETS; i++, n++)
+		egress_local_add(&local, &n->a, n->len);
 }
 
 static int put_net(char *p, const struct policy_rule *r)
@@ -290,7 +341,8 @@ static int put_net(char *p, const struct policy_rule *r)
 
 static void write_spec(const struct policy_rule *r, char *p)
 {
-	static const char *const word[] = { "any", "dns", "loopback", "private" };
+	static const char *const word[] = { "any", "dns", "local", "loopback",
+					    "private" };
 	unsigned i;
 
 	if (r->protos)
@@ -311,10 +363,10 @@ static void add_rule(void)
 
 	*r = (struct policy_rule){ .allow = chance(500), .what = W_NET };
 	if (chance(450))
-		r->what = chance(100) ? W_ANY : 1 + rnd_to(3);
+		r->what = chance(100) ? W_ANY : 1 + rnd_to(4);
 	r->protos = chance(600) ? 0 : 1U << rnd_to(3);
 	if (r->what == W_NET)
-		some_net(r);
+		some_net(&r->net, &r->len);
 	some_ranges(r);
 	write_spec(r, spec);
 	trace("policy: %s %s", r->allow ? "allow" : "deny", spec);
@@ -340,8 +392,9 @@ static void some_resolvers(struct fwd_dns *d)
 static void next_resolvers(void *arg)
 {
 	(void)arg;
-	trace("  other resolvers");
+	trace("  other resolvers and networks");
 	fwd_resolvers(&world.fwd, &pol.dns[++pol.gen]);
+	use_nets();
 }
 
 /* --- the guest asks ---------------------------------------------------------------- */
@@ -409,8 +462,12 @@ void policy_start(void)
 	world.map.host_loopback[1][1] = parse("2001:db8:1::98");
 	world.map.guest_addr[0][0] = parse("10.0.2.99");
 	world.map.guest_addr[1][0] = parse("2001:db8:1::99");
-	for (i = 0; i < GENS; i++)
+	world.map.local = &local;
+	for (i = 0; i < GENS; i++) {
 		some_resolvers(&pol.dns[i]);
+		some_nets(i);
+	}
+	use_nets();
 	fwd_resolvers(&world.fwd, &pol.dns[0]);
 	pol.gens = (unsigned)rnd_in(1, GENS);
 	for (i = 1; i < pol.gens; i++)

@@ -12,13 +12,23 @@
 #include <cmocka.h>
 
 static struct egress e;
+static struct egress_local local;
 static char err[EGRESS_ERR];
 
 static int setup(void **state)
 {
 	(void)state;
 	memset(&e, 0, sizeof(e));
+	memset(&local, 0, sizeof(local));
 	return 0;
+}
+
+static void has(const char *text, unsigned len)
+{
+	struct addr a;
+
+	assert_true(addr_parse(text, &a));
+	egress_local_add(&local, &a, len);
 }
 
 /* "+SPEC" allows, "-SPEC" denies */
@@ -35,16 +45,18 @@ static bool allows(const char *what)
 {
 	char proto[8], text[ADDR_TEXT_LEN], resolver[16] = "";
 	unsigned port = 7;
+	struct egress_dest d;
 	struct addr a;
 
 	if (sscanf(what, "%7s %45s %u %15s", proto, text, &port, resolver) < 2 ||
 	    !addr_parse(text, &a))
 		fail_msg("%s", what);
-	return egress_allows(&e,
+	d = (struct egress_dest){ &a, (uint16_t)port, *resolver };
+	return egress_allows(&e, &local,
 			     *proto == 't' ? IPPROTO_TCP :
 			     *proto == 'u' ? IPPROTO_UDP :
 			     addr_is_v4(&a) ? IPPROTO_ICMP : IPPROTO_ICMPV6,
-			     &a, (uint16_t)port, *resolver);
+			     &d);
 }
 
 static void decisions(void **state)
@@ -131,6 +143,14 @@ static void decisions(void **state)
 		  { "tcp ::53 53 resolver", "udp ::53 853 resolver" } },
 		{ { "+icmp:dns" }, { "icmp ::53 9 resolver" },
 		  { "icmp ::53 9", "udp ::53 53 resolver" } },
+		{ { "-local" },
+		  { "tcp 198.51.99.255 1", "icmp 2001:db8:5:1::1",
+		    "tcp 127.0.0.1 1", "tcp ::1 1" },
+		  { "tcp 198.51.100.77 1", "udp 203.0.113.9 1",
+		    "icmp 2001:db8:5::1" } },
+		{ { "+tcp:local:22" }, { "tcp 2001:db8:5::1 22" },
+		  { "tcp 2001:db8:5::1 23", "udp 2001:db8:5::1 22",
+		    "tcp ::1 22" } },
 		{ { "+dns", "-loopback", "-private" },
 		  { "udp 10.0.0.53 53 resolver", "tcp 192.0.2.1 1" },
 		  { "udp 10.0.0.53 53", "udp 127.0.0.53 54 resolver" } },
@@ -138,6 +158,14 @@ static void decisions(void **state)
 	unsigned i, k;
 
 	(void)state;
+	has("198.51.100.2", 24);
+	has("203.0.113.9", 32);
+	has("2001:db8:5::2", 64);
+	has("127.0.0.1", 8);
+	has("::1", 128);
+	has("192.0.2.1", 0);
+	has("112.0.0.1", 4);
+	assert_int_equal(local.n, 4);
 	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
 		add(t[i].specs);
 		for (k = 0; k < 8 && t[i].yes[k]; k++)
@@ -221,6 +249,30 @@ static void too_many(void **state)
 	assert_true(egress_add(&e, true, "::1", err));
 }
 
+/* Of more networks than there is room for none is left open */
+static void many_networks(void **state)
+{
+	static const char *const deny[] = { "-local", NULL },
+				 *const allow[] = { "+local", NULL };
+	char text[ADDR_TEXT_LEN];
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i <= EGRESS_LOCALS; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.1", i / 256, i % 256);
+		has(text, 24);
+		has(text, 24);
+		assert_int_equal(local.many, i == EGRESS_LOCALS);
+	}
+	add(deny);
+	assert_false(allows("tcp 10.0.7.9 1"));
+	assert_false(allows("tcp 10.4.0.1 1"));
+	assert_true(allows("tcp 127.0.0.1 1"));
+	add(allow);
+	assert_true(allows("tcp 10.0.7.9 1"));
+	assert_false(allows("tcp 10.4.0.1 1"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +280,7 @@ int main(void)
 		cmocka_unit_test_setup(refusals, setup),
 		cmocka_unit_test_setup(texts, setup),
 		cmocka_unit_test_setup(too_many, setup),
+		cmocka_unit_test_setup(many_networks, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -322,6 +322,54 @@ static void template_v6(void **state)
 	expect(&t.ll, "fe80::ff:fe00:7");
 }
 
+/* --- networks of the host --------------------------------------------------- */
+
+static bool is_local(const struct egress_local *l, const char *net)
+{
+	struct addr a = parse(net);
+	unsigned i;
+
+	for (i = 0; i < l->n; i++)
+		if (addr_equal(&l->p[i].net, &a))
+			return true;
+	return false;
+}
+
+/* Of addresses, and of what routers and clients of DHCP say of a link; not what
+ * somebody leads into a tunnel */
+static void networks(void **state)
+{
+	static struct egress_local l;
+	struct hostnet h = { .nl = &host, .on = { true, true }, .local = &l };
+
+	(void)state;
+	fresh("ip addr add 192.0.2.1/25 dev h1 &&"
+	      "ip addr add 198.51.100.1 peer 198.51.100.9/32 dev h0 &&"
+	      "ip -6 addr add 2001:db8:7::5/128 dev h0 nodad &&"
+	      "ip -6 addr add 2001:db8:8::5/64 dev h1 nodad noprefixroute &&"
+	      "ip -6 route add 2001:db8:7::/64 dev h0 proto ra &&"
+	      "ip -6 route add 2001:db8:9::/64 via fe80::1 dev h0 proto ra &&"
+	      "ip route add 0.0.0.0/1 dev h1 &&"
+	      "ip route add default dev h1 proto kernel");
+	assert_int_equal(hostnet_look(&h), 0);
+	assert_true(is_local(&l, "192.0.2.0"));
+	assert_true(is_local(&l, "198.51.100.1"));
+	assert_true(is_local(&l, "198.51.100.9"));
+	assert_true(is_local(&l, "2001:db8:7::"));
+	assert_true(is_local(&l, "2001:db8:7::5"));
+	assert_true(is_local(&l, "2001:db8:8::"));
+	assert_true(is_local(&l, "fe80::"));
+	assert_false(is_local(&l, "2001:db8:9::"));
+	assert_false(is_local(&l, "0.0.0.0"));
+	assert_false(is_local(&l, "127.0.0.0"));
+	assert_false(is_local(&l, "::1"));
+	/* another look sees another host */
+	run(host_ns, "ip addr flush dev h1");
+	assert_int_equal(hostnet_look(&h), 0);
+	assert_false(is_local(&l, "192.0.2.0"));
+	assert_true(is_local(&l, "2001:db8:7::"));
+}
+
 /* --- configuration ------------------------------------------------------- */
 
 static struct conf c;
@@ -585,6 +633,7 @@ int main(void)
 		cmocka_unit_test(template_multipath),
 		cmocka_unit_test(template_nexthop_object),
 		cmocka_unit_test(template_v6),
+		cmocka_unit_test(networks),
 		cmocka_unit_test(copy_many),
 		cmocka_unit_test(copy_dependent),
 		cmocka_unit_test(copy_without_gateway),
