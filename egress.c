@@ -230,6 +230,20 @@ static uint8_t take_protos(const char **p)
 	return EGRESS_ALL;
 }
 
+/* Ports behind an IPv6 address as it is */
+static bool lacks_brackets(const char *p)
+{
+	const char *colon = strrchr(p, ':');
+	char head[NET_TEXT];
+	struct addr net;
+	uint8_t len;
+
+	if (!colon || (size_t)(colon - p) >= sizeof(head))
+		return false;
+	snprintf(head, sizeof(head), "%.*s", (int)(colon - p), p);
+	return parse_net(head, &net, &len) && !addr_is_v4(&net);
+}
+
 /* How long DEST is; what is behind it are ports */
 static size_t dest_len(const char *p)
 {
@@ -254,6 +268,10 @@ bool egress_add(struct egress *e, bool allow, const char *spec,
 
 	s.base.protos = take_protos(&p);
 	n = dest_len(p);
+	if (p[n] && lacks_brackets(p))
+		return refuse(&s, "Invalid destination in '%.*s', an IPv6 "
+			      "address needs brackets before ports, like "
+			      "[2001:db8::]/32:443", SHOWN, spec);
 	if (n >= sizeof(dest))
 		return invalid(&s, "destination");
 	memcpy(dest, p, n);

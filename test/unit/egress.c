@@ -219,6 +219,28 @@ static void refusals(void **state)
 	}
 }
 
+/* What is wrong with ports behind an IPv6 address is said */
+static void brackets(void **state)
+{
+	static const char *const lack[] = { "2001:db8::/32:80", "tcp:::/0:80",
+					    "2001:db8:1:2:3:4:5:6:80",
+					    "2001:db8::/32:http" },
+				 *const other[] = { "2001:db8::/129:80", "a:b:80",
+						    "192.0.2.1:80:80",
+						    "[2001:db8::1]/129:80" };
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 4; i++) {
+		assert_false(egress_add(&e, true, lack[i], err));
+		assert_non_null(strstr(err, "needs brackets"));
+		assert_non_null(strstr(err, lack[i]));
+		assert_false(egress_add(&e, true, other[i], err));
+		assert_null(strstr(err, "needs brackets"));
+	}
+	assert_true(egress_add(&e, true, "[2001:db8:1:2:3:4:5:6]:80", err));
+}
+
 /* One argument has one text, however many rules it makes */
 static void texts(void **state)
 {
@@ -278,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(decisions, setup),
 		cmocka_unit_test_setup(refusals, setup),
+		cmocka_unit_test_setup(brackets, setup),
 		cmocka_unit_test_setup(texts, setup),
 		cmocka_unit_test_setup(too_many, setup),
 		cmocka_unit_test_setup(many_networks, setup),
