@@ -387,7 +387,7 @@ static void make_userns(void)
 
 	if (unshare(CLONE_NEWUSER))
 		die("Can't create a user namespace: %s%s", util_error(errno),
-		    pasta_hint(errno));
+		    pasta_hint(errno, true));
 	/* After a change of user /proc/self would be root's */
 	prctl(PR_SET_DUMPABLE, 1);
 	pasta_map(0, uid, gid);

@@ -383,12 +383,18 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 
 /* --- spawning ------------------------------------------------------------ */
 
-const char *pasta_hint(int err)
+const char *pasta_hint(int err, bool user)
 {
 	switch (err) {
+	case EAGAIN:
+		return " (too many processes: see ulimit -u, and pids.max of "
+		       "the control group)";
 	case ENOSPC:
 		return " (see the limits in /proc/sys/user)";
 	case EPERM:
+		if (!user)
+			return " (without a new user namespace it takes "
+			       "CAP_SYS_ADMIN)";
 		return " (not in a chroot, nor where the system forbids it, as "
 		       "by kernel.unprivileged_userns_clone or AppArmor)";
 	default:
@@ -639,7 +645,7 @@ static void spawn(struct pasta *p, const struct conf *c, bool new_user)
 	p->child = clone(be_command, stack + STACK, flags | SIGCHLD, &cmd);
 	if (p->child < 0)
 		die("Can't make namespaces for the command: %s%s",
-		    util_error(errno), pasta_hint(errno));
+		    util_error(errno), pasta_hint(errno, new_user));
 	close(ends[0]);
 	p->go_fd = ends[1];
 	p->child_fd = end_fd(p->child, true);

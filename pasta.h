@@ -34,8 +34,8 @@ struct pasta {
 void pasta_map(pid_t pid, uid_t uid, gid_t gid);
 
 /* pasta_hint - what to say to somebody for whom making namespaces failed with @err,
- * besides that: to be appended, possibly "" */
-const char *pasta_hint(int err);
+ * besides that: to be appended, possibly ""; @user: one for users was among them */
+const char *pasta_hint(int err, bool user);
 
 /* pasta_inherit - note what our parent gave us, before we change it: the limit of
  * descriptors, ignored and blocked signals.  A command gets it back. */

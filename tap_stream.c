@@ -666,7 +666,5 @@ int tap_stream_bind(char *path)
 		sprintf(path, "/tmp/passt_%i.socket", i);
 		fd = bind_path(path);
 	}
-	if (fd < 0)
-		*path = '\0';
 	return fd;
 }

@@ -47,7 +47,7 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 /* tap_stream_bind - the listening socket, before privileges go
  * With @path: -EADDRINUSE if somebody answers there, or if what is there is no
  * socket; a stale one is replaced.  @path "" probes /tmp/passt_1.socket to _99
- * and writes the one taken to @path (108 bytes).  Returns the descriptor or
+ * and writes the one taken, or the last, to @path (108 bytes).  Returns the descriptor or
  * -errno. */
 int tap_stream_bind(char *path);
 

@@ -13,8 +13,8 @@ import struct
 import pytest
 
 from lab import (DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, ROOT_USER,
-                 SANITIZED, USER, UPLINK, V4, V6, Namespace, alive, children, run,
-                 signal_pid, until)
+                 SANITIZED, TMP, USER, UPLINK, V4, V6, Namespace, alive, children,
+                 run, signal_pid, until)
 
 
 def limited(kind):
@@ -76,11 +76,23 @@ def test_command_cannot_be_run(lab):
     (("unshare", "-m", "sh", "-c", "mount --bind / /mnt;"
       "mount --rbind /proc /mnt/proc; mount --bind /tmp /mnt/tmp;"
       "exec chroot /mnt \"$@\"", "sh", *USER), ("true",), "not in a chroot"),
-], ids=["PID", "limit", "chroot"])
+    (USER, ("--netns-only", "--", "true"),
+     "Operation not permitted (without a new user namespace"),
+    ((*USER, "prlimit", "--nproc=1"), ("true",), "see ulimit -u"),
+], ids=["PID", "limit", "chroot", "netns-only", "processes"])
 def test_what_is_in_the_way(lab, around, options, words):
     done = pasta(lab, *options, user=around)
     assert done.status == 1
     assert words in done.stderr
+
+
+def test_no_place_for_a_socket(lab):
+    done = lab.host.run(
+        "unshare", "-m", "sh", "-c", f"mount --bind {TMP} /mnt;"
+        "mount -t tmpfs -o ro none /tmp; exec \"$@\"", "sh", *USER,
+        f"/mnt/{pathlib.Path(PASST).name}", check=False)
+    assert done.status == 1
+    assert "/tmp/passt_99.socket: Read-only file system\n" in done.stderr
 
 
 @pytest.mark.parametrize("kind,what", [
