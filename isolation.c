@@ -573,7 +573,8 @@ void isolation_daemon(const struct conf *c, int pid_fd)
 		fflush(NULL);
 		pid = fork();
 		if (pid < 0)
-			die("Can't fork: %s", util_error(errno));
+			die("Can't fork: %s%s", util_error(errno),
+			    pasta_hint(errno, false));
 		close(ends[pid ? 1 : 0]);
 		if (pid)
 			wait_ready(ends[0], pid_fd, pid, c->ready_fd);

@@ -878,7 +878,7 @@ const struct option_row option_table[] = {
 	  .help = "UNIX socket for pesto, to show and change\nforwarding rules" },
 
 	{ .name = "takeover", .arg = "PID|PATH", .modes = IN_ALL,
-	  .set = set_text, .off = offsetof(struct conf, takeover),
+	  .set = set_path, .off = offsetof(struct conf, takeover),
 	  .value = sizeof(((struct conf *)0)->takeover),
 	  .help = "Take the place of the process with this PID\nor control "
 		  "socket, which ends" },

@@ -173,7 +173,8 @@ static void visit(struct pasta *p)
 		die("Can't enter network namespace %s: %s%s",
 		    p->child ? "of the command" : p->path, util_error(-err),
 		    err == -EPERM && !p->child ?
-			    " (one in a user namespace needs --userns)" : "");
+			    " (one in a user namespace needs --userns)" :
+			    err == -EAGAIN ? pasta_hint(-err, false) : "");
 	if (f.lo_err)
 		log_warn("Can't bring up lo in the namespace: %s",
 			 util_error(-f.lo_err));

@@ -313,7 +313,7 @@ def test_socket_in_use(lab):
     ["--pcap-files", "3", "-p", "/dev/null"], ["--fd", "99"],
     ["--ready-fd", "99"], ["--ready-fd", "x"], ["--fd", "x"], ["-s", "x"],
     ["--no-dhcp-dns"], ["--splice-only", "--no-splice"],
-    ["--netns", "nosuch"], ["--runas", "nosuch"]], ids=" ".join)
+    ["--netns", "nosuch"], ["--runas", "nosuch"], ["--takeover", ""]], ids=" ".join)
 def test_errors(lab, argv):
     """A mistake: exit status 1, and one line to read on stderr."""
     command = [] if "--netns" in argv else ["--", "true"]
