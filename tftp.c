@@ -637,9 +637,9 @@ int tftp_open(struct tftp *t, const char *path)
 
 	if (dir < 0)
 		return -errno;
-	/* To read it all takes no right to list it */
+	/* To read it all takes no right to list it, but one to search it */
 	fd = open_file(dir, ".");
-	if (fd < 0 && fd != -EACCES) {
+	if (fd < 0 && (fd != -EACCES || faccessat(dir, ".", X_OK, AT_EACCESS))) {
 		close(dir);
 		return fd;
 	}

@@ -131,12 +131,14 @@ def test_tftp_busybox(lab, files, family):
 
 @pytest.mark.parametrize("path,why", [
     ("none", "No such file or directory"), ("file", "Not a directory"),
-    ("closed", "Permission denied")])
+    ("closed", "Permission denied"), ("shut", "Permission denied")])
 def test_tftp_directory(lab, path, why):
     """What cannot be served is said before anything runs."""
     lab.path("file").touch()
     (lab.path("closed") / "x").mkdir(parents=True)
-    lab.path("closed").chmod(0o700)
+    lab.path("shut").mkdir()
+    for name in "closed", "shut":
+        lab.path(name).chmod(0o700)
     path = lab.path(path)
     path = path / "x" if path.name == "closed" else path
     for program in ([PASTA, "--tftp", path, "--", "true"],
