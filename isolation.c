@@ -350,8 +350,10 @@ static void become(const struct conf *c)
 	if (setgroups(0, NULL) && errno != EPERM)
 		die("Can't drop groups: %s", util_error(errno));
 	if (prctl(PR_SET_KEEPCAPS, 1) || setgid(gid) || setuid(uid))
-		die("Can't become user %u, group %u: %s", (unsigned)uid,
-		    (unsigned)gid, util_error(errno));
+		die("Can't become user %u, group %u: %s%s", (unsigned)uid,
+		    (unsigned)gid, util_error(errno),
+		    errno == EINVAL ? " (the user namespace has none such)" :
+				      "");
 	prctl(PR_SET_KEEPCAPS, 0);
 }
 

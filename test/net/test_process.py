@@ -79,7 +79,8 @@ def test_command_cannot_be_run(lab):
     (USER, ("--netns-only", "--", "true"),
      "Operation not permitted (without a new user namespace"),
     ((*USER, "prlimit", "--nproc=1"), ("true",), "see ulimit -u"),
-], ids=["PID", "limit", "chroot", "netns-only", "processes"])
+    ((*USER, "unshare", "-U"), ("true",), "the user namespace has none such"),
+], ids=["PID", "limit", "chroot", "netns-only", "processes", "unmapped"])
 def test_what_is_in_the_way(lab, around, options, words):
     done = pasta(lab, *options, user=around)
     assert done.status == 1
