@@ -374,6 +374,23 @@ static void find_resolvers(struct passt *p)
 		close(fd);
 }
 
+/* It may come later, but nothing leaves the host until then */
+static void check_source(const struct sock_env *e, const struct addr *a)
+{
+	char text[ADDR_TEXT_LEN];
+	int fd;
+
+	if (addr_is_none(a) || e->freebind)
+		return;
+	fd = sock_udp_fresh(addr_is_v4(a));
+	if (fd < 0)
+		return;
+	if (sock_bind(e, fd, a, 0) == -EADDRNOTAVAIL)
+		log_warn("The host does not have the address of --outbound: %s",
+			 addr_text(a, text));
+	sock_close(fd);
+}
+
 /* What the host says, and what the guest gets then */
 static void make_plan(struct passt *p)
 {
@@ -383,6 +400,8 @@ static void make_plan(struct passt *p)
 	find_resolvers(p);
 	renew_init(r, &p->conf);
 	plan_check(&p->conf, &r->host, &r->plan);
+	check_source(&r->env, &r->env.out4);
+	check_source(&r->env, &r->env.out6);
 	plan_ifname(&p->conf, &r->host, p->ns_ifname);
 }
 

@@ -256,3 +256,20 @@ def test_link_local_of_another_interface(lab, kind):
             assert source[0].partition("%")[0] == there
             server.sendto(b"there", source)
         assert client.recv(100) == b"there"
+
+
+def test_absent(lab, family):
+    """Nothing leaves from an address that is not there, which is said, until it is."""
+    guest = lab.pasta("--config-net", "--outbound", ELSEWHERE[family])
+    guest.process.says("does not have the address of --outbound: "
+                       + ELSEWHERE[family])
+    listener = lab.peer.listen(family)
+    port = listener.getsockname()[1]
+    with guest.socket(family) as s:
+        assert s.connect_ex((PEER[family], port))
+    lab.peer.run("ip", "route", "add", ELSEWHERE[family], "via", HOST[family])
+    try:
+        with address(lab.host, family, ELSEWHERE, "lo"):
+            assert seen_from(lab, guest, family, STREAM) == ELSEWHERE[family]
+    finally:
+        lab.peer.run("ip", "route", "del", ELSEWHERE[family])
