@@ -1197,6 +1197,8 @@ static const char *mode_names(unsigned modes)
 		return "pasta";
 	case IN_VHOST:
 		return "vhost-user";
+	case IN_PASST:
+		return "passt";
 	default:
 		return "passt / vhost-user";
 	}

@@ -32,9 +32,9 @@
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
 enum { SNAPLEN = 65535, LINKTYPE_ETHERNET = 1, PIPE_BYTES = 1 << 20 };
 
-/* How long until a full disk is tried again, and how long the reader of a FIFO has
- * for the end of a record, when we end */
-enum { FULL_MS = 1000, END_MS = 1000 };
+/* How long until a full disk is tried again, and without one until the next is news;
+ * how long the reader of a FIFO has for the end of a record, when we end */
+enum { FULL_MS = 1000, FULL_QUIET_MS = 60000, END_MS = 1000 };
 
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html */
 enum {
@@ -288,16 +288,17 @@ static bool cut(struct pcap *p)
 static void failed(struct pcap *p, int err)
 {
 	bool full = err == ENOSPC || err == EDQUOT;
+	uint64_t now = now_ms();
 
 	if (!cut(p) || !full) {
 		give_up(p, err);
 		return;
 	}
-	if (!p->full_until)
-		log_limited(LOG_WARN, "Packet capture: %s: frames are missing "
-			    "until there is", util_error(err));
+	if (!p->full_until || now > p->full_until + FULL_QUIET_MS)
+		log_warn("Packet capture: %s: frames are missing until there is",
+			 util_error(err));
 	p->lost += p->frames;
-	p->full_until = now_ms() + FULL_MS;
+	p->full_until = now + FULL_MS;
 }
 
 /* What there is to write, or false: not now, or never */
@@ -316,7 +317,6 @@ static bool flush(struct pcap *p)
 		p->rest += n;
 		p->rest_len -= (size_t)n;
 	}
-	p->full_until = 0;
 	return true;
 }
 

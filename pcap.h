@@ -24,7 +24,7 @@ struct pcap {
 	size_t rest_len;
 	uint64_t lost; /* frames, since a reader may be slow or a disk full */
 	unsigned frames; /* in what is to be written */
-	uint64_t full_until; /* when that is tried again (ms); 0: it is not full */
+	uint64_t full_until; /* the disk, for what we know (ms); 0: it never was */
 	/* With @drops: a frame from the guest whose verdict is not known.  It has
 	 * so many bytes of those that are to be written. */
 	size_t used, held;

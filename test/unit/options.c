@@ -219,6 +219,8 @@ static void wrong_mode(void **state)
 		char *opt, *arg, *says;
 	} t[] = {
 		{ MODE_PASTA, "-1", NULL, "--one-off is for passt mode only\n" },
+		{ MODE_VHOST, "--fd-store", NULL,
+		  "--fd-store is for passt mode only\n" },
 		{ MODE_PASTA, "-s", "x",
 		  "--socket is for passt / vhost-user mode only\n" },
 		{ MODE_PASST, "-T", "1", "--tcp-ns is for pasta mode only\n" },
