@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The commands of the manuals' EXAMPLES, as they stand there: each does what is
-said above it.  example.org is the peer; /tmp, /run/user/1000 and /srv are a directory
+said above it.  example.org is the far end; /tmp, /run/user/1000 and /srv are a directory
 of the test, and process 4711 is one of its own."""
 
 import os
@@ -12,7 +12,7 @@ import socket
 
 import pytest
 
-from lab import (BRIDGE, GATEWAY, HOST, PEER, ROOT, TMP, UPLINK, USER, V4, V6,
+from lab import (BRIDGE, FAR, GATEWAY, HOST, ROOT, TMP, UPLINK, USER, V4, V6,
                  alive, end, until)
 
 TEXT = "found"
@@ -42,7 +42,7 @@ class Shell:
         for theirs, ours in (("/tmp/", f"{self.dir}/"),
                              ("/srv/tftp", str(self.dir)),
                              ("/run/user/1000/", f"{self.dir}/"),
-                             ("http://example.org/", f"http://{PEER[V4]}/"),
+                             ("http://example.org/", f"http://{FAR[V4]}/"),
                              ("192.0.2.1/", f"{HOST[V4]}/"),
                              ("%eth0/", f"%{UPLINK}/"),
                              ("-x86_64 ... ", "-x86_64 -accel tcg -nodefaults "
@@ -98,7 +98,7 @@ def shows_the_joined(shell):
 
 
 def fetches(shell):
-    shell.lab.serve(shell.lab.peer, 80, shell.dir)
+    shell.lab.serve(shell.lab.far, 80, shell.dir)
     assert shell.run() == TEXT
 
 
