@@ -649,7 +649,7 @@ static void set_no_icmp(struct conf *c, const struct option_row *o,
 
 /* --- names -------------------------------------------------------------- */
 
-void options_add_dns(struct lan *l, const struct addr *a)
+bool options_add_dns(struct lan *l, const struct addr *a)
 {
 	bool v4 = addr_is_v4(a);
 	struct addr *list = v4 ? l->dns4 : l->dns6;
@@ -657,9 +657,11 @@ void options_add_dns(struct lan *l, const struct addr *a)
 
 	for (i = 0; i < *n; i++)
 		if (addr_equal(&list[i], a))
-			return;
-	if (*n < LAN_DNS)
-		list[(*n)++] = *a;
+			return true;
+	if (*n == LAN_DNS)
+		return false;
+	list[(*n)++] = *a;
+	return true;
 }
 
 bool options_add_search(struct lan *l, const char *s, size_t len)
@@ -690,7 +692,9 @@ static void set_dns(struct conf *c, const struct option_row *o, const char *arg)
 		return;
 	}
 	a = address(o, arg);
-	options_add_dns(&c->lan, &a);
+	if (!options_add_dns(&c->lan, &a))
+		log_warn("--dns: no more than %u for an IP version, %s is left "
+			 "out", LAN_DNS, arg);
 	c->dns_given[addr_is_v4(&a) ? 0 : 1] = true;
 }
 

@@ -45,9 +45,9 @@ int options_run(struct conf *c, int argc, char **argv);
  * takes none, NULL if it does not occur; complains about nothing */
 const char *options_find(int argc, char **argv, const char *name);
 
-/* options_add_dns - a resolver, unless it is there or there are enough
- * options_add_search - a search domain; false if it has no room */
-void options_add_dns(struct lan *l, const struct addr *a);
+/* options_add_dns - a resolver, unless it is there
+ * options_add_search - a search domain; false if there is no room for it */
+bool options_add_dns(struct lan *l, const struct addr *a);
 bool options_add_search(struct lan *l, const char *s, size_t len);
 
 /* options_label - whether @s can be a --label, which is told as it is: printable,

@@ -192,7 +192,7 @@ static void show_resolvers(const struct conf *c, const struct resolvconf *rc,
 		struct addr shown = stand_in(&p->map, i, &rc->ns[i][k]);
 
 		if (!addr_is_none(&shown))
-			options_add_dns(&p->lan, &shown);
+			(void)options_add_dns(&p->lan, &shown);
 	}
 }
 

@@ -266,7 +266,7 @@ static void lists_are_bounded(void **state)
 	(void)state;
 	for (i = 0; i < 9; i++) {
 		a = addr_v4(192, 0, 2, (uint8_t)(i / 2));
-		options_add_dns(&l, &a);
+		assert_int_equal(options_add_dns(&l, &a), i < 2 * LAN_DNS);
 		assert_int_equal(options_add_search(&l, "abcdef", 3),
 				 i < LAN_SEARCH);
 	}
