@@ -538,7 +538,8 @@ static void tell(int fd)
 
 /* The parent: stay until the child says that it is ready, or why it is not, or is
  * gone */
-static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid, int told_fd)
+static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid,
+				 const struct conf *c)
 {
 	char said[FAILURE];
 	ssize_t n;
@@ -554,10 +555,13 @@ static _Noreturn void wait_ready(int fd, int pid_fd, pid_t pid, int told_fd)
 	}
 	if (pid_fd >= 0 && !write_pid(pid_fd, pid)) {
 		log_err("Can't write PID file: %s", util_error(errno));
-		kill(pid, SIGKILL);
-		_exit(EXIT_FAILURE);
+		/* What was taken over nobody else has */
+		if (!c->takeover[0]) {
+			kill(pid, SIGKILL);
+			_exit(EXIT_FAILURE);
+		}
 	}
-	tell(told_fd);
+	tell(c->ready_fd);
 	_exit(EXIT_SUCCESS);
 }
 
@@ -579,7 +583,7 @@ void isolation_daemon(const struct conf *c, int pid_fd)
 			    pasta_hint(errno, false));
 		close(ends[pid ? 1 : 0]);
 		if (pid)
-			wait_ready(ends[0], pid_fd, pid, c->ready_fd);
+			wait_ready(ends[0], pid_fd, pid, c);
 		ready_fd = ends[1];
 		setsid();
 	}

@@ -15,8 +15,8 @@ import time
 import pytest
 
 from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, PESTO, REPAIR,
-                 ROOT_USER, UPLINK, USER, V4, alive, children, end, tune_tcp,
-                 until)
+                 ROOT_USER, UPLINK, USER, V4, alive, children, end, run,
+                 tune_tcp, until)
 from test_capture import frames
 from test_move import Front
 from test_process import NO_PI, TAP, TUNSETIFF, VNET_HDR
@@ -493,6 +493,22 @@ def test_nobody_there(lab):
     assert done.status == 1
     assert done.stderr == ("Can't take over: nobody to take over from there: "
                            "Connection refused\n")
+
+
+def test_no_room_for_pid(lab, kind):
+    """Who has taken over stays, also without a PID file: nobody else is left."""
+    daemon = kind(lab)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    done, _ = daemon.successor("--pid", "/dev/full", "--label", "successor")
+    assert done.status == 0
+    assert "Can't write PID file: No space left on device" in done.stderr
+    until(lambda: not alive(daemon.pid), "the end of the predecessor")
+    pid = run("pgrep", "-f", f"{lab.path('successor')} .* --label successor")
+    lab.scope.callback(end, int(pid))
+    near.sendall(b"still there?")
+    assert far.recv(20) == b"still there?"
+    far.sendall(b"yes")
+    assert near.recv(20) == b"yes"
 
 
 def test_another_user(lab, kind):
