@@ -2,11 +2,11 @@
 /* unit: emit icmp udp_splice mcast mcast_sock udp_flow udp_freeze freeze state udp_out udp_in flow egress fwd ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
 #include "udp.h"
 
+#include "refuse.h"
 #include "toy.h"
 
 #include <arpa/inet.h>
 #include <netinet/ip.h>
-#include <sys/syscall.h>
 
 #define GUEST4 "192.0.2.15"
 #define GUEST6 "2001:db8::15"
@@ -23,6 +23,8 @@ static int setup(void **state)
 	return 0;
 }
 
+static void send_stray(void);
+
 static struct sock_env all;
 
 static int fresh(void **state)
@@ -34,6 +36,7 @@ static int fresh(void **state)
 	toy_start();
 	assert_int_equal(listen_init(&listeners, &loop, &env, NULL), 0);
 	udp_init(&udp, &flows, &toy.tap, &fwd, &listeners, &neigh);
+	refuse.connects = send_stray;
 	return 0;
 }
 
@@ -99,6 +102,21 @@ static void send_to(int fd, const char *text, uint16_t port, const void *p,
 	assert_int_equal(sendto(fd, p, len, 0, (void *)&ss,
 				v4 ? sizeof(*in) : sizeof(*in6)),
 			 len);
+}
+
+/* What arrives just before connect() */
+static struct {
+	int fd, on; /* sends to @to:@port while @on, counted down */
+	uint16_t port;
+	const char *to;
+} stray;
+
+static void send_stray(void)
+{
+	if (!stray.on)
+		return;
+	stray.on--;
+	send_to(stray.fd, stray.to, stray.port, "stray", 5);
 }
 
 /* One datagram with its source's port, -1 if there is none */
@@ -969,22 +987,6 @@ static void unwanted_is_consumed(void **state)
 	close(c);
 }
 
-/* Datagrams for the listener's port that arrive just before connect() */
-static struct {
-	int fd, on; /* sends to @to:@port while @on, counted down */
-	uint16_t port;
-	const char *to;
-} stray;
-
-int connect(int fd, const struct sockaddr *sa, socklen_t len)
-{
-	if (stray.on) {
-		stray.on--;
-		send_to(stray.fd, stray.to, stray.port, "stray", 5);
-	}
-	return (int)syscall(SYS_connect, fd, sa, len);
-}
-
 static void strays_find_their_flow(void **state)
 {
 	uint16_t port, other;
@@ -1467,6 +1469,349 @@ static void others_go_to_the_guest(void **state)
 	unserve(PIF_HOST);
 }
 
+/* --- refused ------------------------------------------------------------- */
+
+static const int refusals[] = { ENOMEM, EACCES, EADDRINUSE };
+
+static void end_flows(void)
+{
+	unsigned i;
+
+	for (i = 0; i < flows.fresh; i++)
+		if (flows.flow[i].kind != FLOW_FREE)
+			flows.type[flows.flow[i].kind]->expire(
+				&udp, &flows.flow[i]);
+	assert_int_equal(flows.count, 0);
+}
+
+/* Those kept for flows to come do not count */
+static unsigned in_use(void)
+{
+	return descriptors() - ns.pool[NS_UDP][0].n - ns.pool[NS_UDP][1].n;
+}
+
+static void turns(unsigned n)
+{
+	while (n--)
+		toy_turn();
+}
+
+/* Whatever the kernel refuses as a flow begins: that costs a datagram, no
+ * descriptor, and not what comes next */
+static void refused_splice(int err)
+{
+	unsigned k, before = 0;
+	uint16_t port, cport;
+	bool hit = true;
+	char buf[8];
+	int c, d;
+
+	serve_spliced(PIF_HOST);
+	d = peer_at("127.0.0.1", 8000, &port);
+	for (k = 0; hit; k++) {
+		c = peer_at("127.0.0.9", 0, &cport);
+		if (k < 2) /* the first fills the pool */
+			before = in_use();
+		refuse_call(NULL, k, err);
+		send_to(c, "127.0.0.1", 7000, "x", 1);
+		turns(3);
+		hit = refuse_end() || !k;
+		send_to(c, "127.0.0.1", 7000, "y", 1);
+		do
+			assert_int_equal(next(d, buf, sizeof(buf), &port, NULL),
+					 1);
+		while (*buf != 'y');
+		assert_int_equal(flows.count, 1);
+		send_to(d, "127.0.0.1", port, "z", 1);
+		assert_int_equal(next(c, buf, sizeof(buf), NULL, NULL), 1);
+		end_flows();
+		assert_int_equal(in_use(), before);
+		close(c);
+	}
+	assert_in_range(k, 15, 60);
+	close(d);
+	unserve(PIF_HOST);
+}
+
+static void spliced_begins_are_refused(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	for (i = 0; i < ARRAY_SIZE(refusals); i++)
+		refused_splice(refusals[i]);
+}
+
+/* An error of a socket is about what was sent before: it costs nothing, and only
+ * one that comes again at once ends the flow */
+static void spliced_errors(void **state)
+{
+	uint16_t port, cport;
+	unsigned before, i;
+	char buf[8];
+	int c, d;
+
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	c = peer_at("127.0.0.9", 0, &cport);
+	d = peer_at("127.0.0.1", 8000, &port);
+	before = in_use();
+	send_to(c, "127.0.0.1", 7000, "a", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), &port, NULL), 1);
+	turns(2);
+	for (i = 0; i < 2; i++) {
+		static const char *const call[] = { "sendmsg", "recvmmsg" };
+
+		refuse_call(call[i], 1, ECONNREFUSED);
+		send_to(c, "127.0.0.1", 7000, "b", 1);
+		assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
+		assert_true(refuse_end());
+		refuse_call(call[i], 1, ECONNREFUSED);
+		send_to(d, "127.0.0.1", port, "B", 1);
+		assert_int_equal(next(c, buf, sizeof(buf), NULL, NULL), 1);
+		assert_true(refuse_end());
+	}
+	assert_int_equal(udp.drops[DROP_SOCKET], 0);
+	assert_int_equal(flows.count, 1);
+	assert_true(in_use() > before);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	refuse.more = 1;
+	send_to(d, "127.0.0.1", port, "c", 1);
+	turns(2);
+	assert_true(refuse_end());
+	assert_int_equal(flows.count, 0);
+	assert_int_equal(in_use(), before);
+	send_to(c, "127.0.0.1", 7000, "d", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(*buf, 'd');
+	close(c);
+	close(d);
+	unserve(PIF_HOST);
+}
+
+/* What a socket does not take is lost by name, whether it is one or the first of
+ * several; those behind it are not */
+static void spliced_losses(int err, unsigned lost)
+{
+	uint16_t port, cport;
+	uint64_t *drops = &udp.drops[DROP_SOCKET], had = *drops;
+	char buf[8];
+	int c, d;
+
+	c = peer_at("127.0.0.9", 0, &cport);
+	d = peer_at("127.0.0.1", 8000, &port);
+	send_to(c, "127.0.0.1", 7000, "a", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
+	turns(2);
+	refuse_call("sendmsg", 1, err);
+	refuse.more = 1;
+	send_to(c, "127.0.0.1", 7000, "b", 1);
+	turns(2);
+	assert_true(refuse_end());
+	assert_int_equal(*drops - had, 1);
+	refuse_call("sendmmsg", 1, err);
+	refuse.more = 1;
+	send_to(c, "127.0.0.1", 7000, "c", 1);
+	send_to(c, "127.0.0.1", 7000, "d", 1);
+	turns(2);
+	assert_true(refuse_end());
+	assert_int_equal(*drops - had, 1 + lost);
+	send_to(c, "127.0.0.1", 7000, "e", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(*buf, lost == 2 ? 'e' : 'd');
+	assert_int_equal(flows.count, 1);
+	end_flows();
+	close(c);
+	close(d);
+}
+
+static void spliced_full_sockets(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	spliced_losses(EAGAIN, 2);
+	spliced_losses(ENOBUFS, 2);
+	spliced_losses(EPERM, 1);
+	unserve(PIF_HOST);
+}
+
+/* What a new socket caught before it was connected is another client's, also where
+ * the socket reports an error first */
+static void spliced_strays(void **state)
+{
+	uint16_t port, cport, sport, from;
+	unsigned k, i, strays;
+	bool hit = true;
+	char buf[8];
+	int c, d, s;
+
+	(void)state;
+	NEED_NETNS();
+	serve_spliced(PIF_HOST);
+	stray.port = 7000;
+	stray.to = "127.0.0.1";
+	for (k = 0; hit; k++) {
+		d = peer_at("127.0.0.1", 8000, &port);
+		c = peer_at("127.0.0.9", 0, &cport);
+		s = stray.fd = peer_at("127.0.0.8", 0, &sport);
+		stray.on = 1;
+		refuse_call("recvmmsg", k, ECONNREFUSED);
+		send_to(c, "127.0.0.1", 7000, "mine", 4);
+		for (i = strays = 0; i < 2; i++) {
+			ssize_t n = next(d, buf, sizeof(buf), &from, NULL);
+
+			assert_true(n == 4 || n == 5);
+			assert_int_equal(from, n == 4 ? cport : sport);
+			strays += n == 5;
+		}
+		turns(3);
+		assert_int_equal(strays, 1);
+		hit = refuse_end() || !k;
+		assert_int_equal(flows.count, 2);
+		end_flows();
+		close(c);
+		close(d);
+		close(s);
+	}
+	assert_in_range(k, 4, 20);
+	unserve(PIF_HOST);
+}
+
+/* The same for flows to and from the guest */
+static void begins_are_refused(void **state)
+{
+	unsigned k, i, before;
+	uint16_t port;
+	char buf[8];
+	bool hit;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	before = descriptors();
+	for (i = 0; i < ARRAY_SIZE(refusals); i++) {
+		for (k = 1, hit = true; hit; k++) {
+			enum verdict v = PASS;
+			struct flow *f;
+
+			toy_udp(&pkt[0], GUEST4, 40010, LO4, port, "x", 1);
+			refuse_call(NULL, k, refusals[i]);
+			f = udp_open(&udp, &pkt[0].p, &v);
+			hit = refuse_end();
+			assert_int_equal(!f, v == DROP_NO_FLOW);
+			assert_int_equal(flows.count, !!f);
+			if (!f)
+				assert_int_equal(descriptors(), before);
+			say(GUEST4, 40010, LO4, port, "y", 1);
+			toy_wait(p, POLLIN);
+			assert_int_equal(take(p, buf, sizeof(buf), NULL, NULL),
+					 1);
+			assert_int_equal(*buf, 'y');
+			end_flows();
+			assert_int_equal(descriptors(), before);
+		}
+		assert_in_range(k, 7, 20);
+	}
+	close(p);
+}
+
+static void client_refused(int err)
+{
+	unsigned k, before, n;
+	uint16_t port;
+	bool hit;
+	int c;
+
+	for (k = 1, hit = true; hit; k++) {
+		c = peer_at("127.0.0.1", 0, &port);
+		before = descriptors();
+		refuse_call(NULL, k, err);
+		send_to(c, "127.0.0.1", 7000, "x", 1);
+		turns(3);
+		hit = refuse_end();
+		n = toy.n;
+		send_to(c, "127.0.0.1", 7000, "y", 1);
+		until(NULL, n + 1);
+		check_got(n, LO4, port, GUEST4, 8000, "y", 1);
+		assert_int_equal(flows.count, 1);
+		end_flows();
+		assert_int_equal(descriptors(), before);
+		close(c);
+	}
+	assert_in_range(k, 10, 40);
+}
+
+static void clients_begins_are_refused(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	serve("127.0.0.1", 7000, 8000);
+	for (i = 0; i < ARRAY_SIZE(refusals); i++)
+		client_refused(refusals[i]);
+	close_listener();
+}
+
+/* A listener whose socket has an error each time would be reported for ever: it
+ * waits, and goes on where it was */
+static void broken_listener_rests(void **state)
+{
+	uint16_t port;
+	int c;
+
+	(void)state;
+	NEED_NETNS();
+	serve("127.0.0.1", 7000, 8000);
+	c = peer_at("127.0.0.1", 0, &port);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	refuse.more = 1000;
+	send_to(c, "127.0.0.1", 7000, "x", 1);
+	turns(20);
+	assert_in_range(refuse.calls, 2, 4);
+	assert_true(refuse_end());
+	timers_run(&loop.timers, loop.now_ms + LISTEN_PAUSE_MS + TIMER_TICK);
+	until(NULL, 1);
+	check_got(0, LO4, port, GUEST4, 8000, "x", 1);
+	close(c);
+	close_listener();
+}
+
+/* A flow whose socket fails twice in a row is at its end, and takes nothing along */
+static void broken_socket_ends_its_flow(void **state)
+{
+	uint16_t port;
+	struct flow *f;
+	unsigned before;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	before = descriptors();
+	f = say(GUEST4, 40011, LO4, port, "x", 1);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	send_to(p, "127.0.0.1", 40011, "a", 1);
+	until(f, 1);
+	assert_true(refuse_end());
+	check_got(0, LO4, port, GUEST4, 40011, "a", 1);
+	assert_int_equal(flows.count, 1);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	refuse.more = 1;
+	send_to(p, "127.0.0.1", 40011, "b", 1);
+	toy_wait(host(f)->fd, POLLIN);
+	turns(2);
+	assert_true(refuse_end());
+	assert_int_equal(flows.count, 0);
+	assert_int_equal(descriptors(), before);
+	assert_int_equal(toy.n, 1);
+	close(p);
+}
+
 #define SPLICED(f) cmocka_unit_test_setup_teardown(f, fresh_spliced, teardown)
 
 int main(void)
@@ -1508,6 +1853,14 @@ int main(void)
 		SPLICED(spliced_refusal),
 		SPLICED(spliced_flows_expire),
 		SPLICED(others_go_to_the_guest),
+		SPLICED(spliced_begins_are_refused),
+		SPLICED(spliced_errors),
+		SPLICED(spliced_full_sockets),
+		SPLICED(spliced_strays),
+		T(begins_are_refused),
+		T(clients_begins_are_refused),
+		T(broken_listener_rests),
+		T(broken_socket_ends_its_flow),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
