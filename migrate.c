@@ -151,10 +151,15 @@ static void save_none(struct migrate *m)
 	watch(m, true);
 }
 
-/* Of one that is still there */
+/* Of one that is still there.  One that was reset meanwhile has none, and its number
+ * may be another's. */
 static int socket_of(const struct migrate *m, unsigned i)
 {
-	return m->step == LOAD_REPAIR || flow_of(m, i) ? m->m[i].fd : -1;
+	const struct flow *f = flow_of(m, i);
+
+	if (m->step == LOAD_REPAIR)
+		return m->m[i].fd;
+	return f && tcp_image_held(f) ? host_fd(f) : -1;
 }
 
 static bool ask(struct migrate *m, enum repair_mode mode)
@@ -179,11 +184,28 @@ static bool ask(struct migrate *m, enum repair_mode mode)
 	return true;
 }
 
+/* Those that have ended since they were collected, or wait for nothing but to tell
+ * the guest so, do not move */
+static void weed(struct migrate *m)
+{
+	const struct flow *f;
+	unsigned i = m->at;
+
+	while (i < m->n) {
+		f = flow_of(m, i);
+		if (f && tcp_image_can(f))
+			i++;
+		else
+			m->m[i] = m->m[--m->n];
+	}
+}
+
 static void save_hold(struct migrate *m)
 {
 	unsigned i;
 
 	watch(m, false);
+	weed(m);
 	for (i = 0; i < MIN(m->n - m->at, (unsigned)REPAIR_BATCH); i++)
 		tcp_image_hold(m->tcp, flow_of(m, m->at + i));
 	if (!ask(m, REPAIR_ON))
@@ -263,8 +285,6 @@ static void save_sock(struct migrate *m)
 			    util_error(-err));
 		*s = (struct sock_image){ 0 };
 		m->lost++;
-		if (err == -ENOTCONN)
-			m->m[m->at].fd = -1;
 		if (err == -ENOTCONN && f)
 			tcp_image_reset(m->tcp, f);
 	}
@@ -305,7 +325,7 @@ static void resume_some(struct migrate *m, unsigned end)
 		f = flow_of(m, m->at);
 		if (!f || !tcp_image_held(f))
 			continue;
-		if (m->m[m->at].fd >= 0)
+		if (host_fd(f) >= 0)
 			tcp_image_resume(m->tcp, f);
 		else
 			tcp_image_reset(m->tcp, f);
@@ -355,10 +375,11 @@ static void forget(struct migrate *m, bool open)
 	for (i = 0; i < m->n; i++) {
 		struct flow *f = flow_of(m, i);
 
+		/* What has become a connection has the socket, if anybody */
+		if (m->m[i].gen)
+			m->m[i].fd = f ? host_fd(f) : -1;
 		if (f)
 			freeze_forget(m->tcp->flows, f);
-		else if (!m->loads)
-			m->m[i].fd = -1;
 		if (open || m->m[i].fd < 0)
 			continue;
 		sock_close(m->m[i].fd);
