@@ -3,7 +3,7 @@
 /* Connections that move from a socket to another one, in a namespace of the test's */
 #include "sock_repair.h"
 
-#include "netns.h"
+#include "refuse.h"
 #include "util.h"
 
 #include <netinet/in.h>
@@ -364,6 +364,164 @@ static void too_long(void **state)
 	finish(&p);
 }
 
+/* --- refused ------------------------------------------------------------- */
+
+/* Whatever the kernel refuses to tell: that is said, and nothing has happened to the
+ * connection */
+static void nothing_told(void **state)
+{
+	struct sock_image i;
+	unsigned k, fine = 0;
+	bool hit = true;
+	struct pair p;
+	int err;
+
+	(void)state;
+	NEED_NETNS();
+	p = connected(true);
+	assert_int_equal(send_all(p.peer, 0, 5000), 5000);
+	wait_for(p.ours, POLLIN);
+	assert_int_equal(sock_deaf(p.ours, true), 0);
+	assert_true(repair(p.ours, 1));
+	for (k = 1; hit; k++) {
+		refuse_call(NULL, k, EPERM);
+		err = sock_image_get(p.ours, &i, buf, CAP);
+		hit = refuse_end();
+		assert_true(err == 0 || (hit && err == -EPERM));
+		fine += hit && !err;
+		if (err)
+			continue;
+		assert_int_equal(i.rcv_len, 5000);
+		assert_memory_equal(buf, bytes, 5000);
+	}
+	assert_true(k > 10);
+	assert_int_equal(fine, 1); /* that the peek offset is where it was */
+	assert_int_equal(sock_deaf(p.ours, false), 0);
+	assert_true(repair(p.ours, 0));
+	expect(p.ours, 0, 5000);
+	both_ways(&p, 4, 9);
+	finish(&p);
+}
+
+/* A new socket that is refused something, closed in repair mode: the far end has heard
+ * nothing, and the next one takes its place */
+static void nothing_taken(void **state)
+{
+	unsigned k, fine = 0;
+	struct sock_image i;
+	bool hit = true;
+	struct pair p;
+	int fd, err;
+
+	(void)state;
+	NEED_NETNS();
+	p = connected(true);
+	assert_int_equal(sock_deaf(p.peer, true), 0);
+	assert_int_equal(send_all(p.ours, 0, 500), 500);
+	assert_int_equal(sock_deaf(p.ours, true), 0);
+	assert_true(repair(p.ours, 1));
+	assert_int_equal(sock_image_get(p.ours, &i, buf, CAP), 0);
+	assert_int_equal(i.snd_len - i.unsent, 500);
+	sock_close(p.ours);
+	for (k = 1; hit; k++) {
+		fd = sock_image_make(&env, true);
+		assert_true(fd >= 0);
+		assert_int_equal(sock_deaf(fd, true), 0);
+		assert_true(repair(fd, 1));
+		refuse_call(NULL, k, EPERM);
+		err = sock_image_put(&env, fd, &p.host, &i, buf, 0);
+		hit = refuse_end();
+		assert_true(err == 0 || (hit && err == -EPERM));
+		fine += hit && !err;
+		if (hit)
+			sock_close(fd);
+	}
+	assert_true(k > 10);
+	assert_int_equal(fine, 1); /* TCP_MAXSEG as it was */
+	p.ours = fd;
+	assert_int_equal(sock_deaf(p.ours, false), 0);
+	assert_true(repair(p.ours, 0));
+	assert_int_equal(sock_deaf(p.peer, false), 0);
+	expect(p.peer, 0, 500);
+	both_ways(&p, 4, 9);
+	finish(&p);
+}
+
+/* Much that is on its way, so that the new socket's buffer has to be larger than at
+ * first; @refusals of what is written into it */
+static void much_unacknowledged(int err, unsigned refusals)
+{
+	struct sock_image i;
+	struct pair p = connected(true);
+	size_t out, rest;
+
+	assert_int_equal(sock_deaf(p.peer, true), 0);
+	out = send_all(p.ours, 0, MUCH);
+	refuse_call("send", refusals ? 1 : 0, err);
+	refuse.more = refusals - 1;
+	i = move(&p, 0);
+	assert_int_equal(refuse_end(), refusals > 0);
+	assert_true(i.snd_len - i.unsent > 32 << 10);
+	assert_int_equal(sock_deaf(p.peer, false), 0);
+	rest = i.unsent;
+	expect(p.peer, 0, out - rest);
+	while (rest) {
+		size_t n = send_all(p.ours, out - rest, rest);
+
+		rest -= n;
+		expect(p.peer, out - rest - n, n);
+	}
+	both_ways(&p, 4, 9);
+	finish(&p);
+}
+
+static void much_is_on_its_way(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	much_unacknowledged(0, 0);
+}
+
+/* There is no block of memory that is so long, or the buffer is too small */
+static void memory_is_scarce(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	much_unacknowledged(ENOMEM, 9);
+	much_unacknowledged(ENOBUFS, 3);
+	much_unacknowledged(EAGAIN, 1);
+}
+
+static void no_memory(void **state)
+{
+	static const int errors[] = { ENOMEM, EAGAIN };
+	struct sock_image i;
+	struct pair p;
+	unsigned k;
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	p = connected(true);
+	assert_int_equal(send_all(p.peer, 0, 5000), 5000);
+	wait_for(p.ours, POLLIN);
+	assert_int_equal(sock_deaf(p.ours, true), 0);
+	assert_true(repair(p.ours, 1));
+	assert_int_equal(sock_image_get(p.ours, &i, buf, CAP), 0);
+	sock_close(p.ours);
+	for (k = 0; k < ARRAY_SIZE(errors); k++) {
+		fd = sock_image_make(&env, true);
+		assert_true(repair(fd, 1));
+		refuse_call("send", 1, errors[k]);
+		refuse.more = 1000;
+		assert_int_equal(sock_image_put(&env, fd, &p.host, &i, buf, 0),
+				 -errors[k]);
+		assert_true(refuse_end());
+		sock_close(fd);
+	}
+	sock_close(p.peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +535,11 @@ int main(void)
 		cmocka_unit_test(last_ack),
 		cmocka_unit_test(deaf),
 		cmocka_unit_test(too_long),
+		cmocka_unit_test(nothing_told),
+		cmocka_unit_test(nothing_taken),
+		cmocka_unit_test(much_is_on_its_way),
+		cmocka_unit_test(memory_is_scarce),
+		cmocka_unit_test(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
