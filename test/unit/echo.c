@@ -2,6 +2,7 @@
 /* unit: emit icmp flow egress fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
 #include "echo.h"
 
+#include "refuse.h"
 #include "toy.h"
 
 static struct echo echo;
@@ -202,6 +203,165 @@ static void one_flow_for_each_key(void **state)
 	assert_true(f->timer.due_ms >= loop.now_ms + ECHO_TIMEOUT_MS);
 }
 
+/* --- refused ------------------------------------------------------------- */
+
+/* The guest is told, in the name of its peer, if that is what it should know */
+static bool told(unsigned n)
+{
+	return toy.n > n && toy_got(toy.n - 1)->p.icmp_type == 3;
+}
+
+/* Where the group may not have ping sockets (net.ipv4.ping_group_range), or there is
+ * no descriptor, no memory, no way */
+static void begins_are_refused(void **state)
+{
+	static const int refusals[] = { EACCES, EMFILE, ENOMEM, ENETUNREACH };
+	static struct toy_packet t;
+	unsigned k, i, before, refused_n = 0;
+	bool hit;
+
+	(void)state;
+	NEED_NETNS();
+	request(&t, "192.0.2.254", 77, 1, 8, 8);
+	flows.type[FLOW_ICMP]->expire(&echo, open_echo(&t));
+	before = descriptors();
+	for (i = 0; i < ARRAY_SIZE(refusals); i++) {
+		for (k = 1, hit = true; hit; k++) {
+			enum verdict v = PASS;
+			unsigned n = toy.n;
+			struct flow *f;
+
+			refuse_call(NULL, k, refusals[i]);
+			f = echo_open(&echo, &t.p, &v);
+			hit = refuse_end();
+			assert_int_equal(v, f ? PASS : DROP_NO_FLOW);
+			assert_int_equal(flows.count, !!f);
+			assert_int_equal(toy.out, 0);
+			if (k == 1 && refusals[i] == ENETUNREACH)
+				assert_true(told(n));
+			if (f) {
+				assert_null(input(f, &t.p));
+				toy_wait(f->side[1].fd, POLLIN);
+				toy_turn();
+				toy_turn();
+				check_reply(toy.n - 1, "192.0.2.254", 77, 1, 8);
+				flows.type[FLOW_ICMP]->expire(&echo, f);
+			} else {
+				refused_n++;
+			}
+			assert_int_equal(descriptors(), before);
+		}
+		assert_in_range(k, 5, 20);
+	}
+	assert_true(refused_n > 8);
+}
+
+/* Connections of such sockets are forbidden by some security modules: then who answers
+ * is looked at here */
+static void connect_is_forbidden(void **state)
+{
+	static struct toy_packet t;
+	enum verdict v;
+	struct flow *f;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	for (i = 0; i < 2; i++) {
+		const char *dst = i ? "2001:db8::fe" : "192.0.2.254";
+
+		request(&t, dst, 77, 1, i ? 128 : 8, 8);
+		flows.type[FLOW_ICMP]->expire(&echo, open_echo(&t));
+		refuse_call("connect", 1, EACCES);
+		f = echo_open(&echo, &t.p, &v);
+		assert_true(refuse_end());
+		assert_non_null(f);
+		assert_null(input(f, &t.p));
+		toy_wait(f->side[1].fd, POLLIN);
+		toy_turn();
+		toy_turn();
+		assert_int_equal(toy.n, i + 1);
+		check_reply(i, dst, 77, 1, 8);
+		flows.type[FLOW_ICMP]->expire(&echo, f);
+	}
+	assert_int_equal(flows.count, 0);
+}
+
+/* An error of the socket is about what was sent before: once it costs nothing */
+static void errors_of_the_socket(void **state)
+{
+	static struct toy_packet t;
+	unsigned n;
+	struct flow *f;
+
+	(void)state;
+	NEED_NETNS();
+	request(&t, "192.0.2.254", 77, 1, 8, 8);
+	f = open_echo(&t);
+	refuse_call("sendmsg", 1, ECONNREFUSED);
+	assert_null(input(f, &t.p));
+	assert_true(refuse_end());
+	assert_int_equal(echo.drops[DROP_SOCKET], 0);
+	refuse_call("recvmmsg", 1, ECONNREFUSED);
+	toy_wait(f->side[1].fd, POLLIN);
+	toy_turn();
+	toy_turn();
+	assert_true(refuse_end());
+	assert_int_equal(toy.n, 1);
+	check_reply(0, "192.0.2.254", 77, 1, 8);
+
+	/* Again at once: it rests until there is more */
+	assert_null(input(f, &t.p));
+	refuse_call("recvmmsg", 1, ECONNREFUSED);
+	refuse.more = 100;
+	toy_wait(f->side[1].fd, POLLIN);
+	toy_turn();
+	toy_turn();
+	toy_turn();
+	assert_int_equal(refuse.calls, 2);
+	assert_true(refuse_end());
+	assert_null(input(f, &t.p));
+	toy_wait(loop.epfd, POLLIN);
+	toy_turn();
+	toy_turn();
+	assert_int_equal(toy.n, 3);
+
+	/* What cannot be sent is lost by name; if there is no way the guest is told */
+	refuse_call("sendmsg", 1, ENOBUFS);
+	assert_null(input(f, &t.p));
+	assert_true(refuse_end());
+	assert_int_equal(echo.drops[DROP_SOCKET], 1);
+	n = toy.n;
+	refuse_call("sendmsg", 1, EHOSTUNREACH);
+	refuse.more = 1;
+	assert_null(input(f, &t.p));
+	assert_true(refuse_end());
+	assert_int_equal(echo.drops[DROP_SOCKET], 2);
+	assert_true(told(n));
+	assert_int_equal(toy.out, 0);
+}
+
+/* What is no request is not the socket's: the one behind it goes on */
+static void others_are_no_requests(void **state)
+{
+	static struct toy_packet bad, good;
+	struct flow *f;
+
+	(void)state;
+	NEED_NETNS();
+	request(&good, "192.0.2.254", 77, 1, 8, 8);
+	f = open_echo(&good);
+	request(&bad, "192.0.2.254", 77, 1, 0, 8);
+	bad.p.next = &good.p;
+	assert_null(input(f, &bad.p));
+	assert_int_equal(echo.drops[DROP_UNWANTED], 1);
+	toy_wait(f->side[1].fd, POLLIN);
+	toy_turn();
+	toy_turn();
+	assert_int_equal(toy.n, 1);
+	check_reply(0, "192.0.2.254", 77, 1, 8);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +370,10 @@ int main(void)
 		cmocka_unit_test_setup(full_guest_loses_nothing, fresh),
 		cmocka_unit_test_setup(only_requests_open_flows, fresh),
 		cmocka_unit_test_setup(one_flow_for_each_key, fresh),
+		cmocka_unit_test_setup(begins_are_refused, fresh),
+		cmocka_unit_test_setup(connect_is_forbidden, fresh),
+		cmocka_unit_test_setup(errors_of_the_socket, fresh),
+		cmocka_unit_test_setup(others_are_no_requests, fresh),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
