@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What pesto tells of live flows."""
 
+import contextlib
 import json
+import os
 import re
 import socket
+import threading
 
 import pytest
 
@@ -198,3 +201,131 @@ def test_hostile(lab, guest, path):
             got += data
         assert b"400 Bad Request" in got, query
     assert flows(lab, path) == []
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+ROW = ("7\ttcp\tguest\tguest\testablished\t192.0.2.15\t1000\t198.51.100.1\t80\t"
+       "{host}\t2000\t198.51.100.1\t80\t{host_bytes}\t{guest_bytes}\t{queue}\t0\t"
+       "{age}")
+HEAD = "#flows 1 elsewhere\n"
+
+
+def row(age=5, host="203.0.113.1", host_bytes="-", guest_bytes=9, queue=0):
+    return ROW.format(age=age, host=host, host_bytes=host_bytes,
+                      guest_bytes=guest_bytes, queue=queue)
+
+
+def server(lab, path, said):
+    """Says @said to each client, whatever that asks, and hangs up."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    os.chmod(path, 0o777)
+    lab.scope.callback(listener.close)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.sendall(said)
+                    client.shutdown(socket.SHUT_WR)
+                    while client.recv(4096):
+                        pass
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def greeting(lab, path):
+    """What a daemon of ours says to whoever connects."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(0.5)
+        s.connect(str(path))
+        got = b""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                got += s.recv(65536)
+    return got
+
+
+NO_SENSE = "no answer that makes sense"
+NO_FLOWS = "no flows that make sense"
+
+
+@pytest.mark.parametrize("said,complaint", [
+    (b"", "hung up"),
+    (OK, NO_SENSE),
+    (b"HTTP/1.1 ok OK\r\n\r\n", NO_SENSE),
+    (b"HTTP/1.1 404 Not Found\r\n\r\nno such page\nat all", "no such page"),
+    (CHUNKED, "not complete"),
+    (CHUNKED + b"5\r\nab", "not complete"),
+    (CHUNKED + b"zz\r\nab\r\n0\r\n\r\n", "not complete"),
+    (CHUNKED + b"2\r\nabcd\r\n0\r\n\r\n", "not complete"),
+    (CHUNKED + b"-1\r\nabcd\r\n0\r\n\r\n", "not complete"),
+    (CHUNKED + b"ffffffffffffffffff\r\nabcd\r\n0\r\n\r\n", "not complete"),
+    (OK + b"\r\n<html>\n", NO_FLOWS),
+    (OK + b"\r\n" + (HEAD + "tcp\t\tguest\n").encode(), NO_FLOWS),
+    (b"SSH-2.0-OpenSSH_9.2\r\n", ""),
+    (bytes(2000), ""),
+], ids=lambda x: x[-24:].decode() if isinstance(x, bytes) else "")
+@pytest.mark.parametrize("what", ["--flows", "--events"])
+def test_other_servers(lab, said, complaint, what):
+    """One that breaks off, or is something else: a word about it, no more."""
+    path = lab.path("other")
+    server(lab, path, said)
+    done = lab.host.run(*USER, PESTO, what, path, check=False)
+    # Events come for as long as there is somebody to tell them
+    if what == "--events" and b"200 OK" in said and b"\r\n\r\n" in said:
+        assert done.status == 0 and done.stdout in ("", "ab\n")
+        return
+    assert done.status == 1 and done.stderr.strip() and not done.stdout
+    assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("part,complaint", [
+    (3, "Unexpected end"), (20, "Unexpected end"), (-1, "Unexpected end"),
+    (None, "is it an older one?")], ids=str)
+def test_greeting_alone(lab, guest, path, part, complaint):
+    """Of a daemon that knows no pages, or one that dies."""
+    said = greeting(lab, path)
+    other = lab.path("other")
+    server(lab, other, said[:part])
+    done = lab.host.run(*USER, PESTO, "--flows", other, check=False)
+    assert done.status == 1 and complaint in done.stderr
+
+
+def test_events_break_off(lab):
+    """What was told until then is there."""
+    path = lab.path("other")
+    server(lab, path, CHUNKED + b"8\r\n1.5 one\n\r\n9\r\n2.5 tw")
+    done = lab.host.run(*USER, PESTO, "--events", path, check=False)
+    assert ".5 one\n" in done.stdout and "tw" not in done.stdout
+
+
+@pytest.mark.parametrize("said,cells", [
+    (row(), ["-", "0", "0s"]),
+    (row(age=5000), ["5s"]),
+    (row(age=90 * 60 * 1000), ["90m"]),
+    (row(age=50 * 3600 * 1000), ["50h"]),
+    (row(age=10 * 86400 * 1000), ["10d"]),
+    (row(host_bytes=2047, guest_bytes=3 << 40), ["2.0K", "3.0T"]),
+    (row(queue=1 << 63, guest_bytes="x"), ["8192P", "0"]),
+    (row(host="2001:db8::1"), ["[2001:db8::1]:2000"]),
+    (row(age=-1) + "\tof a newer server", ["0s"]),
+], ids=str)
+def test_columns(lab, said, cells):
+    path = lab.path("other")
+    server(lab, path, OK + b"\r\n" + (HEAD + said + "\n").encode())
+    told = lab.host.run(*USER, PESTO, "--flows", path)
+    assert told.startswith("elsewhere: 1 flow\n")
+    for cell in cells:
+        assert cell in told.splitlines()[-1].split()
+
+
+def test_many_columns(lab):
+    """More flows than there is room for at first."""
+    path = lab.path("other")
+    said = HEAD + "".join(row(age=1000 * n) + "\n" for n in range(600))
+    server(lab, path, OK + b"\r\n" + said.encode())
+    told = lab.host.run(*USER, PESTO, "--flows", path).splitlines()
+    assert told[0] == "elsewhere: 600 flows" and len(told) == 602

@@ -114,9 +114,55 @@ def test_without_the_right(lab):
     assert "Operation not permitted" in helper.output()
 
 
+def test_not_let_in(lab):
+    """To a socket that is there, but not for everybody."""
+    serve(lab)
+    os.chmod(lab.path("socket"), 0o600)
+    done = lab.host.run(*USER, REPAIR, lab.path("socket"), check=False)
+    assert done.status == 1 and "Permission denied" in done.stderr
+
+
+def test_not_listening_yet(lab):
+    """passt is between bind() and listen()."""
+    server = socket.socket(socket.AF_UNIX)
+    lab.scope.callback(server.close)
+    server.settimeout(DEADLINE)
+    server.bind(str(lab.path("socket")))
+    helper = lab.host.spawn(REPAIR, lab.path("socket"))
+    tried = pathlib.Path(f"/proc/{helper.pid}/wchan")
+    # Some kernels do not tell
+    until(lambda: "poll" in (where := tried.read_text()) or where == "0",
+          "a refused connection")
+    server.listen()
+    accept(lab, server).close()
+    assert helper.exit() == 0
+
+
+def test_answer_unheard(lab):
+    """passt has ended when the work is done: so has the helper."""
+    server = serve(lab)
+    helper = lab.host.spawn(REPAIR, lab.path("socket"))
+    passt = accept(lab, server)
+    tcp = lab.host.socket(V4)
+    send(passt, ON, [tcp])
+    passt.close()
+    assert helper.exit() == 0
+    assert modes([tcp]) == {1}
+
+
 @pytest.mark.parametrize("argv,status", [
     ((), 2), (("a", "b"), 2), (("/etc/passwd",), 2), (("/nonexistent",), 1),
     (("--version",), 0)], ids=str)
 def test_arguments(lab, argv, status):
     done = lab.host.run(REPAIR, *argv, check=False)
     assert done.status == status and done.stdout + done.stderr
+
+
+def test_long_name(lab):
+    """Which no socket's address has room for."""
+    place = lab.path("x" * 120)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(lab.path("short")))
+    lab.path("short").rename(place)
+    done = lab.host.run(REPAIR, place, check=False)
+    assert done.status == 2 and "Invalid socket path" in done.stderr
