@@ -4,7 +4,7 @@
  * listened on in the other, and nothing that is ours. */
 #include "scan.h"
 
-#include "netns.h"
+#include "refuse.h"
 
 #include <linux/filter.h>
 #include <linux/netlink.h>
@@ -277,6 +277,56 @@ static void many_ports(void **state)
 		close(fd[i]);
 }
 
+/* Looks until @port is, or is not, open in the namespace */
+static void look_until(uint16_t port, bool open)
+{
+	unsigned i;
+
+	for (i = 0; listen_has_port(&l, PIF_SPLICE, TCP, port) != open; i++) {
+		assert_true(i < 100);
+		scan_look(&s);
+	}
+}
+
+/* A look that fails anywhere says nothing: what is open stays open, and what is left of
+ * its answer does not spoil the looks that follow */
+static void failed_looks(const char *call, int err)
+{
+	enum { MANY = 600, FIRST = 5000, MORE = 100 };
+	unsigned k, i;
+	bool hit = true;
+	int fd[MANY], more;
+
+	for (i = 0; i < MANY; i++)
+		fd[i] = serve(PIF_HOST, TCP, "127.0.0.1",
+			      (uint16_t)(FIRST + i));
+	look_until(FIRST, true);
+	for (k = 1; hit; k++) {
+		check_counts(0, 0, MANY, MANY);
+		more = serve(PIF_HOST, TCP, "127.0.0.1", (uint16_t)(MORE + k));
+		refuse_call(call, k, err);
+		scan_look(&s);
+		hit = refuse_end();
+		for (i = 0; i < MANY; i += 7)
+			assert_true(listen_has_port(&l, PIF_SPLICE, TCP,
+						    (uint16_t)(FIRST + i)));
+		look_until((uint16_t)(MORE + k), true);
+		close(more);
+		look_until((uint16_t)(MORE + k), false);
+	}
+	assert_true(k > 3);
+	for (i = 0; i < MANY; i++)
+		close(fd[i]);
+}
+
+static void looks_that_fail(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	failed_looks("recv", ENOBUFS);
+	failed_looks("send", ENOMEM);
+}
+
 /* A port that is served on both sides is nobody's to forward */
 static void served_on_both_sides(void **state)
 {
@@ -448,6 +498,7 @@ int main(void)
 		T(by_diag),		   T(by_proc),
 		T(falls_back_to_proc),
 		T(many_ports),		   T(served_on_both_sides),
+		T(looks_that_fail),
 		T(tried_again),		   T(connected_is_no_server),
 		T(own_flow_is_no_server),  T(same_number_of_sockets),
 		T(without_numbers),	   T(on_the_clock),
