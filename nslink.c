@@ -415,19 +415,23 @@ static bool is_of(const struct job *j, const struct nlmsghdr *h, unsigned type)
 	       g->rtgen_family == (j->v4 ? AF_INET : AF_INET6);
 }
 
+/* One that cannot be is no reason against the others, and is not remembered: the next
+ * time it is tried again */
 static int add_new_addresses(struct job *j)
 {
 	struct nlmsghdr *h;
 	size_t at = 0;
-	int err = 0;
+	int err = 0, ret;
 
-	while (!err && (h = next(&j->link->want, &at))) {
+	while ((h = next(&j->link->want, &at))) {
 		if (!is_of(j, h, RTM_NEWADDR))
 			continue;
-		err = send_copy(j, h, RTM_NEWADDR, 0);
-		j->link->done.addresses += !err;
-		if (err == -EEXIST)
-			err = 0;
+		ret = send_copy(j, h, RTM_NEWADDR, 0);
+		j->link->done.addresses += !ret;
+		if (!ret || ret == -EEXIST)
+			continue;
+		h->nlmsg_type = NLMSG_NOOP;
+		err = err ? err : ret;
 	}
 	return err;
 }
@@ -455,6 +459,7 @@ static void leave_to_user(struct job *j, const struct nlmsghdr *gone)
 	}
 }
 
+/* What cannot be taken away now is remembered as ours, for the next time */
 static void remove_old_routes(struct job *j)
 {
 	struct nlmsghdr *h;
@@ -468,6 +473,8 @@ static void remove_old_routes(struct job *j)
 		j->link->done.old_routes += !err;
 		if (err == -ESRCH)
 			leave_to_user(j, h);
+		else if (err)
+			want(&j->link->want, h);
 	}
 }
 
@@ -548,6 +555,7 @@ static void remove_old_addresses(struct job *j, const struct addrset *stay,
 {
 	struct nlmsghdr *h;
 	size_t at = 0;
+	int err;
 
 	while ((h = next(&j->link->have, &at))) {
 		struct addr a;
@@ -555,11 +563,13 @@ static void remove_old_addresses(struct job *j, const struct addrset *stay,
 		if (!is_of(j, h, RTM_NEWADDR))
 			continue;
 		a = nlmsg_local(h);
-		if (patient || (stay && addrset_has(stay, &a))) {
-			want(&j->link->want, h);
-		} else if (!send_copy(j, h, RTM_DELADDR, 0)) {
+		err = patient || (stay && addrset_has(stay, &a)) ? -EBUSY :
+			      send_copy(j, h, RTM_DELADDR, 0);
+		if (!err) {
 			j->link->done.old_addresses++;
 			restore_secondaries(j, h);
+		} else if (err != -EADDRNOTAVAIL) {
+			want(&j->link->want, h);
 		}
 	}
 }

@@ -5,6 +5,7 @@
  * Skipped where namespaces or ip(8) are not to be had. */
 #include "nslink.h"
 #include "log.h"
+#include "refuse.h"
 #include "nllink.h"
 #include "nlmsg.h"
 
@@ -577,6 +578,88 @@ static void without_v6(void **state)
 	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 1);
 }
 
+/* --- what fails ------------------------------------------------------------ */
+
+/* As the host is, so is the guest: one of two states */
+static void expect_state(unsigned b)
+{
+	static const char *const addrs[2] = { "10.0.0.3/24|2001:db8::6/64",
+					      "10.0.[012].[456]/24|2001:db8::7/64" };
+	static const char *const dst[2] = { "9.0.0.0", "8.0.0.0" };
+	char cmd[128];
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		snprintf(cmd, sizeof(cmd), "ip addr show dev g0 | grep -E '%s'",
+			 addrs[i]);
+		assert_int_equal(count(guest_ns, cmd), i == b ? 2 + 2 * b : 0);
+		snprintf(cmd, sizeof(cmd), "ip route | grep '^%s'", dst[i]);
+		assert_int_equal(count(guest_ns, cmd), i == b);
+	}
+	assert_int_equal(count(guest_ns, "ip addr show dev g0 | grep 10.0.0.2"),
+			 1);
+}
+
+static void become(unsigned b)
+{
+	run(host_ns, b ? "ip addr del 10.0.0.3/24 dev h0 &&"
+			 "ip addr add 10.0.0.4/24 dev h0 &&"
+			 "ip addr add 10.0.1.5/24 dev h0 &&"
+			 "ip addr add 10.0.2.6/24 dev h0 &&"
+			 "ip -6 addr del 2001:db8::6/64 dev h0 &&"
+			 "ip -6 addr add 2001:db8::7/64 dev h0 nodad &&"
+			 "ip route add 8.0.0.0/24 via 10.0.0.1 &&"
+			 "ip route del 9.0.0.0/24 via 10.0.0.1"
+		       : "ip addr del 10.0.0.4/24 dev h0 &&"
+			 "ip addr del 10.0.1.5/24 dev h0 &&"
+			 "ip addr del 10.0.2.6/24 dev h0 &&"
+			 "ip addr add 10.0.0.3/24 dev h0 &&"
+			 "ip -6 addr del 2001:db8::7/64 dev h0 &&"
+			 "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+			 "ip route add 9.0.0.0/24 via 10.0.0.1 &&"
+			 "ip route del 8.0.0.0/24 via 10.0.0.1");
+}
+
+/* Whatever an update misses for an error is made up for by a later one, where the kernel
+ * has done what it was asked and only its answer was lost, too */
+static void updates_meet_errors(const char *call, int err)
+{
+	unsigned k, i, b = 0;
+	bool hit = true;
+
+	for (k = 1; hit; k++) {
+		b = !b;
+		become(b);
+		refuse_call(call, k, err);
+		(void)nslink_update(&nslink, &host, NULL, false);
+		hit = refuse_end();
+		for (i = 0; i < 4; i++)
+			(void)nslink_update(&nslink, &host, NULL, false);
+		expect_state(b);
+	}
+	assert_in_range(k, 12, 60);
+	if (b)
+		become(0);
+	assert_int_equal(nslink_update(&nslink, &host, NULL, false), 0);
+	expect_state(0);
+}
+
+static void updates_fail(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip addr add 10.0.0.3/24 dev h0 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip route add 9.0.0.0/24 via 10.0.0.1");
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(), 0);
+	expect_state(0);
+	log_level(LOG_ERROR);
+	updates_meet_errors("sendto", ENOBUFS);
+	updates_meet_errors("recvmsg", ENOMEM);
+	log_level(LOG_INFORM);
+}
+
 /* --- neighbours ---------------------------------------------------------- */
 
 static struct addr last;
@@ -639,6 +722,7 @@ int main(void)
 		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
 		cmocka_unit_test(without_v6),
+		cmocka_unit_test(updates_fail),
 		cmocka_unit_test(neighbours),
 	};
 

@@ -116,6 +116,17 @@ ssize_t recv(int fd, void *p, size_t len, int flags)
 					      NULL, NULL);
 }
 
+ssize_t sendto(int fd, const void *p, size_t len, int flags,
+	       const struct sockaddr *to, socklen_t size)
+{
+	return CALL(sendto, fd, p, len, flags, to, size);
+}
+
+ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	return CALL(recvmsg, fd, m, flags);
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	return CALL(sendmsg, fd, m, flags);

@@ -1512,8 +1512,8 @@ static void refused_splice(int err)
 		c = peer_at("127.0.0.9", 0, &cport);
 		if (k < 2) /* the first fills the pool */
 			before = in_use();
-		refuse_call(NULL, k, err);
 		send_to(c, "127.0.0.1", 7000, "x", 1);
+		refuse_call(NULL, k, err);
 		turns(3);
 		hit = refuse_end() || !k;
 		send_to(c, "127.0.0.1", 7000, "y", 1);
@@ -1729,8 +1729,8 @@ static void client_refused(int err)
 	for (k = 1, hit = true; hit; k++) {
 		c = peer_at("127.0.0.1", 0, &port);
 		before = descriptors();
-		refuse_call(NULL, k, err);
 		send_to(c, "127.0.0.1", 7000, "x", 1);
+		refuse_call(NULL, k, err);
 		turns(3);
 		hit = refuse_end();
 		n = toy.n;
