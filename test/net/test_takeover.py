@@ -4,6 +4,7 @@
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -14,9 +15,9 @@ import time
 
 import pytest
 
-from lab import (BRIDGE, GATEWAY, HOST, PASST, PASTA, PEER, PESTO, REPAIR,
-                 ROOT_USER, UPLINK, USER, V4, alive, children, end, run,
-                 tune_tcp, until)
+from lab import (BRIDGE, DGRAM, GATEWAY, HOST, PASST, PASTA, PEER, PESTO,
+                 REPAIR, ROOT_USER, UPLINK, USER, V4, alive, children, end,
+                 run, tune_tcp, until)
 from test_capture import frames
 from test_move import Front
 from test_process import NO_PI, TAP, TUNSETIFF, VNET_HDR
@@ -261,6 +262,33 @@ def test_flows(lab, kind):
         assert far.recv(100) == b"up"
         far.sendall(b"down")
         assert near.recv(100) == b"down"
+
+
+def test_spliced_datagrams(lab):
+    """From loopback to loopback: the same ends, counts and state."""
+    path = lab.path("control")
+    daemon = Pasta(lab, "-u", UDP, "-c", path)
+
+    def flow():
+        told = lab.host.run(*USER, PESTO, "--flows", "--json", path)
+        flow, = json.loads(told)["flows"]
+        return (flow["path"], flow["state"], flow["to_guest"]["bytes"],
+                flow["to_host"]["bytes"])
+
+    inside = daemon.guest.bind(V4, port=UDP)
+    client = lab.host.connect(V4, "127.0.0.1", UDP, DGRAM)
+    client.send(b"call")
+    _, caller = inside.recvfrom(100)
+    was = flow()
+    assert was == ("spliced", "unreplied", 4, 0)
+    daemon.replace()
+    assert flow() == was
+    inside.sendto(b"answer", caller)
+    assert client.recv(100) == b"answer"
+    daemon.replace()
+    client.send(b"again")
+    assert inside.recvfrom(100) == (b"again", caller)
+    assert flow() == ("spliced", "replied", 9, 6)
 
 
 def test_same_cost(lab, kind):
