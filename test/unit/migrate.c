@@ -1007,6 +1007,175 @@ static void dropped_while_loaded(void **state)
 	close(other);
 }
 
+/* --- connections that are none ---------------------------------------------------------- */
+
+static uint8_t *record(unsigned i)
+{
+	return state_bytes + STREAM_HEAD + STREAM_SEEN + STREAM_COUNT +
+	       i * STREAM_FLOW;
+}
+
+static void other_ports(struct tcp_image *i)
+{
+	i->side[0].their_port++; /* the second one's */
+}
+
+/* The record of the first connection, wherever it stands */
+static uint8_t *first(struct tcp_image *c)
+{
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		struct rd r = rd_init(record(i), STREAM_FLOW);
+
+		stream_get_flow(&r, c);
+		if (c->side[0].their_port == 1000)
+			break;
+	}
+	assert_true(i < 2);
+	return record(i);
+}
+
+static void no_port(struct tcp_image *i)
+{
+	i->side[1].our_port = 0;
+}
+
+static void two_families(struct tcp_image *i)
+{
+	i->side[0].ours = addr_loopback(false);
+}
+
+static void two_families_here(struct tcp_image *i)
+{
+	i->side[1].ours = addr_loopback(false);
+}
+
+static void no_unicast(struct tcp_image *i)
+{
+	i->side[1].theirs = addr_any(true);
+}
+
+static void no_guest(struct tcp_image *i)
+{
+	i->side[0].pif = PIF_HOST;
+}
+
+static void far_scale(struct tcp_image *i)
+{
+	i->snd_shift = TCP_SHIFT_MAX + 1;
+}
+
+static void more_than_is_there(struct tcp_image *i)
+{
+	i->snd_max = i->snd_una + 4;
+}
+
+static void fin_in_the_middle(struct tcp_image *i)
+{
+	i->eof = i->fin_sent = true;
+	i->snd_max = i->snd_una + 2;
+}
+
+static void shrunk_window(struct tcp_image *i)
+{
+	i->rcv_nxt = i->rcv_acked + 1000;
+	i->rcv_wnd = 1;
+}
+
+/* What makes no sense is lost, and nothing else is; the guest is told, where it can be */
+static void odd_connections(void **state)
+{
+	enum { ALONE = 1, TOLD, FINE };
+	static const struct {
+		void (*change)(struct tcp_image *i);
+		unsigned outcome;
+	} odd[] = {
+		{ other_ports, ALONE },	      { no_port, ALONE },
+		{ two_families, ALONE },      { two_families_here, ALONE },
+		{ no_unicast, ALONE },	      { no_guest, ALONE },
+		{ far_scale, ALONE },	      { more_than_is_there, TOLD },
+		{ fin_in_the_middle, TOLD },  { shrunk_window, FINE },
+	};
+	struct tcp_image c;
+	struct wr w;
+	unsigned i, n;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(odd); i++) {
+		make_state(2);
+		w = wr_init(first(&c), STREAM_FLOW);
+		odd[i].change(&c);
+		stream_put_flow(&w, &c);
+		load(state_len);
+		for (work(); !m.over; work())
+			answer(0);
+		assert_int_equal(m.state.check(&m), 0);
+		assert_int_equal(m.lost, odd[i].outcome != FINE);
+		assert_int_equal(flows.count, odd[i].outcome == ALONE ? 1 : 2);
+		runs();
+		if (odd[i].change != other_ports)
+			check_goes_on(flow_at(1));
+		if (odd[i].outcome == TOLD)
+			check_reset(flow_at(0));
+		if (odd[i].outcome == FINE) {
+			struct tcp_conn *x = conn_of(flow_at(0));
+
+			check_goes_on(flow_at(0));
+			assert_false(seq_before(x->rcv_edge, x->rcv_nxt));
+		}
+		for (n = 0; n < flows.fresh; n++)
+			if (flows.flow[n].kind != FLOW_FREE)
+				conn_abort(&tcp, &flows.flow[n]);
+		assert_int_equal(chunks.used, 0);
+	}
+}
+
+/* More in a queue than one may have: whatever follows is not what it seems */
+static void odd_queue(void **state)
+{
+	(void)state;
+	make_state(2);
+	memset(record(2) + 8, 0x7f, 4); /* bytes to be sent */
+	load(state_len);
+	for (work(); !m.over; work())
+		answer(0);
+	assert_int_equal(m.state.check(&m), -EPROTO);
+	assert_true(loop.quit);
+	assert_int_equal(flows.count, 0);
+	m.state.end(&m);
+}
+
+/* Its bytes stay in the socket, where the kernel can look at them from anywhere */
+static void kept_by_the_kernel(void **state)
+{
+	struct tcp_conn *c;
+
+	(void)state;
+	make_state(1);
+	env.peek_off4 = true;
+	load(state_len);
+	for (work(); !m.over; work())
+		answer(0);
+	env.peek_off4 = false;
+	c = conn_of(flow_at(0));
+	assert_true(c->flags & CONN_PEEK);
+	assert_int_equal(c->keep.len, 0);
+	runs();
+	check_goes_on(flow_at(0));
+	conn_abort(&tcp, flow_at(0));
+
+	make_state(1);
+	load(state_len);
+	for (work(); !m.over; work())
+		answer(0);
+	c = conn_of(flow_at(0));
+	assert_false(c->flags & CONN_PEEK);
+	assert_int_equal(c->keep.len, 3);
+	runs();
+	check_goes_on(flow_at(0));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, end)
 
 int main(void)
@@ -1038,6 +1207,9 @@ int main(void)
 		T(helper_is_gone_at_last),
 		T(front_end_leaves_loading),
 		T(dropped_while_loaded),
+		T(odd_connections),
+		T(odd_queue),
+		T(kept_by_the_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
