@@ -32,6 +32,7 @@ static struct sock_env env = { .v4 = true, .v6 = true };
 static struct seen seen;
 static struct neigh neigh;
 static struct repair repair;
+static uint8_t state_bytes[STATE]; /* of a migration */
 static struct migrate m;
 static unsigned told;
 
@@ -277,7 +278,7 @@ static struct flow *connection(unsigned i)
 
 	assert_in_range(fd, 0, SOCKETS - 1);
 	memset(&sock[fd], 0, sizeof(sock[fd]));
-	f = tcp_image_put(&tcp, &c, fd, NULL, 0);
+	f = tcp_image_put(&tcp, &c, fd, state_bytes, 0);
 	assert_non_null(f);
 	tcp_image_resume(&tcp, f);
 	return f;
@@ -318,7 +319,6 @@ static struct flow *flow_at(unsigned i)
 
 /* --- the stream ----------------------------------------------------------------- */
 
-static uint8_t state_bytes[STATE];
 static size_t state_len;
 static int front_end; /* its end of a stream */
 
