@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -229,6 +230,18 @@ def test_output_lost(lab, guest, path, what, to):
                        PESTO, "-A", "-t", "8080", path, check=False)
     assert got.status == 0
     assert ":8080" in pesto(lab, path)
+
+
+def test_debug(lab, guest, path):
+    """What the server says of itself, beside what is asked for."""
+    pesto(lab, path, "-A", "-t", "8080")
+    got = lab.host.run(*USER, PESTO, "-d", path, check=False)
+    assert got.stdout == pesto(lab, path) and ":8080" in got.stdout
+    lines = got.stderr.splitlines()
+    assert "Connected to passt/pasta control socket" in lines[0]
+    assert [re.sub("0x.*: .*", "", l) for l in lines[1:]] == [
+        "PIF 1: HOST, 1 rules, capabilities ",
+        "PIF 3: SPLICE, 0 rules, capabilities "]
 
 
 def test_usage(lab):

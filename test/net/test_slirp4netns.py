@@ -11,8 +11,9 @@ import socket
 
 import pytest
 
-from lab import (DEADLINE, PEER, ROOT_USER, SLIRP, STREAM, USER, V4, V6, alive,
-                 children, signal_pid, until)
+from lab import (DEADLINE, DGRAM, PEER, ROOT_USER, SLIRP, STREAM, UPLINK, USER,
+                 V4, V6, alive, children, signal_pid, until)
+from test_outbound import SECOND, address, nowhere, seen_from
 
 
 @contextlib.contextmanager
@@ -81,6 +82,40 @@ def test_network_of_our_own(lab):
         assert link["address"] == "02:00:00:00:00:01"
         assert guest.reachable(V4) and guest.reachable(V6)
         assert refused(guest, 8000, "172.16.4.2")
+
+
+@pytest.mark.parametrize("off", [False, True], ids=["dns", "none"])
+def test_resolver(lab, off):
+    """Who asks 10.0.2.3 asks the host's resolver, unless that is not wanted."""
+    resolver = lab.peer.bind(V4, DGRAM, 53)
+    options = ("--disable-dns",) if off else ()
+    with joined(lab, "-c", *options) as (guest, process, _):
+        client = guest.connect(V4, "10.0.2.3", 53, DGRAM)
+        client.send(b"0123456789ab")
+        if not off:
+            assert resolver.recvfrom(100)[0] == b"0123456789ab"
+            return
+        # What is sent later gets there
+        other = guest.connect(V4, PEER[V4], 53, DGRAM)
+        other.send(b"by another way")
+        assert resolver.recvfrom(100)[0] == b"by another way"
+
+
+@pytest.mark.parametrize("family", [V4, V6], ids=["v4", "v6"])
+@pytest.mark.parametrize("by", ["address", "interface"])
+def test_outbound(lab, family, by):
+    """By which address, or interface, the host goes out."""
+    option = "--outbound-addr" + ("6" if family == V6 else "")
+    with address(lab.host, family, SECOND, UPLINK):
+        out = SECOND[family] if by == "address" else UPLINK
+        with joined(lab, "-c", "-6", f"{option}={out}") as (guest, _, _):
+            seen = seen_from(lab, guest, family, STREAM)
+            # IPv6 may prefer the one that came last
+            assert by == "interface" or seen == SECOND[family]
+    if by == "interface":
+        with nowhere(lab.host, family) as out, \
+                joined(lab, "-c", "-6", f"{option}={out}") as (guest, _, _):
+            assert not guest.reachable(family)
 
 
 def test_by_path(lab):

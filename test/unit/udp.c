@@ -1584,8 +1584,26 @@ static void spliced_errors(void **state)
 	assert_int_equal(flows.count, 0);
 	assert_int_equal(in_use(), before);
 	send_to(c, "127.0.0.1", 7000, "d", 1);
-	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(next(d, buf, sizeof(buf), &port, NULL), 1);
 	assert_int_equal(*buf, 'd');
+	/* As well where nothing has come yet */
+	turns(2);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	send_to(d, "127.0.0.1", port, "e", 1);
+	assert_int_equal(next(c, buf, sizeof(buf), NULL, NULL), 1);
+	assert_int_equal(*buf, 'e');
+	assert_true(refuse_end());
+	end_flows();
+	send_to(c, "127.0.0.1", 7000, "f", 1);
+	assert_int_equal(next(d, buf, sizeof(buf), &port, NULL), 1);
+	turns(2);
+	refuse_call("recvmmsg", 1, ENOMEM);
+	refuse.more = 1;
+	send_to(d, "127.0.0.1", port, "g", 1);
+	turns(2);
+	assert_true(refuse_end());
+	assert_int_equal(flows.count, 0);
+	assert_int_equal(in_use(), before);
 	close(c);
 	close(d);
 	unserve(PIF_HOST);
