@@ -45,7 +45,7 @@ RANK1 := iov checksum packet segment frag nlmsg state fdlist
 RANK2 := timer loop acceptor http netlink nllink
 RANK3 := pcap tap tap_stream tap_tun vhost_mem virtq vhost_bell \
 	 device_state vhost_user tap_vhost
-RANK4 := flow freeze sock sock_repair ns rules rulewire egress fwd listen neigh dnsname boot rkap hostnet emit
+RANK4 := flow freeze sock sock_repair ns rules rulewire dnsanswer egress fwd listen neigh dnsname boot rkap hostnet emit
 RANK5 := arp ndp dhcp dhcpv6 mcast icmp echo tftp udp_splice mcast_sock udp_flow udp_freeze udp_out \
 	 udp_in udp chunk ahead splice tcp_conn tcp_path tcp_freeze tcp_image tcp_loss tcp_out tcp_in tcp
 RANK6 := guest

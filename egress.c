@@ -4,8 +4,9 @@
  *
  *	SPEC  := [ PROTO ":" ] DEST [ ":" RANGE { "," RANGE } ]
  *	PROTO := "tcp" | "udp" | "icmp"
- *	DEST  := "any" | "dns" | "local" | "loopback" | "private" | NET
+ *	DEST  := "any" | "dns" | "local" | "loopback" | "private" | NET | NAME
  *	NET   := ADDR [ "/" LENGTH ] | "[" ADDR "]" [ "/" LENGTH ] | "[" NET "]"
+ *	NAME  := [ "*." ] LABEL "." { LABEL "." } [ LABEL ]
  *	RANGE := PORT [ "-" PORT ]
  *
  * An IPv6 address needs brackets before ports.
@@ -18,14 +19,21 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 enum {
 	PORT_MAX = 65535,
 	DNS_PORT = 53,
 	DNS_TLS_PORT = 853, /* RFC 7858 */
 	NET_TEXT = ADDR_TEXT_LEN + sizeof("[]/128"),
+	LABEL_MAX = 63,	    /* RFC 1035 2.3.4 */
+	NAME_MAX_LEN = 253,
+	DEST_TEXT = NAME_MAX_LEN + sizeof("*."),
 	SHOWN = 128, /* of a specifier, in messages */
 };
+
+#define NAME_CHARS                                                             \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 /* Words that stand for prefixes */
 static const struct {
@@ -47,6 +55,7 @@ struct spec {
 	unsigned n;	/* rules that there were before */
 	struct egress_rule base; /* of which it makes rules, for each port */
 	const char *ports; /* RANGE { "," RANGE }, NULL: none were given */
+	const char *dest; /* in the text, which is ... */
 	const char *text;
 	char *err;
 };
@@ -137,6 +146,39 @@ static bool add_net(struct spec *s, const char *text)
 			invalid(s, "destination");
 }
 
+/* Is it one of a host?  With a dot, so that no misspelt word is one, and no number
+ * behind the last, so that no misspelt address is. */
+static bool is_name(const char *p)
+{
+	const char *last = p, *label;
+	size_t n;
+
+	if (!strncmp(p, "*.", 2))
+		p += 2;
+	if (!strchr(p, '.') || strlen(p) > NAME_MAX_LEN)
+		return false;
+	for (label = p; *label; label += n + (label[n] == '.')) {
+		n = strcspn(label, ".");
+		if (!n || n > LABEL_MAX || strspn(label, NAME_CHARS) < n)
+			return false;
+		last = label;
+	}
+	return strspn(last, "0123456789") < strcspn(last, ".");
+}
+
+static bool add_name(struct spec *s, const char *name)
+{
+	if (!s->base.allow)
+		return refuse(s, "'%.*s': a name can't be denied, an address need "
+			      "not be asked for", SHOWN, s->text);
+	s->base.to = EGRESS_NAME;
+	s->base.name = s->dest;
+	s->base.name_len = (uint8_t)strlen(name);
+	if (name[s->base.name_len - 1] == '.')
+		s->base.name_len--;
+	return add(s);
+}
+
 static bool add_words(struct spec *s, const char *const *net)
 {
 	for (; *net; net++)
@@ -174,6 +216,8 @@ static bool add_dest(struct spec *s, const char *dest)
 	s->base.to = EGRESS_RESOLVER;
 	if (!strcmp(dest, "dns"))
 		return add(s);
+	if (is_name(dest))
+		return add_name(s, dest);
 	if (*dest != '[')
 		return add_net(s, dest);
 	return unbracket(dest, text) ? add_net(s, text) :
@@ -211,6 +255,139 @@ static bool is_local(const struct egress_local *l, const struct addr *a,
 		if (addr_in_prefix(a, &l->p[i].net, l->p[i].len))
 			return true;
 	return l->many && in_doubt;
+}
+
+/* --- names ------------------------------------------------------------------- */
+
+bool egress_names(const struct egress *e)
+{
+	unsigned i;
+
+	for (i = 0; i < e->n; i++)
+		if (e->r[i].to == EGRESS_NAME)
+			return true;
+	return false;
+}
+
+/* Is @name, which is lower case, the one of @r, or below it? */
+static bool is_named(const struct egress_rule *r, const char *name)
+{
+	const char *own = r->name;
+	size_t n = r->name_len, len = strlen(name);
+
+	if (r->to != EGRESS_NAME)
+		return false;
+	if (*own == '*') {
+		if (len < n) /* something stands for it */
+			return false;
+		own++;
+		n--;
+		name += len - n;
+		len = n;
+	}
+	return len == n && !strncasecmp(own, name, n);
+}
+
+static struct egress_addr *set_of(struct egress_heard *h, const struct addr *a)
+{
+	uint32_t sum = 2166136261; /* FNV-1a: who could choose addresses is trusted */
+	unsigned i;
+
+	for (i = 0; i < sizeof(a->b); i++)
+		sum = (sum ^ a->b[i]) * 16777619;
+	return h->e[(sum ^ sum >> 16) % EGRESS_SETS];
+}
+
+static void put_heard(struct egress_heard *h, unsigned rule, const struct addr *a,
+		      uint64_t until_ms)
+{
+	struct egress_addr *set = set_of(h, a), *to = set;
+	unsigned i;
+
+	for (i = 0; i < EGRESS_WAYS; i++) {
+		if (set[i].until_ms && set[i].rule == rule &&
+		    addr_equal(&set[i].addr, a)) {
+			set[i].until_ms = MAX(set[i].until_ms, until_ms);
+			return;
+		}
+		if (set[i].until_ms < to->until_ms)
+			to = &set[i];
+	}
+	*to = (struct egress_addr){ *a, rule, until_ms };
+}
+
+bool egress_hear(const struct egress *e, struct egress_heard *h, const char *name,
+		 const struct addr *a, uint64_t until_ms)
+{
+	bool found = false;
+	unsigned i;
+
+	if (!addr_is_unicast(a) || addr_is_loopback(a) || addr_is_link_local(a))
+		return false;
+	for (i = 0; i < e->n; i++) {
+		if (!is_named(&e->r[i], name))
+			continue;
+		put_heard(h, i, a, until_ms);
+		found = true;
+	}
+	return found;
+}
+
+static bool has_heard(const struct egress_view *v, unsigned rule,
+		      const struct addr *a)
+{
+	const struct egress_addr *set;
+	unsigned i;
+
+	if (!v->heard)
+		return false;
+	set = set_of(v->heard, a);
+	for (i = 0; i < EGRESS_WAYS; i++)
+		if (set[i].until_ms > *v->now_ms && set[i].rule == rule &&
+		    addr_equal(&set[i].addr, a))
+			return true;
+	return false;
+}
+
+unsigned egress_save(const struct egress *e, const struct egress_heard *h,
+		     unsigned at, uint64_t now_ms, struct wr *w)
+{
+	enum { EACH = 64, ALL = EGRESS_SETS * EGRESS_WAYS };
+	unsigned n = 0;
+
+	for (; at < ALL && n < EACH; at++) {
+		const struct egress_addr *p = &h->e[at / EGRESS_WAYS][at % EGRESS_WAYS];
+		const struct egress_rule *r = &e->r[p->rule];
+
+		if (p->until_ms <= now_ms)
+			continue;
+		wr_u8(w, r->name_len);
+		wr_bytes(w, r->name, r->name_len);
+		wr_bytes(w, p->addr.b, sizeof(p->addr.b));
+		wr_be64(w, p->until_ms - now_ms);
+		n++;
+	}
+	return at < ALL ? at : 0;
+}
+
+void egress_load(const struct egress *e, struct egress_heard *h, uint64_t now_ms,
+		 struct rd *r)
+{
+	while (rd_left(r)) {
+		uint8_t n = rd_u8(r);
+		const char *name = rd_view(r, n);
+		uint64_t left_ms;
+		struct addr a;
+		unsigned i;
+
+		rd_copy(r, a.b, sizeof(a.b));
+		left_ms = rd_be64(r);
+		left_ms = MIN(left_ms, EGRESS_MOST_S * 1000ULL);
+		for (i = 0; i < e->n && rd_ok(r) && left_ms; i++)
+			if (e->r[i].to == EGRESS_NAME && e->r[i].name_len == n &&
+			    !strncasecmp(e->r[i].name, name, n))
+				put_heard(h, i, &a, now_ms + left_ms);
+	}
 }
 
 /* --- all of it --------------------------------------------------------------- */
@@ -263,10 +440,11 @@ bool egress_add(struct egress *e, bool allow, const char *spec,
 	struct spec s = { .e = e, .n = e->n, .text = spec, .err = err,
 			  .base = { .spec = spec, .allow = allow } };
 	const char *p = spec;
-	char dest[NET_TEXT];
+	char dest[DEST_TEXT];
 	size_t n;
 
 	s.base.protos = take_protos(&p);
+	s.dest = p;
 	n = dest_len(p);
 	if (p[n] && lacks_brackets(p))
 		return refuse(&s, "Invalid destination in '%.*s', an IPv6 "
@@ -290,8 +468,8 @@ bool egress_rest(const struct egress *e)
 	return !e->n || !e->r[e->n - 1].allow;
 }
 
-static bool names(const struct egress_rule *r, const struct egress_local *l,
-		  const struct egress_dest *to)
+static bool names(const struct egress *e, const struct egress_rule *r,
+		  const struct egress_view *v, const struct egress_dest *to)
 {
 	switch (r->to) {
 	case EGRESS_NET:
@@ -299,13 +477,15 @@ static bool names(const struct egress_rule *r, const struct egress_local *l,
 	case EGRESS_RESOLVER:
 		return to->resolver;
 	case EGRESS_LOCAL:
-		return l && is_local(l, to->addr, !r->allow);
+		return v->local && is_local(v->local, to->addr, !r->allow);
+	case EGRESS_NAME:
+		return has_heard(v, (unsigned)(r - e->r), to->addr);
 	default:
 		return true;
 	}
 }
 
-bool egress_allows(const struct egress *e, const struct egress_local *l,
+bool egress_allows(const struct egress *e, const struct egress_view *v,
 		   uint8_t proto, const struct egress_dest *to)
 {
 	uint8_t bit = proto == IPPROTO_TCP ? EGRESS_TCP :
@@ -315,7 +495,7 @@ bool egress_allows(const struct egress *e, const struct egress_local *l,
 
 	for (r = e->r; r < e->r + e->n; r++)
 		if (r->protos & bit && r->first <= port && port <= r->last &&
-		    names(r, l, to))
+		    names(e, r, v, to))
 			return r->allow;
 	return egress_rest(e);
 }

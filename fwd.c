@@ -12,6 +12,7 @@
  */
 #include "fwd.h"
 
+#include "dnsanswer.h"
 #include "log.h"
 
 #include <netinet/in.h>
@@ -66,7 +67,7 @@ static enum verdict may_go(const struct fwd *f, uint8_t proto,
 	};
 	char text[ADDR_TEXT_LEN];
 
-	if (!e || egress_allows(e, f->map->local, proto, &dest))
+	if (!e || egress_allows(e, &f->view, proto, &dest))
 		return PASS;
 	addr_text(&to->theirs, text);
 	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP)
@@ -263,6 +264,44 @@ bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
 	f->dns_switched += moved;
 	return d->n[fam] && !addr_equal(&host->theirs,
 					&d->host[fam][d->current[fam]]);
+}
+
+bool fwd_may_ask(const struct fwd *f)
+{
+	struct egress_dest dest = { .port = DNS_PORT, .resolver = true };
+	unsigned i, k;
+
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < f->dns.n[i]; k++) {
+			dest.addr = &f->dns.host[i][k];
+			if (egress_allows(f->map->egress, &f->view, IPPROTO_UDP,
+					  &dest))
+				return true;
+		}
+	return false;
+}
+
+bool fwd_hears(const struct fwd *f, const struct side *host)
+{
+	return UNLIKELY(f->view.heard) && host->their_port == DNS_PORT &&
+	       is_resolver(&f->dns, &host->theirs);
+}
+
+void fwd_hear(struct fwd *f, const void *p, size_t len)
+{
+	static struct dnsanswer a;
+	char text[ADDR_TEXT_LEN];
+	uint32_t s;
+	unsigned i;
+
+	if (!dnsanswer_read(&a, p, len))
+		return;
+	s = MIN(MAX(a.ttl_s, (uint32_t)EGRESS_LEAST_S), (uint32_t)EGRESS_MOST_S);
+	for (i = 0; i < a.n; i++)
+		if (egress_hear(f->map->egress, f->view.heard, a.name, &a.addr[i],
+				*f->view.now_ms + s * 1000ULL))
+			log_debug("%s is %s, allowed for %u s", a.name,
+				  addr_text(&a.addr[i], text), s);
 }
 
 void fwd_resolvers(struct fwd *f, const struct fwd_dns *dns)

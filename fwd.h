@@ -32,7 +32,6 @@ struct fwd_map {
 	bool host_lo_to_ns_lo;
 	bool splice_only;   /* and there is no other way */
 	const struct egress *egress; /* where the guest may go; NULL: anywhere */
-	const struct egress_local *local; /* what changes meanwhile; NULL: none */
 };
 
 struct fwd {
@@ -41,6 +40,7 @@ struct fwd {
 	const struct fwd_map *map;
 	const struct sock_env *env;
 	struct fwd_dns dns;
+	struct egress_view view; /* what it is of addresses, with map->egress */
 	/* Questions that a resolver did not answer: with an error, not at all;
 	 * and how often another one was taken for that */
 	uint64_t dns_refused, dns_silent, dns_switched;
@@ -83,6 +83,15 @@ bool fwd_is_dns(const struct fwd *f, uint8_t proto, const struct side *guest);
  * is another one than @host.  Port 853 tells nothing: few serve it. */
 bool fwd_dns_failed(struct fwd *f, uint8_t proto, const struct side *guest,
 		    const struct side *host, bool silent);
+
+/* fwd_may_ask - whether the guest may ask a resolver of the host, in clear text */
+bool fwd_may_ask(const struct fwd *f);
+
+/* fwd_hears - whether what @host answers tells where the names of rules are: it is a
+ * resolver of the host, and asked in clear text
+ * fwd_hear - one such answer, a DNS message */
+bool fwd_hears(const struct fwd *f, const struct side *host);
+void fwd_hear(struct fwd *f, const void *p, size_t len);
 
 /* fwd_resolvers - other resolvers from now on
  * Where they are the same, those found silent are not asked again. */

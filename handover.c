@@ -118,7 +118,7 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* In this order.  Flows come behind the listeners, as ports of datagrams are
  * counted. */
-enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, DESCRIPTORS, FLOW, TCP, GUEST, END };
+enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, DESCRIPTORS, FLOW, TCP, GUEST, END };
 
 /* Those of one flow are not another one's */
 static void no_descriptors(struct handover *h)
@@ -255,6 +255,20 @@ static void save_key(const struct handover *h, struct wr *w)
 	state_end(w, at);
 }
 
+/* True: that were all */
+static bool save_names(struct handover *h, struct wr *w)
+{
+	const struct egress_view *v = &h->fwd->view;
+	size_t at;
+
+	if (!v->heard)
+		return true;
+	at = state_begin(w, STATE_NAMES);
+	h->at = egress_save(&h->conf->egress, v->heard, h->at, *v->now_ms, w);
+	state_end(w, at);
+	return !h->at;
+}
+
 static bool find_flow(struct handover *h)
 {
 	while (h->at < h->flows->fresh &&
@@ -338,6 +352,8 @@ static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 	case KEY:
 		save_key(h, w);
 		return true;
+	case NAMES:
+		return save_names(h, w);
 	case TCP:
 		save_tcp(h, w);
 		return true;
@@ -446,6 +462,15 @@ static int load_key(struct handover *h, struct rd *r)
 	return 0;
 }
 
+static int load_names(struct handover *h, struct rd *r)
+{
+	const struct egress_view *v = &h->fwd->view;
+
+	if (v->heard)
+		egress_load(&h->conf->egress, v->heard, *v->now_ms, r);
+	return 0;
+}
+
 static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 		    struct fdlist *fds)
 {
@@ -466,6 +491,8 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 		return listen_load(h->listen, body, fds);
 	case STATE_KEY:
 		return load_key(h, body);
+	case STATE_NAMES:
+		return load_names(h, body);
 	case STATE_DESCRIPTORS:
 		return load_descriptors(h, body, fds);
 	case STATE_FLOW:

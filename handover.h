@@ -36,6 +36,7 @@ struct handover {
 	struct tap_vhost *vhost;
 	const struct migrate *migrate;
 	struct flows *flows;
+	const struct fwd *fwd;
 	struct listen *listen;
 	struct tcp *tcp;
 	struct splice *splice; /* NULL: there is no other namespace */

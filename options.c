@@ -1097,8 +1097,8 @@ const struct option_row option_table[] = {
 	  .set = set_egress, .value = true,
 	  .help = "Where the guest may connect to, not to the\nrest: "
 		  "[tcp:|udp:|icmp:]DEST[:PORTS], DEST an\naddress, a prefix, "
-		  "any, dns, local, loopback\nor private; can be repeated, the first "
-		  "that\nnames it counts" },
+		  "any, dns, local, loopback,\nprivate, a name or *.NAME; can be "
+		  "repeated,\nthe first that names it counts" },
 	{ .name = "deny-out", .arg = "DEST", .modes = IN_ALL,
 	  .set = set_egress, .value = false,
 	  .help = "Where it may not, but to the rest" },

@@ -52,6 +52,7 @@ struct passt {
 	struct pcap pcap;
 	struct hostnet hostnet;
 	struct egress_local seen_local, local; /* of a look, and in force */
+	struct egress_heard heard;
 	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
@@ -352,10 +353,8 @@ static void find_templates(struct passt *p)
 	h->ifname[1] = c->ifname[0] ? c->ifname : c->sock.if6;
 	if (c->splice_only)
 		return;
-	if (c->map.egress) {
+	if (c->map.egress)
 		h->local = &p->seen_local;
-		c->map.local = &p->local;
-	}
 	must(hostnet_look(h), "Failed to read routes");
 	memcpy(p->renew.host.t, h->view.t, sizeof(h->view.t));
 	p->local = p->seen_local;
@@ -648,6 +647,13 @@ static void start_modules(struct passt *p)
 		describe_namespace(p);
 	must(flows_init(&p->flows, &p->loop), "Failed to map flow table");
 	fwd_init(&p->fwd, lan, &p->seen, &p->renew.plan.map, &p->renew.env);
+	p->fwd.view = (struct egress_view){
+		.local = &p->local, .now_ms = &p->loop.now_ms,
+		.heard = egress_names(&c->egress) ? &p->heard : NULL,
+	};
+	if (p->fwd.view.heard && !fwd_may_ask(&p->fwd))
+		log_warn("--allow-out: names stand for nothing, as the guest may "
+			 "not ask the host's resolvers: see \"dns\"");
 	must(listen_init(&p->listen, &p->loop, &p->renew.env,
 			 p->ns.run ? &p->ns : NULL),
 	     "Failed to map forwarding table");
@@ -676,7 +682,7 @@ static void describe_handover(struct passt *p)
 		.conf = c, .plan = &p->renew.plan, .ns_ifname = p->ns_ifname,
 		.tap = p->tap, .tun = &p->tun,
 		.stream = &p->stream, .vhost = &p->vhost,
-		.migrate = &p->migrate, .flows = &p->flows,
+		.migrate = &p->migrate, .flows = &p->flows, .fwd = &p->fwd,
 		.listen = &p->listen, .tcp = &p->tcp,
 		.splice = p->ns.run ? &p->splice : NULL, .guest = &p->guest,
 		.pcap = &p->pcap,

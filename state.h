@@ -37,6 +37,7 @@ enum state_tag {
 	STATE_GUEST,
 	STATE_RINGS,
 	STATE_CAPTURE,
+	STATE_NAMES,
 	/* takeover.h: what the two say to each other */
 	STATE_OFFER = 32,
 	STATE_REFUSAL,

@@ -327,6 +327,25 @@ static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 	return MIN(want, MAX(run, (uint32_t)c->mss));
 }
 
+/* A resolver's answers, if they come in one piece */
+static SELDOM void hear(struct tcp *t, struct flow *f, const struct slot *s,
+			size_t len)
+{
+	static uint8_t b[2 + UINT16_MAX];
+	struct rd r;
+
+	if (!fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
+		return;
+	len = MIN(len, sizeof(b));
+	r = rd_init(b, iov_read(s->body, s->body_cnt, 0, b, len));
+	while (rd_left(&r)) {
+		struct rd message = rd_sub(&r, rd_be16(&r));
+
+		if (rd_ok(&message))
+			fwd_hear(t->fwd, message.p, rd_left(&message));
+	}
+}
+
 static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		     bool fin)
 {
@@ -341,6 +360,8 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 
 	if (len)
 		flow_answers(f);
+	if (UNLIKELY(t->fwd->view.heard) && len)
+		hear(t, f, s, len);
 	h = head_for(t, f);
 	flow_charge(t->flows, f, len);
 	packet_put_tcp(s->head, &h, &th, len, &n);

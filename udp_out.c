@@ -369,6 +369,8 @@ static int receive_mixed(struct udp *u, struct flow *f)
 		const struct head h = head_for(u, f);
 
 		if (!x->group && udp_out_has_peer(host_of(f), &d[k])) {
+			if (x->heard)
+				fwd_hear(u->fwd, u->rx[k], d[k].len);
 			pass_on(u, f, &h, u->rx[k], &d[k]);
 		} else {
 			from_other(u, f, &d[k], u->rx[k]);
@@ -397,7 +399,7 @@ enum run_verdict udp_out_serve(void *owner, struct flow *f)
 	while (f->ready[x->host] & READY_IN && !flow_spent(u->flows, f)) {
 		size_t bytes = 0;
 
-		got = x->fresh || x->group ? receive_mixed(u, f)
+		got = x->fresh || x->group || x->heard ? receive_mixed(u, f)
 		      : x->size		   ? receive_run(u, f, &bytes)
 					   : receive(u, f, &bytes);
 		if (got == -ENOSPC)

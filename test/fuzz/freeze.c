@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd neigh lan addrset packet checksum segment */
+/* unit: state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd dnsanswer neigh lan addrset packet checksum segment */
 #include "flows.h"
 #include "freeze.h"
 

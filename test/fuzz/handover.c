@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: handover state freeze flow tcp_freeze tcp_conn udp_freeze splice chunk ahead loop timer iov addr util log events sock egress fwd neigh lan addrset packet checksum segment tap_stream tap_tun tap_vhost vhost_user vhost_mem vhost_bell virtq acceptor tap pcap listen rules ns */
+/* unit: handover state freeze flow tcp_freeze tcp_conn udp_freeze splice chunk ahead loop timer iov addr util log events sock egress fwd dnsanswer neigh lan addrset packet checksum segment tap_stream tap_tun tap_vhost vhost_user vhost_mem vhost_bell virtq acceptor tap pcap listen rules ns */
 /* What a predecessor says, whoever that is, taken into service by the modules
  * themselves.  Byte 0 is the kind of daemon; then, for each section, how many
  * descriptors come with it, a byte for the kind of each, and the section. */

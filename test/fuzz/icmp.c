@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: icmp emit flow egress fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
+/* unit: icmp emit flow egress fwd dnsanswer rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
 /* A frame of the guest: what it says of a packet of ours, and what we say of a
  * protocol that is not carried. */
 #include "answer.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: migrate migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd neigh lan addrset packet checksum segment */
+/* unit: migrate migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd dnsanswer neigh lan addrset packet checksum segment */
 /* The state of a guest as it arrives, through all steps but the kernel's: what was
  * loaded goes on, or is forgotten, and nothing is left of it */
 #include "migrate.h"

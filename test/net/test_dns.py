@@ -61,11 +61,14 @@ class Resolver:
             with contextlib.suppress(TimeoutError):
                 serve()
 
+    def answer(self, message):
+        return answer(message, self.number)
+
     def datagrams(self):
         message, client = self.udp.recvfrom(65535)
         self.asked += 1
         if not self.silent:
-            self.udp.sendto(answer(message, self.number), client)
+            self.udp.sendto(self.answer(message), client)
 
     def streams(self):
         s, _ = self.tcp.accept()
@@ -73,7 +76,7 @@ class Resolver:
             s.settimeout(5)
             message = f.read(struct.unpack(">H", f.read(2))[0])
             self.asked += 1
-            reply = answer(message, self.number)
+            reply = self.answer(message)
             s.sendall(struct.pack(">H", len(reply)) + reply)
 
     def close(self):

@@ -4,13 +4,15 @@
 import contextlib
 import errno
 import socket
+import struct
 
 import pytest
 
-from clients import A, ask_tcp, ask_udp
+from clients import A, ask_tcp, ask_udp, skip_name
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, STREAM, USER, V4,
                  V6, until)
 from test_dns import NAME, Resolver
+from test_takeover import Pasta
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
@@ -140,6 +142,132 @@ def test_resolver(lab, options):
     denied(guest, V4, PEER[V4], PORT)
 
 
+AAAA, CNAME = 28, 5
+KIND = {V4: A, V6: AAAA}
+
+
+def wire(name):
+    return b"".join(bytes([len(l)]) + l.encode() for l in name.split(".")) + b"\0"
+
+
+class Zone(Resolver):
+    """Has addresses of names, and aliases."""
+
+    def __init__(self, ns, address, **names):
+        self.names = {k.replace("_", "."): v for k, v in names.items()}
+        super().__init__(ns, address, 0)
+
+    def records(self, name, kind):
+        value = self.names.get(name.lower())
+        if isinstance(value, str):
+            yield name, CNAME, wire(value)
+            yield from self.records(value, kind)
+        elif value:
+            family = V6 if kind == AAAA else V4
+            yield name, kind, socket.inet_pton(family, value[family])
+
+    def answer(self, message):
+        end = skip_name(message, 12)
+        labels, at = [], 12
+        while message[at]:
+            labels.append(message[at + 1:at + 1 + message[at]].decode())
+            at += 1 + message[at]
+        kind, = struct.unpack(">H", message[end:end + 2])
+        found = list(self.records(".".join(labels), kind))
+        return (message[:2] + struct.pack(">HHHHH", 0x8180, 1, len(found), 0, 0) +
+                message[12:end + 4] + b"".join(
+                    wire(name) + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+                    for name, kind, data in found))
+
+
+def zone(lab):
+    lab.resolver(PEER[V4])
+    return Zone(lab.peer, PEER[V4], far_test=FAR, www_far_test=FAR,
+                alias_test="www.far.test", evil_test=PEER, here_test=LOOPBACK)
+
+
+def allowed(guest, family, address, port=PORT):
+    """Whether a SYN goes out; nobody listens there."""
+    with guest.socket(family) as s:
+        code = s.connect_ex((address, port))
+    assert code in (errno.ECONNREFUSED, DENIED[family]), code
+    return code == errno.ECONNREFUSED
+
+
+@pytest.mark.parametrize("ask", [ask_udp, ask_tcp])
+def test_name(lab, start, family, ask):
+    """Of a name are the addresses that the guest was told, from then on, for that
+    port; those of other names are not."""
+    zone(lab)
+    guest = start("--allow-out", "dns", "--allow-out", f"Far.test:{PORT}")
+    assert not allowed(guest, family, FAR[family])
+    for name in "evil.test", "www.far.test", "alias.test":
+        assert ask(guest, V4, PEER[V4], name, KIND[family])
+        assert not allowed(guest, family, FAR[family])
+    assert ask(guest, V4, PEER[V4], "fAr.test", KIND[family])
+    answers(guest, lab.far, family, FAR[family], PORT)
+    denied(guest, family, FAR[family], OTHER)
+    denied(guest, family, PEER[family], PORT)
+
+
+def test_name_alias(lab, family):
+    """It is the name that was asked for that counts; "*." stands for some part."""
+    zone(lab)
+    guest = lab.pasta("--config-net", "--allow-out", "dns", "--allow-out",
+                      "alias.test")
+    ask_udp(guest, V4, PEER[V4], "alias.test", KIND[family])
+    assert allowed(guest, family, FAR[family])
+    other = lab.pasta("--config-net", "--allow-out", "dns", "--allow-out",
+                      "*.far.test")
+    ask_udp(other, V4, PEER[V4], "far.test", KIND[family])
+    assert not allowed(other, family, FAR[family])
+    ask_udp(other, V4, PEER[V4], "www.far.test", KIND[family])
+    assert allowed(other, family, FAR[family])
+
+
+def test_name_of_host(lab, family):
+    """Who has the name does not get to the host's loopback by it."""
+    zone(lab)
+    guest = lab.pasta("--config-net", "--allow-out", "dns", "--allow-out",
+                      "here.test")
+    ask_udp(guest, V4, PEER[V4], "here.test", KIND[family])
+    with lab.host.bind(family, STREAM, PORT, LOOPBACK[family]) as s:
+        s.listen()
+        denied(guest, family, GATEWAY[family], PORT)
+
+
+def test_name_elsewhere(lab):
+    """Who is no resolver of the host's tells nothing."""
+    lab.resolver(PEER[V4])
+    Zone(lab.far, FAR[V4], far_test=PEER)
+    guest = lab.pasta("--config-net", "--allow-out", FAR[V4], "--allow-out",
+                      "far.test")
+    assert ask_udp(guest, V4, FAR[V4], "far.test", A)
+    denied(guest, V4, PEER[V4], PORT)
+
+
+def test_name_taken_over(lab):
+    """A successor knows what was heard."""
+    zone(lab)
+    pasta = Pasta(lab, "--allow-out", "dns", "--allow-out", "far.test")
+    ask_udp(pasta.guest, V4, PEER[V4], "far.test", A)
+    assert allowed(pasta.guest, V4, FAR[V4])
+    pasta.replace()
+    assert allowed(pasta.guest, V4, FAR[V4])
+    denied(pasta.guest, V4, PEER[V4], PORT)
+
+
+def test_name_nobody_to_ask(lab):
+    """Who forgets that questions are to be allowed is told."""
+    lab.resolver(PEER[V4])
+    for options, warned in (((), True), (("--allow-out", "dns"), False),
+                            (("--allow-out", f"udp:{PEER[V4]}:53"), False)):
+        done = lab.host.spawn(*USER, PASTA, "--config-net", "--allow-out",
+                              "far.test", *options, "true")
+        assert done.exit() == 0
+        assert ("names stand for nothing" in done.output()) == warned
+
+
 def test_told(lab):
     """In the log, in what counts drops, and at the start."""
     log, page = lab.path("log"), lab.path("metrics")
@@ -160,8 +288,12 @@ def test_told(lab):
 
 
 @pytest.mark.parametrize("option,said", [
-    (("--deny-out", "example.org"), "--deny-out: Invalid destination in "
-     "'example.org', expected [tcp:|udp:|icmp:]DESTINATION[:PORTS]\n"),
+    (("--deny-out", "example.org"), "--deny-out: 'example.org': a name can't be "
+     "denied, an address need not be asked for\n"),
+    (("--allow-out", "privat"), "--allow-out: Invalid destination in "
+     "'privat', expected [tcp:|udp:|icmp:]DESTINATION[:PORTS]\n"),
+    (("--allow-out", "192.0.2.300"), "--allow-out: Invalid destination in "
+     "'192.0.2.300', expected [tcp:|udp:|icmp:]DESTINATION[:PORTS]\n"),
     (("--allow-out", "any:0"), "--allow-out: Invalid ports in 'any:0', "
      "expected [tcp:|udp:|icmp:]DESTINATION[:PORTS]\n")])
 def test_refused(lab, option, said):

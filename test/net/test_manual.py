@@ -43,6 +43,7 @@ class Shell:
                              ("/srv/tftp", str(self.dir)),
                              ("/run/user/1000/", f"{self.dir}/"),
                              ("http://example.org/", f"http://{FAR[V4]}/"),
+                             ("example.org:80", f"{FAR[V4]}:80"),
                              ("192.0.2.1/", f"{HOST[V4]}/"),
                              ("%eth0/", f"%{UPLINK}/"),
                              ("-x86_64 ... ", "-x86_64 -accel tcg -nodefaults "

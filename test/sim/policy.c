@@ -462,7 +462,7 @@ void policy_start(void)
 	world.map.host_loopback[1][1] = parse("2001:db8:1::98");
 	world.map.guest_addr[0][0] = parse("10.0.2.99");
 	world.map.guest_addr[1][0] = parse("2001:db8:1::99");
-	world.map.local = &local;
+	world.fwd.view.local = &local;
 	for (i = 0; i < GENS; i++) {
 		some_resolvers(&pol.dns[i]);
 		some_nets(i);

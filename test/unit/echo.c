@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: emit icmp flow egress fwd rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
+/* unit: emit icmp flow egress fwd dnsanswer rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log */
 #include "echo.h"
 
 #include "refuse.h"

@@ -13,6 +13,9 @@
 
 static struct egress e;
 static struct egress_local local;
+static struct egress_heard heard;
+static uint64_t now_ms;
+static const struct egress_view view = { &local, &heard, &now_ms };
 static char err[EGRESS_ERR];
 
 static int setup(void **state)
@@ -20,6 +23,8 @@ static int setup(void **state)
 	(void)state;
 	memset(&e, 0, sizeof(e));
 	memset(&local, 0, sizeof(local));
+	memset(&heard, 0, sizeof(heard));
+	now_ms = 1000;
 	return 0;
 }
 
@@ -52,7 +57,7 @@ static bool allows(const char *what)
 	    !addr_parse(text, &a))
 		fail_msg("%s", what);
 	d = (struct egress_dest){ &a, (uint16_t)port, *resolver };
-	return egress_allows(&e, &local,
+	return egress_allows(&e, &view,
 			     *proto == 't' ? IPPROTO_TCP :
 			     *proto == 'u' ? IPPROTO_UDP :
 			     addr_is_v4(&a) ? IPPROTO_ICMP : IPPROTO_ICMPV6,
@@ -189,7 +194,13 @@ static void refusals(void **state)
 		{ "any:2-1", "ports" }, { "any:1,", "ports" },
 		{ "any:,1", "ports" }, { "any:1 2", "ports" },
 		{ "any:http", "ports" }, { "anyone", "destination" },
-		{ "443", "destination" }, { "example.org", "destination" },
+		{ "443", "destination" }, { "example", "destination" },
+		{ "192.0.2.300", "destination" }, { "example.42", "destination" },
+		{ ".org", "destination" }, { "a..b", "destination" },
+		{ "a.b*", "destination" }, { "*", "destination" },
+		{ "*.org/8", "destination" }, { "a.*.org", "destination" },
+		{ "[example.org]", "destination" }, { "ex ample.org", "destination" },
+		{ "example.org:0", "ports" }, { "*.", "destination" },
 		{ "icmp:any:1", "ports of ICMP" }, { "192.0.2.1/33", "destination" },
 		{ "192.0.2.1/", "destination" }, { "192.0.2.1/-1", "destination" },
 		{ "192.0.2", "destination" }, { "2001:db8::/129", "destination" },
@@ -239,6 +250,145 @@ static void brackets(void **state)
 		assert_null(strstr(err, "needs brackets"));
 	}
 	assert_true(egress_add(&e, true, "[2001:db8:1:2:3:4:5:6]:80", err));
+}
+
+static void hear(const char *name, const char *text, unsigned s, bool named)
+{
+	struct addr a;
+
+	assert_true(addr_parse(text, &a));
+	if (egress_hear(&e, &heard, name, &a, now_ms + s * 1000) != named)
+		fail_msg("%s, %s", name, text);
+}
+
+static void names(void **state)
+{
+	static const char *const specs[] = { "+Example.org:443", "+*.example.net.",
+					     "+tcp:single.", "+192.0.2.9", NULL };
+
+	(void)state;
+	add(specs);
+	assert_true(egress_names(&e));
+	assert_false(allows("tcp 192.0.2.1 443"));
+	hear("example.org", "192.0.2.1", 60, true);
+	assert_true(allows("tcp 192.0.2.1 443") && allows("udp 192.0.2.1 443"));
+	assert_false(allows("tcp 192.0.2.1 80") || allows("icmp 192.0.2.1"));
+	assert_false(allows("tcp 192.0.2.2 443"));
+	hear("www.example.org", "192.0.2.2", 60, false);
+	hear("example.or", "192.0.2.2", 60, false);
+	hear("xexample.org", "192.0.2.2", 60, false);
+	hear("example.net", "192.0.2.2", 60, false);
+	hear("xexample.net", "192.0.2.2", 60, false);
+	hear(".example.net", "192.0.2.2", 60, false);
+	hear("a.example.net", "2001:db8::2", 60, true);
+	hear("b.a.example.net", "2001:db8::3", 60, true);
+	assert_true(allows("udp 2001:db8::2 1") && allows("icmp 2001:db8::3"));
+	hear("single", "192.0.2.4", 60, true);
+	assert_true(allows("tcp 192.0.2.4 1"));
+	assert_false(allows("udp 192.0.2.4 1"));
+	/* What one name may does not hold for another's address */
+	assert_false(allows("tcp 2001:db8::2 443") && allows("udp 192.0.2.1 1"));
+	/* Addresses that mean the host, or nobody */
+	hear("example.org", "127.0.0.1", 60, false);
+	hear("example.org", "::1", 60, false);
+	hear("example.org", "0.0.0.0", 60, false);
+	hear("example.org", "fe80::1", 60, false);
+	hear("example.org", "169.254.1.1", 60, false);
+	hear("example.org", "224.0.0.1", 60, false);
+	hear("example.org", "255.255.255.255", 60, false);
+}
+
+/* Each as long as the last answer says, if that is longer than what was said */
+static void times(void **state)
+{
+	static const char *const specs[] = { "+example.org", NULL };
+
+	(void)state;
+	add(specs);
+	hear("example.org", "192.0.2.1", 60, true);
+	hear("example.org", "192.0.2.1", 30, true);
+	now_ms += 59999;
+	assert_true(allows("tcp 192.0.2.1 80"));
+	hear("example.org", "192.0.2.2", 60, true);
+	now_ms++;
+	assert_false(allows("tcp 192.0.2.1 80"));
+	hear("example.org", "192.0.2.1", 1, true);
+	assert_true(allows("tcp 192.0.2.1 80"));
+	hear("example.org", "192.0.2.1", 60, true);
+	now_ms += 59998;
+	assert_true(allows("tcp 192.0.2.1 80") && allows("tcp 192.0.2.2 80"));
+}
+
+/* Where there is no room for all, the newest are there */
+static void many_addresses(void **state)
+{
+	enum { N = 4 * EGRESS_SETS * EGRESS_WAYS };
+	static const char *const specs[] = { "+example.org", NULL };
+	char text[ADDR_TEXT_LEN + 8];
+	unsigned i, known = 0;
+
+	(void)state;
+	add(specs);
+	for (i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.1", i / 256, i % 256);
+		hear("example.org", text, 60 + i, true);
+		snprintf(text, sizeof(text), "tcp 10.%u.%u.1 80", i / 256, i % 256);
+		assert_true(allows(text));
+	}
+	for (i = 0; i < N; i++) {
+		snprintf(text, sizeof(text), "tcp 10.%u.%u.1 80", i / 256, i % 256);
+		known += allows(text);
+	}
+	assert_true(known > EGRESS_SETS * EGRESS_WAYS / 2);
+	assert_true(known <= EGRESS_SETS * EGRESS_WAYS);
+}
+
+/* To one with other rules; of any bytes nothing comes but what they say */
+static void successor(void **state)
+{
+	static const char *const was[] = { "+gone.test", "+example.org",
+					   "+*.example.net", NULL },
+				 *const is[] = { "+dns", "+*.Example.net:80",
+						 "+example.org", NULL };
+	static uint8_t buf[1 << 17];
+	struct wr w = wr_init(buf, sizeof(buf));
+	unsigned at = 0, i;
+	char text[32];
+	struct rd r;
+
+	(void)state;
+	add(was);
+	for (i = 0; i < 200; i++) {
+		snprintf(text, sizeof(text), "10.0.0.%u", i);
+		hear("example.org", text, 60, true);
+	}
+	hear("a.example.net", "192.0.2.1", 30, true);
+	hear("gone.test", "192.0.2.3", 60, true);
+	hear("example.org", "192.0.2.4", 1, true);
+	now_ms += 1000;
+	i = 0;
+	do {
+		at = egress_save(&e, &heard, at, now_ms, &w);
+		i++;
+	} while (at);
+	assert_true(wr_ok(&w) && i > 3);
+	memset(&heard, 0, sizeof(heard));
+	add(is);
+	now_ms = 5000000;
+	r = rd_init(buf, w.len);
+	egress_load(&e, &heard, now_ms, &r);
+	assert_true(rd_ok(&r));
+	assert_true(allows("udp 10.0.0.0 1") && allows("tcp 10.0.0.199 1"));
+	assert_true(allows("tcp 192.0.2.1 80"));
+	assert_false(allows("tcp 192.0.2.1 1") || allows("tcp 192.0.2.3 1") ||
+		     allows("tcp 192.0.2.4 1"));
+	now_ms += 29000;
+	assert_false(allows("tcp 192.0.2.1 80"));
+	assert_true(allows("tcp 10.0.0.199 1"));
+	for (i = 0; i < w.len; i++) {
+		r = rd_init(buf, i);
+		egress_load(&e, &heard, now_ms, &r);
+	}
 }
 
 /* One argument has one text, however many rules it makes */
@@ -301,6 +451,10 @@ int main(void)
 		cmocka_unit_test_setup(decisions, setup),
 		cmocka_unit_test_setup(refusals, setup),
 		cmocka_unit_test_setup(brackets, setup),
+		cmocka_unit_test_setup(names, setup),
+		cmocka_unit_test_setup(times, setup),
+		cmocka_unit_test_setup(many_addresses, setup),
+		cmocka_unit_test_setup(successor, setup),
 		cmocka_unit_test_setup(texts, setup),
 		cmocka_unit_test_setup(too_many, setup),
 		cmocka_unit_test_setup(many_networks, setup),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: renew plan conf options resolvconf rules boot egress fwd ndp neigh dnsname nlmsg netlink nllink hostnet nslink neighwatch loop timer addrset addr util log events */
+/* unit: renew plan conf options resolvconf rules boot egress fwd dnsanswer ndp neigh dnsname nlmsg netlink nllink hostnet nslink neighwatch loop timer addrset addr util log events */
 /* From what was seen, and what is, to what there is to do */
 #include "follow.h"
 

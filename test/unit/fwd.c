@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: util log addrset addr cursor timer loop flow sock rules egress */
+/* unit: util log addrset addr cursor timer loop flow sock rules egress dnsanswer */
 /* Translations both ways, as a table: the guest's name of an address on the
  * left, the host's on the right. */
 #include "fwd.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd neigh lan addrset packet checksum segment */
+/* unit: migrate_stream tcp_image freeze state flow tcp_freeze tcp_conn chunk ahead loop timer iov addr util log sock rules egress fwd dnsanswer neigh lan addrset packet checksum segment */
 /* A guest's connections on their way, while things go wrong: the helper hangs up, the
  * stream breaks, connections end in between.  Sockets are real but for what the kernel
  * would do to them in repair mode, which is a table here. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: renew plan conf options resolvconf rules boot egress fwd ndp neigh dnsname nlmsg nllink hostnet nslink addrset addr util log events */
+/* unit: renew plan conf options resolvconf rules boot egress fwd dnsanswer ndp neigh dnsname nlmsg nllink hostnet nslink addrset addr util log events */
 /* netlink and what stands on it against the real kernel: two network namespaces, "host" with links
  * made by ip(8), and "guest" with one that is configured after them.
  * Skipped where namespaces or ip(8) are not to be had. */

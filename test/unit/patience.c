@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: follow renew plan conf options resolvconf rules boot egress fwd ndp neigh dnsname loop timer addrset addr util log events */
+/* unit: follow renew plan conf options resolvconf rules boot egress fwd dnsanswer ndp neigh dnsname loop timer addrset addr util log events */
 /* What is reset when, on a clock of our own: the host is what the test says, its
  * notifications are bytes in a socket, and flows are entries of a table. */
 #include "follow.h"

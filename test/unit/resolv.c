@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: ndp neigh dnsname resolvconf renew plan conf options rules egress fwd loop timer log util addrset addr boot events */
+/* unit: ndp neigh dnsname resolvconf renew plan conf options rules egress fwd dnsanswer loop timer log util addrset addr boot events */
 /* A resolv.conf of our own that changes in all the ways that are in use.  What
  * the sandbox takes away is taken away here by renaming the directories. */
 #include "resolv.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: rules egress fwd flow ns sock loop timer addrset addr util log */
+/* unit: rules egress fwd dnsanswer flow ns sock loop timer addrset addr util log */
 /* A client, the flow and a server, all on the loopback of one namespace: where
  * the other one's sockets would be made there is a call that is counted. */
 #include "splice.h"

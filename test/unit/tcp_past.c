@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: tcp_conn tcp_path icmp emit udp_splice flow chunk ahead neigh fwd egress rules listen ns sock tap pcap loop timer segment packet checksum iov addrset addr util log events */
+/* unit: tcp_conn tcp_path icmp emit udp_splice flow chunk ahead neigh fwd dnsanswer egress rules listen ns sock tap pcap loop timer segment packet checksum iov addrset addr util log events */
 /* The table of past connections */
 #include "tcp_conn.h"
 

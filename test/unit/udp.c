@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: emit icmp udp_splice mcast mcast_sock udp_flow udp_freeze freeze state udp_out udp_in flow egress fwd ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
+/* unit: emit icmp udp_splice mcast mcast_sock udp_flow udp_freeze freeze state udp_out udp_in flow egress fwd dnsanswer ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
 #include "udp.h"
 
 #include "refuse.h"
