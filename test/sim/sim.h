@@ -184,7 +184,7 @@ struct sock {
 	/* of those of dgrams.c: datagrams that it was given to send, and bytes in @tx;
 	 * when; those of them that it refused */
 	unsigned given, refused;
-	uint64_t used;
+	uint64_t used, complained; /* the latter: of all */
 };
 
 /* What far applications do; scripts and the runner have one each */

@@ -371,6 +371,7 @@ void far_error(struct sock *s, const struct sock_error *e)
 	if (e->icmp)
 		put_error(s, e);
 	s->err = e->err;
+	s->complained = sim.now;
 	toy_wake(&s->toy, 0);
 }
 
