@@ -230,10 +230,25 @@ static void *claim(const struct sock_bind *b, const struct addr *to,
 	return c;
 }
 
+/* Another one that calls the same port, if there is one */
+static struct call *neighbour(const struct call *c)
+{
+	struct call *o = NULL;
+	unsigned tries;
+
+	for (tries = 0; tries < 4; tries++) {
+		o = &calls[rnd_to(ncalls)];
+		if (o != c && o->outbound == c->outbound &&
+		    o->to_port == c->to_port)
+			break;
+	}
+	return o;
+}
+
 /* Others, or more of the same, come in between */
 static void bound(struct sock *s)
 {
-	struct call *c = s->app, *other = &calls[rnd_to(ncalls)];
+	struct call *c = s->app, *other = neighbour(c);
 	unsigned n = chance(700) ? (unsigned)rnd_in(1, 3) :
 				   (unsigned)rnd_in(1, BURST);
 	bool first = s->inside == c->outbound;
@@ -582,7 +597,8 @@ void dgrams_start(struct ns *ns)
 
 	world.udp.splice.ns = ns;
 	toy_net.dgrams = &ends;
-	toy_net.dgram_fails = chance(200) ? (unsigned)rnd_to(100) : 0;
+	toy_net.dgram_fails = chance(700) ? 0 :
+			      (unsigned)rnd_to(chance(500) ? 50 : 400);
 	bars = chance(200) ? (unsigned)rnd_to(200) : 0;
 	errs = chance(300) ? (unsigned)rnd_to(300) : 0;
 	refused = 0;
