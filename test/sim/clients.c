@@ -65,6 +65,7 @@ static struct {
 	struct toy listener;
 	struct client *all[CLIENTS], *backlog[BACKLOG];
 	struct client *current; /* who is served */
+	struct client *successor; /* who is heard by takeover */
 	unsigned n, left; /* that have come; that have not gone, or come yet */
 	unsigned waiting, watchers;
 	unsigned asked, changed;
@@ -75,6 +76,7 @@ static struct {
 static struct control control;
 static struct http http;
 static struct takeover successor;
+static unsigned successor_watch;
 static struct flowpage page = { .flows = &world.flows, .label = LABEL };
 
 static const struct toy_ops client_ops;
@@ -186,11 +188,16 @@ static int take(struct toy *t)
 	return c->toy.fd;
 }
 
+static bool watches_us(const struct client *c)
+{
+	return c->taken && !takeover_is(c->msg[0]);
+}
+
 static void is_taken(struct client *c)
 {
 	c->taken = true;
 	c->moved = sim.now;
-	s.watchers++;
+	s.watchers += watches_us(c);
 	s.current = NULL;
 	s.free_since = sim.now;
 }
@@ -300,6 +307,8 @@ static void end(struct toy *t)
 	struct client *c = container_of(t, struct client, toy);
 
 	trace("  client %u is hung up on", c->no);
+	if (s.successor == c)
+		sim_fail("client %u succeeds us, and is hung up on", c->no);
 	toy_close(t);
 	c->closed = true;
 	if (s.current == c) {
@@ -314,28 +323,64 @@ static void end(struct toy *t)
 	if (c->whole && !c->asked && c->greeted && c->sent >= c->whole &&
 	    !c->unwatched && !is_late(c))
 		sim_fail("client %u (%s) is not heard out", c->no, c->what);
-	s.watchers -= c->taken;
+	s.watchers -= watches_us(c);
 	later_on(c);
 }
 
 static const struct toy_ops client_ops = { NULL, receive, tell, end };
 static const struct toy_ops listener_ops = { .accept = take };
 
-/* --- takeover.h: somebody who hangs up --------------------------------------- */
+/* --- takeover.h: somebody who changes his mind ------------------------------- */
 
 bool takeover_is(uint8_t byte)
 {
 	return byte == STATE_FIRST;
 }
 
+static void hang_up(struct client *c)
+{
+	heard_end(c, 0);
+	s.successor = NULL;
+	close(c->toy.fd);
+}
+
+/* In the middle of the dialogue */
+static void give_up(void *arg)
+{
+	if (s.successor == arg)
+		hang_up(arg);
+}
+
+/* Whatever he says, his end is seen */
+static void hear_successor(void *owner, uint64_t ref, uint32_t events)
+{
+	struct client *c = s.successor;
+
+	(void)owner;
+	(void)ref;
+	(void)events;
+	if (!c)
+		return;
+	sim.progress++;
+	c->read = c->sent;
+	if (c->gone || c->shut)
+		hang_up(c);
+}
+
+/* One at a time; others of the control socket are served meanwhile */
 bool takeover_adopt(struct takeover *t, int fd, const void *buf, size_t len)
 {
+	struct client *c = container_of(toy_get(fd), struct client, toy);
+
 	(void)t;
-	(void)buf;
-	(void)len;
-	if (chance(500))
+	if (!len || !takeover_is(*(const uint8_t *)buf))
+		sim_fail("client %u does not want to succeed us", c->no);
+	if (s.successor || chance(300))
 		return false;
-	end(toy_get(fd));
+	if (loop_mod(&world.loop, fd, successor_watch, 0, EPOLLIN))
+		sim_fail("client %u is not watched", c->no);
+	s.successor = c;
+	sim_after(chance(300) ? 1 : rnd_in(1, 2000) * MS, give_up, c);
 	return true;
 }
 
@@ -860,6 +905,7 @@ void clients_start(unsigned n)
 			  s.listener.fd))
 		sim_fail("control_start");
 	control.takeover = &successor;
+	successor_watch = loop_watch(&world.loop, hear_successor, NULL);
 	control.changed = count;
 	s.faults = chance(200);
 	s.free_since = sim.now;
