@@ -522,10 +522,20 @@ void isolation_files(const struct conf *c, bool empty, const int *dir,
 
 /* --- daemon -------------------------------------------------------------- */
 
+/* What a successor in the foreground writes when it is one; -1: nothing */
+static struct {
+	int fd;
+	pid_t pid;
+} late = { .fd = -1 };
+
 static bool write_pid(int fd, pid_t pid)
 {
+	char text[24], *end = util_decimal(text, (unsigned)pid, 1);
+
+	*end++ = '\n';
+	/* #syscalls write lseek _llseek ftruncate */
 	/* That of a predecessor may be in there, and longer; a pipe has no length */
-	return dprintf(fd, "%d\n", (int)pid) > 0 &&
+	return write(fd, text, (size_t)(end - text)) > 0 &&
 	       (!ftruncate(fd, lseek(fd, 0, SEEK_CUR)) || errno == EINVAL);
 }
 
@@ -570,6 +580,11 @@ void isolation_daemon(const struct conf *c, int pid_fd)
 	int ends[2];
 	pid_t pid;
 
+	if (c->foreground && c->takeover[0]) {
+		late.fd = pid_fd; /* when it is true */
+		late.pid = getpid();
+		return;
+	}
 	if (c->foreground) {
 		if (pid_fd >= 0 && !write_pid(pid_fd, getpid()))
 			die("Can't write PID file: %s", util_error(errno));
@@ -620,6 +635,10 @@ void isolation_ready(const struct conf *c)
 {
 	/* #syscalls write close */
 	if (ready_fd < 0) {
+		if (late.fd >= 0 && !write_pid(late.fd, late.pid))
+			log_err("Can't write PID file: %s", util_error(errno));
+		if (late.fd >= 0)
+			close(late.fd);
 		tell(c->ready_fd);
 		return;
 	}

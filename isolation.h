@@ -46,7 +46,8 @@ bool isolation_sandbox(const struct conf *c, int userns);
 /* isolation_daemon - fork unless foreground
  * The parent stays until isolation_ready(), writes the child's PID to @pid_fd
  * (-1: none), tells --ready-fd and leaves with 0; or with 1 if the child ends
- * before. */
+ * before.  In the foreground it is written here, that of a successor by
+ * isolation_ready(). */
 void isolation_daemon(const struct conf *c, int pid_fd);
 
 /* isolation_detach - in the background: /dev/null as 0-2, no more messages to

@@ -590,10 +590,18 @@ def test_other_namespaces(lab):
     control = lab.path("control")
     pasta = Pasta(lab, "--conf-path", control)
     near, far = connection(lab.peer, pasta.guest, PEER[V4])
+    pidfile = lab.path("pid")
+    pidfile.write_text(f"{pasta.pid}\n")
+    pidfile.chmod(0o666)
     why = "Can't take over: only who was started in the same namespaces may\n"
     done = pasta.guest.run(*pasta.argv, "--takeover", control, "--netns",
                            "/proc/self/ns/net", check=False)
     assert done.status == 1 and done.stderr.endswith(why), done.stderr
+    # Nor does it, in the foreground, say in the PID file that it runs
+    done = pasta.guest.run(*pasta.argv, "-f", "--pid", pidfile, "--takeover",
+                           control, "--netns", "/proc/self/ns/net", check=False)
+    assert done.status == 1 and done.stderr.endswith(why), done.stderr
+    assert pidfile.read_text() == f"{pasta.pid}\n"
     # That one has another network namespace only
     done = lab.peer.run(*USER, *pasta.argv, "--takeover", control,
                         *pasta.target, check=False)
