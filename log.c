@@ -183,24 +183,26 @@ static char *stamp(char *to)
 /* --- log file ------------------------------------------------------------ */
 
 /* Also to where a reader may be slow, as in a FIFO */
-static int open_file(const char *path, int *cut)
+static int open_file(const char *path, bool on, int *cut)
 {
-	int fd = open(path, O_CREAT | O_TRUNC | O_APPEND | O_RDWR | O_CLOEXEC |
-				    O_NONBLOCK, 0600);
+	int flags = O_CREAT | O_APPEND | O_RDWR | O_CLOEXEC | O_NONBLOCK;
+	int fd = open(path, flags | (on ? 0 : O_TRUNC), 0600);
 
 	if (fd >= 0)
 		*cut = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	return fd;
 }
 
-int log_file(const char *path, size_t limit, const char *version)
+int log_file(const char *path, size_t limit, const char *version, bool on)
 {
-	int cut = -1, fd = open_file(path, &cut), err;
+	int cut = -1, fd = open_file(path, on, &cut), err;
+	struct stat was = { 0 };
 	char exe[HEADER / 2];
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
+	fstat(fd, &was);
 	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = '\0';
 	snprintf(lg.header, sizeof(lg.header) - PREFIX, "%s %.128s: %s (%d)",
@@ -220,7 +222,7 @@ int log_file(const char *path, size_t limit, const char *version)
 	lg.file.fd = fd;
 	lg.cut = cut;
 	lg.limit = limit;
-	lg.size = (size_t)n;
+	lg.size = (size_t)was.st_size + (size_t)n;
 	return 0;
 }
 

@@ -24,9 +24,9 @@ void log_init(const char *ident);
 void log_level(enum log_level max);
 
 /* log_file - from now on to @path, cut when it would exceed @limit bytes
- * The file is made with mode 0600 and truncated.  @version goes to its first
- * line.  0 or -errno. */
-int log_file(const char *path, size_t limit, const char *version);
+ * The file is made with mode 0600 and truncated, unless it is that of who is still
+ * running and is to go @on.  @version goes to our first line.  0 or -errno. */
+int log_file(const char *path, size_t limit, const char *version, bool on);
 
 /* log_stderr - whether messages also go to stderr */
 void log_stderr(bool on);

@@ -222,7 +222,8 @@ static void open_files(struct passt *p)
 		p->metrics_fd = p->repair_fd = -1;
 	repair_init(&p->repair);
 	if (c->log_file[0]) {
-		err = log_file(c->log_file, c->log_size, VERSION);
+		err = log_file(c->log_file, c->log_size, VERSION,
+			       takes_over(p));
 		if (err)
 			die("Couldn't open log file %s: %s", c->log_file,
 			    util_error(-err));

@@ -539,6 +539,22 @@ def test_no_room_for_pid(lab, kind):
     assert near.recv(20) == b"yes"
 
 
+def test_log(lab):
+    """It goes on, whoever writes it, and whoever only wanted to."""
+    log = lab.path("log")
+    daemon = Passt(lab, "--log-file", log)
+    was = log.read_text()
+    assert "Template interface" in was
+    daemon.refused("that is another kind of daemon.*", argv=(
+        PASST, "--vhost-user", "-s", lab.path("other"), "--log-file", log))
+    assert log.read_text().startswith(was)
+    daemon.replace()
+    assert log.read_text().startswith(was)
+    # One line each to begin with
+    assert len(re.findall(r"^passt \S+: .* \(\d+\)$", log.read_text(),
+                          re.M)) == 3
+
+
 def test_another_user(lab, kind):
     daemon = kind(lab)
     other = ("setpriv", "--reuid", "1001", "--regid", "1001",

@@ -85,7 +85,7 @@ static void open_log(void)
 {
 	strcpy(path, "/tmp/unit-log-XXXXXX");
 	close(mkstemp(path));
-	CHECK(!log_file(path, LIMIT, "2026_07"));
+	CHECK(!log_file(path, LIMIT, "2026_07", false));
 	unlink(path);
 }
 
@@ -209,18 +209,21 @@ static void file_mode(void)
 	strcpy(path, "/tmp/unit-log-XXXXXX");
 	fd = mkstemp(path);
 	CHECK(write(fd, "old", 3) == 3);
-	CHECK(!log_file(path, LIMIT, "v")); /* truncates */
+	CHECK(!log_file(path, LIMIT, "v", false)); /* truncates */
 	CHECK(!strncmp(in_file(), "passt v: ", 9));
 	CHECK(strchr(out, '\n')[1] == '\0');
 	unlink(path);
-	CHECK(!log_file(path, LIMIT, "v")); /* creates, replaces */
+	CHECK(!log_file(path, LIMIT, "v", false)); /* creates, replaces */
 	CHECK(!stat(path, &st) && (st.st_mode & 07777) == 0600);
+	CHECK(!log_file(path, LIMIT, "w", true)); /* goes on */
+	CHECK(!strncmp(in_file(), "passt v: ", 9));
+	CHECK(!strncmp(strchr(out, '\n') + 1, "passt w: ", 9));
 	unlink(path);
 	log_fds(&fd, &s);
 	CHECK(s == -1);
 	CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	CHECK(fcntl(fd, F_GETFL) & O_APPEND);
-	CHECK(log_file("/no/such/file", LIMIT, "v") == -ENOENT);
+	CHECK(log_file("/no/such/file", LIMIT, "v", false) == -ENOENT);
 	log_fds(&s, &fd);
 	CHECK(s >= 0); /* the old one stays */
 }
@@ -278,7 +281,7 @@ static void rotation(void)
 
 	CHECK(fd >= 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	CHECK(!log_file(path, LIMIT, "v"));
+	CHECK(!log_file(path, LIMIT, "v", false));
 	fill();
 }
 
@@ -306,7 +309,7 @@ static void tiny_limit(void)
 {
 	strcpy(path, "/tmp/unit-log-XXXXXX");
 	close(mkstemp(path));
-	CHECK(!log_file(path, 1000, "v"));
+	CHECK(!log_file(path, 1000, "v", false));
 	unlink(path);
 	log_stderr(false);
 	log_info("%0900d", 1);
