@@ -288,9 +288,20 @@ static bool is_named(const struct egress_rule *r, const char *name)
 	return len == n && !strncasecmp(own, name, n);
 }
 
-static struct egress_addr *set_of(struct egress_heard *h, const struct addr *a)
+/* The first rule of what was one argument knows for all of them */
+static unsigned head_of(const struct egress *e, unsigned rule)
 {
-	uint32_t sum = 2166136261; /* FNV-1a: who could choose addresses is trusted */
+	while (!e->r[rule].spec)
+		rule--;
+	return rule;
+}
+
+/* With the rule, or the many names of one address would take each other's place */
+static struct egress_addr *set_of(struct egress_heard *h, unsigned rule,
+				  const struct addr *a)
+{
+	/* FNV-1a: who could choose addresses is trusted */
+	uint32_t sum = (2166136261 ^ rule) * 16777619;
 	unsigned i;
 
 	for (i = 0; i < sizeof(a->b); i++)
@@ -301,7 +312,7 @@ static struct egress_addr *set_of(struct egress_heard *h, const struct addr *a)
 static void put_heard(struct egress_heard *h, unsigned rule, const struct addr *a,
 		      uint64_t until_ms)
 {
-	struct egress_addr *set = set_of(h, a), *to = set;
+	struct egress_addr *set = set_of(h, rule, a), *to = set;
 	unsigned i;
 
 	for (i = 0; i < EGRESS_WAYS; i++) {
@@ -325,7 +336,7 @@ bool egress_hear(const struct egress *e, struct egress_heard *h, const char *nam
 	if (!addr_is_unicast(a) || addr_is_loopback(a) || addr_is_link_local(a))
 		return false;
 	for (i = 0; i < e->n; i++) {
-		if (!is_named(&e->r[i], name))
+		if (!e->r[i].spec || !is_named(&e->r[i], name))
 			continue;
 		put_heard(h, i, a, until_ms);
 		found = true;
@@ -341,7 +352,7 @@ static bool has_heard(const struct egress_view *v, unsigned rule,
 
 	if (!v->heard)
 		return false;
-	set = set_of(v->heard, a);
+	set = set_of(v->heard, rule, a);
 	for (i = 0; i < EGRESS_WAYS; i++)
 		if (set[i].until_ms > *v->now_ms && set[i].rule == rule &&
 		    addr_equal(&set[i].addr, a))
@@ -384,7 +395,8 @@ void egress_load(const struct egress *e, struct egress_heard *h, uint64_t now_ms
 		left_ms = rd_be64(r);
 		left_ms = MIN(left_ms, EGRESS_MOST_S * 1000ULL);
 		for (i = 0; i < e->n && rd_ok(r) && left_ms; i++)
-			if (e->r[i].to == EGRESS_NAME && e->r[i].name_len == n &&
+			if (e->r[i].spec && e->r[i].to == EGRESS_NAME &&
+			    e->r[i].name_len == n &&
 			    !strncasecmp(e->r[i].name, name, n))
 				put_heard(h, i, &a, now_ms + left_ms);
 	}
@@ -479,7 +491,7 @@ static bool names(const struct egress *e, const struct egress_rule *r,
 	case EGRESS_LOCAL:
 		return v->local && is_local(v->local, to->addr, !r->allow);
 	case EGRESS_NAME:
-		return has_heard(v, (unsigned)(r - e->r), to->addr);
+		return has_heard(v, head_of(e, (unsigned)(r - e->r)), to->addr);
 	default:
 		return true;
 	}

@@ -64,7 +64,7 @@ enum { EGRESS_SETS = 1024, EGRESS_WAYS = 4 };
 struct egress_heard {
 	struct egress_addr {
 		struct addr addr;
-		unsigned rule; /* by whose name */
+		unsigned rule; /* by whose name; the first of its argument */
 		uint64_t until_ms; /* loop time; 0: none */
 	} e[EGRESS_SETS][EGRESS_WAYS];
 };

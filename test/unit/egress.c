@@ -391,6 +391,29 @@ static void successor(void **state)
 	}
 }
 
+/* One address may have many names, and a name many ports */
+static void one_address(void **state)
+{
+	static const char *const specs[] = {
+		"+tcp:a.test:1,2,3,4,5,6,7,8,9,10", "+tcp:b.test:11", "+tcp:c.test:12",
+		"+tcp:d.test:13", "+tcp:e.test:14", "+tcp:f.test:15", NULL };
+	char text[64];
+	unsigned i;
+
+	(void)state;
+	add(specs);
+	for (i = 0; i < 6; i++) {
+		snprintf(text, sizeof(text), "%c.test", 'a' + i);
+		hear(text, "192.0.2.1", 60, true);
+	}
+	for (i = 1; i <= 15; i++) {
+		snprintf(text, sizeof(text), "tcp 192.0.2.1 %u", i);
+		if (!allows(text))
+			fail_msg("%s", text);
+	}
+	assert_false(allows("tcp 192.0.2.1 16"));
+}
+
 /* One argument has one text, however many rules it makes */
 static void texts(void **state)
 {
@@ -455,6 +478,7 @@ int main(void)
 		cmocka_unit_test_setup(times, setup),
 		cmocka_unit_test_setup(many_addresses, setup),
 		cmocka_unit_test_setup(successor, setup),
+		cmocka_unit_test_setup(one_address, setup),
 		cmocka_unit_test_setup(texts, setup),
 		cmocka_unit_test_setup(too_many, setup),
 		cmocka_unit_test_setup(many_networks, setup),
