@@ -42,6 +42,25 @@ static void count_in(struct flow *f, size_t len)
 	dgrams_of(f)->bytes[dgrams_of(f)->host] += len;
 }
 
+bool udp_out_has_peer(const struct side *host, const struct sock_dgram *d)
+{
+	return d->from_port == host->their_port &&
+	       addr_equal(&d->from, &host->theirs);
+}
+
+/* What a resolver answers, wherever it came in; several may be joined */
+static SELDOM void hear(struct udp *u, struct flow *f, const uint8_t *p,
+			const struct sock_dgram *d)
+{
+	size_t each = d->gso_size ? d->gso_size : d->len, at;
+
+	/* It may be none any more */
+	if (!udp_out_has_peer(host_of(f), d) || !fwd_hears(u->fwd, host_of(f)))
+		return;
+	for (at = 0; at < d->len; at += each)
+		fwd_hear(u->fwd, p + at, MIN(each, d->len - at));
+}
+
 /* One datagram, or a run, that lies somewhere else */
 static void pass_on(struct udp *u, struct flow *f, const struct head *h,
 		    const uint8_t *p, const struct sock_dgram *d)
@@ -49,6 +68,8 @@ static void pass_on(struct udp *u, struct flow *f, const struct head *h,
 	struct head one = *h;
 	enum verdict v;
 
+	if (UNLIKELY(dgrams_of(f)->heard))
+		hear(u, f, p, d);
 	one.tos = d->tos;
 	v = emit_datagram(u->tap, &one, p, d->len, d->gso_size);
 	if (v != PASS)
@@ -66,12 +87,6 @@ void udp_out_stray(struct udp *u, enum verdict v, uint16_t port,
 
 	udp_flow_drop(u, v, 1);
 	emit_lost(u->tap, v, &h, p, d->len);
-}
-
-bool udp_out_has_peer(const struct side *host, const struct sock_dgram *d)
-{
-	return d->from_port == host->their_port &&
-	       addr_equal(&d->from, &host->theirs);
 }
 
 /* What came to the socket of @f from somebody else */
@@ -369,8 +384,6 @@ static int receive_mixed(struct udp *u, struct flow *f)
 		const struct head h = head_for(u, f);
 
 		if (!x->group && udp_out_has_peer(host_of(f), &d[k])) {
-			if (x->heard)
-				fwd_hear(u->fwd, u->rx[k], d[k].len);
 			pass_on(u, f, &h, u->rx[k], &d[k]);
 		} else {
 			from_other(u, f, &d[k], u->rx[k]);

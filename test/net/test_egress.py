@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from clients import A, ask_tcp, ask_udp, skip_name
+from clients import A, ask_tcp, ask_udp, query, skip_name
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, STREAM, USER, V4,
                  V6, until)
 from test_dns import NAME, Resolver
@@ -19,6 +19,7 @@ RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
 # As Linux takes "administratively prohibited"
 DENIED = {V4: errno.EHOSTUNREACH, V6: errno.EACCES}
 PORT, OTHER = 7001, 7002
+UDP_SEGMENT = 103
 # Of the network of FAR
 NEAR = {V4: "203.0.113.77/24", V6: "2001:db8:2::77/64"}
 
@@ -180,6 +181,13 @@ class Zone(Resolver):
                     for name, kind, data in found))
 
 
+def zone_of(**names):
+    """What such a server would answer."""
+    made = Zone.__new__(Zone)
+    made.names = {k.replace("_", "."): v for k, v in names.items()}
+    return made
+
+
 def zone(lab):
     lab.resolver(PEER[V4])
     return Zone(lab.peer, PEER[V4], far_test=FAR, www_far_test=FAR,
@@ -244,6 +252,41 @@ def test_name_elsewhere(lab):
                       "far.test")
     assert ask_udp(guest, V4, FAR[V4], "far.test", A)
     denied(guest, V4, PEER[V4], PORT)
+
+
+def test_name_many_resolvers(lab, start):
+    """A program that asks two from one port (musl) believes whoever is first."""
+    lab.resolver(PEER[V4], FAR[V4])
+    Zone(lab.peer, PEER[V4], far_test=FAR)
+    Zone(lab.far, FAR[V4], peer_test=PEER)
+    guest = start("--allow-out", "dns", "--allow-out", f"far.test:{PORT}",
+                  "--allow-out", f"peer.test:{PORT}")
+    s = guest.bind(V4, DGRAM)
+    for name in "far.test", "peer.test":
+        for server in PEER[V4], FAR[V4]:
+            s.sendto(query(name, A)[0], (server, 53))
+    for _ in range(4):
+        s.recv(65535)
+    assert allowed(guest, V4, FAR[V4])
+    assert allowed(guest, V4, PEER[V4])
+
+
+def test_name_joined(lab, start):
+    """Answers that the kernel hands over as one."""
+    lab.resolver(PEER[V4])
+    made = zone_of(far_test=FAR, bad_test={V4: "198.51.100.7"})
+    server = lab.peer.bind(V4, DGRAM, 53, PEER[V4])
+    guest = start("--allow-out", "dns", "--allow-out", f"far.test:{PORT}")
+    s = guest.connect(V4, PEER[V4], 53, DGRAM)
+    s.send(query("bad.test", A)[0])
+    _, client = server.recvfrom(512)
+    messages = [made.answer(query(n, A)[0]) for n in ("bad.test", "far.test")]
+    assert len(messages[0]) == len(messages[1])
+    server.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, len(messages[0]))
+    server.sendto(b"".join(messages), client)
+    for message in messages:
+        assert s.recv(512) == message
+    assert allowed(guest, V4, FAR[V4])
 
 
 def test_name_taken_over(lab):
