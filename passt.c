@@ -53,6 +53,7 @@ struct passt {
 	struct hostnet hostnet;
 	struct egress_local seen_local, local; /* of a look, and in force */
 	struct egress_heard heard;
+	struct tcp_told told[TCP_TOLD];
 	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
@@ -662,6 +663,8 @@ static void start_modules(struct passt *p)
 	p->listen.follows = !c->no_follow && !c->splice_only;
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
+	if (p->fwd.view.heard)
+		p->tcp.told = p->told;
 	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);
 	if (!c->no_mcast && !c->splice_only && lan->udp)
 		mcast_sock_start(&p->udp.mcast);

@@ -22,6 +22,7 @@ enum {
 	SYN_WINDOW = 65535,
 	RUNS = 5,	/* most that one read fills: a turn, at any MTU */
 	RUNS_IOV = 256, /* of them together, or there is but one */
+	ASIDE = 256 << 10, /* more than a run */
 };
 
 static uint32_t now_ms(const struct tcp *t)
@@ -327,25 +328,6 @@ static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 	return MIN(want, MAX(run, (uint32_t)c->mss));
 }
 
-/* A resolver's answers, if they come in one piece */
-static SELDOM void hear(struct tcp *t, struct flow *f, const struct slot *s,
-			size_t len)
-{
-	static uint8_t b[2 + UINT16_MAX];
-	struct rd r;
-
-	if (!fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
-		return;
-	len = MIN(len, sizeof(b));
-	r = rd_init(b, iov_read(s->body, s->body_cnt, 0, b, len));
-	while (rd_left(&r)) {
-		struct rd message = rd_sub(&r, rd_be16(&r));
-
-		if (rd_ok(&message))
-			fwd_hear(t->fwd, message.p, rd_left(&message));
-	}
-}
-
 static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		     bool fin)
 {
@@ -360,8 +342,6 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 
 	if (len)
 		flow_answers(f);
-	if (UNLIKELY(t->fwd->view.heard) && len)
-		hear(t, f, s, len);
 	h = head_for(t, f);
 	flow_charge(t->flows, f, len);
 	packet_put_tcp(s->head, &h, &th, len, &n);
@@ -463,11 +443,84 @@ static ssize_t peek_runs(struct flow *f, const struct slot *s, unsigned n)
 	return sock_peek(conn_fd(f), iov, cnt);
 }
 
+/* --- what resolvers answer ------------------------------------------------ */
+
+void tcp_out_listen(struct tcp *t, const struct flow *f)
+{
+	struct tcp_told *told;
+
+	if (!t->told || !fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
+		return;
+	told = &t->told[t->told_next++ % TCP_TOLD];
+	told->f = f;
+	told->gen = f->gen;
+	told->begun = false;
+	told->len = 0;
+}
+
+static struct tcp_told *told_by(struct tcp *t, const struct flow *f)
+{
+	unsigned i;
+
+	for (i = 0; UNLIKELY(t->told) && i < TCP_TOLD; i++)
+		if (t->told[i].f == f && t->told[i].gen == f->gen)
+			return &t->told[i];
+	return NULL;
+}
+
+/* Where a message begins is known by those before it alone: where a read begins, the
+ * guest decides by its window, and what is inside of a message may be anybody's. */
+static void hear(struct tcp *t, struct flow *f, struct tcp_told *told,
+		 const uint8_t *p, size_t len)
+{
+	uint32_t seq = conn_of(f)->snd_nxt, known;
+	size_t n;
+
+	if (!told->begun)
+		told->next = seq;
+	told->begun = true;
+	known = told->next - seq;
+	if (seq_after(seq, told->next) || known >= len)
+		return;
+	p += known;
+	len -= known;
+	told->next += (uint32_t)len;
+	for (; len; p += n, len -= n) {
+		n = told->len < 2 ? 2 : 2U + ld_be16(told->b);
+		n = MIN(n - told->len, len);
+		memcpy(told->b + told->len, p, n);
+		told->len += n;
+		if (told->len < 2 || told->len < 2U + ld_be16(told->b))
+			continue;
+		if (fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
+			fwd_hear(t->fwd, told->b + 2, told->len - 2);
+		told->len = 0;
+	}
+}
+
+/* A slot may be memory of the guest, which could write there what it likes */
+static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct tcp_told *told,
+				 const struct slot *s)
+{
+	static uint8_t b[ASIDE];
+	struct iovec iov = { b, MIN(s->room, sizeof(b)) };
+	ssize_t got = conn_of(f)->flags & CONN_PEEK ?
+			sock_peek(conn_fd(f), &iov, 1) :
+			sock_recv(conn_fd(f), &iov, 1);
+
+	if (got <= 0)
+		return got;
+	iov_write(s->body, s->body_cnt, 0, b, (size_t)got);
+	hear(t, f, told, b, (size_t)got);
+	return got;
+}
+
 /* Read up to the slots' @room at snd_nxt; 0 is end of file, or -errno.  There is one
  * slot, or the bytes stay in the socket. */
 static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		    size_t room)
 {
+	struct tcp_told *told = told_by(t, f);
 	struct tcp_conn *c = conn_of(f);
 	ssize_t got;
 
@@ -477,8 +530,9 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		find_place(f);
 		if (c->flags & CONN_ASTRAY)
 			return -EBADFD;
-		got = n > 1 ? peek_runs(f, s, n)
-			    : sock_peek(conn_fd(f), s->body, s->body_cnt);
+		got = told	? fill_aside(t, f, told, s)
+		      : n > 1 ? peek_runs(f, s, n)
+			      : sock_peek(conn_fd(f), s->body, s->body_cnt);
 		/* Or little of much, as the guest's window has it */
 		if (got >= TCP_LAZY || (size_t)got == room)
 			c->flags |= CONN_LARGE;
@@ -487,7 +541,8 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	} else {
 		if (seq_before(c->snd_nxt, c->snd_max))
 			return fill_kept(t, f, s);
-		got = sock_recv(conn_fd(f), s->body, s->body_cnt);
+		got = told ? fill_aside(t, f, told, s) :
+			     sock_recv(conn_fd(f), s->body, s->body_cnt);
 		if (got > 0)
 			chunk_put(t->chunks, &c->keep, s->body, s->body_cnt, 0,
 				  (size_t)got);
@@ -549,7 +604,7 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 
 /* How many runs of @want bytes to read at once: where much comes, as many as it may
  * move now.  Each read looks for its place in all that the guest has not acknowledged. */
-static unsigned count_runs(const struct tcp *t, struct flow *f, uint32_t want)
+static unsigned count_runs(struct tcp *t, struct flow *f, uint32_t want)
 {
 	const struct tcp_conn *c = conn_of(f);
 	size_t most;
@@ -557,7 +612,7 @@ static unsigned count_runs(const struct tcp *t, struct flow *f, uint32_t want)
 	if (!t->tap->caps.runs || !(c->flags & CONN_FULL) ||
 	    !(c->flags & CONN_PEEK) ||
 	    c->flags & (CONN_EOF | CONN_LOSSY | CONN_PROBE) ||
-	    c->snd_nxt != c->snd_max || !want)
+	    c->snd_nxt != c->snd_max || !want || told_by(t, f))
 		return 1;
 	most = MIN(window_left(c) / want, (flow_left(t->flows, f) + want - 1) / want);
 	return (unsigned)MAX(MIN(most, (size_t)RUNS), (size_t)1);

@@ -289,6 +289,42 @@ def test_name_joined(lab, start):
     assert allowed(guest, V4, FAR[V4])
 
 
+def tcp_answer(lab, guest, pieces):
+    """One answer by TCP, of which the next piece comes when one has arrived."""
+    server = lab.peer.bind(V4, STREAM, 53, PEER[V4])
+    server.listen()
+    s = guest.connect(V4, PEER[V4], 53)
+    with lab.peer.accept(server) as answering, s.makefile("rb") as f:
+        answering.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            answering.sendall(piece)
+            assert f.read(len(piece)) == piece
+
+
+def test_name_in_pieces(lab, start):
+    """By TCP an answer may come in pieces, and several one behind the other."""
+    lab.resolver(PEER[V4])
+    guest = start("--allow-out", "dns", "--allow-out", f"far.test:{PORT}")
+    made = zone_of(far_test=FAR, other_test=PEER)
+    data = b"".join(struct.pack(">H", len(m)) + m for m in (
+        made.answer(query(n, A)[0]) for n in ("other.test", "far.test")))
+    tcp_answer(lab, guest, [data[:1], data[1:5], data[5:50], data[50:-1], data[-1:]])
+    assert allowed(guest, V4, FAR[V4])
+    assert not allowed(guest, V4, PEER[V4])
+
+
+def test_name_inside(lab, start):
+    """Where a piece of an answer begins, which the guest's window decides, does no
+    message begin."""
+    lab.resolver(PEER[V4])
+    guest = start("--allow-out", "dns", "--allow-out", f"far.test:{PORT}")
+    forged = zone_of(far_test=PEER).answer(query("far.test", A)[0])
+    inner = struct.pack(">H", len(forged)) + forged
+    outer = query("any.test", A)[0] + b"x" * 20
+    tcp_answer(lab, guest, [struct.pack(">H", len(outer + inner)) + outer, inner])
+    assert not allowed(guest, V4, PEER[V4])
+
+
 def test_name_taken_over(lab):
     """A successor knows what was heard."""
     zone(lab)
