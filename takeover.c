@@ -296,10 +296,12 @@ static bool is_one_of_us(struct takeover *t)
 
 	for (i = 0; i < TAKEOVER_PROOF; i++) {
 		int fd = fdlist_take(&t->fds);
+		bool here = place_of(fd, &p) && same_place(&p, &t->here[i]);
 
-		if (!place_of(fd, &p) || !same_place(&p, &t->here[i]))
+		if (fd >= 0)
+			close(fd);
+		if (!here)
 			return false;
-		close(fd);
 	}
 	return true;
 }
