@@ -170,6 +170,7 @@ $(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
 # What is included
 build/fuzz/pages: fetch.c
 build/fuzz/repair: passt_repair.c
+build/fuzz/successor: takeover.c
 
 # Of whose two ends one is a program with a filter
 build/fuzz/repair: private FUZZ_CC += -I$(B)
