@@ -30,6 +30,8 @@ static struct chunks chunks;
 static struct aheads ahead;
 static struct neigh neigh;
 static struct fwd fwd;
+static struct egress_heard heard;
+static char err[EGRESS_ERR];
 static struct sock_env env = { .v4 = true, .v6 = true };
 static struct ns ns;
 static struct listen listening;
@@ -113,6 +115,9 @@ static void start(void)
 		!chunks_init(&chunks) && !ahead_init(&ahead, &chunks));
 	watch = loop_watch(&loop, on_event, NULL);
 	fwd_init(&fwd, &plan.lan, &seen, &plan.map, &env);
+	REQUIRE(egress_add(&conf.egress, true, "example.org:1-2,4", err) &&
+		egress_add(&conf.egress, true, "*.example.net", err));
+	fwd.view = (struct egress_view){ .heard = &heard, .now_ms = &loop.now_ms };
 	REQUIRE(!listen_init(&listening, &loop, &env, &ns));
 	listening.tcp_watch = listening.udp_watch = watch;
 	REQUIRE(!tap_stream_init(&stream, &loop, &pcap, watch, false) &&
@@ -123,6 +128,7 @@ static void start(void)
 	tcp = (struct tcp){ .flows = &flows, .fwd = &fwd, .neigh = &neigh,
 			    .chunks = &chunks, .ahead = ahead, .rto_max_ms = 120000 };
 	udp.flows = &flows;
+	udp.fwd = &fwd;
 	splice_init(&spliced, &flows, &fwd, &ns);
 	flows_type(&flows, FLOW_TCP, &tcp_type, &tcp);
 	flows_type(&flows, FLOW_UDP, &udp_type, &udp);
@@ -149,7 +155,7 @@ static void begin(unsigned kind)
 		       conf.mode == MODE_VHOST ? &vhost.tap : &tun.tap,
 		.tun = &tun, .stream = &stream, .vhost = &vhost,
 		.migrate = &moving, .flows = &flows, .listen = &listening,
-		.tcp = &tcp, .guest = &guest, .pcap = &pcap,
+		.tcp = &tcp, .guest = &guest, .pcap = &pcap, .fwd = &fwd,
 		.splice = conf.mode == MODE_PASTA ? &spliced : NULL,
 	};
 	for (i = 0; i < HANDOVER_SOCKETS; i++) {
