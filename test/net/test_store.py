@@ -44,10 +44,14 @@ class Manager:
         os.chmod(notify, 0o777)
         self.env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
         lab.scope.callback(self.close)
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
         self.start()
 
     def close(self):
+        """Nobody is left who would read from another socket of this number"""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.listener.join()
         self.drop()
         self.socket.close()
 
@@ -60,6 +64,8 @@ class Manager:
             try:
                 text, fds, _, _ = socket.recv_fds(self.socket, 4096, 253)
             except OSError:
+                return
+            if not text:
                 return
             words = text.decode().split("\n")
             if words == ["BARRIER=1"]:      # what was sent before is here
