@@ -511,6 +511,11 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 	}
 }
 
+void handover_given(struct handover *h)
+{
+	pcap_given(h->pcap);
+}
+
 int handover_load(struct handover *h, uint32_t tag, struct rd *body,
 		  struct fdlist *fds)
 {

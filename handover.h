@@ -64,6 +64,9 @@ void handover_begin(struct handover *h);
  * not now, but in one of the next turns; another -errno: it can't be done. */
 int handover_save(struct handover *h, struct wr *w, struct fdlist *fds);
 
+/* handover_given - all of it is somebody else's now, and nobody else's */
+void handover_given(struct handover *h);
+
 /* handover_load - take a section into service; 0 or -errno
  * Before the filter.  Nothing is read from any descriptor that comes. */
 int handover_load(struct handover *h, uint32_t tag, struct rd *body,

@@ -569,6 +569,12 @@ int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	return 0;
 }
 
+void pcap_given(struct pcap *p)
+{
+	close_files(p);
+	p->rest_len = 0;
+}
+
 /* A reader that is slow, not one that is gone or does nothing */
 static void finish_record(struct pcap *p)
 {

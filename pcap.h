@@ -74,6 +74,10 @@ void pcap_save(const struct pcap *p, struct wr *w, struct fdlist *fds);
 int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	      const char *program);
 
+/* pcap_given - what pcap_save() wrote is loaded elsewhere: nothing more is written
+ * here */
+void pcap_given(struct pcap *p);
+
 /* pcap_sync - fsync and say what is missing, before exit
  * The reader of a FIFO gets a moment for the rest of a record. */
 void pcap_sync(struct pcap *p);

@@ -594,6 +594,7 @@ void takeover_turn_end(struct takeover *t)
 	}
 	log_info("Somebody else has taken over, exiting");
 	t->phase = TAKEOVER_GIVEN;
+	handover_given(t->h);
 	loop_quit(t->loop, EXIT_SUCCESS);
 }
 
@@ -632,7 +633,10 @@ int takeover_store(struct takeover *t, struct fdstore *s)
 						    t->fds.n);
 	}
 	t->fds = (struct fdlist){ 0 };
-	return err ? err : fdstore_done(s);
+	err = err ? err : fdstore_done(s);
+	if (!err)
+		handover_given(t->h);
+	return err;
 }
 
 /* --- the one that takes ---------------------------------------------------- */

@@ -363,6 +363,44 @@ static void slow_at_the_end(void **state)
 	close(reader);
 }
 
+/* Who has handed it over, in the middle of a record, writes no more */
+static void handed_over(void **state)
+{
+	enum { LEN = 60000, ALL = RECORD + LEN };
+	static uint8_t b[LEN], body[4 * 70000];
+	struct iovec iov = all(b, LEN);
+	struct fdlist fds = { .n = 0 };
+	struct wr w = wr_init(body, sizeof(body));
+	struct pcap old, new;
+	size_t have = 0;
+	struct rd r;
+	int reader;
+	ssize_t n;
+
+	(void)state;
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK);
+	assert_int_equal(pcap_open(&old, path, &plain), 0);
+	while (!old.rest_len)
+		pcap_frame(&old, true, &iov, 1, LEN, NULL);
+	pcap_save(&old, &w, &fds);
+	assert_true(wr_ok(&w));
+	fds.fd[0] = dup(fds.fd[0]);
+	r = rd_init(body, w.len);
+	assert_int_equal(pcap_load(&new, &r, &fds, true, "unit"), 0);
+	pcap_given(&old);
+	while ((n = read(reader, file, sizeof(file))) > 0)
+		have += (size_t)n;
+	pcap_sync(&old);
+	pcap_sync(&new);
+	while ((n = read(reader, file, sizeof(file))) > 0)
+		have += (size_t)n;
+	assert_int_equal((have - HEAD) % ALL, 0);
+	close(new.fd);
+	close(reader);
+}
+
 /* --- pcapng ---------------------------------------------------------------- */
 
 static const struct pcap_conf explain = { .program = "unit", .drops = true };
@@ -552,6 +590,7 @@ int main(void)
 		T(too_large),
 		T(slow_reader),
 		T(slow_at_the_end),
+		T(handed_over),
 		T(late_verdict),
 		T(much_meanwhile),
 		T(ring),
