@@ -25,6 +25,7 @@ GROUPS = (
     ("Loopback into a namespace", "splice-*"),
     ("Virtual machine's stream socket", "unix-*"),
     ("Virtual machine, vhost-user", "vhost-*"),
+    ("User-mode Linux, vhost-user", "uml-*"),
     ("One byte and back beside 30 transfers", "load-*"),
     ("Start and rest", "start-*", "idle-*", "forward-all-*"),
     ("Long wires", "long-*"),
