@@ -825,8 +825,10 @@ PREFIX = """
 
 
 def advertise(roamer, lab, **lifetimes):
-    """radvd on the LAN, with 2001:db8:NAME::/64 for so long"""
-    conf, pid = lab.path("radvd.conf"), lab.path("radvd.pid")
+    """radvd on the LAN, with 2001:db8:NAME::/64 for so long.  A process of the one
+    before may still have its PID file."""
+    conf = lab.path("radvd.conf")
+    pid = lab.path(f"radvd-{'-'.join(lifetimes)}.pid")
     conf.write_text(RADVD.format(prefixes="".join(
         PREFIX.format(prefix=f"2001:db8:{name}::/64", preferred=preferred)
         for name, preferred in lifetimes.items())))
