@@ -155,7 +155,9 @@ static bool is_name(const char *p)
 
 	if (!strncmp(p, "*.", 2))
 		p += 2;
-	if (!strchr(p, '.') || strlen(p) > NAME_MAX_LEN)
+	else if (!strchr(p, '.'))
+		return false;
+	if (!*p || strlen(p) > NAME_MAX_LEN)
 		return false;
 	for (label = p; *label; label += n + (label[n] == '.')) {
 		n = strcspn(label, ".");

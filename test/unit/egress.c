@@ -264,7 +264,8 @@ static void hear(const char *name, const char *text, unsigned s, bool named)
 static void names(void **state)
 {
 	static const char *const specs[] = { "+Example.org:443", "+*.example.net.",
-					     "+tcp:single.", "+192.0.2.9", NULL };
+					     "+tcp:single.", "+192.0.2.9",
+					     "+*.lan", NULL };
 
 	(void)state;
 	add(specs);
@@ -286,6 +287,9 @@ static void names(void **state)
 	hear("single", "192.0.2.4", 60, true);
 	assert_true(allows("tcp 192.0.2.4 1"));
 	assert_false(allows("udp 192.0.2.4 1"));
+	hear("lan", "192.0.2.5", 60, false);
+	hear("box.lan", "192.0.2.5", 60, true);
+	assert_true(allows("udp 192.0.2.5 1"));
 	/* What one name may does not hold for another's address */
 	assert_false(allows("tcp 2001:db8::2 443") && allows("udp 192.0.2.1 1"));
 	/* Addresses that mean the host, or nobody */
