@@ -11,7 +11,7 @@ import pytest
 from clients import A, ask_tcp, ask_udp, query, skip_name
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, STREAM, USER, V4,
                  V6, until)
-from test_dns import NAME, Resolver
+from test_dns import FORWARD, NAME, Etc, Resolver
 from test_takeover import Pasta
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
@@ -188,6 +188,15 @@ def zone_of(**names):
     return made
 
 
+def asks(guest, address, name):
+    """Whether it is answered there, now."""
+    s = guest.connect(V4, address, 53, DGRAM)
+    s.settimeout(0.5)
+    s.send(query(name, A)[0])
+    with contextlib.suppress(OSError):
+        return s.recv(512)
+
+
 def zone(lab):
     lab.resolver(PEER[V4])
     return Zone(lab.peer, PEER[V4], far_test=FAR, www_far_test=FAR,
@@ -323,6 +332,38 @@ def test_name_inside(lab, start):
     outer = query("any.test", A)[0] + b"x" * 20
     tcp_answer(lab, guest, [struct.pack(">H", len(outer + inner)) + outer, inner])
     assert not allowed(guest, V4, PEER[V4])
+
+
+@pytest.mark.parametrize("where", ["127.0.0.53", "::1"])
+def test_name_stub(lab, family, where):
+    """The host's resolver may be on its loopback, and of the other IP version."""
+    lab.resolver(where)
+    Zone(lab.host, where, far_test=FAR)
+    guest = lab.pasta("--config-net", "--dns-forward", DNS[family], "--allow-out",
+                      "dns", "--allow-out", "far.test")
+    assert not allowed(guest, V4, FAR[V4])
+    assert ask_udp(guest, family, DNS[family], "far.test", A)
+    assert allowed(guest, V4, FAR[V4])
+
+
+def test_name_resolver_left(lab):
+    """Who is no resolver any more is not heard, though the question was asked before."""
+    etc = Etc(lab)
+    etc.file(etc.conf, PEER[V4])
+    made = zone_of(far_test=FAR)
+    Zone(lab.far, FAR[V4], peer_test=PEER)
+    server = lab.peer.bind(V4, DGRAM, 53, PEER[V4])
+    guest = lab.pasta(*FORWARD, "--allow-out", "dns", "--allow-out",
+                      f"*.test:{PORT}", user=etc.user)
+    s = guest.connect(V4, DNS[V4], 53, DGRAM)
+    s.send(query("far.test", A)[0])
+    message, client = server.recvfrom(512)
+    etc.replace(etc.conf, FAR[V4])
+    until(lambda: asks(guest, DNS[V4], "peer.test"), "the other resolver")
+    server.sendto(made.answer(message), client)
+    assert s.recv(512)
+    assert allowed(guest, V4, PEER[V4])
+    assert not allowed(guest, V4, FAR[V4])
 
 
 def test_name_taken_over(lab):
