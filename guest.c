@@ -531,11 +531,12 @@ static void plan_ra(struct guest *g)
 	uint64_t r = siphash_words(&g->flows->key, &g->loop->now_ns, 1);
 
 	timer_set(&g->loop->timers, &g->ra,
-		  g->loop->now_ms + NDP_RA_MIN_MS +
-			  r % (NDP_RA_MAX_MS - NDP_RA_MIN_MS));
+		  g->loop->now_ms + (g->ra_news ? NDP_RA_NEWS_MS :
+				     NDP_RA_MIN_MS +
+					     r % (NDP_RA_MAX_MS - NDP_RA_MIN_MS)));
 }
 
-void guest_advertise(struct guest *g)
+static void send_ra(struct guest *g)
 {
 	uint8_t out[ANSWER_MAX];
 	struct answer a = { .body = wr_init(out, sizeof(out)) };
@@ -545,6 +546,12 @@ void guest_advertise(struct guest *g)
 	if (g->tap->up && ndp_advertise(g->lan, g->seen, &a))
 		send_answer(g, &a);
 	plan_ra(g);
+}
+
+void guest_advertise(struct guest *g)
+{
+	g->ra_news = NDP_RA_NEWS - 1;
+	send_ra(g);
 }
 
 void guest_farewell(struct guest *g, const struct lan *was)
@@ -564,8 +571,11 @@ void guest_renew(struct guest *g)
 
 static void advertise(void *owner, struct timer *timer)
 {
+	struct guest *g = owner;
+
 	(void)timer;
-	guest_advertise(owner);
+	g->ra_news -= !!g->ra_news;
+	send_ra(g);
 }
 
 void guest_neighbour(struct guest *g, const struct addr *addr,

@@ -32,6 +32,7 @@ struct guest {
 	unsigned session; /* last one greeted */
 	unsigned mtu;	  /* as told last */
 	struct timer ra;
+	unsigned ra_news; /* so many more, soon */
 	struct timer call;
 	struct timer recall;
 	unsigned calls; /* since the last change */
@@ -58,7 +59,8 @@ void guest_protocols(struct guest *g, struct tcp *tcp, struct udp *udp,
 /* guest_turn_end - greet a new guest; ACKs and frames go out */
 void guest_turn_end(struct guest *g);
 
-/* guest_advertise - a router advertisement now, and the next in its time */
+/* guest_advertise - there is news for a router advertisement: one now, and again, as
+ * the first may be lost; then the next in its time */
 void guest_advertise(struct guest *g);
 
 /* guest_farewell - before that: we were the router of @was, and are another one */

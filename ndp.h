@@ -48,7 +48,13 @@ bool ndp_call(const struct lan *lan, struct answer *out);
 bool ndp_announce(const struct lan *lan, const struct addr *addr,
 		  const struct mac *mac, struct answer *out);
 
-/* RFC 4861 6.2.1: at most 600 s between RAs, at least a third of that */
-enum { NDP_RA_MAX_MS = 600 * 1000, NDP_RA_MIN_MS = NDP_RA_MAX_MS / 3 };
+/* RFC 4861 6.2.1: at most 600 s between RAs, at least a third of that; 6.2.4: of what
+ * is new three, which are no closer than 3 s (10, MIN_DELAY_BETWEEN_RAS) */
+enum {
+	NDP_RA_MAX_MS = 600 * 1000,
+	NDP_RA_MIN_MS = NDP_RA_MAX_MS / 3,
+	NDP_RA_NEWS = 3,
+	NDP_RA_NEWS_MS = 3000,
+};
 
 #endif /* NDP_H */
