@@ -207,7 +207,8 @@ def allowed(guest, family, address, port=PORT):
     """Whether a SYN goes out; nobody listens there."""
     with guest.socket(family) as s:
         code = s.connect_ex((address, port))
-    assert code in (errno.ECONNREFUSED, DENIED[family]), code
+        assert code in (errno.ECONNREFUSED, DENIED[family]), (
+            f"{code}\n{guest.run('ss', '-tan')}\n{guest.run('ip', 'addr')}")
     return code == errno.ECONNREFUSED
 
 
