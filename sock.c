@@ -26,6 +26,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -720,6 +721,18 @@ int sock_error(int fd)
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &v, &len) < 0)
 		return -errno;
 	return -v;
+}
+
+/* Of an ICMP error Linux first fills the error queue, whether or not that is wanted
+ * (IPv4, since 5.9), which is EPOLLERR, and then ends the connection: who asks in
+ * between is told of no error */
+int sock_connected(int fd, uint32_t events)
+{
+	int err = 0;
+
+	if (events & (EPOLLERR | EPOLLHUP))
+		err = sock_error(fd);
+	return err || events & (EPOLLOUT | EPOLLHUP) ? err : -EINPROGRESS;
 }
 
 void sock_close(int fd)

@@ -156,6 +156,9 @@ int sock_shut_write(int fd);
 int sock_keepalive(int fd);
 /* sock_error - take the pending error, as a negative errno or 0 */
 int sock_error(int fd);
+/* sock_connected - what came of connect() as epoll says @events: 0, -errno, or
+ * -EINPROGRESS, then there will be another event */
+int sock_connected(int fd, uint32_t events);
 void sock_close(int fd);
 /* sock_abort - close so that the peer sees a reset */
 void sock_abort(int fd);

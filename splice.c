@@ -383,17 +383,12 @@ static void fail(struct splice *s, struct flow *f, int err)
 	finish(s, f, sock_abort);
 }
 
-/* Whether connect() has ended; then 0 or -errno */
-static bool has_connected(struct flow *f, int *err)
+/* As sock_connected(); who asked for it may have gone */
+static int has_connected(struct flow *f)
 {
-	*err = -ECONNRESET;
 	if (f->ready[0] & (READY_ERR | READY_HUP))
-		return true;
-	if (!(f->ready[1] & (READY_OUT | READY_ERR | READY_HUP)))
-		return false;
-	*err = f->ready[1] & (READY_ERR | READY_HUP) ?
-		       sock_error(f->side[1].fd) : 0;
-	return true;
+		return -ECONNRESET;
+	return sock_connected(f->side[1].fd, f->ready[1]);
 }
 
 static enum run_verdict ready(void *owner, struct flow *f)
@@ -404,7 +399,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	int err = 0;
 
 	if (!x->connected) {
-		if (!has_connected(f, &err))
+		err = has_connected(f);
+		if (err == -EINPROGRESS)
 			return RUN_DONE;
 		x->connected = !err;
 	}

@@ -278,14 +278,11 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	case TCP_OPEN:
 		return ready_open(t, f);
 	case TCP_CONNECTING:
-		if (!(bits & (READY_OUT | READY_ERR | READY_HUP)))
-			break;
-		err = bits & (READY_ERR | READY_HUP) ?
-			      sock_error(conn_fd(f)) : 0;
-		if (err)
-			connect_failed(t, f, err);
-		else
+		err = sock_connected(conn_fd(f), bits);
+		if (!err)
 			connected(t, f);
+		else if (err != -EINPROGRESS)
+			connect_failed(t, f, err);
 		break;
 	default:
 		if (!(bits & (READY_ERR | READY_HUP)))

@@ -106,6 +106,11 @@ static void answer(void *arg)
 
 	if (is_cut_off(p, answer))
 		return;
+	if (p->ending == END_REFUSED && !p->v6 && !p->s->errs && chance(300)) {
+		far_queues_error(p->s, ECONNREFUSED);
+		sim_after(rnd_to(100 * US), answer, p);
+		return;
+	}
 	if (p->ending == END_REFUSED)
 		far_refused(p->s, ECONNREFUSED);
 	else if (p->ending == END_TIMEOUT)

@@ -789,6 +789,7 @@ static void far_complains(const char *w)
 		;
 	if (i == ARRAY_SIZE(errors))
 		sim_fail("no error %s", w);
+	far_queues_error(stream(), errors[i].err);
 	if (!stream()->hears)
 		return;
 	stream()->err = errors[i].err;

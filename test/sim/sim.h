@@ -250,6 +250,9 @@ struct sock *far_datagram(const struct addr *from, uint16_t from_port,
 			  const struct addr *to, uint16_t port, const void *p,
 			  size_t len);
 void far_error(struct sock *s, const struct sock_error *e);
+/* far_queues_error - in the error queue only, as Linux does before it ends what
+ * is connecting */
+void far_queues_error(struct sock *s, int err);
 struct sock *sock_last(enum sock_kind k); /* newest open one */
 struct sock *sock_all(void); /* newest, and so on */
 void sock_accept_fails(int err); /* the next accept() of each listener */

@@ -70,7 +70,7 @@ static uint32_t poll_stream(struct sock *s)
 		m |= EPOLLHUP;
 	if (rcv_shut)
 		m |= EPOLLIN | EPOLLRDHUP;
-	if (s->err)
+	if (s->err || s->errs)
 		m |= EPOLLERR;
 	if (s->state == S_CONNECTING)
 		return m;
@@ -784,6 +784,13 @@ int sock_error(int fd)
 	return -err;
 }
 
+int sock_connected(int fd, uint32_t events)
+{
+	int err = events & (EPOLLERR | EPOLLHUP) ? sock_error(fd) : 0;
+
+	return err || events & (EPOLLOUT | EPOLLHUP) ? err : -EINPROGRESS;
+}
+
 static void gone(struct sock *s, bool reset)
 {
 	if (s->kind == S_UDP && s->app)
@@ -1175,6 +1182,17 @@ int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
 	ret = sock_send_dgrams(fd, d, 1);
 	s->ip = *ip;
 	return ret;
+}
+
+void far_queues_error(struct sock *s, int err)
+{
+	const struct sock_error e = { .err = err, .icmp = true };
+
+	if (s->state != S_CONNECTING)
+		return;
+	trace("  fd %d is about to be refused", s->toy.fd);
+	put_error(s, &e);
+	toy_wake(&s->toy, 0);
 }
 
 bool sock_error_next(int fd, struct sock_error *e)
