@@ -24,6 +24,7 @@ import atexit
 import collections
 import contextlib
 import ctypes
+import errno
 import fcntl
 import hashlib
 import ipaddress
@@ -34,6 +35,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -188,6 +190,34 @@ class Process:
         self.popen.wait()
 
 
+class Socket(socket.socket):
+    """Its connect() waits in the kernel: Python with a time limit asks for
+    SO_ERROR, and as Linux takes an ICMP error there is a moment after which that
+    wakes who polls, and in which it is no error yet: "connected"."""
+
+    def connect_ex(self, address):
+        limit = self.gettimeout()
+        if not limit:
+            return super().connect_ex(address)
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO,
+                        struct.pack("@ll", *divmod(int(limit * 1e6), 1000000)))
+        self.settimeout(None)
+        try:
+            return super().connect_ex(address)
+        finally:
+            self.settimeout(limit)
+
+    def connect(self, address):
+        if not self.gettimeout():
+            super().connect(address)
+            return
+        err = self.connect_ex(address)
+        if err in (errno.EINPROGRESS, errno.EAGAIN):
+            raise TimeoutError(err, "nobody answers")
+        if err:
+            raise OSError(err, os.strerror(err))
+
+
 class Namespace:
     """Where commands are run: prefix + command."""
 
@@ -241,7 +271,7 @@ class Namespace:
     def socket(self, family, kind=STREAM, proto=0):
         """A socket of this namespace for the test; closed with the test."""
         with self.inside():
-            s = socket.socket(family, kind, proto)
+            s = Socket(family, kind, proto)
         s.settimeout(DEADLINE)
         self.scope.callback(s.close)
         return s

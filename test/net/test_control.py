@@ -320,7 +320,7 @@ def test_hostile_crowd(lab, path):
     guest = lab.pasta("--config-net", "-c", path, "-l", log, *NONE)
     pesto(lab, path, "-A", "-t", "8080")
     bad = (b"", b"\x02", update(rule(0)), update(rule(9))[:30],
-           b"basil:s\0" + bytes(60), os.urandom(50000),
+           b"basil:s\0" + bytes(60), b"\xff" + os.urandom(50000),
            update(*[rule(9)] * 255)[:-1] + b"\1" + bytes(50000))
     for _ in range(100):
         for data in bad:
