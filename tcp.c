@@ -93,6 +93,7 @@ static void connected(struct tcp *t, struct flow *f)
 	if ((uint32_t)t->flows->loop->now_ms - c->active_ms <= NEAR_MS)
 		c->flags |= CONN_PINGPONG;
 	f->drains = false;
+	flow_answered(t->flows, f);
 	c->state = TCP_SYN_RCVD;
 	tcp_out_syn(t, f);
 }
@@ -153,11 +154,13 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	tcp_out_listen(t, f);
 
 	err = begin(t, f, p);
-	if (!err) {
-		connected(t, f);
-	} else if (err != -EINPROGRESS) {
+	if (err == -EINPROGRESS) {
+		flow_lone(t->flows, f);
+	} else if (err) {
 		connect_failed(t, f, err);
 		return NULL;
+	} else {
+		connected(t, f);
 	}
 	return f;
 }
@@ -462,10 +465,14 @@ static void count(const struct flow *f, struct flow_count *n)
 	n->queue[!tap] = c->snd_max - c->snd_una;
 }
 
-/* Its address has gone: both ends are told */
+/* Its address has gone: both ends are told.  Who has no answer yet asks again: that
+ * is a new attempt, and this one may give way to another. */
 static void drop(void *owner, struct flow *f)
 {
-	conn_reset(owner, f);
+	if (conn_of(f)->state == TCP_CONNECTING)
+		conn_abort(owner, f);
+	else
+		conn_reset(owner, f);
 }
 
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,

@@ -189,6 +189,8 @@ static void resume(struct tcp *t, struct flow *f, uint32_t flags)
 	if (c->flags & CONN_PEEK && c->flags & CONN_OFFSET)
 		conn_peek_at(f, c->lazy + c->snd_nxt - c->snd_una);
 	f->drains = c->state == TCP_CONNECTING || c->out.len;
+	if (c->state == TCP_CONNECTING)
+		flow_lone(t->flows, f);
 	conn_fit(t, f);
 	conn_timer(t, f);
 	flow_wake(t->flows, f);

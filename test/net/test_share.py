@@ -2,6 +2,7 @@
 """Descriptors are few: who gets them, and who is told that there are none."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import socket
@@ -13,7 +14,7 @@ from lab import (DEADLINE, DGRAM, HOST, PASST, PEER, PESTO, STREAM, USER, V4, V6
                  until)
 
 LIMIT = 256
-IN, SERVED = 7001, 7002
+IN, SERVED, SILENT = 7001, 7002, 7003
 FEW = (*USER, "prlimit", f"--nofile={LIMIT}:{LIMIT}")
 NONE = ("-T", "none", "-U", "none")
 OPTIONS = ("--config-net", "-t", IN, "-u", "none", *NONE)
@@ -79,6 +80,40 @@ def test_outside_has_a_share(lab, guest, family):
     def again():
         return not guest.socket(family).connect_ex((PEER[family], SERVED))
     until(again, "a connection after the others have ended")
+
+
+def test_attempts_give_way(lab, guest, family):
+    """What nobody answers, to whatever is newer; who is connected stays, and an
+    attempt that gave way goes on with the next SYN."""
+    server = lab.peer.listen(family, SERVED)
+    friend = guest.connect(family, PEER[family], SERVED)
+    end, _ = server.accept()
+    # A queue that is full takes no SYN
+    silent = lab.peer.bind(family, STREAM, SILENT)
+    silent.listen(0)
+    filler = lab.peer.connect(family, PEER[family], SILENT)
+    waiting = []
+    for _ in range(2 * LIMIT):
+        s = guest.socket(family)
+        s.setblocking(False)
+        assert s.connect_ex((PEER[family], SILENT)) == errno.EINPROGRESS
+        waiting.append(s)
+    newer = guest.connect(family, PEER[family], SERVED)
+    newer.sendall(b"x")
+    assert server.accept()[0].recv(1) == b"x"
+    end.sendall(b"y")
+    assert friend.recv(1) == b"y"
+    assert reached(lab, guest, family)
+    refused = [s for s in waiting
+               if s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)]
+    assert not refused
+    for s in waiting[1:]:
+        s.close()
+    filler.close()
+    silent.listen(100)
+    silent.accept()
+    waiting[0].settimeout(DEADLINE)
+    waiting[0].send(b"z")
 
 
 def descriptors(pid):

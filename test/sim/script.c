@@ -1116,6 +1116,8 @@ static void command(char *w)
 		next_cmd();
 	} else if (is(w, "member")) {
 		member_cmd();
+	} else if (is(w, "share")) {
+		world.flows.share = (unsigned)number(need("number"));
 	} else if (is(w, "flows")) {
 		world_run(sim.now + 2 * MS, NULL);
 		check("number of flows", world.flows.count, need("number"));
