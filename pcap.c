@@ -320,6 +320,16 @@ static bool flush(struct pcap *p)
 	return true;
 }
 
+/* Nobody wants more than the rest of the last record.  It may take its time. */
+static void flush_last(struct pcap *p)
+{
+	p->fd = p->file[0];
+	if (flush(p))
+		close_files(p);
+	else
+		p->fd = -1;
+}
+
 /* The oldest file begins anew.  There are no paths any more, and with O_APPEND
  * no position to be set. */
 static bool next_file(struct pcap *p)
@@ -467,8 +477,11 @@ void pcap_frame(struct pcap *p, bool out, const struct iovec *iov, unsigned cnt,
 {
 	bool hold = p->drops && !out;
 
-	if (p->fd < 0)
+	if (p->fd < 0) {
+		if (UNLIKELY(p->rest_len))
+			flush_last(p);
 		return;
+	}
 	if (hold)
 		pcap_release(p);
 	capture(p, out, PASS, iov, cnt, len, n);
@@ -542,6 +555,21 @@ static void load_rest(struct pcap *p, struct rd *r)
 	p->rest_len = rd_ok(r) ? len : 0;
 }
 
+/* It is off.  What a reader has a part of is for flush_last(). */
+static void unwanted(struct pcap *p)
+{
+	int fd = p->fd;
+
+	p->file[p->at] = p->file[--p->files];
+	close_files(p);
+	p->at = 0;
+	p->drops = false;
+	if (p->rest_len)
+		p->file[p->files++] = fd;
+	else
+		close(fd);
+}
+
 int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	      const char *program)
 {
@@ -561,16 +589,15 @@ int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 		p->file[p->files++] = fdlist_take(fds);
 	load_rest(p, r);
 	p->fd = p->file[p->at];
-	if (!wanted) {
-		close_files(p);
-		p->drops = false;
-		p->rest_len = 0;
-	}
+	if (!wanted)
+		unwanted(p);
 	return 0;
 }
 
 void pcap_given(struct pcap *p)
 {
+	if (p->fd < 0)
+		return;
 	close_files(p);
 	p->rest_len = 0;
 }
@@ -592,8 +619,9 @@ static void finish_record(struct pcap *p)
 
 void pcap_sync(struct pcap *p)
 {
-	if (p->fd < 0)
+	if (p->fd < 0 && !p->rest_len)
 		return;
+	p->fd = p->file[p->at];
 	pcap_release(p);
 	finish_record(p);
 	if (p->lost)

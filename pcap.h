@@ -69,7 +69,9 @@ void pcap_lost(struct pcap *p, enum verdict v, const struct iovec *iov,
 void pcap_release(struct pcap *p);
 
 /* pcap_save, pcap_load - one that goes on in another process, as the body of a
- * section; without @wanted it ends there.  Between turns; 0 or -errno. */
+ * section; without @wanted it ends there, but for the rest of a record of which a
+ * FIFO's reader has a part: that goes before the next frames.  Between turns; 0 or
+ * -errno. */
 void pcap_save(const struct pcap *p, struct wr *w, struct fdlist *fds);
 int pcap_load(struct pcap *p, struct rd *r, struct fdlist *fds, bool wanted,
 	      const char *program);

@@ -363,8 +363,9 @@ static void slow_at_the_end(void **state)
 	close(reader);
 }
 
-/* Who has handed it over, in the middle of a record, writes no more */
-static void handed_over(void **state)
+/* Who has handed it over, in the middle of a record, writes no more; who has it writes
+ * the rest, also if nobody wants more of it */
+static void hand_over(bool wanted, bool frame)
 {
 	enum { LEN = 60000, ALL = RECORD + LEN };
 	static uint8_t b[LEN], body[4 * 70000];
@@ -374,10 +375,9 @@ static void handed_over(void **state)
 	struct pcap old, new;
 	size_t have = 0;
 	struct rd r;
-	int reader;
+	int reader, last;
 	ssize_t n;
 
-	(void)state;
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	reader = open(path, O_RDONLY | O_NONBLOCK);
@@ -386,20 +386,44 @@ static void handed_over(void **state)
 		pcap_frame(&old, true, &iov, 1, LEN, NULL);
 	pcap_save(&old, &w, &fds);
 	assert_true(wr_ok(&w));
-	fds.fd[0] = dup(fds.fd[0]);
+	last = fds.fd[0] = dup(fds.fd[0]);
 	r = rd_init(body, w.len);
-	assert_int_equal(pcap_load(&new, &r, &fds, true, "unit"), 0);
+	assert_int_equal(pcap_load(&new, &r, &fds, wanted, "unit"), 0);
+	assert_int_equal(new.fd >= 0, wanted);
 	pcap_given(&old);
+	if (frame) /* a reader that sleeps keeps nobody */
+		pcap_frame(&new, true, &iov, 1, LEN, NULL);
 	while ((n = read(reader, file, sizeof(file))) > 0)
 		have += (size_t)n;
 	pcap_sync(&old);
-	pcap_sync(&new);
+	if (frame)
+		pcap_frame(&new, true, &iov, 1, LEN, NULL);
+	else
+		pcap_sync(&new);
 	while ((n = read(reader, file, sizeof(file))) > 0)
 		have += (size_t)n;
 	assert_int_equal((have - HEAD) % ALL, 0);
-	close(new.fd);
+	if (wanted || !frame)
+		close(last);
+	else /* nothing is left of it */
+		assert_int_equal(fcntl(last, F_GETFD), -1);
 	close(reader);
 }
+
+static void handed_over(void **state)
+{
+	(void)state;
+	hand_over(true, false);
+	hand_over(true, true);
+}
+
+static void handed_over_unwanted(void **state)
+{
+	(void)state;
+	hand_over(false, false);
+	hand_over(false, true);
+}
+
 
 /* --- pcapng ---------------------------------------------------------------- */
 
@@ -591,6 +615,7 @@ int main(void)
 		T(slow_reader),
 		T(slow_at_the_end),
 		T(handed_over),
+		T(handed_over_unwanted),
 		T(late_verdict),
 		T(much_meanwhile),
 		T(ring),
