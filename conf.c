@@ -9,6 +9,8 @@
 #include "options.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum {
@@ -153,6 +155,104 @@ static void check_store(const struct conf *c)
 		die("--fd-store conflicts with --fd, --ready-fd and --exit-fd");
 }
 
+static enum log_level level(const struct conf *c)
+{
+	if (c->trace)
+		return LOG_TRACE;
+	if (c->debug)
+		return LOG_DBG;
+	return c->quiet ? LOG_WARN : LOG_INFORM;
+}
+
+/* Whether one would overwrite the other; they may not be there yet.  A device such as
+ * /dev/null and a pipe take what anybody writes. */
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat s, t;
+
+	if (stat(a, &s) || stat(b, &t))
+		return !strcmp(a, b);
+	return s.st_dev == t.st_dev && s.st_ino == t.st_ino &&
+	       (S_ISREG(s.st_mode) || S_ISSOCK(s.st_mode));
+}
+
+struct named {
+	const char *option, *path;
+};
+
+static void check_pair(const struct named *a, const struct named *b)
+{
+	if (*a->path && *b->path && is_same_file(a->path, b->path))
+		die("%s and %s are the same file: %s", a->option, b->option,
+		    b->path);
+}
+
+/* Of a capture in parts all but the first have names of ours */
+static void check_parts(const struct conf *c, const struct named *other)
+{
+	char path[sizeof(c->pcap) + 12];
+	const struct named part = { "--pcap", path };
+	unsigned i;
+
+	for (i = 1; c->capture.limit && i < c->capture.files; i++) {
+		snprintf(path, sizeof(path), "%s.%u", c->pcap, i);
+		check_pair(&part, other);
+	}
+}
+
+static void check_files(const struct conf *c)
+{
+	const struct named f[] = {
+		{ "--pcap", c->pcap },
+		{ "--log-file", c->log_file },
+		{ "--pid", c->pid_file },
+		{ "--socket", c->socket },
+		{ "--conf-path", c->control },
+		{ "--metrics-socket", c->metrics },
+		{ "--repair-path", strcmp(c->repair, "none") ? c->repair : "" },
+	};
+	unsigned i, j;
+
+	for (i = 1; i < ARRAY_SIZE(f); i++) {
+		check_parts(c, &f[i]);
+		for (j = 0; j < i; j++)
+			check_pair(&f[j], &f[i]);
+	}
+}
+
+/* What is said of IPv4 for a guest without it, or the other way round.  Podman says
+ * some of it always. */
+static void check_useless(const struct conf *c)
+{
+	const struct lan *l = &c->lan;
+	bool i = l->v4; /* the one that there is not */
+	const struct fwd_map *m = &c->map;
+	const struct {
+		const char *option;
+		bool given, told;
+	} list[] = {
+		{ "address", i ? l->fixed6 : l->fixed4, true },
+		{ "netmask", !i && c->prefix_given, true },
+		{ "gateway", c->gw_given[i], true },
+		{ "dns", c->dns_given[i], true },
+		{ "dns-forward", !addr_is_none(&m->dns.match[i]), false },
+		{ "map-host-loopback", !addr_is_none(m->host_loopback[i]),
+		  true },
+		{ "map-guest-addr", !addr_is_none(m->guest_addr[i]), false },
+	}, *o;
+
+	if (l->v4 == l->v6)
+		return;
+	if (*(i ? c->sock.if6 : c->sock.if4))
+		die("--outbound-if%u conflicts with --ipv%u-only", i ? 6 : 4,
+		    i ? 4 : 6);
+	for (o = list; o < list + ARRAY_SIZE(list); o++)
+		if (o->given && (o->told || level(c) >= LOG_INFORM))
+			log_at(o->told ? LOG_WARN : LOG_INFORM,
+			       "--%s of IPv%u does nothing with --ipv%u-only",
+			       o->option, i ? 6 : 4, i ? 4 : 6);
+}
+
 static void check(struct conf *c)
 {
 	check_store(c);
@@ -166,6 +266,8 @@ static void check(struct conf *c)
 	check_pidns(c);
 	check_splice(c);
 	check_pcap(c);
+	check_files(c);
+	check_useless(c);
 }
 
 static void check_families(struct conf *c)
@@ -180,15 +282,6 @@ static void check_families(struct conf *c)
 			die("IPv4 not available");
 		c->lan.v4 = false;
 	}
-}
-
-static enum log_level level(const struct conf *c)
-{
-	if (c->trace)
-		return LOG_TRACE;
-	if (c->debug)
-		return LOG_DBG;
-	return c->quiet ? LOG_WARN : LOG_INFORM;
 }
 
 /* --- rules -------------------------------------------------------------- */

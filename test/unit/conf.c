@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -751,6 +752,85 @@ static void families(void **state)
 	dies("passt -D none -q -4 -t ::/80", "IPv6 forward, but IPv6 not enabled");
 }
 
+/* One that writes over another one's file, under whatever name it has */
+static void same_file(void **state)
+{
+	char dir[] = "/tmp/conf.XXXXXX", line[300], says[300], a[64], b[64];
+	FILE *f;
+
+	(void)state;
+	dies("passt -p a -l a", "--pcap and --log-file are the same file: a");
+	dies("passt -P a -l a", "--log-file and --pid are the same file: a");
+	dies("passt -P a -p a", "--pcap and --pid are the same file: a");
+	dies("passt -s a -p a", "--pcap and --socket are the same file: a");
+	dies("passt -c a -s a", "--socket and --conf-path are the same file: a");
+	dies("passt -c a --metrics-socket a",
+	     "--conf-path and --metrics-socket are the same file: a");
+	dies("passt --vhost-user -c a --repair-path a",
+	     "--conf-path and --repair-path are the same file: a");
+	dies("passt -p a --pcap-size 1M -l a.1",
+	     "--pcap and --log-file are the same file: a.1");
+	works("passt -q -p a --pcap-size 1M -l a.2");
+	works("passt -q -p a -l a.1 --repair-path none -P none");
+	works("passt -q -p /dev/null -l /dev/null -P /dev/null");
+	works("passt -q -p a -l b -P c -c d -s e --metrics-socket f");
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(a, sizeof(a), "%s/a", dir);
+	snprintf(b, sizeof(b), "%s/b", dir);
+	f = fopen(a, "w");
+	assert_non_null(f);
+	fclose(f);
+	snprintf(line, sizeof(line), "passt -q -p %s -l %s", a, b);
+	works(line);
+	assert_int_equal(symlink(a, b), 0);
+	snprintf(says, sizeof(says),
+		 "--pcap and --log-file are the same file: %s", b);
+	dies(line, says);
+	unlink(a);
+	assert_int_equal(mkfifo(a, 0600), 0);
+	works(line);
+	unlink(a);
+	unlink(b);
+	rmdir(dir);
+}
+
+/* It may be given, but not be thought to help */
+static void other_family(void **state)
+{
+	(void)state;
+	works("passt -4 -a 2001:db8::1 -g 2001:db8::2 -D 2001:db8::3 "
+	      "--dns-forward 2001:db8::4 --map-host-loopback 2001:db8::5 "
+	      "--map-guest-addr 2001:db8::6 -n 24 -D 192.0.2.3");
+	assert_string_equal(out,
+			    "--address of IPv6 does nothing with --ipv4-only\n"
+			    "--gateway of IPv6 does nothing with --ipv4-only\n"
+			    "--dns of IPv6 does nothing with --ipv4-only\n"
+			    "--dns-forward of IPv6 does nothing with "
+			    "--ipv4-only\n"
+			    "--map-host-loopback of IPv6 does nothing with "
+			    "--ipv4-only\n"
+			    "--map-guest-addr of IPv6 does nothing with "
+			    "--ipv4-only\n"
+			    "Couldn't get any nameserver address\n");
+	works("pasta -6 -a 192.0.2.1 -n 24 -g 192.0.2.2 -D 192.0.2.3 true");
+	assert_string_equal(out,
+			    "--address of IPv4 does nothing with --ipv6-only\n"
+			    "--netmask of IPv4 does nothing with --ipv6-only\n"
+			    "--gateway of IPv4 does nothing with --ipv6-only\n"
+			    "--dns of IPv4 does nothing with --ipv6-only\n");
+	dies("pasta -4 --outbound-if6 lo true",
+	     "--outbound-if6 conflicts with --ipv4-only");
+	dies("pasta -6 --outbound-if4 lo true",
+	     "--outbound-if4 conflicts with --ipv6-only");
+	/* By Podman, and for the host's side */
+	works("pasta -q -D none -6 --dns-forward 192.0.2.4 --map-guest-addr "
+	      "192.0.2.6 --dns-host 192.0.2.5 -o 192.0.2.8 1");
+	assert_string_equal(out, "");
+	works("passt -q -a 192.0.2.1 -a 2001:db8::1 -g 2001:db8::2 -n 24");
+	assert_string_equal(out, "");
+}
+
 static void only_v6(void **state)
 {
 	(void)state;
@@ -1161,7 +1241,7 @@ static void qemu(void **state)
 	finish("passt --quiet --mtu 1400 --address 10.0.0.9 --netmask "
 	       "255.255.255.0 --mac-addr 52:54:00:12:34:56 --gateway 10.0.0.1 "
 	       "--interface lo --outbound 127.0.0.2 --outbound-if4 lo "
-	       "--outbound-if6 lo --dns 10.0.0.53 --fqdn a.b --no-dhcp-dns "
+	       "--dns 10.0.0.53 --fqdn a.b --no-dhcp-dns "
 	       "--no-dhcp-search --map-host-loopback 10.0.0.1 "
 	       "--map-guest-addr 10.0.0.2 --dns-forward 10.0.0.3 "
 	       "--dns-host 10.0.0.53 --no-icmp --no-dhcp --no-ndp --no-dhcpv6 "
@@ -1174,7 +1254,7 @@ static void qemu(void **state)
 	assert_int_equal(c.host.n, 4);
 	is(&c.sock.out4, "127.0.0.2");
 	finish("passt --quiet --no-tcp --no-udp --ipv6-only --pid /tmp/p "
-	       "--fd 3");
+	       "--interface lo --outbound-if6 lo --fd 3");
 	assert_true(!p.lan.tcp && !p.lan.udp && !p.lan.v4);
 }
 
@@ -1262,6 +1342,8 @@ int main(void)
 		cmocka_unit_test(odd_templates),
 		cmocka_unit_test(local_mode),
 		cmocka_unit_test(families),
+		cmocka_unit_test(same_file),
+		cmocka_unit_test(other_family),
 		cmocka_unit_test(only_v6),
 		cmocka_unit_test(rules_at_once),
 		cmocka_unit_test(small_mtu),
