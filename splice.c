@@ -391,6 +391,15 @@ static int has_connected(struct flow *f)
 	return sock_connected(f->side[1].fd, f->ready[1]);
 }
 
+/* An error may be in the queue alone, and none that a connection ends of */
+static int broken(struct flow *f, unsigned i)
+{
+	if (!(f->ready[i] & READY_ERR))
+		return 0;
+	f->ready[i] &= (uint16_t)~READY_ERR;
+	return sock_error(f->side[i].fd);
+}
+
 static enum run_verdict ready(void *owner, struct flow *f)
 {
 	struct ways *x = ways_of(f);
@@ -414,8 +423,10 @@ static enum run_verdict ready(void *owner, struct flow *f)
 		err = listen_to(s, f, 1);
 	flow_charge(s->flows, f, moved[0] + moved[1]);
 	/* Not before: what arrived in front of a reset is still to be had */
-	if (!err && (f->ready[0] | f->ready[1]) & READY_ERR)
-		err = -ECONNRESET;
+	if (!err)
+		err = broken(f, 0);
+	if (!err)
+		err = broken(f, 1);
 	if (err) {
 		fail(s, f, err);
 		return RUN_DONE;

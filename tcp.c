@@ -269,6 +269,21 @@ static enum run_verdict ready_open(struct tcp *t, struct flow *f)
 	return tcp_out_serve(t, f);
 }
 
+/* Before the guest has a connection: it has none to be reset, or has it soon */
+static void ready_handshake(struct tcp *t, struct flow *f)
+{
+	uint16_t *ready = &f->ready[!conn_tap(f)], bits = *ready;
+	int err;
+
+	if (!(bits & (READY_ERR | READY_HUP)))
+		return;
+	*ready &= (uint16_t)~READY_ERR;
+	err = sock_error(conn_fd(f));
+	/* Without one the queue is not empty, for whatever reason */
+	if ((err || bits & READY_HUP) && !conn_soft(t, f, err))
+		tcp_out_reset(t, f);
+}
+
 static enum run_verdict ready(void *owner, struct flow *f)
 {
 	uint16_t bits = f->ready[!conn_tap(f)];
@@ -288,11 +303,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			connect_failed(t, f, err);
 		break;
 	default:
-		if (!(bits & (READY_ERR | READY_HUP)))
-			break;
-		f->ready[!conn_tap(f)] &= (uint16_t)~READY_ERR;
-		if (!conn_soft(t, f, sock_error(conn_fd(f))))
-			tcp_out_reset(t, f);
+		ready_handshake(t, f);
 	}
 	return RUN_DONE;
 }

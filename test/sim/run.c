@@ -106,7 +106,7 @@ static void answer(void *arg)
 
 	if (is_cut_off(p, answer))
 		return;
-	if (p->ending == END_REFUSED && !p->v6 && !p->s->errs && chance(300)) {
+	if (!p->v6 && !p->s->errs && chance(p->ending == END_REFUSED ? 300 : 50)) {
 		far_queues_error(p->s, ECONNREFUSED);
 		sim_after(rnd_to(100 * US), answer, p);
 		return;

@@ -269,6 +269,11 @@ static void answer(void *arg)
 	struct pair *p = arg;
 	struct end *e = &p->end[1];
 
+	if (!p->v6 && !e->s->errs && chance(50)) {
+		far_queues_error(e->s, ECONNREFUSED);
+		sim_after(rnd_to(100 * US), answer, p);
+		return;
+	}
 	if (p->fate == F_REFUSED || p->fate == F_TIMEOUT) {
 		far_refused(e->s, p->fate == F_REFUSED ? ECONNREFUSED :
 							 ETIMEDOUT);
