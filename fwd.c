@@ -287,7 +287,7 @@ bool fwd_hears(const struct fwd *f, const struct side *host)
 	       is_resolver(&f->dns, &host->theirs);
 }
 
-void fwd_hear(struct fwd *f, const void *p, size_t len)
+void fwd_hear(const struct fwd *f, const void *p, size_t len)
 {
 	static struct dnsanswer a;
 	char text[ADDR_TEXT_LEN];
@@ -302,6 +302,49 @@ void fwd_hear(struct fwd *f, const void *p, size_t len)
 				*f->view.now_ms + s * 1000ULL))
 			log_debug("%s is %s, allowed for %u s", a.name,
 				  addr_text(&a.addr[i], text), s);
+}
+
+void fwd_listen(struct fwd *f, const struct flow *flow, const struct side *host)
+{
+	struct fwd_told *told;
+
+	if (!f->told || !fwd_hears(f, host))
+		return;
+	told = &f->told[f->told_next++ % FWD_TOLD];
+	told->f = flow;
+	told->gen = flow->gen;
+	told->begun = false;
+	told->len = 0;
+}
+
+struct fwd_told *fwd_told(const struct fwd *f, const struct flow *flow)
+{
+	unsigned i;
+
+	for (i = 0; UNLIKELY(f->told) && i < FWD_TOLD; i++)
+		if (f->told[i].f == flow && f->told[i].gen == flow->gen)
+			return &f->told[i];
+	return NULL;
+}
+
+/* Where a message begins is known by those before it alone */
+void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
+		    const struct side *host, const uint8_t *p, size_t len)
+{
+	size_t n;
+
+	for (; len; p += n, len -= n) {
+		n = told->len < 2 ? 2 : 2U + ld_be16(told->b);
+		n = MIN(n - told->len, len);
+		memcpy(told->b + told->len, p, n);
+		told->len += n;
+		if (told->len < 2 || told->len < 2U + ld_be16(told->b))
+			continue;
+		/* It may be a resolver no more */
+		if (fwd_hears(f, host))
+			fwd_hear(f, told->b + 2, told->len - 2);
+		told->len = 0;
+	}
 }
 
 void fwd_resolvers(struct fwd *f, const struct fwd_dns *dns)

@@ -34,6 +34,18 @@ struct fwd_map {
 	const struct egress *egress; /* where the guest may go; NULL: anywhere */
 };
 
+/* Of what resolvers answer by TCP, so many connections are heard: the oldest gives way */
+enum { FWD_TOLD = 8 };
+
+struct fwd_told {
+	const struct flow *f;
+	uint32_t gen;
+	bool begun;    /* where bytes may come again: */
+	uint32_t next; /* number of the one that comes next */
+	size_t len;    /* of what is here of a message and its length */
+	uint8_t b[2 + UINT16_MAX];
+};
+
 struct fwd {
 	const struct lan *lan;
 	const struct seen *seen;
@@ -41,6 +53,8 @@ struct fwd {
 	const struct sock_env *env;
 	struct fwd_dns dns;
 	struct egress_view view; /* what it is of addresses, with map->egress */
+	struct fwd_told *told; /* FWD_TOLD of them; NULL: no names, nobody is heard */
+	unsigned told_next;
 	/* Questions that a resolver did not answer: with an error, not at all;
 	 * and how often another one was taken for that */
 	uint64_t dns_refused, dns_silent, dns_switched;
@@ -91,7 +105,15 @@ bool fwd_may_ask(const struct fwd *f);
  * resolver of the host, and asked in clear text
  * fwd_hear - one such answer, a DNS message */
 bool fwd_hears(const struct fwd *f, const struct side *host);
-void fwd_hear(struct fwd *f, const void *p, size_t len);
+void fwd_hear(const struct fwd *f, const void *p, size_t len);
+
+/* fwd_listen - the guest asks by the connection @flow, whose side of the host is @host
+ * fwd_told - where what comes there is kept; NULL: it is not heard
+ * fwd_hear_bytes - the next bytes that @host sends */
+void fwd_listen(struct fwd *f, const struct flow *flow, const struct side *host);
+struct fwd_told *fwd_told(const struct fwd *f, const struct flow *flow);
+void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
+		    const struct side *host, const uint8_t *p, size_t len);
 
 /* fwd_resolvers - other resolvers from now on
  * Where they are the same, those found silent are not asked again. */

@@ -53,7 +53,7 @@ struct passt {
 	struct hostnet hostnet;
 	struct egress_local seen_local, local; /* of a look, and in force */
 	struct egress_heard heard;
-	struct tcp_told told[TCP_TOLD];
+	struct fwd_told told[FWD_TOLD];
 	struct renew renew;
 	struct netlink nl, nl_ns;
 	struct pasta pasta;
@@ -653,6 +653,7 @@ static void start_modules(struct passt *p)
 		.local = &p->local, .now_ms = &p->loop.now_ms,
 		.heard = egress_names(&c->egress) ? &p->heard : NULL,
 	};
+	p->fwd.told = p->fwd.view.heard ? p->told : NULL;
 	if (p->fwd.view.heard && !fwd_may_ask(&p->fwd))
 		log_warn("--allow-out: names stand for nothing, as the guest may "
 			 "not ask the host's resolvers: see \"dns\"");
@@ -663,8 +664,6 @@ static void start_modules(struct passt *p)
 	p->listen.follows = !c->no_follow && !c->splice_only;
 	must(tcp_init(&p->tcp, &p->flows, p->tap, &p->fwd, &p->listen,
 		      &p->neigh, &p->chunks), "Failed to start TCP");
-	if (p->fwd.view.heard)
-		p->tcp.told = p->told;
 	udp_init(&p->udp, &p->flows, p->tap, &p->fwd, &p->listen, &p->neigh);
 	if (!c->no_mcast && !c->splice_only && lan->udp)
 		mcast_sock_start(&p->udp.mcast);

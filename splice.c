@@ -205,6 +205,20 @@ static ssize_t send_some(struct flow *f, unsigned i, const void *p, size_t len)
 	return sent;
 }
 
+/* What of the host's way @i is heard, from a resolver that the guest asks */
+static struct fwd_told *told_by(struct splice *s, const struct flow *f, unsigned i)
+{
+	return i && UNLIKELY(s->fwd->told) ? fwd_told(s->fwd, f) : NULL;
+}
+
+static void hear(struct splice *s, const struct flow *f, unsigned i, size_t len)
+{
+	struct fwd_told *told = told_by(s, f, i);
+
+	if (told)
+		fwd_hear_bytes(s->fwd, told, &f->side[1], s->buf, len);
+}
+
 /* How many bytes have moved; 0 with the way's @eof, or because there is
  * nothing to read or no room; or -errno */
 static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
@@ -218,6 +232,7 @@ static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
 	w->eof = !n;
 	if (n <= 0)
 		return n == -EAGAIN ? 0 : n;
+	hear(s, f, i, (size_t)n);
 	if (ways_of(f)->sent || !sock_is_few((size_t)n))
 		no_delay(f, i);
 	ways_of(f)->sent |= !i;
@@ -283,14 +298,20 @@ static ssize_t look_and_take(struct splice *s, struct flow *f, unsigned i)
 	if (n <= 0)
 		return n == -EAGAIN ? 0 : n;
 	sent = send_some(f, !i, s->buf, (size_t)n);
-	return sent <= 0 ? sent : sock_discard(fd, (size_t)sent);
+	if (sent <= 0)
+		return sent;
+	hear(s, f, i, (size_t)sent);
+	return sock_discard(fd, (size_t)sent);
 }
 
 static ssize_t step(struct splice *s, struct flow *f, unsigned i)
 {
 	if (!have_pipe(s))
 		return look_and_take(s, f, i);
-	return ways_of(f)->way[i].bulk && !(f->ready[i] & READY_PRI) ? move(s, f, i) : copy(s, f, i);
+	if (!ways_of(f)->way[i].bulk || f->ready[i] & READY_PRI ||
+	    told_by(s, f, i))
+		return copy(s, f, i);
+	return move(s, f, i);
 }
 
 static int pass_end(struct flow *f, unsigned i)
@@ -588,6 +609,8 @@ void splice_accepted(struct splice *s, const struct rule *r,
 	}
 	f->side[0] = *from;
 	f->side[1] = to;
+	if (from->pif == PIF_SPLICE)
+		fwd_listen(s->fwd, f, &f->side[1]);
 	err = connect_side(s, &f->side[1]);
 	(void)flow_enter(s->flows, f, 1);
 	/* Adding tells what happened before, so nothing is lost in between */
@@ -601,7 +624,7 @@ void splice_accepted(struct splice *s, const struct rule *r,
 		ns_refill(s->ns, NS_TCP, addr_is_v4(&to.theirs));
 }
 
-void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
+void splice_init(struct splice *s, struct flows *flows, struct fwd *fwd,
 		 struct ns *ns)
 {
 	static const struct flow_type type = {

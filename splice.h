@@ -27,7 +27,7 @@ struct splice_pipe {
 
 struct splice {
 	struct flows *flows;
-	const struct fwd *fwd;
+	struct fwd *fwd;
 	struct ns *ns;
 	struct splice_pipe pipe[SPLICE_PIPES], *spare, *unmade;
 	unsigned spares;
@@ -35,7 +35,7 @@ struct splice {
 };
 
 /* splice_init - registers FLOW_SPLICE with @flows */
-void splice_init(struct splice *s, struct flows *flows, const struct fwd *fwd,
+void splice_init(struct splice *s, struct flows *flows, struct fwd *fwd,
 		 struct ns *ns);
 
 /* splice_accepted - @from was accepted at the listener of @r: connect it

@@ -151,7 +151,7 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	c->snd_wl1 = p->seq;
 	c->snd_wnd = p->window;
 	conn_options(t, f, p);
-	tcp_out_listen(t, f);
+	fwd_listen(t->fwd, f, &f->side[!conn_tap(f)]);
 
 	err = begin(t, f, p);
 	if (err == -EINPROGRESS) {

@@ -52,19 +52,6 @@ struct tcp_count {
 				    takes no more */
 };
 
-/* Where answers of resolvers by TCP, which may come in pieces, are put together.  Of
- * so many connections: the oldest gives way. */
-enum { TCP_TOLD = 8 };
-
-struct tcp_told {
-	const struct flow *f;
-	uint32_t gen;
-	bool begun;
-	uint32_t next; /* number of the byte that comes next */
-	size_t len;    /* of what is here of a message and its length */
-	uint8_t b[2 + UINT16_MAX];
-};
-
 struct tcp {
 	struct flows *flows;
 	struct tap *tap;
@@ -83,8 +70,6 @@ struct tcp {
 	struct chunks *chunks; /* bytes a socket did not take at once */
 	struct aheads ahead; /* and those that came before their turn */
 	struct tcp_past past[TCP_PAST_SETS][TCP_PAST_WAYS]; /* by hash */
-	struct tcp_told *told; /* TCP_TOLD of them; NULL: nobody is heard */
-	unsigned told_next;
 	uint64_t last_ref, last_turn; /* of a connection that was accepted */
 };
 

@@ -445,36 +445,12 @@ static ssize_t peek_runs(struct flow *f, const struct slot *s, unsigned n)
 
 /* --- what resolvers answer ------------------------------------------------ */
 
-void tcp_out_listen(struct tcp *t, const struct flow *f)
-{
-	struct tcp_told *told;
-
-	if (!t->told || !fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
-		return;
-	told = &t->told[t->told_next++ % TCP_TOLD];
-	told->f = f;
-	told->gen = f->gen;
-	told->begun = false;
-	told->len = 0;
-}
-
-static struct tcp_told *told_by(struct tcp *t, const struct flow *f)
-{
-	unsigned i;
-
-	for (i = 0; UNLIKELY(t->told) && i < TCP_TOLD; i++)
-		if (t->told[i].f == f && t->told[i].gen == f->gen)
-			return &t->told[i];
-	return NULL;
-}
-
-/* Where a message begins is known by those before it alone: where a read begins, the
- * guest decides by its window, and what is inside of a message may be anybody's. */
-static void hear(struct tcp *t, struct flow *f, struct tcp_told *told,
+/* Where a read begins, the guest decides by its window, and what is inside of a message
+ * may be anybody's: what was heard is skipped, what is behind a gap is not heard. */
+static void hear(struct tcp *t, struct flow *f, struct fwd_told *told,
 		 const uint8_t *p, size_t len)
 {
 	uint32_t seq = conn_of(f)->snd_nxt, known;
-	size_t n;
 
 	if (!told->begun)
 		told->next = seq;
@@ -482,24 +458,13 @@ static void hear(struct tcp *t, struct flow *f, struct tcp_told *told,
 	known = told->next - seq;
 	if (seq_after(seq, told->next) || known >= len)
 		return;
-	p += known;
-	len -= known;
-	told->next += (uint32_t)len;
-	for (; len; p += n, len -= n) {
-		n = told->len < 2 ? 2 : 2U + ld_be16(told->b);
-		n = MIN(n - told->len, len);
-		memcpy(told->b + told->len, p, n);
-		told->len += n;
-		if (told->len < 2 || told->len < 2U + ld_be16(told->b))
-			continue;
-		if (fwd_hears(t->fwd, &f->side[!conn_tap(f)]))
-			fwd_hear(t->fwd, told->b + 2, told->len - 2);
-		told->len = 0;
-	}
+	told->next += (uint32_t)len - known;
+	fwd_hear_bytes(t->fwd, told, &f->side[!conn_tap(f)], p + known,
+		       len - known);
 }
 
 /* A slot may be memory of the guest, which could write there what it likes */
-static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct tcp_told *told,
+static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct fwd_told *told,
 				 const struct slot *s)
 {
 	static uint8_t b[ASIDE];
@@ -520,7 +485,7 @@ static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct tcp_told 
 static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		    size_t room)
 {
-	struct tcp_told *told = told_by(t, f);
+	struct fwd_told *told = fwd_told(t->fwd, f);
 	struct tcp_conn *c = conn_of(f);
 	ssize_t got;
 
@@ -612,7 +577,7 @@ static unsigned count_runs(struct tcp *t, struct flow *f, uint32_t want)
 	if (!t->tap->caps.runs || !(c->flags & CONN_FULL) ||
 	    !(c->flags & CONN_PEEK) ||
 	    c->flags & (CONN_EOF | CONN_LOSSY | CONN_PROBE) ||
-	    c->snd_nxt != c->snd_max || !want || told_by(t, f))
+	    c->snd_nxt != c->snd_max || !want || fwd_told(t->fwd, f))
 		return 1;
 	most = MIN(window_left(c) / want, (flow_left(t->flows, f) + want - 1) / want);
 	return (unsigned)MAX(MIN(most, (size_t)RUNS), (size_t)1);

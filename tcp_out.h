@@ -11,10 +11,6 @@
  * our FIN.  May end the connection and free @f. */
 enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f);
 
-/* tcp_out_listen - the guest begins @f: if it is a resolver that it asks, what that
- * answers is heard */
-void tcp_out_listen(struct tcp *t, const struct flow *f);
-
 /* tcp_out_syn - SYN or SYN-ACK, always with the same number; false: the guest has
  * no room, it stays owed */
 bool tcp_out_syn(struct tcp *t, struct flow *f);

@@ -52,6 +52,19 @@ void udp_splice_forget(struct flow *f, unsigned i)
 		;
 }
 
+/* What goes to side @to from the host, if it is a resolver that the guest has asked */
+static SELDOM void hear(struct udp_splice *s, const struct flow *f, unsigned to,
+			const struct sock_dgram *d, unsigned n)
+{
+	unsigned k;
+
+	if (to || f->side[0].pif != PIF_SPLICE ||
+	    !fwd_hears(s->fwd, &f->side[1]))
+		return;
+	for (k = 0; k < n; k++)
+		fwd_hear(s->fwd, d[k].iov->iov_base, d[k].len);
+}
+
 /* An error may be about an earlier datagram: each has a second chance */
 static void send_all(struct udp_splice *s, struct flow *f, unsigned i,
 		     const struct sock_dgram *d, unsigned n)
@@ -60,6 +73,8 @@ static void send_all(struct udp_splice *s, struct flow *f, unsigned i,
 	unsigned k = 0;
 	int sent;
 
+	if (UNLIKELY(s->fwd->told))
+		hear(s, f, i, d, n);
 	while (k < n) {
 		sent = sock_send_dgrams(f->side[i].fd, d + k, n - k);
 		if (sent == -EAGAIN || sent == -ENOBUFS)

@@ -347,6 +347,25 @@ def test_name_stub(lab, family, where):
     assert allowed(guest, V4, FAR[V4])
 
 
+@pytest.mark.parametrize("ask", [ask_udp, ask_tcp])
+@pytest.mark.parametrize("options", [(), ("-T", "53", "-U", "53")],
+                         ids=["auto", "given"])
+def test_name_spliced(lab, ask, options):
+    """By the address that it has there, its answers go from socket to socket."""
+    where = "127.0.0.53"
+    lab.resolver(where)
+    Zone(lab.host, where, far_test=FAR, evil_test=PEER)
+    guest = lab.pasta("--config-net", *options, "--allow-out", "dns",
+                      "--allow-out", "far.test")
+    until(lambda: guest.run("ss", "-tlnH", "sport", "53") and
+          guest.run("ss", "-ulnH", "sport", "53"), "both listeners")
+    for name, address in ("evil.test", PEER), ("far.test", FAR):
+        assert not allowed(guest, V4, address[V4])
+        assert ask(guest, V4, where, name, A)
+    assert allowed(guest, V4, FAR[V4])
+    assert not allowed(guest, V4, PEER[V4])
+
+
 def test_name_resolver_left(lab):
     """Who is no resolver any more is not heard, though the question was asked before."""
     etc = Etc(lab)
