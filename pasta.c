@@ -481,13 +481,34 @@ static void wait_parent(int fd)
  * as in containers, this is not allowed, and the old one stays.  With a user
  * namespace mounts do not go back to where they came from, even if a policy does
  * not let us say so; the source is empty for the same policy, Debian's. */
-static void mount_proc(const struct conf *c)
+static void mount_proc(const struct conf *c, bool slave)
 {
-	bool slave = !mount("", "/", NULL, MS_REC | MS_SLAVE, NULL);
-
 	if ((!slave && c->netns_only) ||
 	    mount("", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
 		log_debug("Can't mount a new /proc: %s", util_error(errno));
+}
+
+/* By these libc has names resolved by others, whose answers we do not hear: so there is
+ * nobody, and it asks by DNS.  A file that is no socket refuses connections. */
+static void cover_resolvers(const struct conf *c, bool slave)
+{
+	static const char *const path[] = {
+		"/run/systemd/resolve/io.systemd.Resolve",
+		"/run/nscd/socket",
+		"/var/run/nscd/socket", /* where that is no link */
+	};
+	unsigned i;
+
+	for (i = 0; i < ARRAY_SIZE(path); i++) {
+		if (access(path[i], F_OK))
+			continue;
+		if ((!slave && c->netns_only) ||
+		    mount("/dev/null", path[i], NULL, MS_BIND, NULL))
+			log_warn("--allow-out: names for which the command asks "
+				 "%s stand for nothing, as it can't be "
+				 "covered: %s",
+				 path[i], util_error(errno));
+	}
 }
 
 static void name_host(const struct conf *c)
@@ -508,10 +529,15 @@ static void name_host(const struct conf *c)
 
 static void furnish(const struct conf *c)
 {
+	bool names = egress_names(&c->egress);
+	bool slave = (names || !c->no_pidns) &&
+		     !mount("", "/", NULL, MS_REC | MS_SLAVE, NULL);
 	int err;
 
 	if (!c->no_pidns)
-		mount_proc(c);
+		mount_proc(c, slave);
+	if (names)
+		cover_resolvers(c, slave);
 	name_host(c);
 	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
 	/* There is no group 0 if users could not be mapped: that has been said */

@@ -9,8 +9,8 @@ import struct
 import pytest
 
 from clients import A, ask_tcp, ask_udp, query, skip_name
-from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, STREAM, USER, V4,
-                 V6, until)
+from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, PYTHON, ROOT_USER,
+                 STREAM, USER, V4, V6, until)
 from test_dns import FORWARD, NAME, Etc, Resolver
 from test_takeover import Pasta
 
@@ -364,6 +364,32 @@ def test_name_spliced(lab, ask, options):
         assert ask(guest, V4, where, name, A)
     assert allowed(guest, V4, FAR[V4])
     assert not allowed(guest, V4, PEER[V4])
+
+
+COVERED = "/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket"
+OTHERS = f"""
+set -e
+mount -t tmpfs none /run
+mkdir -p /run/systemd/resolve /run/nscd
+{PYTHON} -c 'import socket, sys
+for path in sys.argv[1:]: socket.socket(socket.AF_UNIX).bind(path)' {" ".join(COVERED)}
+kind="stat -c %F {" ".join(COVERED)}"
+"$@" $kind 2>&1
+$kind
+"""
+
+
+@pytest.mark.parametrize("options, seen", [
+    ((), "socket"), (("--allow-out", "any"), "socket"),
+    (("--allow-out", "dns", "--allow-out", "far.test"), "character special file")])
+@pytest.mark.parametrize("user, more", [
+    (USER, ()), (USER, ("--no-pidns",)),
+    (ROOT_USER, ("--netns-only", "--runas", "0"))], ids=["user", "no-pidns", "root"])
+def test_name_others(lab, options, seen, user, more):
+    """Who asks other than by DNS is not heard: for names, nobody is to be asked so."""
+    out = lab.host.run("unshare", "-m", "sh", "-c", OTHERS, "sh", *user, PASTA,
+                       "--quiet", "--config-net", *more, *options, "--")
+    assert out.splitlines() == [seen] * 2 + ["socket"] * 2
 
 
 def test_name_resolver_left(lab):

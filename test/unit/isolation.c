@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: pasta sandbox netlink nllink nlmsg loop timer addrset addr util log */
+/* unit: pasta sandbox netlink nllink nlmsg loop timer addrset addr util log egress rules */
 /* isolation, each step in a process of its own, which says by its exit status
  * how far it came.  Skipped where there are no user namespaces. */
 #include "isolation.h"

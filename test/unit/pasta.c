@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: isolation sandbox netlink nllink nlmsg loop timer addrset addr util log */
+/* unit: isolation sandbox netlink nllink nlmsg loop timer addrset addr util log egress rules */
 /* pasta in real namespaces: each test is a process of its own that does what
  * passt.c would do and leaves with the status of the loop.  Skipped where there
  * are no user namespaces. */
