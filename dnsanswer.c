@@ -20,6 +20,7 @@ enum {
 	LABEL_MAX = 63,
 	POINTER = 0xc0,
 	ALIASES = 16, /* of one name */
+	JUMPS = 127, /* of a name: it has no more labels */
 };
 
 struct message {
@@ -73,10 +74,12 @@ static bool put_label(char *text, size_t *end, const uint8_t *p, size_t n)
 }
 
 /* The name at @at; false: it is not a host's.  A pointer leads to what came before
- * the name or part in which it is, so this ends. */
+ * the name or part in which it is, so this ends; with pointers to pointers not soon
+ * enough, as there may be thousands of such names. */
 static bool get_name(const struct message *m, size_t at, char *text)
 {
 	struct rd r = rd_init(m->p + at, m->len - at);
+	unsigned jumps = 0;
 	size_t end = 0, to;
 	uint8_t n;
 
@@ -87,7 +90,7 @@ static bool get_name(const struct message *m, size_t at, char *text)
 			continue;
 		}
 		to = (size_t)(n & ~POINTER) << 8 | rd_u8(&r);
-		if (!rd_ok(&r) || to >= at)
+		if (!rd_ok(&r) || to >= at || jumps++ == JUMPS)
 			return false;
 		at = to;
 		r = rd_init(m->p + at, m->len - at);

@@ -224,12 +224,39 @@ static void limits(void **state)
 	assert_int_equal(a.ttl_s, 0);
 }
 
+/* A name by so many pointers, each to the one before */
+static bool jumps(unsigned n)
+{
+	size_t at = HEAD, next;
+
+	begin("a.test", 2);
+	pointer(HEAD);
+	record(TYPE_TXT, 1, 60, 2 * (size_t)(n - 1));
+	for (; n > 1; n--, at = next) {
+		next = w.len;
+		pointer(at);
+	}
+	pointer(at);
+	address(60, 1);
+	return read_it(w.len);
+}
+
+/* As many as a name may have labels, not as many as there is room for */
+static void pointers(void **state)
+{
+	(void)state;
+	assert_true(jumps(1));
+	assert_true(jumps(127));
+	assert_false(jumps(128));
+	assert_false(jumps(400));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses), cmocka_unit_test(aliases),
 		cmocka_unit_test(not_answers), cmocka_unit_test(cut),
-		cmocka_unit_test(limits),
+		cmocka_unit_test(limits), cmocka_unit_test(pointers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
