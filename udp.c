@@ -130,13 +130,25 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 
 /* --- flows -------------------------------------------------------------- */
 
+/* What came at the last moment, in this turn, is taken first: it gives the flow more
+ * time */
+static bool has_news(const struct udp *u, struct flow *f)
+{
+	if (!((f->ready[0] | f->ready[1]) & READY_IN))
+		return false;
+	flow_timer(u->flows, f, u->flows->loop->now_ms + u->patience.single_ms);
+	return true;
+}
+
 static void expire(void *owner, struct flow *f)
 {
 	struct dgrams *x = dgrams_of(f);
 	struct udp *u = owner;
 
 	if (!x->dns_due || x->dns_due > u->flows->loop->now_ms) {
-		udp_flow_end(u, f);
+		/* A guest that takes nothing is not waited for */
+		if (!u->tap->up || u->tap->full || !has_news(u, f))
+			udp_flow_end(u, f);
 		return;
 	}
 	/* It may yet answer, but not everyone has to wait */
@@ -207,7 +219,8 @@ static void expire_spliced(void *owner, struct flow *f)
 {
 	struct udp *u = owner;
 
-	udp_splice_finish(&u->splice, f);
+	if (!has_news(u, f))
+		udp_splice_finish(&u->splice, f);
 }
 
 static const struct flow_type spliced_type = {

@@ -42,12 +42,16 @@ uint64_t rnd(void)
 	return z ^ (z >> 31);
 }
 
+/* Seconds after which the host was started: soon milliseconds are more than 31 bits,
+ * or 32, hold */
+static const uint64_t boot[] = { 2147480, 1000, 4294960, 1000 };
+
 void sim_reset(uint64_t seed)
 {
 	sim.state = seed;
 	sim.state = rnd() ^ seed << 32; /* neighbours have nothing in common */
 	sim.seed = seed;
-	sim.now = 1000 * SEC;
+	sim.now = boot[seed % ARRAY_SIZE(boot)] * SEC;
 	sim.horizon = sim.now;
 	sim.progress = sim.last_progress = 0;
 	sim.idle = sim.turns = sim.slots_out = sim.naps = 0;
