@@ -327,13 +327,19 @@ void flow_answered(struct flows *t, struct flow *f)
 	f->lone_prev = 0;
 }
 
-/* What is in a burst's hands is not ours to end */
+/* What is in a burst's hands is not ours to end, nor what has just been answered.  There
+ * are no more of the first than of packets, and of the others if the guest takes
+ * nothing. */
 static bool make_room(struct flows *t)
 {
 	struct flow *f = t->lone;
+	unsigned n = 0;
 
-	while (f && f->inbox)
+	while (f && (f->inbox || f->ready[0] | f->ready[1])) {
+		if (++n == 2 * PACKET_BATCH)
+			return false;
 		f = lone_at(t, f->lone_next);
+	}
 	if (!f)
 		return false;
 	t->type[f->kind]->drop(t->owner[f->kind], f);

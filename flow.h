@@ -187,7 +187,8 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind);
 
 /* flow_begin - the same for what the guest begins, which takes @fds descriptors
  * of its share; connections from outside have the rest.  When it is used up the
- * oldest flow that is flow_lone() gives way; NULL if there is none. */
+ * oldest flow that is flow_lone() gives way, if nothing has happened to it in this
+ * turn; NULL if there is none. */
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
 
 /* flow_lone - @f has not been answered: it may be ended for another one's sake,

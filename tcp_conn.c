@@ -625,6 +625,7 @@ void conn_reset(struct tcp *t, struct flow *f)
 	if (conn_fd(f) >= 0)
 		sock_abort(conn_fd(f));
 	f->side[!conn_tap(f)].fd = -1;
+	f->ready[!conn_tap(f)] = 0;
 	f->drains = false;
 	let_go(t, f);
 	conn_of(f)->flags = CONN_RESET;

@@ -432,12 +432,15 @@ static void gives_way(void **state)
 	flow_answered(&flows, f[0]);
 	flow_answered(&flows, f[0]); /* says nothing new */
 	f[1]->inbox = &p;
-	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
-	assert_ptr_equal(last, f[2]);
+	f[2]->ready[1] = READY_OUT; /* it has been, in this turn */
 	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
 	assert_ptr_equal(last, f[3]);
 	assert_null(flow_begin(&flows, FLOW_TCP, 1));
 	assert_non_null(flow_new(&flows, FLOW_TCP)); /* from outside */
+	f[2]->ready[1] = 0;
+	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
+	assert_ptr_equal(last, f[2]);
+	assert_null(flow_begin(&flows, FLOW_TCP, 1));
 	f[1]->inbox = NULL;
 	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
 	assert_ptr_equal(last, f[1]);
@@ -446,6 +449,28 @@ static void gives_way(void **state)
 	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
 	assert_null(flows.lone);
 	assert_null(flows.lone_last);
+	log_stderr(true);
+}
+
+/* A guest that takes nothing of what it is answered does not make us look for long */
+static void looks_at_few(void **state)
+{
+	enum { MANY = 1000 };
+	static struct flow *f[MANY];
+	unsigned i;
+
+	(void)state;
+	flows_type(&flows, FLOW_UDP, &droppable, NULL);
+	flows.share = flows.begun + MANY;
+	log_stderr(false);
+	for (i = 0; i < MANY; i++) {
+		assert_non_null(f[i] = lone());
+		f[i]->ready[1] = i < MANY - 1 ? READY_IN : 0;
+	}
+	assert_null(lone());
+	f[100]->ready[1] = 0;
+	assert_non_null(lone());
+	assert_ptr_equal(last, f[100]);
 	log_stderr(true);
 }
 
@@ -461,6 +486,7 @@ int main(void)
 		cmocka_unit_test(held_queue_keeps_its_order),
 		cmocka_unit_test(heavy_until_a_pause),
 		cmocka_unit_test(gives_way),
+		cmocka_unit_test(looks_at_few),
 		cmocka_unit_test(held_queue_lets_drain),
 	};
 
