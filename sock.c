@@ -1125,6 +1125,10 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 	union sa to[SOCK_BATCH];
 	unsigned i;
 
+	/* Most often: a message header costs the kernel as much as a small copy */
+	if (n == 1 && d->iov_cnt == 1 && !d->gso_size && !d->to_port)
+		return send(fd, d->iov->iov_base, d->iov->iov_len,
+			    MSG_NOSIGNAL) < 0 ? -errno : 1;
 	n = MIN(n, (unsigned)SOCK_BATCH);
 	for (i = 0; i < n; i++)
 		put_dgram(&m[i].msg_hdr, &d[i], &ctrl[i], &to[i]);

@@ -298,7 +298,7 @@ static void errors_of_the_socket(void **state)
 	NEED_NETNS();
 	request(&t, "192.0.2.254", 77, 1, 8, 8);
 	f = open_echo(&t);
-	refuse_call("sendmsg", 1, ECONNREFUSED);
+	refuse_call("send", 1, ECONNREFUSED);
 	assert_null(input(f, &t.p));
 	assert_true(refuse_end());
 	assert_int_equal(echo.drops[DROP_SOCKET], 0);
@@ -327,12 +327,12 @@ static void errors_of_the_socket(void **state)
 	assert_int_equal(toy.n, 3);
 
 	/* What cannot be sent is lost by name; if there is no way the guest is told */
-	refuse_call("sendmsg", 1, ENOBUFS);
+	refuse_call("send", 1, ENOBUFS);
 	assert_null(input(f, &t.p));
 	assert_true(refuse_end());
 	assert_int_equal(echo.drops[DROP_SOCKET], 1);
 	n = toy.n;
-	refuse_call("sendmsg", 1, EHOSTUNREACH);
+	refuse_call("send", 1, EHOSTUNREACH);
 	refuse.more = 1;
 	assert_null(input(f, &t.p));
 	assert_true(refuse_end());

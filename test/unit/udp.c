@@ -1562,7 +1562,7 @@ static void spliced_errors(void **state)
 	assert_int_equal(next(d, buf, sizeof(buf), &port, NULL), 1);
 	turns(2);
 	for (i = 0; i < 2; i++) {
-		static const char *const call[] = { "sendmsg", "recvmmsg" };
+		static const char *const call[] = { "send", "recvmmsg" };
 
 		refuse_call(call[i], 1, ECONNREFUSED);
 		send_to(c, "127.0.0.1", 7000, "b", 1);
@@ -1623,7 +1623,7 @@ static void spliced_losses(int err, unsigned lost)
 	send_to(c, "127.0.0.1", 7000, "a", 1);
 	assert_int_equal(next(d, buf, sizeof(buf), NULL, NULL), 1);
 	turns(2);
-	refuse_call("sendmsg", 1, err);
+	refuse_call("send", 1, err);
 	refuse.more = 1;
 	send_to(c, "127.0.0.1", 7000, "b", 1);
 	turns(2);
