@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/prctl.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@ enum {
 	CALM_SLOW = 24,
 	CALM_FAST = 320,
 	CALM_LARGE = 32 * 1024,
+	ALARM_WAITS = 16, /* that end before their time */
+	ALARM_MS = 64,	  /* not worth it for less */
 };
 
 static void read_clock(struct loop *l)
@@ -42,7 +45,9 @@ static void read_clock(struct loop *l)
 int loop_init(struct loop *l)
 {
 	*l = (struct loop){ .epfd = epoll_create1(EPOLL_CLOEXEC),
-			    .spare = -1 };
+			    .spare = -1,
+			    .alarm = { .fd = -1, .watch = -1,
+				       .rings = UINT64_MAX } };
 
 	if (l->epfd < 0)
 		return -errno;
@@ -56,17 +61,47 @@ bool loop_lend(struct loop *l)
 	if (l->spare < 0)
 		return false;
 	close(l->spare);
+	l->alarm.fd = -1;
+	l->alarm.rings = UINT64_MAX;
 	return true;
+}
+
+/* The time of timers has come, or they were moved meanwhile: this turn looks */
+static void ring(void *owner, uint64_t ref, uint32_t events)
+{
+	struct loop *l = owner;
+
+	(void)ref;
+	(void)events;
+	l->alarm.rings = UINT64_MAX;
+	loop_stream(l, 0, 0); /* nothing that ends one */
+}
+
+static int open_alarm(struct loop *l)
+{
+	/* #syscalls timerfd_create */
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	/* Edge-triggered: set again it needs no read() */
+	if (fd < 0 ||
+	    !loop_add(l, fd, (unsigned)l->alarm.watch, 0, EPOLLIN | EPOLLET))
+		return fd;
+	close(fd);
+	return -1;
 }
 
 void loop_regain(struct loop *l)
 {
+	l->alarm.fd = l->alarm.watch < 0 ? -1 : open_alarm(l);
+	l->spare = l->alarm.fd;
 	/* #syscalls fcntl(.,F_DUPFD_CLOEXEC) fcntl64(.,F_DUPFD_CLOEXEC) */
-	l->spare = fcntl(l->epfd, F_DUPFD_CLOEXEC, 0);
+	if (l->spare < 0)
+		l->spare = fcntl(l->epfd, F_DUPFD_CLOEXEC, 0);
 }
 
 void loop_start(struct loop *l)
 {
+	l->alarm.watch = (int)loop_watch(l, ring, l);
 	loop_regain(l);
 	prctl(PR_SET_TIMERSLACK, SLACK_NS);
 }
@@ -267,9 +302,31 @@ static void serve_all(struct loop *l)
 
 /* --- turns --------------------------------------------------------------- */
 
+/* A wait with a time-out starts a timer of the kernel and stops it again, which a
+ * busy turn pays each time for what is far off.  There the alarm is set once; it may
+ * ring early, as deadlines are moved. */
+static bool alarm_serves(struct loop *l, uint64_t next, uint64_t ms)
+{
+	const struct itimerspec at = {
+		.it_value = { .tv_sec = (time_t)(ms / 1000),
+			      .tv_nsec = (long)(ms % 1000 * 1000000) },
+	};
+
+	if (l->alarm.rings <= next)
+		return true;
+	if (l->alarm.fd < 0 || ms < ALARM_MS || ++l->alarm.waits < ALARM_WAITS)
+		return false;
+	l->alarm.waits = 0;
+	/* #syscalls timerfd_settime timerfd_settime64 */
+	if (timerfd_settime(l->alarm.fd, 0, &at, NULL))
+		return false;
+	l->alarm.rings = next;
+	return true;
+}
+
 static int wait_ms(struct loop *l)
 {
-	uint64_t next;
+	uint64_t next, ms;
 
 	if (l->quit || l->soon || l->late_n || l->runnable)
 		return 0;
@@ -278,8 +335,10 @@ static int wait_ms(struct loop *l)
 		return -1;
 	if (next <= l->now_ms)
 		return 0;
-	next = (next - l->now_ms + CLOCK_SPEED - 1) / CLOCK_SPEED;
-	return (int)MIN(next, INT_MAX);
+	ms = (next - l->now_ms + CLOCK_SPEED - 1) / CLOCK_SPEED;
+	if (alarm_serves(l, next, ms))
+		return -1;
+	return (int)MIN(ms, INT_MAX);
 }
 
 void loop_late(struct loop *l, void (*fn)(int fd), int fd)
@@ -370,6 +429,8 @@ bool loop_turn(struct loop *l)
 	/* #syscalls epoll_pwait */
 	n = epoll_pwait(l->epfd, ev, LOOP_EVENTS, ms, NULL);
 	l->soon = false;
+	if (!n && ms > 0)
+		l->alarm.waits = 0;
 	read_clock(l);
 	for (i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;

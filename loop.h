@@ -58,7 +58,7 @@ struct runq {
 };
 
 enum {
-	LOOP_WATCHES = 24,
+	LOOP_WATCHES = 25,
 	LOOP_QUEUES = 8,
 	LOOP_EVENTS = 256,
 	LOOP_LATE = 64,
@@ -66,13 +66,19 @@ enum {
 
 struct loop {
 	int epfd;
-	int spare; /* see loop_lend(); -1: none */
+	int spare; /* the alarm's, see loop_lend(); -1: none */
 	bool quit;
 	bool soon;  /* the next turn does not wait */
 	int status; /* exit status once @quit */
 	uint64_t now_ns;
 	uint64_t now_ms;
 	struct timers timers;
+	struct {
+		int fd;		/* @spare, or -1: none */
+		int watch;	/* -1: the loop has not started */
+		uint64_t rings; /* in ms, UINT64_MAX: it is off */
+		unsigned waits; /* with a time-out, in a row */
+	} alarm;
 	unsigned watches;
 	struct {
 		watch_fn *fn;
@@ -102,8 +108,9 @@ struct loop {
 /* loop_init - 0 or -errno.  Reads the clock once. */
 int loop_init(struct loop *l);
 
-/* loop_start - before the first turn and the filter: a descriptor is kept for
- * loop_lend(), and short sleeps are to be short, whatever slack the process
+/* loop_start - when all but this has its watch, before the first turn and the
+ * filter: busy turns have an alarm in place of time-outs, whose descriptor is there
+ * for loop_lend(), and short sleeps are to be short, whatever slack the process
  * inherited */
 void loop_start(struct loop *l);
 

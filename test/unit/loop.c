@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -54,6 +55,32 @@ int clock_nanosleep(clockid_t id, int flags, const struct timespec *ts,
 	assert_true(until > clock_ns && until - clock_ns <= 1000000);
 	clock_ns = until;
 	naps++;
+	return 0;
+}
+
+/* The alarm is an eventfd of the test, which says when it rings */
+static unsigned alarms;
+static uint64_t alarm_for_ms;
+
+int timerfd_create(int id, int flags)
+{
+	assert_int_equal(id, CLOCK_MONOTONIC);
+	assert_int_equal(flags, TFD_CLOEXEC | TFD_NONBLOCK);
+	return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+int timerfd_settime(int fd, int flags, const struct itimerspec *at,
+		    struct itimerspec *was)
+{
+	uint64_t count;
+
+	assert_int_equal(fd, loop.alarm.fd);
+	assert_true(!flags && !was && !at->it_interval.tv_sec &&
+		    !at->it_interval.tv_nsec);
+	(void)!read(fd, &count, sizeof(count));
+	alarm_for_ms = (uint64_t)at->it_value.tv_sec * 1000 +
+		       (uint64_t)at->it_value.tv_nsec / 1000000;
+	alarms++;
 	return 0;
 }
 
@@ -1014,6 +1041,134 @@ static void work_has_no_nap(void **state)
 	assert_int_equal(turns(1, 20), 0);
 }
 
+/* --- the alarm ------------------------------------------------------------ */
+
+static void start_alarm(void)
+{
+	alarms = 0;
+	loop_start(&loop);
+	loop_add(&loop, fd[0], loop_watch(&loop, watcher, NULL), 0, EPOLLIN);
+}
+
+static void stop_alarm(void)
+{
+	close(loop.spare);
+}
+
+/* While events come one after the other, the kernel has one timer for the time
+ * of ours, and not one for each wait */
+static void busy_has_an_alarm(void **state)
+{
+	struct timer far, near;
+	unsigned i;
+
+	(void)state;
+	start_alarm();
+	timer_init(&far, tick, "f");
+	timer_init(&near, tick, "n");
+	timer_set(&loop.timers, &far, START_MS + 10000);
+	ring(0);
+	for (i = 0; i < 64; i++)
+		loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_int_equal(alarms, 1);
+	assert_int_equal(loop.now_ms + alarm_for_ms, timers_next(&loop.timers));
+	/* Later: it may ring early */
+	timer_set(&loop.timers, &far, START_MS + 11000);
+	for (i = 0; i < 64; i++)
+		loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_int_equal(alarms, 1);
+	/* What is due before */
+	diary[0] = '\0';
+	timer_set(&loop.timers, &near, START_MS + 8);
+	loop_turn(&loop);
+	assert_in_range(waited, 1, 8 + TIMER_TICK);
+	hush(0);
+	diary[0] = '\0';
+	while (loop.timers.tick * TIMER_TICK <= START_MS + 8)
+		loop_turn(&loop);
+	assert_diary("n");
+	loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_diary("");
+	assert_int_equal(alarms, 1);
+	/* It rings, and is off */
+	clock_ns += alarm_for_ms * 1000000;
+	assert_int_equal(eventfd_write(loop.alarm.fd, 1), 0);
+	loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_diary("");
+	while (!*diary) {
+		loop_turn(&loop);
+		assert_true(waited > 0);
+	}
+	assert_diary("f");
+	assert_in_range(loop.now_ms, START_MS + 11000, START_MS + 11000 + TIMER_TICK);
+	assert_int_equal(alarms, 1);
+	stop_alarm();
+}
+
+/* Its descriptor may be needed elsewhere for a moment */
+static void lent_alarm(void **state)
+{
+	struct timer t;
+	unsigned i;
+
+	(void)state;
+	start_alarm();
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + 10000);
+	ring(0);
+	for (i = 0; i < 64; i++)
+		loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_int_equal(alarms, 1);
+	diary[0] = '\0';
+	assert_int_equal(loop.alarm.fd, loop.spare);
+	assert_true(loop_lend(&loop));
+	loop_turn(&loop);
+	assert_true(waited > 0); /* it would never ring */
+	loop_regain(&loop);
+	assert_int_equal(loop.alarm.fd, loop.spare);
+	for (i = 0; i < 64; i++)
+		loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_int_equal(alarms, 2);
+	stop_alarm();
+}
+
+/* Who waits for timers alone needs none, nor what is due soon */
+static void rest_has_no_alarm(void **state)
+{
+	struct timer t;
+	unsigned i;
+
+	(void)state;
+	start_alarm();
+	timer_init(&t, tick, "t");
+	for (i = 0; i < 100; i++) {
+		diary[0] = '\0';
+		timer_set(&loop.timers, &t, loop.now_ms + 1000);
+		ring(0);
+		loop_turn(&loop);
+		hush(0);
+		while (!strchr(diary, 't')) {
+			loop_turn(&loop);
+			assert_true(waited > 0);
+		}
+	}
+	timer_set(&loop.timers, &t, loop.now_ms + 10);
+	ring(0);
+	for (i = 0; i < 100; i++) {
+		diary[0] = '\0';
+		loop_turn(&loop);
+		assert_true(waited > 0);
+	}
+	assert_int_equal(alarms, 0);
+	stop_alarm();
+}
+
 int main(void)
 {
 #define QUEUE(t) cmocka_unit_test_setup_teardown(t, setup_queue, teardown)
@@ -1062,6 +1217,9 @@ int main(void)
 		WATCH(other_event_ends_it),
 		WATCH(hurry_ends_it),
 		WATCH(work_has_no_nap),
+		WATCH(busy_has_an_alarm),
+		WATCH(lent_alarm),
+		WATCH(rest_has_no_alarm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
