@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Packets of more than 64 KiB in and into a namespace (BIG TCP of IPv4)."""
 
+import contextlib
+import fcntl
 import os
+import pathlib
+import re
+import select
 import socket
+import struct
 import threading
 
 import pytest
 
-from lab import MIB, PASTA, PEER, PYTHON, UPLINK, V4, V6, run
+from lab import (GATEWAY, HOST, MIB, PASTA, PEER, PYTHON, UPLINK, V4, V6, run)
 
 FRAME_MAX = 14 + 65535
 SIZE = 64 * MIB
@@ -136,6 +142,135 @@ def test_long(lab, family):
         assert 2 * FRAME_MAX < most <= 200014
     else:
         assert most <= FRAME_MAX
+
+
+def inside(guest, words):
+    """As root of the machine, which may move devices to other namespaces."""
+    for line in filter(None, map(str.strip, words.splitlines())):
+        run("nsenter", f"--net={guest.netns}", *line.split())
+
+
+def macvlan(lab, guest, inner):
+    """A device of the container's on the tap device"""
+    inside(guest, f"ip link add link {UPLINK} name mv0 netns {inner.id} type macvlan mode bridge")
+    inner.run("ip", "link", "set", "mv0", "name", UPLINK)
+
+
+def wire(guest, inner):
+    inside(guest, f"""ip link add in0 mtu 65520 type veth peer name {UPLINK} mtu 65520 netns {inner.id}
+                      ip link set in0 up""")
+
+
+def bridge(lab, guest, inner):
+    """The tap device and the container's on a bridge"""
+    wire(guest, inner)
+    inside(guest, f"""ip link add br0 type bridge
+                      ip link set {UPLINK} master br0
+                      ip link set in0 master br0
+                      ip link set br0 up""")
+
+
+def mirred(lab, guest, inner):
+    """All frames are handed from one to the other, as Kata Containers do"""
+    wire(guest, inner)
+    link, = guest.ip(f"link show dev {UPLINK}")
+    inside(guest, f"ip addr flush dev {UPLINK}")
+    inner.run("ip", "link", "set", UPLINK, "address", link["address"])
+    for dev, to in (UPLINK, "in0"), ("in0", UPLINK):
+        inside(guest, f"""tc qdisc add dev {dev} ingress
+                          tc filter add dev {dev} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev {to}""")
+
+
+def macvtap(lab, guest, inner):
+    """Of a virtual machine that takes 68 KiB at a time, as QEMU's does: what is longer is
+    cut off, and comes again in others"""
+    mac = "02:00:00:00:00:77"
+    inside(guest, f"""ip link add link {UPLINK} name mt0 address {mac} type macvtap mode bridge
+                      ip link set mt0 up""")
+    number = run("nsenter", f"--net={guest.netns}", "unshare", "-m", "sh", "-c",
+                 "mount -t sysfs none /sys && cat /sys/class/net/mt0/macvtap/*/dev")
+    node = lab.path("macvtap")
+    run("mknod", str(node), "c", *number.strip().split(":"))
+    ends = []
+    for where, path, name in (guest, node, ""), (inner, "/dev/net/tun", UPLINK):
+        with where.inside():
+            end = os.open(path, os.O_RDWR)
+        lab.scope.callback(os.close, end)
+        fcntl.ioctl(end, TUNSETIFF, struct.pack(
+            "16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        fcntl.ioctl(end, TUNSETVNETHDRSZ, struct.pack("i", 12))
+        fcntl.ioctl(end, TUNSETOFFLOAD, TUN_F_CSUM_TSO)
+        ends.append(end)
+    inner.run("ip", "link", "set", UPLINK, "address", mac, "mtu", "65520")
+    stop = os.eventfd(0)
+    lab.scope.callback(os.close, stop)
+    pumps = [threading.Thread(target=pump, args=(*pair, stop), daemon=True)
+             for pair in (ends, ends[::-1])]
+    for p in pumps:
+        p.start()
+        lab.scope.callback(p.join)
+    lab.scope.callback(os.eventfd_write, stop, 1)
+
+
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+TUNSETIFF, TUNSETOFFLOAD, TUNSETVNETHDRSZ = 0x400454ca, 0x400454d0, 0x400454d8
+TUN_F_CSUM_TSO = 7
+
+
+def pump(source, sink, stop):
+    poll = select.poll()
+    for end in source, stop:
+        poll.register(end, select.POLLIN)
+    while stop not in dict(poll.poll()):
+        frame = os.read(source, 4096 + 65536)
+        with contextlib.suppress(OSError):      # a cut one, or down
+            os.write(sink, frame)
+
+
+def vxlan(lab, guest, inner):
+    """An overlay that the namespace routes to"""
+    wire(guest, inner)
+    inner.run("ip", "link", "set", UPLINK, "name", "under0")
+    for ns, dev, to, k in (guest, "vx0", "in0", 0), (inner, UPLINK, "under0", 1):
+        ours, its = ("10.9.0.1", "10.9.0.2")[::1 - 2 * k]
+        inside(ns, f"""ip addr add {ours}/24 dev {to}
+                       ip link set {to} up
+                       ip link add {dev} type vxlan id 5 dstport 4789 remote {its} dev {to}
+                       ip link set {dev} mtu 9000 up""")
+    for family, (ours, _, bits) in INNER.items():
+        guest.add_address(f"{ours}/{bits}", "vx0")
+    guest.run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1",
+              "net.ipv6.conf.all.forwarding=1")
+
+
+BESIDE = {V4: "198.51.100.7", V6: "2001:db8:1::7"}
+
+
+@pytest.mark.parametrize("stack", [macvlan, bridge, mirred, macvtap, vxlan])
+def test_stacked(lab, family, stack):
+    """A container whose device is on top of the tap device, or behind it."""
+    guest = lab.pasta("--config-net")
+    inner = lab.named(lab.netns())
+    inner.id = pathlib.Path(inner.netns).name
+    try:
+        stack(lab, guest, inner)
+    except PermissionError as e:
+        pytest.skip(f"no device files: {e}")
+    except AssertionError as e:
+        if re.search("Unknown device type|not found|not supported", str(e)):
+            pytest.skip(f"this kernel has no {stack.__name__}")
+        raise
+    address, bits = BESIDE[family], 24 if family == V4 else 64
+    if stack == mirred:
+        address = HOST[family]
+    elif stack == vxlan:
+        address = INNER[family][1]
+    inner.run("ip", "link", "set", UPLINK, "up")
+    inner.add_address(f"{address}/{bits}", UPLINK)
+    inner.run("ip", "route", "add", "default", "via",
+              INNER[family][0] if stack == vxlan else GATEWAY[family])
+    most = download(lab, inner, family)
+    assert stack == macvlan or most < 72000
 
 
 @pytest.mark.parametrize("options", [("--mtu", "1500"), ("--pcap", "CAPTURE")],
