@@ -191,8 +191,8 @@ static enum rulewire get_table(struct rd *in, struct rulewire_table *t,
 			       unsigned n, char *err)
 {
 	struct rulewire_table *new = &t[n];
+	struct rd rules = { 0 }; /* gcc 12 with -flto can't tell */
 	enum rulewire ret;
-	struct rd rules;
 
 	if (n == RULEWIRE_TABLES)
 		return bad(err, "Server has too many tables");
