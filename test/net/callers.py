@@ -14,8 +14,9 @@ import pytest
 
 import qemu
 from clients import Lease
-from lab import HOST, PEER, UPLINK, V4, V6, children, signal_pid, until
+from lab import FAR, HOST, PEER, UPLINK, V4, V6, children, signal_pid, until
 from root import Root
+from test_egress import Zone
 
 SETUP = """
 set -e
@@ -141,6 +142,66 @@ def test_podman_policy(root, files):
                           f"pasta:{options} {get}")
 
 
+def zone(lab):
+    """A name that may be reached, and one that may not."""
+    lab.resolver(PEER[V4])
+    Zone(lab.peer, PEER[V4], far_test=FAR, evil_test=PEER)
+    directory = lab.path("named")
+    directory.mkdir()
+    (directory / "index").write_text("hello\n")
+    for ns in lab.far, lab.peer:
+        lab.serve(ns, 8000, directory)
+
+
+def names(root, start, get):
+    """One name for the options in @start's {}, and nothing else."""
+    words = "--allow-out dns --allow-out far.test:8000".split()
+    start = start.format(",".join(words) if "pasta:" in start else " ".join(words))
+    for name, said in ("far.test", "hello\n"), ("evil.test", ""):
+        got = root.run("sh", "-c", f"{SETUP} {start} {get} http://{name}:8000/index",
+                       check=False, seconds=100)
+        assert (not got.status, got.stdout) == (bool(said), said), got
+
+
+def test_podman_names(lab, root):
+    """Podman has a container ask at an address of its own."""
+    root.has("podman")
+    zone(lab)
+    sh(root, IMAGE)
+    names(root, "podman run --rm --network pasta:{} test", "wget -q -O -")
+    sh(root, """printf '[network]\npasta_options = ["--allow-out", "dns",
+"--allow-out", "far.test:8000"]\n' >>.config/containers/containers.conf
+cp .config/containers/containers.conf kept""")
+    configured = "cp kept .config/containers/containers.conf; podman run --rm "
+    names(root, configured + "test", "wget -q -O -")
+    sh(root, "podman network create br")
+    names(root, configured + "--network br test", "wget -q -O -")
+
+
+@pytest.mark.parametrize("hosts", ["files dns", "files resolve [!UNAVAIL=return] dns",
+                                   "resolve [!UNAVAIL=return] files myhostname dns"])
+@pytest.mark.parametrize("conf", ["stub-resolv.conf", "resolv.conf"])
+def test_resolved_names(lab, root, hosts, conf):
+    """systemd-resolved is the host's resolver, on loopback, or beside that; libc asks by
+    DNS, or by a socket."""
+    root.has("resolvectl", "curl")
+    zone(lab)
+    root.admin.sh(f"""
+        run=/run/systemd/resolve
+        mkdir -p $run /etc/systemd/resolved.conf.d
+        chown systemd-resolve: $run
+        printf '[Resolve]\nDNS={PEER[V4]}\nFallbackDNS=\nLLMNR=no\nDNSSEC=no\n' \
+            >/etc/systemd/resolved.conf.d/test.conf
+        sed -i 's/^hosts:.*/hosts: {hosts}/' /etc/nsswitch.conf
+        umount /etc/resolv.conf
+        ln -sf $run/{conf} /etc/resolv.conf""")
+    root.admin.spawn("/usr/lib/systemd/systemd-resolved")
+    until(lambda: "127.0.0.53%lo:53 " in root.run("ss", "-ulnH") and
+          root.ok("test", "-S", "/run/systemd/resolve/io.systemd.Resolve"),
+          "systemd-resolved")
+    names(root, "pasta --quiet --config-net {} --", "curl -sS --max-time 20")
+
+
 @pytest.mark.parametrize("network", ["pasta", "br"])
 def test_podman_host(lab, root, network):
     """host.containers.internal is the host, by a name in /etc/hosts."""
@@ -209,6 +270,51 @@ exec rootlesskit {ROOTLESSKIT[name]} --copy-up=/etc sh -c '
         signal_pid(pid, signal.SIGTERM)
     process.exit()
     gone(root, 18087)
+
+
+# --- sandboxes --------------------------------------------------------------
+
+BWRAP = "bwrap --dev-bind / / --unshare-user --unshare-pid --proc /proc"
+BOXES = {
+    "bwrap in pasta": "pasta -q --config-net -- {bwrap} -- {get}",
+    "pasta in bwrap": "{bwrap} -- pasta -q --config-net -- {get}",
+    # What waits until it has been joined
+    "bwrap, joined": """mkfifo go
+exec 5<>go
+{bwrap} --unshare-net --info-fd 3 --block-fd 4 -- {get} 3>info 4<go 5>&- &
+until pid=$(jq -e '.["child-pid"]' info 2>/dev/null); do sleep 0.02; done
+pasta -q --config-net $pid
+echo >go
+wait $!""",
+    "firejail in pasta": "pasta -q --config-net -- firejail --quiet --noprofile {get}",
+    "pasta in unshare": "unshare -Urmpf --mount-proc pasta -q --config-net -- {get}",
+    "unshare in pasta": "pasta -q --config-net -- unshare -Urmpf --mount-proc {get}",
+    "pasta in pasta": "pasta -q --config-net -- pasta -q --config-net -- {get}",
+}
+
+
+@pytest.mark.parametrize("name", BOXES)
+def test_box(root, files, name):
+    root.has(*{"bwrap", "firejail", "jq"} & set(BOXES[name].replace("{bwrap}", "bwrap").
+                                                split()))
+    get = f"busybox wget -q -O - {files}"
+    assert sh(root, BOXES[name].format(bwrap=BWRAP, get=get)) == "hello\n"
+
+
+@pytest.mark.parametrize("start", [
+    "pasta -q --config-net --runas 0 --netns-only -- {nspawn} {get}",
+    """ip netns add box
+pasta -q --config-net --runas 0 --netns /run/netns/box
+{nspawn} --network-namespace-path=/run/netns/box {get}
+ip netns del box"""], ids=["in pasta", "joined"])
+def test_nspawn(root, files, start):
+    root.has("systemd-nspawn")
+    out = root.admin.sh("set -e\ncd /tmp\n" + IMAGE.partition("tar ")[0] + """
+mkdir -p image/etc image/usr image/proc image/sys image/dev image/run image/tmp
+touch image/etc/os-release
+""" + start.format(nspawn="systemd-nspawn -q --register=no --keep-unit --pipe "
+                   "-D image", get=f"/bin/busybox wget -q -O - {files}"))
+    assert out.endswith("hello\n")
 
 
 # --- virtual machines -------------------------------------------------------

@@ -25,6 +25,7 @@ PACKAGES = """
     libvirt-clients guestfish linux-image-amd64 qemu-system-x86 qemu-utils
     iputils-ping iproute2 curl busybox-static procps dbus bats jq dnsutils
     socat ncat python3 util-linux
+    systemd-resolved libnss-resolve bubblewrap systemd-container firejail
     build-essential debhelper dh-apparmor libcmocka-dev lintian autopkgtest
 """.split()
 # Mounts, and process 1 of a PID namespace
@@ -75,6 +76,9 @@ mount -t proc proc {new}/proc
 mount --rbind /dev {new}/dev
 chroot {new} apt-get install -y --no-install-recommends {" ".join(PACKAGES)}
 chroot {new} apt-get clean
+# A link to where systemd-resolved has it
+rm -f {new}/etc/resolv.conf
+cat /etc/resolv.conf >{new}/etc/resolv.conf
 chroot {new} sh -c 'cd /var/cache && exec apt-get download passt'
 chroot {new} useradd -m -u {UID} -s /bin/sh {USER}
 """
