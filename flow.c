@@ -346,6 +346,13 @@ static bool make_room(struct flows *t)
 	return true;
 }
 
+/* Where descriptors are many it is the table that is full first */
+void flows_share(struct flows *t, unsigned fds)
+{
+	fds = MIN(fds, (unsigned)FLOW_MAX);
+	t->share = MAX(fds - fds / 8, 1U);
+}
+
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
 {
 	struct flow *f;

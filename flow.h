@@ -185,6 +185,10 @@ void flows_type(struct flows *t, enum flow_kind kind,
  * either complete or freed. */
 struct flow *flow_new(struct flows *t, enum flow_kind kind);
 
+/* flows_share - flows may have @fds descriptors: an eighth is for what the guest does
+ * not begin, and so is one of the table */
+void flows_share(struct flows *t, unsigned fds);
+
 /* flow_begin - the same for what the guest begins, which takes @fds descriptors
  * of its share; connections from outside have the rest.  When it is used up the
  * oldest flow that is flow_lone() gives way, if nothing has happened to it in this

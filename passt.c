@@ -700,13 +700,11 @@ static void describe_handover(struct passt *p)
 	p->takeover.command = c->spawn;
 }
 
-/* An eighth of what the listeners leave is for connections from outside: the
- * guest could take all, and forwarded ports would be dead */
+/* What the listeners leave.  The guest could take all, and forwarded ports would be
+ * dead. */
 static void share_descriptors(struct passt *p)
 {
-	unsigned left = listen_left(&p->listen);
-
-	p->flows.share = MAX(left - left / 8, 1U);
+	flows_share(&p->flows, listen_left(&p->listen));
 }
 
 /* Between loopback addresses, and what else is for the namespace only */

@@ -4,6 +4,7 @@
 #include "log.h"
 
 #include <setjmp.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -474,6 +475,29 @@ static void looks_at_few(void **state)
 	log_stderr(true);
 }
 
+/* The guest has seven eighths of the table, however many descriptors there are */
+static void shares_the_table(void **state)
+{
+	static struct flow *f[FLOW_MAX];
+	unsigned made = 0, i;
+
+	(void)state;
+	flows_share(&flows, 0);
+	assert_int_equal(flows.share, 1);
+	flows_share(&flows, 800);
+	assert_int_equal(flows.share, 700);
+	flows_share(&flows, UINT_MAX);
+	flows_type(&flows, FLOW_UDP, &droppable, NULL);
+	log_stderr(false);
+	while (made < FLOW_MAX && (f[made] = flow_begin(&flows, FLOW_TCP, 1)))
+		made++;
+	log_stderr(true);
+	assert_true(made < FLOW_MAX - FLOW_MAX / 16);
+	assert_non_null(f[made] = flow_new(&flows, FLOW_TCP));
+	for (i = 0; i <= made; i++)
+		flow_free(&flows, f[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +510,7 @@ int main(void)
 		cmocka_unit_test(held_queue_keeps_its_order),
 		cmocka_unit_test(heavy_until_a_pause),
 		cmocka_unit_test(gives_way),
+		cmocka_unit_test(shares_the_table),
 		cmocka_unit_test(looks_at_few),
 		cmocka_unit_test(held_queue_lets_drain),
 	};
