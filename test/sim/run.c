@@ -106,7 +106,7 @@ static void answer(void *arg)
 
 	if (is_cut_off(p, answer))
 		return;
-	if (!p->v6 && !p->s->errs && chance(p->ending == END_REFUSED ? 300 : 50)) {
+	if (p->complaints && !p->v6 && !p->s->errs && chance(p->complaints)) {
 		far_queues_error(p->s, ECONNREFUSED);
 		sim_after(rnd_to(100 * US), answer, p);
 		return;
@@ -494,6 +494,7 @@ static void make_plan(struct course *p, unsigned no)
 	p->v6 = chance(400);
 	p->guest_opens = chance(600);
 	p->ending = some_ending(p->guest_opens, nplans == 1);
+	p->complaints = p->ending == END_REFUSED ? 300 : 50;
 	for (i = 0; i < 2; i++)
 		p->bytes[i] = some_bytes();
 	for (i = 0; i < 2; i++)

@@ -492,6 +492,7 @@ struct course {
 	unsigned no;
 	bool v6, guest_opens;
 	enum ending ending;
+	unsigned complaints; /* of 1000: an error in the queue while it connects */
 	uint32_t bytes[2]; /* [0] guest to far, [1] far to guest */
 	uint32_t abort_at; /* bytes sent and received by the aborter */
 	bool waits[2];	   /* closes only after the other's EOF */
