@@ -22,6 +22,7 @@ counting costs time.  Nothing here passes or fails.
 
 import argparse
 import contextlib
+import copy
 import datetime
 import fnmatch
 import functools
@@ -38,9 +39,10 @@ import sys
 import time
 
 from ground import (BULK, DATAGRAM, ECHO, HOST, LOAD, LOCAL, OUT_PORTS, PEER,
-                    ROOT, STALL_S, TMP, USER, Failed, Native, Passt, Pasta, Qemu,
-                    Slirp4netns, Uml, Vhost, Wires, adopt_orphans, command,
-                    counter_type, cpu_seconds, delete_namespaces, end_strays)
+                    ROOT, STALL_S, TMP, USER, Failed, FloorSpliced, FloorTap,
+                    FloorUnix, Native, Passt, Pasta, Qemu, Slirp4netns, Uml,
+                    Vhost, Wires, adopt_orphans, command, counter_type,
+                    cpu_seconds, delete_namespaces, end_strays)
 
 DEBIANS = "/usr/bin/passt"
 UDP_BYTES = 1400
@@ -48,7 +50,6 @@ JUMBO_BYTES = 60000     # a datagram that fills a link of 65520, nearly
 BESIDE_BYTES = 100
 IDLE_S = 5
 REST_S = 60             # what many do at rest shows only over a while
-RELAYED = 5501          # where a relay leads to
 SPARE = 300             # descriptors a daemon needs besides those of its ports
 FIRST_PORT = 1024       # the first that an ordinary user may bind
 TICK_S = 0.1            # an interval of this length without a byte is silence
@@ -63,9 +64,8 @@ LONG_S = 10             # a long wire needs this to show more than slow start
 # clients: seconds in, rate, work done and what else was seen out.
 
 @contextlib.contextmanager
-def bulk(client, server, address, streams, reverse=False, idle=0, behind=BULK):
-    """TCP by iperf3: the client sends, or the server with @reverse.  What is
-    measured leads to port @behind."""
+def bulk(client, server, address, streams, reverse=False, idle=0):
+    """TCP by iperf3: the client sends, or the server with @reverse."""
     def run(seconds):
         out = client.spawn(
             scope, "iperf3", "-c", address, "-p", BULK, "-J", "-t", seconds,
@@ -81,7 +81,7 @@ def bulk(client, server, address, streams, reverse=False, idle=0, behind=BULK):
                 "silent_ms": silent * TICK_S * 1e3 if streams == 1 else 0}
 
     with contextlib.ExitStack() as scope:
-        server.spawn(scope, "iperf3", "-s", "-1", "-p", behind,
+        server.spawn(scope, "iperf3", "-s", "-1", "-p", BULK,
                      "--forceflush").says("listening")
         if idle:
             server.serve(scope, "serve", ECHO)
@@ -90,7 +90,7 @@ def bulk(client, server, address, streams, reverse=False, idle=0, behind=BULK):
 
 
 @contextlib.contextmanager
-def echo(kind, client, server, address, idle=0, behind=ECHO):
+def echo(kind, client, server, address, idle=0):
     """One byte there and back: rr in one connection, crr in one each, urr in
     datagrams."""
     def run(seconds):
@@ -100,7 +100,7 @@ def echo(kind, client, server, address, idle=0, behind=ECHO):
         return got | {"rate": got["n"] / got["seconds"], "work": got["n"]}
 
     with contextlib.ExitStack() as scope:
-        server.serve(scope, "userve" if kind == "urr" else "serve", behind)
+        server.serve(scope, "userve" if kind == "urr" else "serve", ECHO)
         if idle:
             hold(scope, client, address, idle)
         yield run
@@ -173,6 +173,7 @@ class Path:
     down = False            # is less more?
     others = True           # are all measured, or ours and the peer alone?
     wire = None             # or round trip time in ms and loss in per cent
+    floor, hows = None, ()  # or what makes the least that could do it
 
     def __init__(self, name, unit, cost, load, native, link="tap",
                  control="cubic", **options):
@@ -185,7 +186,7 @@ class Path:
         if wires.control != self.control:
             wires.settle(self.control)
         with contextlib.ExitStack() as scope:
-            daemon = (side.links[self.link](scope, wires, **self.options)
+            daemon = (side.begin(self, scope, wires)
                       if side else Native(wires))
             guest = daemon.guest
             run = scope.enter_context(self.load(guest, wires))
@@ -381,28 +382,6 @@ class Limit(Path):
                 "cpu": got["seconds"] / (got["n"] / 1e9)}
 
 
-class Relay(Path):
-    """What a relay of a few lines takes that can do nothing else."""
-
-    def __init__(self, name, unit, cost, how, port, load):
-        super().__init__(f"limit-relay-{name}", unit, cost, None,
-                         f"limit-relay-{name}", link=None)
-        self.how, self.port, self.through = how, port, load
-
-    def measure(self, side, wires, seconds, counter=None):
-        wires.settle(self.control)
-        with contextlib.ExitStack() as scope:
-            relay = wires.host.spawn(scope, *USER, TMP / "limit", "relay",
-                                     self.port, RELAYED, self.how)
-            relay.says("^ready$")
-            run = scope.enter_context(self.through(wires.host, wires.host,
-                                                   LOCAL, behind=RELAYED))
-            before = cpu_seconds(relay.pid)
-            got = run(seconds)
-            return got | {"cpu": (cpu_seconds(relay.pid) - before) /
-                                 got["work"] * self.cost[1]}
-
-
 def kernel_memory(place):
     """Slab of the machine and what its sockets hold, in MiB."""
     slab = re.search(r"^Slab:\s+(\d+)",
@@ -455,15 +434,59 @@ def bulk_way(way, streams):
     return lambda g, w: bulk(g, w.peer, PEER, streams, way == "in")
 
 
+# How floor.c may wait
+BOTH, ONE_WAIT, KEEP = ("wait", "block"), ("wait",), ("wait", "keep")
+
+
+def spliced(kind, port, out=False):
+    return BOTH, functools.partial(FloorSpliced, kind=kind, port=port, out=out)
+
+
+def linked(make, kind, mtu=65520, hows=BOTH):
+    return hows, functools.partial(make, kind=kind, mtu=mtu)
+
+
+# Rows that are measured beside floor.c as well
+FLOORS = {
+    "splice-bulk/1": spliced("bulk", BULK),
+    "splice-bulk/8": spliced("bulk", BULK),
+    "splice-bulk-out/1": spliced("bulk", BULK, True),
+    "splice-bulk-out/8": spliced("bulk", BULK, True),
+    "splice-rr": spliced("copy", ECHO),
+    "splice-rr-out": spliced("copy", ECHO, True),
+    "splice-crr": spliced("copy", ECHO),
+    "splice-crr-out": spliced("copy", ECHO, True),
+    "splice-udp-rr": spliced("udp", ECHO),
+    "splice-udp-rr-out": spliced("udp", ECHO, True),
+    "tap-rr": linked(FloorTap, "tcp"),
+    "tap-crr": linked(FloorTap, "tcp", hows=ONE_WAIT),
+    "tap-udp-rr": linked(FloorTap, "udp"),
+    "tap-tcp-in/65520/1": linked(FloorTap, "tcp", hows=KEEP),
+    "unix-rr": linked(FloorUnix, "tcp"),
+    "unix-crr": linked(FloorUnix, "tcp", hows=ONE_WAIT),
+    "unix-in/65520": linked(FloorUnix, "tcp", hows=KEEP),
+    "unix-in/1500": linked(FloorUnix, "tcp", 1500, KEEP),
+    "unix-udp-in/65520": linked(FloorUnix, DATAGRAM, hows=ONE_WAIT),
+    "unix-udp-in/1500": linked(FloorUnix, DATAGRAM, 1500, ONE_WAIT),
+}
+
+
 def paths():
+    """All rows; those with a floor once without it, once beside it."""
+    for path in daemon_paths():
+        yield path
+        if path.name in FLOORS:
+            path = copy.copy(path)
+            path.hows, path.floor = FLOORS[path.name]
+            path.others = False
+            path.name = f"floor-{path.name}"
+            yield path
+
+
+def daemon_paths():
     for what in ("memcpy", "tap-in", "tap-out", "stream-0", "stream-2",
                  "stream-128"):
         yield Limit(what)
-    for streams in (1, 8):
-        yield Relay(f"bulk/{streams}", "Gbit/s", GB, "splice", BULK,
-                    functools.partial(bulk, streams=streams))
-    yield Relay("rr", "1/s", TRANSACTION, "copy", ECHO,
-                functools.partial(echo, "rr"))
     for way in ("in", "out"):
         for mtu in (65520, 1500):
             for streams in (1, 8, 64):
@@ -586,6 +609,22 @@ class Side:
         return (path.link in self.links and
                 (path.others or self.name in PAIR) and
                 path.options.get("mtu", 0) <= self.mtu)
+
+    def begin(self, path, scope, wires):
+        return self.links[path.link](scope, wires, **path.options)
+
+
+class Floor:
+    """What is not a daemon, but does what no daemon can do without."""
+
+    def __init__(self, name, how):
+        self.name, self.how = name, how
+
+    def takes(self, path):
+        return self.how in path.hows
+
+    def begin(self, path, scope, wires):
+        return path.floor(self.how, scope, wires)
 
 
 def passt_side(name, directory):
@@ -737,9 +776,13 @@ def number(value):
 
 
 PAIR = "ours", "peer"
-OTHERS = {"slirp4netns": "slirp4netns", "qemu": "QEMU user"}
+FLOOR_SIDES = {"floor": "wait", "blocking": "block", "keeping": "keep"}
+OTHERS = {"slirp4netns": "slirp4netns", "qemu": "QEMU user",
+          "floor": "floor", "blocking": "blocking floor",
+          "keeping": "keeping floor"}
 HEAD = ["path", "", "ours", "peer", "ratio", "limit", "CPU", "ours / peer",
-        *OTHERS.values(), "p95 us", "worst us", "bulk Gbit/s", "p99 us",
+        *OTHERS.values(), "of floor's rate", "of its CPU", "its calls",
+        "p95 us", "worst us", "bulk Gbit/s", "p99 us",
         "syscalls", "retrans", "silent ms"]
 
 
@@ -753,6 +796,15 @@ def with_cpu(rate, cpu):
     return number(rate) + (f" ({number(cpu)})" if cpu else "")
 
 
+def over_floor(r, key):
+    """How many times as much ours and the peer have as the floor."""
+    floor = r.get("floor", {}).get(key)
+    if not floor:
+        return ""
+    return " / ".join(number(value and value / floor) for value in
+                      (r.get(name, {}).get(key) for name in PAIR))
+
+
 def cells(r):
     cpu = pair(r, "cpu")
     silent = pair(r, "silent_ms") if "GB" in r["cost"] else ""
@@ -763,6 +815,8 @@ def cells(r):
             r["cost"] if cpu else "", cpu,
             *(with_cpu(r[name]["rate"], r[name]["cpu"]) if name in r else ""
               for name in OTHERS),
+            over_floor(r, "rate"), over_floor(r, "cpu"),
+            number(r["floor"].get("syscalls")) if "floor" in r else "",
             pair(r, "p95_us"), pair(r, "worst_us"), pair(r, "bulk"),
             pair(r, "p99_us"), pair(r, "syscalls"),
             pair(r, "retransmissions"), silent]
@@ -912,10 +966,11 @@ def main():
         return
     plan = chosen(args.paths)
     check_needs(args.peer)
-    sides = [ours(args.ours), other(args.peer)]
+    sides = [ours(args.ours), other(args.peer),
+             *(Floor(name, how) for name, how in FLOOR_SIDES.items())]
     if not args.pair:
         sides += others()
-    for tool in ("load", "limit", "bridge", "front", "relay"):
+    for tool in ("load", "limit", "bridge", "front", "relay", "floor"):
         shutil.copy(args.tools / tool, TMP / tool)
     for number in SIGNALS:
         signal.signal(number, stop_once)

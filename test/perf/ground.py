@@ -586,6 +586,62 @@ class Qemu(Bridged):
             "-netdev", "hubport,id=h1,hubid=0,netdev=s"), path, wires, mtu)
 
 
+class FloorSpliced(Unshared):
+    """As little as it takes from the host's loopback address to a namespace's,
+    or the other way; see floor.c.  It needs root's privileges to begin with."""
+
+    def __init__(self, how, scope, wires, kind, port, out=False):
+        super().__init__(scope, wires)
+        self.guest.run("ip", "link", "set", "lo", "up")
+        ends = [wires.host.path, self.guest.path]
+        process = Process(scope, [TMP / "floor", "splice",
+                                  *(reversed(ends) if out else ends), port,
+                                  kind, how])
+        process.says("^ready$")
+        self.pid = process.pid
+
+
+def join_floor(guest, mtu, *lines):
+    """It does not answer ARP."""
+    for line in (*lines, f"link set {UPLINK} mtu {mtu} up",
+                 f"addr add {HOST}/24 dev {UPLINK}",
+                 f"route add default via {GATEWAY}",
+                 *(f"neigh add {a} lladdr 02:00:00:00:00:01 dev {UPLINK} "
+                   "nud permanent" for a in (GATEWAY, PEER))):
+        guest.run("ip", *line.split())
+
+
+class FloorTap(Unshared):
+    """The same by a tap in a namespace."""
+
+    def __init__(self, how, scope, wires, kind, mtu=65520):
+        super().__init__(scope, wires)
+        process = wires.host.spawn(scope, TMP / "floor", "tap",
+                                   self.guest.path, UPLINK, mtu, kind, how)
+        process.says("^ready$")
+        self.pid = process.pid
+        join_floor(self.guest, mtu)
+
+
+class FloorUnix:
+    """The same by the stream socket of QEMU."""
+
+    def __init__(self, how, scope, wires, kind, mtu=65520):
+        path = TMP / f"socket-{Process.serial}"
+        process = wires.host.spawn(scope, TMP / "floor", "unix", path, mtu,
+                                   kind, how)
+        process.says("^ready$")
+        self.pid = process.pid
+        name = wires.namespace(f"guest{Process.serial}")
+        self.guest = Place(NAMED / name)
+        self.guest.spawn(scope, TMP / "bridge", path,
+                         UPLINK).says("^ready$")
+        join_floor(self.guest, mtu)
+        settle(wires.control, self.guest)
+        # It has to hear the guest's address once
+        self.guest.run("ping", "-c1", "-W0.1", PEER, check=False)
+
+
 class Native:
     """No daemon at all: host is the guest."""
 

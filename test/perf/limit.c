@@ -9,12 +9,6 @@
  *	limit tap-in SECONDS	write TCP super-frames to a tap, whose stack has
  *				no route for them and drops them
  *	limit tap-out SECONDS	read them from a tap; only the reads are timed
- *	limit relay FROM TO splice|copy
- *				until SIGTERM: what connects to TCP port FROM of the
- *				loopback address gets to port TO of it, by splice()
- *				through a pipe of a MiB, or by recv() and send().
- *				There is nothing else in it: no flows that wait, no
- *				half-closed ones, no limits
  *
  * The tap lies in a namespace of its own, which ends with the process.
  */
@@ -31,13 +25,11 @@
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -49,9 +41,6 @@ enum {
 	SEGMENT_BYTES = 1460,
 	PAYLOAD_BYTES = 44 * SEGMENT_BYTES,
 	QUEUED = 32,		/* frames before they are read, of 1000 */
-	PIPE_BYTES = 1 << 20,
-	DESCRIPTORS = 1024,
-	EVENTS = 64,
 };
 
 struct frame {
@@ -207,124 +196,6 @@ static uint64_t drain_tap(int tap, int sender, uint64_t *took)
 	return done;
 }
 
-/* --- relay ------------------------------------------------------------ */
-
-/* By descriptor: where its bytes go, and the pipe that holds them */
-static struct {
-	int to, pipe[2];
-	size_t held;
-} end[DESCRIPTORS];
-
-static void add(int epoll, int fd, int to)
-{
-	struct epoll_event e = { EPOLLIN | EPOLLOUT | EPOLLET, { .fd = fd } };
-	int one = 1;
-
-	end[fd].to = to;
-	if (pipe2(end[fd].pipe, O_NONBLOCK) ||
-	    /* Or less: a user's pipes have a limit in sum */
-	    (fcntl(end[fd].pipe[1], F_SETPIPE_SZ, PIPE_BYTES) < 0 && errno != EPERM) ||
-	    fcntl(fd, F_SETFL, O_NONBLOCK) ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
-		err(1, "a connection");
-}
-
-/* From @fd to the other end: whether this one has ended */
-static bool pass_spliced(int fd)
-{
-	ssize_t n;
-
-	for (;;) {
-		while (end[fd].held) {
-			n = splice(end[fd].pipe[0], NULL, end[fd].to, NULL,
-				   end[fd].held, SPLICE_F_NONBLOCK);
-			if (n <= 0)
-				return n < 0 && errno != EAGAIN;
-			end[fd].held -= n;
-		}
-		n = splice(fd, NULL, end[fd].pipe[1], NULL, PIPE_BYTES,
-			   SPLICE_F_NONBLOCK);
-		if (n <= 0)
-			return !n || errno != EAGAIN;
-		end[fd].held = n;
-	}
-}
-
-/* For little, of which the other end takes all */
-static bool pass_copied(int fd)
-{
-	static char buf[COPY_BYTES];
-	ssize_t n;
-
-	do {
-		n = recv(fd, buf, sizeof(buf), 0);
-		if (n <= 0)
-			return !n || errno != EAGAIN;
-		if (send(end[fd].to, buf, n, MSG_NOSIGNAL) != n)
-			return true;
-	} while (n == (ssize_t)sizeof(buf));
-	return false;
-}
-
-static void close_both(int fd)
-{
-	int to = end[fd].to;
-
-	for (int i = 0; i < 2; i++, fd = to) {
-		close(end[fd].pipe[0]);
-		close(end[fd].pipe[1]);
-		close(fd);
-		end[fd].to = -1;
-	}
-}
-
-static struct sockaddr_in loopback(const char *port)
-{
-	return (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_port = htons(atoi(port)),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-}
-
-static void relay(const char *from, const char *to, bool (*pass)(int fd))
-{
-	struct sockaddr_in near = loopback(from), far = loopback(to);
-	int s = socket(AF_INET, SOCK_STREAM, 0), epoll = epoll_create1(0), one = 1;
-	struct epoll_event e[EVENTS] = { { EPOLLIN, { .fd = s } } };
-	int a, b, i, n;
-
-	if (s < 0 || epoll < 0 ||
-	    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(s, (void *)&near, sizeof(near)) || listen(s, SOMAXCONN) ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, s, e))
-		err(1, "port %s", from);
-	puts("ready");
-	fflush(stdout);
-	for (;;) {
-		n = epoll_wait(epoll, e, EVENTS, -1);
-		for (i = 0; i < n; i++) {
-			int fd = e[i].data.fd;
-
-			if (fd == s) {
-				a = accept(s, NULL, NULL);
-				b = socket(AF_INET, SOCK_STREAM, 0);
-				if (a < 0 || b < 0 || a >= DESCRIPTORS ||
-				    b >= DESCRIPTORS ||
-				    connect(b, (void *)&far, sizeof(far)))
-					err(1, "port %s", to);
-				add(epoll, a, b);
-				add(epoll, b, a);
-			} else if (end[fd].to >= 0 &&
-				   ((e[i].events & EPOLLIN && pass(fd)) ||
-				    (e[i].events & EPOLLOUT && pass(end[fd].to)))) {
-				close_both(fd);
-			}
-		}
-	}
-}
-
 int main(int argc, char **argv)
 {
 	const char *what = argc == 3 ? argv[1] : "";
@@ -332,8 +203,6 @@ int main(int argc, char **argv)
 	int tap = -1, sender = -1, timed = !strcmp(what, "tap-out"), pair[2];
 	unsigned int aside, stream = sscanf(what, "stream-%u", &aside) == 1;
 
-	if (argc == 5 && !strcmp(argv[1], "relay"))
-		relay(argv[2], argv[3], strcmp(argv[4], "copy") ? pass_spliced : pass_copied);
 	if (!strcmp(what, "tap-in") || timed)
 		tap = open_tap();
 	else if (stream && (aside >= 4096 ||
