@@ -448,6 +448,7 @@ static bool is_barred(struct sock *s, const uint8_t *p, size_t len, bool told)
 	if (++x->tried[i] == 1) {
 		s->given++;
 		s->used = sim.now;
+		s->barred = true;
 		x->via[i] = NULL;
 	} else if (x->tried[i] > 2) {
 		sim_fail("call %u: a datagram that is refused again and again",

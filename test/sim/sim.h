@@ -184,6 +184,7 @@ struct sock {
 	/* of those of dgrams.c: datagrams that it was given to send, and bytes in @tx;
 	 * when; those of them that it refused */
 	unsigned given, refused;
+	bool barred; /* the last one, for the first time */
 	uint64_t used, complained; /* the latter: of all */
 };
 

@@ -1137,7 +1137,10 @@ static int send_one(struct sock *s, const struct sock_dgram *d, bool first)
 /* One of dgrams.c is full, or there is no memory: whoever sends does not wait */
 static int refused(struct sock *s, unsigned n)
 {
-	if (!s->app || !chance(toy_net.dgram_fails))
+	bool counted = s->barred; /* if this is its second chance */
+
+	s->barred = false;
+	if (!s->app || !chance(toy_net.dgram_fails) || counted)
 		return 0;
 	s->refused += n;
 	s->given += n;
