@@ -315,6 +315,13 @@ static bool is_orphan(const struct follow *f, const struct side *s, bool stream)
 	return addrset_has(&f->gone, &ours);
 }
 
+/* It began later than what it is dropped for: the address has been there since, for too
+ * short a time to be seen */
+static bool is_younger(const struct follow *f, const struct flow *flow)
+{
+	return flow_age_ms(f->flows, flow) < FOLLOW_PATIENCE_MS;
+}
+
 static void look_at_flow(struct follow *f, struct follow_pass *p,
 			 struct flow *flow)
 {
@@ -322,6 +329,7 @@ static void look_at_flow(struct follow *f, struct follow_pass *p,
 
 	if (flow->kind == FLOW_FREE || !type->drop ||
 	    p->stream != (flow_proto(flow) == IPPROTO_TCP) ||
+	    (p->stream && is_younger(f, flow)) ||
 	    !is_orphan(f, host_side(flow), p->stream))
 		return;
 	type->drop(f->flows->owner[flow->kind], flow);
