@@ -20,6 +20,7 @@
 #include <netinet/in.h>
 
 enum {
+	WARM = 256 << 10, /* bytes of a read that are in the cache when they are sent */
 	DGRAM_COST = 256, /* bytes of a turn besides those of the payload */
 };
 
@@ -137,8 +138,8 @@ static unsigned prepare(struct udp *u, struct flow *f, struct slot *s,
 	return n;
 }
 
-/* @n were asked for, @got is what the socket gave */
-static int received(struct flow *f, int got, unsigned n)
+/* @n were asked for, @got is what the socket gave, of @bytes */
+static int received(struct flow *f, int got, unsigned n, size_t bytes)
 {
 	struct dgrams *x = dgrams_of(f);
 	unsigned end = got > 0 ? (unsigned)got : 0;
@@ -146,6 +147,9 @@ static int received(struct flow *f, int got, unsigned n)
 	if (got < 0 && got != -EAGAIN)
 		return got;
 	x->last = (uint8_t)end;
+	/* The next read is for two more than twice as many */
+	if (bytes > WARM / UDP_BATCH)
+		x->last = (uint8_t)MIN(end, MAX(WARM * end / bytes, 2U) / 2 - 1);
 	if (end < n)
 		f->ready[x->host] &= (uint16_t)~READY_IN;
 	return (int)end;
@@ -224,7 +228,7 @@ static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 		pass_on(u, f, &h, u->rx[k], &d[k]);
 	for (k = 0; k < end; k++)
 		*bytes += d[k].len;
-	return received(f, got, n);
+	return received(f, got, n, *bytes);
 }
 
 /* The size that all have, 0 if they differ or are few */
@@ -263,8 +267,9 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 	end = got > 0 ? (unsigned)got : 0;
 	for (k = end; k < n; k++)
 		tap_cancel(u->tap, &s[k]);
-	for (k = 0; k < end; k++) {
+	for (k = 0; k < end; k++)
 		*bytes += d[k].len;
+	for (k = 0; k < end; k++) {
 		if (d[k].len > iov[k][0].iov_len || !fits(u, &h, &d[k]) ||
 		    (mixed && !udp_out_has_peer(host_of(f), &d[k]))) {
 			spilled(u, f, s, d, k, end);
@@ -277,7 +282,7 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 	if (dgrams_of(f)->gro && !mixed && end &&
 	    emit_fits(u->tap, &h.t, UDP_HEAD + d[0].len))
 		dgrams_of(f)->size = one_size(d, end);
-	return received(f, got, n);
+	return received(f, got, n, *bytes);
 }
 
 /* --- by address --------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct toy {
 	struct tap tap;
 	unsigned room;	 /* most slots that are given */
 	size_t body_max; /* most bytes of a slot */
+	unsigned asked;	 /* slots, the last time */
 	unsigned out, next, end;
 	struct iovec body[TOY_SLOTS];
 	uint8_t slot[TOY_SLOTS][TOY_SLOT];
@@ -60,6 +61,7 @@ static unsigned toy_reserve(struct tap *t, struct slot *s, unsigned n,
 
 	assert_ptr_equal(t, &toy.tap);
 	assert_int_equal(toy.out, 0); /* reserves do not nest */
+	toy.asked = n;
 	n = MIN(n, MIN(toy.room, (unsigned)TOY_SLOTS));
 	for (i = 0; i < n; i++) {
 		size_t room = MIN(want, toy.body_max);

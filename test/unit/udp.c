@@ -611,6 +611,36 @@ static uint16_t wrong(const uint8_t *udp_at, size_t len)
 						(uint32_t)len), udp_at, len));
 }
 
+/* Large ones are read as many as stay in the cache until they are sent, small ones in
+ * batches, also after large ones */
+static void batches_are_of_bytes(void **state)
+{
+	struct flow *f;
+	unsigned i, k;
+	uint16_t port;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	fill();
+	p = peer_at("127.0.0.1", 0, &port);
+	f = ask(p, port);
+	toy.n = 0;
+	for (k = 0; k < 3; k++) {
+		for (i = 0; i < 8; i++)
+			send_to(p, "127.0.0.1", 40002, bytes, 60000);
+		until(f, (k + 1) * 8);
+		assert_in_range(toy.asked, 1, 4);
+	}
+	for (k = 0; k < 3; k++) {
+		for (i = 0; i < 32; i++)
+			send_to(p, "127.0.0.1", 40002, bytes, 100 + i);
+		until(f, 24 + (k + 1) * 32);
+	}
+	assert_in_range(toy.asked, 16, UDP_BATCH);
+	close(p);
+}
+
 static void too_big_for_the_guest(void **state)
 {
 	static uint8_t whole[10000];
@@ -1845,6 +1875,7 @@ int main(void)
 		T(two_guests_one_port),
 		T(verdicts),
 		T(sizes_may_change_at_any_time),
+		T(batches_are_of_bytes),
 		T(too_big_for_the_guest),
 		T(short_slots_lose_by_name),
 		T(full_guest_leaves_it_in_the_socket),
