@@ -1022,7 +1022,9 @@ int sock_local(int fd, struct addr *a, uint16_t *port)
 /* UDP_GRO: datagrams of one size, the last may be shorter, come as one */
 static void join(struct sock *s, struct sock_dgram *d, size_t size)
 {
-	size_t room = iov_size(d->iov, d->iov_cnt);
+	/* One packet's, as the kernel gathers them */
+	size_t room = MIN(iov_size(d->iov, d->iov_cnt),
+			  s->v4 ? 65507UL : 65487UL);
 	unsigned n = 1;
 
 	while (s->gro && s->in && size && n < 64 && s->in->len <= size &&
