@@ -389,7 +389,8 @@ def test_name_others(lab, options, seen, user, more):
     """Who asks other than by DNS is not heard: for names, nobody is to be asked so."""
     out = lab.host.run("unshare", "-m", "sh", "-c", OTHERS, "sh", *user, PASTA,
                        "--quiet", "--config-net", *more, *options, "--")
-    assert out.splitlines() == [seen] * 2 + ["socket"] * 2
+    # The sanitizers wonder at the stack of a clone before that
+    assert out.splitlines()[-4:] == [seen] * 2 + ["socket"] * 2
 
 
 def test_name_resolver_left(lab):
