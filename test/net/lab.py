@@ -307,10 +307,13 @@ class Namespace:
         return json.loads(text or "[]")
 
     def add_address(self, address, dev="lo"):
-        """One that can be bound at once: the kernel takes its time otherwise, on
-        lo as well."""
+        """One that can be bound, and reached, at once: the kernel takes its time
+        otherwise, on lo as well."""
         self.run("ip", "addr", "add", address, "dev", dev,
                  *["nodad"] * (":" in address))
+        if ":" in address:
+            until(lambda: self.run("ip", "-6", "route", "show", "table", "local",
+                                   address.split("/")[0]), f"{address} to be local")
 
     def addresses(self, family, dev=UPLINK, scope="global"):
         """Addresses in use as ADDRESS/LENGTH, those in DAD left out."""
