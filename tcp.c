@@ -341,6 +341,12 @@ static void time_out(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 
 	c->flags &= (uint32_t)~CONN_RTO;
+	/* No room to keep what it would be sent: not the guest's fault */
+	if (c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max) {
+		conn_rto(t, f);
+		flow_wake(t->flows, f);
+		return;
+	}
 	if (given_up(t, c)) {
 		tcp_out_reset(t, f);
 		return;

@@ -1116,6 +1116,9 @@ static void command(char *w)
 		next_cmd();
 	} else if (is(w, "member")) {
 		member_cmd();
+	} else if (is(w, "blocks")) {
+		world.chunks.fresh = CHUNK_BLOCKS - (unsigned)number(need("number"));
+		world.chunks.used = world.chunks.fresh;
 	} else if (is(w, "share")) {
 		world.flows.share = (unsigned)number(need("number"));
 	} else if (is(w, "flows")) {
