@@ -301,6 +301,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			connected(t, f);
 		else if (err != -EINPROGRESS)
 			connect_failed(t, f, err);
+		else /* nothing has answered: it may give way */
+			f->ready[!conn_tap(f)] &= (uint16_t)~READY_ERR;
 		break;
 	default:
 		ready_handshake(t, f);
