@@ -354,7 +354,20 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	return RUN_DONE;
 }
 
+/* What came at the last moment, in this turn, is taken first; but a guest that takes
+ * nothing is not waited for */
 static void expire(void *owner, struct flow *f)
+{
+	struct echo *o = owner;
+
+	if (!(f->ready[HOST_SIDE] & READY_IN) || !o->tap->up || o->tap->full)
+		finish(o, f);
+	else
+		flow_timer(o->flows, f,
+			   o->flows->loop->now_ms + ECHO_TIMEOUT_MS);
+}
+
+static void drop_flow(void *owner, struct flow *f)
 {
 	finish(owner, f);
 }
@@ -423,7 +436,7 @@ static const struct flow_type echo_type = {
 	.input = input,
 	.ready = ready,
 	.expire = expire,
-	.drop = expire,
+	.drop = drop_flow,
 	.freeze = freeze,
 	.thaw = thaw,
 	.forget = forget,

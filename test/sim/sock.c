@@ -327,7 +327,7 @@ struct sock *far_datagram(const struct addr *from, uint16_t from_port,
 	struct dgram *d;
 
 	for (s = host_lacks(to) ? NULL : all; s; s = s->all) {
-		if (s->kind == S_UDP && s->toy.fd >= 0 &&
+		if ((s->kind == S_UDP || s->kind == S_PING) && s->toy.fd >= 0 &&
 		    s->inside == toy_net.inside &&
 		    s->local_port == port && s->peer_port == from_port &&
 		    addr_equal(&s->peer, from) &&
