@@ -622,8 +622,10 @@ static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	}
 }
 
-/* One read: RUN_AGAIN if there may be more */
-static enum run_verdict serve_run(struct tcp *t, struct flow *f)
+/* One read: RUN_AGAIN if there may be more.  What a connection survives is told once,
+ * so an error that is not the @first is of another kind: memory that the guest has taken
+ * away, which is told each time. */
+static enum run_verdict serve_run(struct tcp *t, struct flow *f, bool *first)
 {
 	struct tcp_conn *c = conn_of(f);
 	size_t head = ETH_HEAD + conn_head(f), size;
@@ -651,11 +653,15 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 			tap_cancel(t->tap, &s[i]);
 		if (got == -EAGAIN)
 			return RUN_DONE;
-		if (!(c->flags & CONN_ASTRAY) && conn_soft(t, f, (int)got))
+		if (*first && !(c->flags & CONN_ASTRAY) &&
+		    conn_soft(t, f, (int)got)) {
+			*first = false;
 			return RUN_AGAIN;
+		}
 		tcp_out_reset(t, f);
 		return RUN_DONE;
 	}
+	*first = true;
 	/* Alone: U-Boot overlooks a FIN that comes with data */
 	fin = !got && c->flags & CONN_EOF && c->snd_nxt == c->eof_seq;
 	send_runs(t, f, s, n, (size_t)got, fin);
@@ -665,13 +671,14 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f)
 enum run_verdict tcp_out_serve(struct tcp *t, struct flow *f)
 {
 	enum run_verdict v;
+	bool first = true;
 
 	do {
 		if (idle(conn_of(f), f->ready[!conn_tap(f)])) {
 			(void)broken(t, f);
 			return RUN_DONE;
 		}
-		v = serve_run(t, f);
+		v = serve_run(t, f, &first);
 	} while (v == RUN_AGAIN && !flow_spent(t->flows, f));
 	return v;
 }

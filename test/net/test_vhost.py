@@ -636,6 +636,56 @@ def test_truncated_buffers(passt, memory, more):
     test_ring(driver_again(passt, driver, memory))
 
 
+def tcp4(dport, flags, seq, ack=0):
+    """From port 1000 of the guest, without payload."""
+    ends = socket.inet_aton(HOST[V4]) + socket.inet_aton(PEER[V4])
+    head = bytearray(struct.pack("!BBHHHBBH8s", 0x45, 0, 40, 0, 0, 64, 6, 0, ends))
+    tcp = bytearray(struct.pack("!HHIIBBHHH", 1000, dport, seq, ack, 0x50, flags,
+                                65535, 0, 0))
+    for data, part, at in ((head, head, 10),
+                           (ends + struct.pack("!HH", 6, 20) + tcp, tcp, 16)):
+        words = sum(struct.unpack(f"!{len(data) // 2}H", data))
+        words = (words & 0xffff) + (words >> 16)
+        struct.pack_into("!H", part, at, ~words & 0xffff)
+    return bytes(12) + b"\xff" * 6 + b"\2\0\0\0\0\1\x08\0" + head + tcp
+
+
+def test_truncated_stream(lab, passt, memory, more):
+    """The same of bytes for the guest: they are not asked for for ever."""
+    driver = Driver(passt(), memory, more)
+    at = BUFFER - GPA
+    buffers = [at + 4096 * (i + 1) for i in range(32)]
+    for i, buffer in enumerate(buffers):    # a segment reaches into the second
+        driver.describe(0, 2 * i, GPA + buffer, 466, NEXT | WRITE, 2 * i + 1)
+        driver.describe(0, 2 * i + 1, GPA + SIZE, 2048, WRITE)
+    driver.offer(0, *range(0, 64, 2))
+
+    def send(number, *args):
+        frame = tcp4(*args)
+        driver.memory[at:at + len(frame)] = frame
+        driver.describe(1, 0, BUFFER, len(frame))
+        driver.offer(1, 0)
+        until(lambda: driver.used(1) == number, "it to be taken")
+
+    def number():
+        return next((struct.unpack_from("!I", driver.memory, b + 12 + 38)[0]
+                     for b in buffers if driver.memory[b + 12 + 47] == 0x12 and
+                     driver.memory[b + 12 + 23] == 6), None)
+    with lab.peer.listen(V4) as server:
+        port = server.getsockname()[1]
+        send(1, port, 0x02, 0)
+        until(lambda: number() is not None, "an answer")
+        send(2, port, 0x10, 1, number() + 1)
+        client = server.accept()[0]
+        os.ftruncate(more, 0)
+        with client, pytest.raises(ConnectionResetError):
+            client.sendall(bytes(1400))
+            client.settimeout(DEADLINE)
+            client.recv(1)
+    assert driver.front.number(GET_QUEUES) == PAIRS
+    test_ring(driver_again(passt, driver, memory))
+
+
 def test_stopped_ring(driver):
     """It goes on where it was stopped, in the same memory."""
     test_ring(driver)
