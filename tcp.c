@@ -290,7 +290,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	struct tcp *t = owner;
 	int err;
 
-	if (conn_of(f)->flags & CONN_RESET)
+	/* It may have been held with an event of this turn to come */
+	if (conn_of(f)->flags & (CONN_RESET | CONN_HELD))
 		return RUN_DONE;
 	switch (conn_of(f)->state) {
 	case TCP_OPEN:
@@ -318,6 +319,8 @@ static void drain(void *owner, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 	struct tcp *t = owner;
 
+	if (c->flags & CONN_HELD)
+		return;
 	if (c->state == TCP_CONNECTING) {
 		if (*bits & (READY_ERR | READY_HUP))
 			flow_wake(t->flows, f);

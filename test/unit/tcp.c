@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* unit: tcp_in tcp_out tcp_loss tcp_path tcp_freeze tcp_image tcp_conn freeze state sock_repair splice ahead chunk emit icmp flow egress fwd dnsanswer ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
+/* Connections of the guest to a server of the host, where the kernel's own order of
+ * events matters */
+#include "tcp_conn.h"
+#include "tcp_image.h"
+
+#include "toy.h"
+
+#include <sys/eventfd.h>
+
+#define LO4 "192.0.2.254"
+
+enum { GUEST_PORT = 1000, WINDOW = 65535, MSS = 1000 };
+
+static struct tcp tcp;
+static struct chunks chunks;
+static struct listen listeners;
+static int server, client;
+static uint16_t port;
+
+static int setup(void **state)
+{
+	enter_netns(state);
+	sock_init(&env);
+	return 0;
+}
+
+static int fresh(void **state)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t len = sizeof(in);
+
+	(void)state;
+	toy_start();
+	lan.mtu = 1500;
+	assert_int_equal(listen_init(&listeners, &loop, &env, NULL), 0);
+	assert_int_equal(tcp_init(&tcp, &flows, &toy.tap, &fwd, &listeners,
+				  &neigh, &chunks), 0);
+	server = socket(AF_INET, SOCK_STREAM, 0);
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(server, (struct sockaddr *)&in, sizeof(in)), 0);
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(getsockname(server, (struct sockaddr *)&in, &len), 0);
+	port = ntohs(in.sin_port);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	assert_int_equal(toy.out, 0);
+	close(client);
+	close(server);
+	close(loop.epfd);
+	return 0;
+}
+
+static void segment(struct toy_packet *t, uint8_t flags, uint32_t seq,
+		    uint32_t ack)
+{
+	const struct head h = { .src = toy_guest_mac, .dst = toy_our_mac, .ttl = 64,
+				.t = { .src = seen.v4, .dst = toy_addr(LO4),
+				       .sport = GUEST_PORT, .dport = port,
+				       .proto = IPPROTO_TCP } };
+	struct tcp_head th = { .seq = seq, .ack = ack, .window = WINDOW,
+			       .flags = flags };
+	struct note n;
+
+	if (flags & TCP_SYN) {
+		memcpy(th.opt, (uint8_t[]){ OPT_MSS, 4, MSS >> 8, MSS & 255 }, 4);
+		th.opt_len = 4;
+	}
+	toy_parse(t, packet_put_tcp(t->b, &h, &th, 0, &n), &n);
+}
+
+static void acks(struct flow *f, uint32_t ack)
+{
+	static struct toy_packet t;
+
+	segment(&t, TCP_ACK, 1, ack);
+	assert_null(flows.type[FLOW_TCP]->input(&tcp, f, &t.p));
+}
+
+static struct flow *connected(void)
+{
+	static struct toy_packet t;
+	enum verdict v;
+	struct flow *f;
+
+	segment(&t, TCP_SYN, 0, 0);
+	f = tcp_open(&tcp, &t.p, &v);
+	assert_non_null(f);
+	client = accept(server, NULL, NULL);
+	assert_true(client >= 0);
+	if (!toy.n) /* connect() has not said so at once */
+		toy_turn();
+	assert_int_equal(toy.n, 1);
+	acks(f, conn_of(f)->snd_max);
+	assert_int_equal(conn_of(f)->state, TCP_OPEN);
+	toy_turn();
+	toy.n = 0;
+	return f;
+}
+
+/* --- a connection that stands still ----------------------------------------- */
+
+static void hold(void *owner, uint64_t ref, uint32_t events)
+{
+	(void)ref;
+	(void)events;
+	tcp_image_hold(&tcp, owner);
+}
+
+/* It does from the moment in which it is told to, with events that the loop has
+ * already: its socket is about to be taken apart, and answers to nobody */
+static void held_in_this_turn(void **state)
+{
+	struct flow *f;
+	int fd;
+
+	(void)state;
+	NEED_NETNS();
+	f = connected();
+	fd = eventfd(1, EFD_NONBLOCK);
+	assert_int_equal(loop_add(&loop, fd, loop_watch(&loop, hold, f), 0,
+				  EPOLLIN), 0);
+	assert_int_equal(send(client, "bytes", 5, 0), 5);
+	toy_wait(conn_fd(f), POLLIN);
+	toy_turn();
+	assert_true(tcp_image_held(f));
+	assert_int_equal(toy.n, 0);
+	assert_int_equal(f->timer.due_ms, 0);
+	close(fd);
+
+	tcp_image_resume(&tcp, f);
+	toy_turn();
+	assert_int_equal(toy_got(0)->p.payload_len, 5);
+	conn_abort(&tcp, f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(held_in_this_turn, fresh,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
