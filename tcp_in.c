@@ -88,6 +88,8 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	c->snd_una = ack;
 	if (jumped)
 		c->snd_nxt = ack;
+	if (seq_after(ack, c->recover)) /* or it would be ahead again one day */
+		c->recover = ack;
 	c->retries = 0;
 	if (c->dup_acks | c->sacks)
 		loss_past(c, n);

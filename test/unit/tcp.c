@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: tcp_in tcp_out tcp_loss tcp_path tcp_freeze tcp_image tcp_conn freeze state sock_repair splice ahead chunk emit icmp flow egress fwd dnsanswer ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
 /* Connections of the guest to a server of the host, where the kernel's own order of
- * events matters */
+ * events matters, or numbers that take long to be reached */
 #include "tcp_conn.h"
 #include "tcp_image.h"
 
@@ -139,10 +139,41 @@ static void held_in_this_turn(void **state)
 	conn_abort(&tcp, f);
 }
 
+/* --- late -------------------------------------------------------------------- */
+
+/* A guest that knows no selective acknowledgements has told of no loss for long, or
+ * never: then duplicates are those of a new one, whatever has been sent since */
+static void loss_after_gigabytes(void **state)
+{
+	struct tcp_conn *c;
+	struct flow *f;
+	unsigned i;
+
+	(void)state;
+	NEED_NETNS();
+	f = connected();
+	c = conn_of(f);
+	for (i = 0; i < 3; i++) {
+		c->snd_max += 1U << 30;
+		c->snd_nxt = c->snd_max;
+		acks(f, c->snd_max);
+		assert_int_equal(c->snd_una, c->snd_max);
+		c->lazy = 0; /* nothing of it was in the socket */
+	}
+	c->snd_max += 10 * MSS;
+	c->snd_nxt = c->snd_max;
+	for (i = 0; i < 3; i++)
+		acks(f, c->snd_una);
+	assert_int_equal(tcp.count.fast, 1);
+	conn_abort(&tcp, f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(held_in_this_turn, fresh,
+						teardown),
+		cmocka_unit_test_setup_teardown(loss_after_gigabytes, fresh,
 						teardown),
 	};
 
