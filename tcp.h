@@ -20,7 +20,8 @@ enum { TCP_PAST_SETS = 128, TCP_PAST_WAYS = 4 };
 /* Instead of a flow in TIME-WAIT: what is needed to acknowledge a FIN again */
 struct tcp_past {
 	struct side side;
-	uint32_t snd_nxt, rcv_nxt, ended_ms;
+	uint32_t snd_nxt, rcv_nxt;
+	uint64_t ended_ms; /* it may stay in its place for weeks */
 };
 
 /* What was learnt of the guest's link, which all connections share (RFC 9040) */

@@ -546,9 +546,10 @@ static struct tcp_past *past_set(struct tcp *t, const struct side *key)
 	return t->past[h % ARRAY_SIZE(t->past)];
 }
 
-static uint32_t past_age(const struct tcp *t, const struct tcp_past *p)
+static uint64_t past_age(const struct tcp *t, const struct tcp_past *p)
 {
-	return p->side.pif == PIF_TAP ? now_ms(t) - p->ended_ms : UINT32_MAX;
+	return p->side.pif == PIF_TAP ? t->flows->loop->now_ms - p->ended_ms :
+					UINT64_MAX;
 }
 
 /* The oldest gives way, so many that end at once do no harm to each other */
@@ -597,7 +598,7 @@ void conn_close(struct tcp *t, struct flow *f)
 	const struct tcp_past p = { .side = f->side[conn_tap(f)],
 				    .snd_nxt = conn_of(f)->snd_nxt,
 				    .rcv_nxt = conn_of(f)->rcv_nxt,
-				    .ended_ms = now_ms(t) };
+				    .ended_ms = t->flows->loop->now_ms };
 
 	/* Unread bytes would make the kernel send a reset */
 	conn_remove(f);

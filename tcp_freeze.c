@@ -254,14 +254,14 @@ void tcp_save(struct tcp *t, struct wr *w)
 	for (i = 0; i < TCP_PAST_SETS * TCP_PAST_WAYS; i++) {
 		const struct tcp_past *p =
 			&t->past[i / TCP_PAST_WAYS][i % TCP_PAST_WAYS];
-		uint32_t age = now_ms(t) - p->ended_ms;
+		uint64_t age = t->flows->loop->now_ms - p->ended_ms;
 
 		if (p->side.pif != PIF_TAP || age > TCP_PAST_MS)
 			continue;
 		freeze_side(w, &p->side);
 		wr_be32(w, p->snd_nxt);
 		wr_be32(w, p->rcv_nxt);
-		wr_be32(w, age);
+		wr_be32(w, (uint32_t)age);
 		n++;
 	}
 	wr_patch_be16(w, at, n);
@@ -284,7 +284,7 @@ void tcp_load(struct tcp *t, struct rd *r)
 		thaw_side(r, &p.side);
 		p.snd_nxt = rd_be32(r);
 		p.rcv_nxt = rd_be32(r);
-		p.ended_ms = now_ms(t) - rd_be32(r);
+		p.ended_ms = now - rd_be32(r);
 		if (rd_ok(r))
 			conn_remember(t, &p);
 	}

@@ -18,7 +18,7 @@ static struct tcp_past past(unsigned no)
 			  .theirs = addr_v4(192, 0, 2, 2), .our_port = 80,
 			  .their_port = (uint16_t)(1024 + no) },
 		.snd_nxt = no, .rcv_nxt = ~no,
-		.ended_ms = (uint32_t)loop.now_ms,
+		.ended_ms = loop.now_ms,
 	};
 }
 
@@ -109,6 +109,15 @@ static void age(void **state)
 		assert_true(known(no));
 }
 
+/* For no other one, when milliseconds have been through all of 32 bits */
+static void long_after(void **state)
+{
+	(void)state;
+	remember(0);
+	loop.now_ms += 1ULL << 32;
+	assert_false(known(0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +125,7 @@ int main(void)
 		cmocka_unit_test_setup(many, setup),
 		cmocka_unit_test_setup(again, setup),
 		cmocka_unit_test_setup(age, setup),
+		cmocka_unit_test_setup(long_after, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
