@@ -351,10 +351,14 @@ void loop_late(struct loop *l, void (*fn)(int fd), int fd)
 	l->late[l->late_n++].fd = fd;
 }
 
+/* What is of this turn waits for the next, if there is one: without that a connection
+ * that was to be reset would only be closed, which looks like its end */
 static void do_late(struct loop *l)
 {
 	unsigned i;
 
+	if (l->quit)
+		l->late_old = l->late_n;
 	for (i = 0; i < l->late_old; i++)
 		l->late[i].fn(l->late[i].fd);
 	l->late_n -= l->late_old;

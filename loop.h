@@ -197,8 +197,8 @@ static inline void loop_hurry(struct loop *l)
 	l->hurry = true;
 }
 
-/* loop_late - call @fn(@fd) at the end of the next turn; at once if that has much
- * to do.  For what takes long and keeps others waiting: the end of a connection,
+/* loop_late - call @fn(@fd) at the end of the next turn, or of the last one; at once if
+ * that has much to do.  For what takes long and keeps others waiting: the end of a connection,
  * when its successor is at the door. */
 void loop_late(struct loop *l, void (*fn)(int fd), int fd);
 

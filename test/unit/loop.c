@@ -890,6 +890,23 @@ static void late_is_full(void **state)
 	assert_int_equal(late_n, LOOP_LATE + 1);
 }
 
+/* What the last turn asks for would not be done at all */
+static void late_is_now_at_the_end(void **state)
+{
+	(void)state;
+	late_n = 0;
+	loop_late(&loop, do_late, 7);
+	loop_turn(&loop);
+	assert_int_equal(late_n, 0);
+	loop_late(&loop, do_late, 8);
+	loop_quit(&loop, 0);
+	assert_false(loop_turn(&loop));
+	assert_int_equal(late_n, 2);
+	assert_int_equal(late[0], 7);
+	assert_int_equal(late[1], 8);
+	loop.quit = false;
+}
+
 /* --- streams -------------------------------------------------------------- */
 
 enum {
@@ -1208,6 +1225,7 @@ int main(void)
 		WATCH(quit_does_not_wait),
 		WATCH(late_is_next),
 		WATCH(late_is_full),
+		WATCH(late_is_now_at_the_end),
 		WATCH(trickle_has_naps),
 		WATCH(few_turns_have_none),
 		WATCH(slow_has_none),
