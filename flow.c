@@ -455,7 +455,8 @@ void flow_free(struct flows *t, struct flow *f)
 	t->count--;
 }
 
-/* From entry @from on, in whole pages */
+/* From byte @from on, in whole pages, to the end of all: where pages are huge there is
+ * more than was ever used */
 static void give_back(void *table, size_t from, size_t end)
 {
 	uint8_t *mem = table;
@@ -489,7 +490,7 @@ static void shrink_hash(struct flows *t)
 		return;
 	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
 	give_back(t->hash, (mask + 1) * sizeof(*t->hash),
-		  (t->hash_mask + 1) * sizeof(*t->hash));
+		  FLOW_HASH * sizeof(*t->hash));
 	rehash(t, mask);
 }
 
@@ -503,8 +504,9 @@ void flows_shrink(struct flows *t)
 		t->fresh--;
 	list_free(t);
 	shrink_hash(t);
-	give_back(t->flow, t->fresh * sizeof(*t->flow),
-		  was * sizeof(*t->flow));
+	if (t->fresh < was)
+		give_back(t->flow, t->fresh * sizeof(*t->flow),
+			  FLOW_MAX * sizeof(*t->flow));
 	t->tidy = t->count > TIDY_PART ? t->count / 2 : t->count;
 	if (t->fresh <= FLOW_KEEP)
 		t->tidy = 0;
