@@ -742,14 +742,32 @@ static void waits_for_address(void **state)
 	assert_int_equal(listen_count(&l), 301);
 }
 
+/* Do sockets tell the interface that they are bound to? */
+static bool device_is_told(void)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	bool told = fd >= 0 &&
+		    !setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) &&
+		    !getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) &&
+		    !strcmp(name, "lo");
+
+	close(fd);
+	return told;
+}
+
 /* Each time it is made again; a table that takes the place of another during that
- * is renewed from its beginning */
+ * is renewed from its beginning.  Where nobody tells, as in qemu-user 7.2, which
+ * passes the kernel four bytes for the name, what is open is left as it is. */
 static void waits_for_interface(void **state)
 {
+	bool told = device_is_told();
 	unsigned i;
 
 	(void)state;
 	NEED_NETNS();
+	assert_true(told || getenv("FOREIGN")); /* of test/builds */
 	l.follows = true;
 	add(NULL, TCP, 7000, 7299, 7000, 0);
 	strcpy(rules.r[0].ifname, "later0");
@@ -764,7 +782,9 @@ static void waits_for_interface(void **state)
 		assert_int_equal(listen_count(&l), 300);
 		assert_int_equal(system("ip link del later0"), 0);
 		renew();
-		assert_int_equal(listen_count(&l), 0);
+		assert_int_equal(listen_count(&l), told ? 0 : 300);
+		if (!told)
+			break;
 	}
 }
 
