@@ -245,8 +245,10 @@ static int end(void **state)
 	assert_null(tcp.acks);
 	/* 32 bits do not hold them as often as there are tests */
 	munmap(flows.flow, sizeof(*flows.flow) * FLOW_MAX);
+	munmap(flows.hash, sizeof(*flows.hash) * FLOW_HASH);
 	munmap(chunks.mem, (size_t)CHUNK_BLOCK * CHUNK_BLOCKS);
 	munmap(m.m, sizeof(*m.m) * FLOW_MAX);
+	munmap(m.buf, 2 * SOCK_QUEUE_MAX); /* both queues */
 	close(loop.epfd);
 	return 0;
 }
