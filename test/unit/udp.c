@@ -862,6 +862,45 @@ static void equal_ones_are_joined(void **state)
 	close(p);
 }
 
+/* Another guest has come, with shorter buffers: what used to be joined fits none, and is
+ * no reason to wait, let alone to keep others waiting */
+static void joined_before_a_short_one(void **state)
+{
+	enum { N = 40, SIZE = 3000 };
+	size_t len[N];
+	uint16_t port;
+	struct flow *f;
+	unsigned i;
+	int p;
+
+	(void)state;
+	NEED_NETNS();
+	if (!env.gro)
+		skip();
+	fill();
+	toy.tap.caps.uso = true;
+	p = peer_at("127.0.0.1", 0, &port);
+	f = say(GUEST4, 40005, LO4, port, "?", 1);
+	for (i = 0; i < N; i++)
+		len[i] = SIZE;
+	for (i = 0; i < 8; i++)
+		joined(p, f, len, N);
+	assert_true(joined(p, f, len, N) <= 4);
+
+	toy.n = 0;
+	toy.tap.caps.uso = false;
+	toy.tap.caps.frame_max = ETH_HEAD + 1500;
+	toy.body_max = 1500 - IP4_HEAD;
+	send_to(p, "127.0.0.1", 40005, bytes, SIZE);
+	toy_wait(host(f)->fd, POLLIN);
+	for (i = 0; i < 4; i++)
+		toy_turn();
+	assert_int_equal(toy.n, 3); /* fragments */
+	assert_false(flows.guest_q.held);
+	assert_int_equal(f->ready[1] & READY_IN, 0);
+	close(p);
+}
+
 static void runs_come_apart_without(void **state)
 {
 	static const size_t size = 1200;
@@ -1880,7 +1919,8 @@ int main(void)
 		T(short_slots_lose_by_name),
 		T(full_guest_leaves_it_in_the_socket),
 		T(runs_stay_whole_with_offload),
-		T(equal_ones_are_joined), T(runs_come_apart_without),
+		T(equal_ones_are_joined), T(joined_before_a_short_one),
+		T(runs_come_apart_without),
 		T(clients_reach_the_guest),
 		T(clients_reach_the_guest_dual4),
 		T(clients_reach_the_guest_dual6),
