@@ -239,6 +239,21 @@ void vhost_log_clear(struct vhost_log *l)
 	*l = (struct vhost_log){ 0 };
 }
 
+/* In its word, which ends where the mapping's page ends or before: some machines
+ * have atomic operations for words only, and compilers that call libatomic for bytes */
+static void set_bit(uint8_t *byte, unsigned bit)
+{
+	unsigned at = (uintptr_t)byte % sizeof(uint32_t);
+	union {
+		uint8_t byte[sizeof(uint32_t)];
+		uint32_t word;
+	} u = { .word = 0 };
+
+	u.byte[at] = (uint8_t)(1U << bit);
+	__atomic_fetch_or((uint32_t *)(void *)(byte - at), u.word,
+			  __ATOMIC_RELEASE);
+}
+
 void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
 {
 	uint64_t page = gpa / LOG_PAGE;
@@ -251,7 +266,6 @@ void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
 		end = l->pages;
 	}
 	for (; page < end; page++)
-		__atomic_fetch_or(&l->bits[page / 8], 1U << page % 8,
-				  __ATOMIC_RELEASE);
+		set_bit(&l->bits[page / 8], page % 8);
 	l->marked = true;
 }

@@ -145,7 +145,7 @@ static void mark_slowly(uint8_t *bits, uint64_t gpa, uint64_t len)
 
 static void log_has_bits(void **state)
 {
-	enum { OFFSET = 0x1008, AROUND = 0xa5 };
+	enum { OFFSET = 0x1009, AROUND = 0xa5 };
 	static uint8_t all[OFFSET + BYTES + 0x1000], twin[sizeof(all)];
 	struct vhost_mem m = { 0 };
 	int fd = new_file(sizeof(all));
