@@ -132,12 +132,18 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 
 /* What came at the last moment, in this turn, is taken first: it gives the flow more
  * time */
-static bool has_news(const struct udp *u, struct flow *f)
+static bool has_news(const struct udp *u, struct flow *f, unsigned more_ms)
 {
 	if (!((f->ready[0] | f->ready[1]) & READY_IN))
 		return false;
-	flow_timer(u->flows, f, u->flows->loop->now_ms + u->patience.single_ms);
+	flow_timer(u->flows, f, u->flows->loop->now_ms + more_ms);
 	return true;
+}
+
+/* The same, but a guest that takes nothing is not waited for */
+static bool has_news_to_tell(const struct udp *u, struct flow *f, unsigned more_ms)
+{
+	return u->tap->up && !u->tap->full && has_news(u, f, more_ms);
 }
 
 static void expire(void *owner, struct flow *f)
@@ -146,11 +152,12 @@ static void expire(void *owner, struct flow *f)
 	struct udp *u = owner;
 
 	if (!x->dns_due || x->dns_due > u->flows->loop->now_ms) {
-		/* A guest that takes nothing is not waited for */
-		if (!u->tap->up || u->tap->full || !has_news(u, f))
+		if (!has_news_to_tell(u, f, u->patience.single_ms))
 			udp_flow_end(u, f);
 		return;
 	}
+	if (has_news_to_tell(u, f, 1)) /* in the next tick it is known whose */
+		return;
 	/* It may yet answer, but not everyone has to wait */
 	udp_flow_dns_failed(u, f, true);
 	udp_flow_active(u, f, !x->host, 0);
@@ -219,7 +226,7 @@ static void expire_spliced(void *owner, struct flow *f)
 {
 	struct udp *u = owner;
 
-	if (!has_news(u, f))
+	if (!has_news(u, f, u->patience.single_ms))
 		udp_splice_finish(&u->splice, f);
 }
 
