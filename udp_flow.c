@@ -66,6 +66,12 @@ static void count_recent(struct udp *u, struct flow *f, unsigned n)
 	now_connected(f);
 }
 
+void udp_flow_others(struct udp *u, struct flow *f, unsigned n)
+{
+	if (!dgrams_of(f)->connected && !dgrams_of(f)->group)
+		count_recent(u, f, n);
+}
+
 void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
 	struct dgrams *x = dgrams_of(f);

@@ -66,6 +66,9 @@ struct flow *udp_flow_find(const struct udp *u, struct side *key, unsigned *i);
  * have its socket connected */
 void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n);
 
+/* udp_flow_others - @n have come from somebody else: they may be too many */
+void udp_flow_others(struct udp *u, struct flow *f, unsigned n);
+
 /* udp_flow_errors - the guest is told what the socket has to report
  * Returns the MTU that a datagram was too long for which the socket has refused,
  * 0: none was.  Of that the guest has yet to be told. */

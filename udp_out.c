@@ -95,13 +95,13 @@ static void from_other(struct udp *u, struct flow *f,
 		       const struct sock_dgram *d, uint8_t *p);
 
 /* The first of these did not fit its slot or a frame, or is not of this flow: all
- * move to where the spill is */
-static void spilled(struct udp *u, struct flow *f, struct slot *s,
-		    const struct sock_dgram *d, unsigned from, unsigned n)
+ * move to where the spill is.  Returns how many are not. */
+static unsigned spilled(struct udp *u, struct flow *f, struct slot *s,
+			const struct sock_dgram *d, unsigned from, unsigned n)
 {
 	const struct head h = head_for(u, f);
+	unsigned k, others = 0;
 	size_t most = 0;
-	unsigned k;
 
 	for (k = from; k < n; k++) {
 		iov_read(s[k].body, s[k].body_cnt, 0, u->rx[k],
@@ -114,10 +114,12 @@ static void spilled(struct udp *u, struct flow *f, struct slot *s,
 			pass_on(u, f, &h, u->rx[k], &d[k]);
 		} else {
 			from_other(u, f, &d[k], u->rx[k]);
+			others++;
 		}
 	while (dgrams_of(f)->want < MIN(most, (size_t)UDP_WANT_MAX))
 		dgrams_of(f)->want = (uint16_t)MIN(dgrams_of(f)->want * 2,
 						   UDP_WANT_MAX);
+	return others;
 }
 
 static unsigned prepare(struct udp *u, struct flow *f, struct slot *s,
@@ -254,9 +256,9 @@ static bool fits(const struct udp *u, const struct head *h,
 			 UDP_HEAD + (d->gso_size ? d->gso_size : d->len));
 }
 
-/* Straight into slots.  How many messages came, or -errno; *@bytes grows.
- * -ENOSPC: the guest has no room. */
-static int receive(struct udp *u, struct flow *f, size_t *bytes)
+/* Straight into slots.  How many messages came, or -errno; *@bytes grows, and *@others by
+ * those that are not of this flow.  -ENOSPC: the guest has no room. */
+static int receive(struct udp *u, struct flow *f, size_t *bytes, unsigned *others)
 {
 	struct head h = head_for(u, f);
 	struct sock_dgram d[UDP_BATCH];
@@ -277,7 +279,7 @@ static int receive(struct udp *u, struct flow *f, size_t *bytes)
 	for (k = 0; k < end; k++) {
 		if (d[k].len > iov[k][0].iov_len || !fits(u, &h, &d[k]) ||
 		    (mixed && !udp_out_has_peer(host_of(f), &d[k]))) {
-			spilled(u, f, s, d, k, end);
+			*others += spilled(u, f, s, d, k, end);
 			break;
 		}
 		h.tos = d[k].tos;
@@ -379,7 +381,7 @@ static void from_other(struct udp *u, struct flow *f,
 }
 
 /* From a socket whose datagrams are not all its flow's */
-static int receive_mixed(struct udp *u, struct flow *f)
+static int receive_mixed(struct udp *u, struct flow *f, unsigned *others)
 {
 	struct dgrams *x = dgrams_of(f);
 	struct sock_dgram d[UDP_BATCH];
@@ -397,6 +399,7 @@ static int receive_mixed(struct udp *u, struct flow *f)
 			pass_on(u, f, &h, u->rx[k], &d[k]);
 		} else {
 			from_other(u, f, &d[k], u->rx[k]);
+			++*others;
 		}
 	}
 	if (err && err != -EAGAIN)
@@ -413,8 +416,8 @@ enum run_verdict udp_out_serve(void *owner, struct flow *f)
 {
 	struct dgrams *x = dgrams_of(f);
 	struct udp *u = owner;
+	unsigned n = 0, others = 0;
 	bool failed = false;
-	unsigned n = 0;
 	int got = 0;
 
 	if (f->ready[x->host] & READY_ERR)
@@ -422,9 +425,9 @@ enum run_verdict udp_out_serve(void *owner, struct flow *f)
 	while (f->ready[x->host] & READY_IN && !flow_spent(u->flows, f)) {
 		size_t bytes = 0;
 
-		got = x->fresh || x->group || x->heard ? receive_mixed(u, f)
+		got = x->fresh || x->group || x->heard ? receive_mixed(u, f, &others)
 		      : x->size		   ? receive_run(u, f, &bytes)
-					   : receive(u, f, &bytes);
+					   : receive(u, f, &bytes, &others);
 		if (got == -ENOSPC)
 			break;
 		if (got < 0 && failed) {
@@ -441,8 +444,10 @@ enum run_verdict udp_out_serve(void *owner, struct flow *f)
 		n += (unsigned)got;
 		flow_charge(u->flows, f, bytes + (unsigned)got * DGRAM_COST);
 	}
-	if (n)
-		udp_flow_active(u, f, x->host, n);
+	if (n > others)
+		udp_flow_active(u, f, x->host, n - others);
+	if (UNLIKELY(others))
+		udp_flow_others(u, f, others);
 	if (got == -ENOSPC)
 		return RUN_HOLD;
 	return f->ready[x->host] & READY_IN ? RUN_AGAIN : RUN_DONE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: emit icmp udp_splice mcast mcast_sock udp_flow udp_freeze freeze state udp_out udp_in flow egress fwd dnsanswer ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
-#include "udp.h"
+#include "udp_flow.h"
 
 #include "refuse.h"
 #include "toy.h"
@@ -1118,6 +1118,40 @@ static void another_port_answers(void **state)
 	close(s);
 }
 
+/* What a stranger says is no answer: the flow lives no longer for it, and a resolver
+ * that is silent stays so */
+static void strangers_answer_nothing(void **state)
+{
+	uint16_t port, other;
+	struct flow *f;
+	uint64_t due;
+	int p, s;
+
+	(void)state;
+	NEED_NETNS();
+	p = peer_at("127.0.0.1", 0, &port);
+	s = peer_at("127.0.0.2", 0, &other);
+	f = say(GUEST4, 40008, LO4, port, "?", 1);
+	dgrams_of(f)->dns = true;
+	dgrams_of(f)->dns_due = due = f->timer.due_ms - 1;
+	flow_timer(&flows, f, due);
+	send_to(s, "127.0.0.1", 40008, "!", 1);
+	toy_wait(host(f)->fd, POLLIN);
+	toy_turn();
+	assert_int_equal(f->ready[1] & READY_IN, 0);
+	assert_int_equal(f->timer.due_ms, due);
+	assert_int_equal(dgrams_of(f)->dns_due, due);
+	assert_int_equal(flow_state(&flows, f), FLOW_UNREPLIED);
+	assert_true(f->lone_prev);
+	send_to(p, "127.0.0.1", 40008, "answer", 6);
+	until(f, 1);
+	assert_int_equal(dgrams_of(f)->dns_due, 0);
+	assert_int_equal(flow_state(&flows, f), FLOW_REPLIED);
+	assert_false(f->lone_prev);
+	close(p);
+	close(s);
+}
+
 /* Where much is going on, the kernel looks where it comes from */
 static void no_strangers_among_many(void **state)
 {
@@ -1928,6 +1962,7 @@ int main(void)
 		T(unwanted_is_consumed),
 		T(strays_find_their_flow),
 		T(another_port_answers),
+		T(strangers_answer_nothing),
 		T(no_strangers_among_many),
 		T(ports_of_others_are_left),
 		T(broadcast_is_answered_by_members),
