@@ -813,6 +813,8 @@ static bool vhost_save(const struct tap *tap, struct wr *w,
 	wr_be32(w, (uint32_t)t->tap.caps.frame_max);
 	if (t->user.fd >= 0)
 		vhost_user_save(&t->user, w, fds);
+	wr_be32(w, t->most);
+	wr_be32(w, (uint32_t)MIN(t->buffer_len, (size_t)UINT32_MAX));
 	return true;
 }
 
@@ -948,9 +950,11 @@ unsigned tap_vhost_save_rings(const struct tap_vhost *t, unsigned from,
 }
 
 /* What settle() makes of it, but for what the guest would notice */
-static void go_on(struct tap_vhost *t, size_t frame_max)
+static void go_on(struct tap_vhost *t)
 {
+	size_t frame_max = t->tap.caps.frame_max, buffer_len = t->buffer_len;
 	struct vhost_user *v = &t->user;
+	unsigned most = t->most;
 
 	t->changes = v->changes;
 	t->changes_more = v->changes_more;
@@ -965,6 +969,8 @@ static void go_on(struct tap_vhost *t, size_t frame_max)
 		learn(t);
 	if (frame_max)
 		t->tap.caps.frame_max = MIN(frame_max, (size_t)FRAME_LONG);
+	t->most = most;
+	t->buffer_len = buffer_len;
 }
 
 int tap_vhost_load(struct tap_vhost *t, struct rd *r, struct fdlist *fds)
@@ -976,7 +982,13 @@ int tap_vhost_load(struct tap_vhost *t, struct rd *r, struct fdlist *fds)
 	there = rd_u8(r) & 1;
 	t->tap.caps.frame_max = rd_be32(r);
 	err = there ? greet(t, fdlist_take(fds)) : 0;
-	return err || !there ? err : vhost_user_load(&t->user, r, fds);
+	if (!err && there)
+		err = vhost_user_load(&t->user, r, fds);
+	if (!err && rd_left(r)) { /* as of the version that says so */
+		t->most = rd_be32(r);
+		t->buffer_len = rd_be32(r);
+	}
+	return err;
 }
 
 int tap_vhost_load_rings(struct tap_vhost *t, struct rd *r,
@@ -984,6 +996,6 @@ int tap_vhost_load_rings(struct tap_vhost *t, struct rd *r,
 {
 	int err = vhost_user_load_rings(&t->user, r, fds);
 
-	go_on(t, t->tap.caps.frame_max);
+	go_on(t);
 	return err;
 }

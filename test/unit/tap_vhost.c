@@ -1558,6 +1558,62 @@ static void no_more_buffers_than_those(void **state)
 	assert_true(send_one(0, s.room, s.room));
 }
 
+/* A process with all that @t has, as takeover.c makes it */
+static void hand_to(struct tap_vhost *next, struct loop *l, unsigned watch)
+{
+	static uint8_t link[8192], rings[8192];
+	struct wr to = wr_init(link, sizeof(link)), v = wr_init(rings, sizeof(rings));
+	static struct fdlist fds;
+	struct rd r;
+	unsigned i;
+
+	memset(&fds, 0, sizeof(fds));
+	assert_true(t.tap.ops->save(&t.tap, &to, &fds));
+	assert_int_equal(tap_vhost_save_rings(&t, 0, &v, &fds), 0);
+	assert_true(wr_ok(&to) && wr_ok(&v) && !fds.bad);
+	for (i = 0; i < fds.n; i++)
+		fds.fd[i] = fcntl(fds.fd[i], F_DUPFD_CLOEXEC, 0);
+	assert_int_equal(tap_vhost_init(next, l, &pcap, watch, false), 0);
+	r = rd_init(link, to.len);
+	assert_int_equal(tap_vhost_load(next, &r, &fds), 0);
+	assert_true(rd_ok(&r) && !rd_left(&r));
+	r = rd_init(rings, v.len);
+	assert_int_equal(tap_vhost_load_rings(next, &r, &fds), 0);
+	assert_true(rd_ok(&r) && !rd_left(&r) && !fds.bad);
+	assert_int_equal(fds.at, fds.n);
+}
+
+/* A guest that had more of them, and stands still, is waited for by a successor, too */
+static void successor_knows_how_many_there_were(void **state)
+{
+	static struct tap_vhost next;
+	static struct loop l;
+	struct slot s;
+	unsigned i;
+
+	(void)state;
+	begin(USUAL);
+	give(8, 1000);
+	for (i = 0; i < 6; i++)
+		assert_true(send_one(0, 100, 100));
+	assert_int_equal(reserve(&s, 1, 0, 4000, 0), 0);
+	tap_flush(&t.tap);
+	is_full(true);
+	assert_int_equal(loop_init(&l), 0);
+	hand_to(&next, &l, loop_watch(&l, on_input, NULL));
+	tap_flush(&next.tap);
+	assert_int_equal(tap_reserve(&next.tap, &s, 1, head_size(0), 4000, 0), 0);
+	tap_flush(&next.tap);
+	assert_true(next.tap.full);
+	l.now_ms += VHOST_PATIENCE_MS + 10;
+	timers_run(&l.timers, l.now_ms);
+	tap_flush(&next.tap);
+	assert_true(next.tap.full);
+	assert_int_equal(next.tap.caps.frame_max, t.tap.caps.frame_max);
+	vhost_user_stop(&next.user);
+	close(l.epfd);
+}
+
 /* Fewer than there would have to be of such as the last one may do, if they are longer;
  * and more, if they are shorter */
 static void buffers_of_other_lengths(void **state)
@@ -2516,6 +2572,7 @@ int main(void)
 		TEST(slots_wait_for_room_by_flag),
 		TEST(slots_wait_for_room_by_index),
 		TEST(no_more_buffers_than_those),
+		TEST(successor_knows_how_many_there_were),
 		TEST(fewer_slots_than_asked_for),
 		TEST(all_slots_that_there_were),
 		TEST(buffers_known_by_one),
