@@ -1010,6 +1010,7 @@ int main(int argc, char **argv)
 		isolation_stdio(O_RDONLY);
 		return other->main(argc, argv);
 	}
+	util_spare_memory();
 	c->mode = conf_mode(argc, argv, &given);
 	pasta_inherit();
 	reset_signals();

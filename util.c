@@ -231,7 +231,19 @@ void *util_map(size_t bytes)
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	return p == MAP_FAILED ? NULL : p;
+	if (p == MAP_FAILED)
+		return NULL;
+	(void)madvise(p, bytes, MADV_NOHUGEPAGE); /* unless there are none */
+	return p;
+}
+
+void util_spare_memory(void)
+{
+	extern char __bss_start[], _end[]; /* from the linker */
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	char *from = __bss_start - (uintptr_t)__bss_start % page;
+
+	(void)madvise(from, (size_t)(_end - from), MADV_NOHUGEPAGE);
 }
 
 /* Kernels before 3.17 have the file only */

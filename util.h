@@ -96,8 +96,11 @@ struct msghdr;
 void util_pass(struct msghdr *m, void *control, const int *fd, unsigned n);
 
 /* util_map - @bytes of zeroed memory that cost nothing until touched
- * For tables of run time: there is no heap.  NULL if the kernel refuses. */
+ * For tables of run time: there is no heap.  NULL if the kernel refuses.  Never in huge
+ * pages, of which the first byte would cost 2 MiB.
+ * util_spare_memory - the same for what has been linked in; before it is touched */
 void *util_map(size_t bytes);
+void util_spare_memory(void);
 
 /* util_random - @n unpredictable bytes, or false
  * Before the filter only. */
