@@ -32,7 +32,7 @@ enum {
 	ALARM_MS = 64,	  /* not worth it for less */
 };
 
-static void read_clock(struct loop *l)
+void loop_clock(struct loop *l)
 {
 	struct timespec ts;
 
@@ -51,7 +51,7 @@ int loop_init(struct loop *l)
 
 	if (l->epfd < 0)
 		return -errno;
-	read_clock(l);
+	loop_clock(l);
 	timers_init(&l->timers, l->now_ms);
 	return 0;
 }
@@ -435,7 +435,7 @@ bool loop_turn(struct loop *l)
 	l->soon = false;
 	if (!n && ms > 0)
 		l->alarm.waits = 0;
-	read_clock(l);
+	loop_clock(l);
 	for (i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;
 		unsigned w = data >> REF_BITS;

@@ -108,6 +108,9 @@ struct loop {
 /* loop_init - 0 or -errno.  Reads the clock once. */
 int loop_init(struct loop *l);
 
+/* loop_clock - read it again, for what is done outside of turns */
+void loop_clock(struct loop *l);
+
 /* loop_start - when all but this has its watch, before the first turn and the
  * filter: busy turns have an alarm in place of time-outs, whose descriptor is there
  * for loop_lend(), and short sleeps are to be short, whatever slack the process

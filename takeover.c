@@ -899,6 +899,9 @@ void takeover_take(struct takeover *t)
 	handover_begin(t->h);
 	while (!err && !t->h->whole) {
 		wait_section(t, &tag, &body);
+		/* Times are as of when all is sent */
+		if (!t->h->linked)
+			loop_clock(t->loop);
 		if (t->store) {
 			tidy(&t->fds);
 			fdstore_feed(t->store, &t->fds);
