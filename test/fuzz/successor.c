@@ -48,6 +48,11 @@ unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner)
 	return 1;
 }
 
+void loop_clock(struct loop *l)
+{
+	(void)l;
+}
+
 void loop_quit(struct loop *l, int status)
 {
 	(void)l, (void)status;
