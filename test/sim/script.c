@@ -105,7 +105,8 @@ static uint64_t duration(const char *w, char **end)
 	if (!unit)
 		sim_fail("%s is not a time", w);
 	*end += unit == US || unit == MS ? 2 : 1;
-	return (uint64_t)(v * (double)unit);
+	/* The nearest nanosecond: i386's registers have 0.998 ms as a little less */
+	return (uint64_t)(v * (double)unit + 0.5);
 }
 
 static uint64_t need_time(void)
