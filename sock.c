@@ -366,6 +366,18 @@ static void probe_tcp(bool v4, bool *peek, bool *inherits)
 	close(listener);
 }
 
+/* A dual listener's connections of IPv4 are sockets of IPv6, whether or not that has an
+ * address here */
+static bool dual_peeks(void)
+{
+	int fd = make(false, SOCK_STREAM, 0);
+	bool peeks = fd < 0 || !set(fd, SOL_SOCKET, SO_PEEK_OFF, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return peeks;
+}
+
 static bool paces(bool v4)
 {
 	int fd = make(v4, SOCK_STREAM, 0);
@@ -390,6 +402,7 @@ void sock_init(struct sock_env *e)
 	e->ttl6 = default_ttl(false);
 	probe_tcp(true, &e->peek_off4, &inherits4);
 	probe_tcp(false, &e->peek_off6, &inherits6);
+	e->peek_off4 = e->peek_off4 && dual_peeks();
 	e->inherits = (inherits4 || !e->v4) && (inherits6 || !e->v6) &&
 		      (e->v4 || e->v6);
 	e->gso = udp_can(e->v4, SOL_UDP, UDP_SEGMENT, &segment,

@@ -27,7 +27,8 @@ struct sock_env {
 	unsigned scope;		/* interface of link-local host addresses, and of
 				   groups; 0: none */
 	unsigned scope4;	/* the same of IPv4's groups */
-	bool peek_off4, peek_off6; /* SO_PEEK_OFF for TCP: 6.9 and 6.11 */
+	bool peek_off4, peek_off6; /* SO_PEEK_OFF for TCP: 6.11, or 6.9 where there
+				      is no IPv6 */
 	bool inherits;		/* accepted sockets inherit NODELAY, PEEK_OFF
 				   and OOBINLINE from their listener */
 	bool gso, gro;		/* UDP_SEGMENT 4.18, UDP_GRO 5.0 */

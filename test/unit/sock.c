@@ -9,9 +9,35 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static struct sock_env env;
+static bool no_peek6; /* as Linux 6.9 and 6.10 have it */
+
+static bool not_had(int fd, int level, int opt)
+{
+	socklen_t len = sizeof(int);
+	int family = 0;
+
+	if (!no_peek6 || level != SOL_SOCKET || opt != SO_PEEK_OFF)
+		return false;
+	syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
+	errno = EOPNOTSUPP;
+	return family == AF_INET6;
+}
+
+int setsockopt(int fd, int level, int opt, const void *v, socklen_t len)
+{
+	return not_had(fd, level, opt) ? -1 :
+		(int)syscall(SYS_setsockopt, fd, level, opt, v, len);
+}
+
+int getsockopt(int fd, int level, int opt, void *v, socklen_t *len)
+{
+	return not_had(fd, level, opt) ? -1 :
+		(int)syscall(SYS_getsockopt, fd, level, opt, v, len);
+}
 
 static int setup(void **state)
 {
@@ -194,6 +220,41 @@ static void connects_and_accepts(void **state)
 	connection(&plain, true);
 	plain.peek_off4 = plain.peek_off6 = false;
 	connection(&plain, false);
+}
+
+/* What a dual listener accepts of IPv4 is a socket of IPv6, whose ways it has */
+static void peeks_as_it_says(void)
+{
+	const struct sock_bind b = { .dual = true };
+	const struct addr to = lo(true);
+	struct sock_env e = env;
+	char got[2] = { 0 };
+	struct ends n;
+	unsigned i;
+
+	sock_init(&e);
+	connect_ends(&e, &n, &b, &to);
+	assert_true(addr_is_v4(&n.from));
+	assert_int_equal(send(n.client, "xy", 2, 0), 2);
+	wait_in(n.server);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(sock_peek(n.server, &(struct iovec){ &got[i], 1 },
+					   1), 1);
+	if (sock_can_peek(&e, addr_is_v4(&n.from)))
+		assert_memory_equal(got, "xy", 2);
+	close_ends(&n);
+}
+
+static void dual_listeners_peek(void **state)
+{
+	(void)state;
+	NEED_NETNS();
+	if (!env.v4 || !env.v6)
+		skip();
+	peeks_as_it_says();
+	no_peek6 = true;
+	peeks_as_it_says();
+	no_peek6 = false;
 }
 
 static bool has_bbr(int fd)
@@ -947,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(probes_agree_with_plain_ones),
 		cmocka_unit_test(probes_are_soft_without_loopback),
 		cmocka_unit_test(connects_and_accepts),
+		cmocka_unit_test(dual_listeners_peek),
 		cmocka_unit_test(loopback_is_not_paced),
 		cmocka_unit_test(dual_listener_gives_mapped_addresses),
 		cmocka_unit_test(single_listener_is_of_one_family),
