@@ -341,17 +341,17 @@ static bool given_up(const struct tcp *t, const struct tcp_conn *c)
 	return c->retries >= TCP_RETRIES && !(c->flags & CONN_HEARD);
 }
 
+/* To keep what it would be sent: not the guest's fault, who has nothing to answer */
+static bool lacks_room(const struct tcp_conn *c)
+{
+	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
+}
+
 static void time_out(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
 	c->flags &= (uint32_t)~CONN_RTO;
-	/* No room to keep what it would be sent: not the guest's fault */
-	if (c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max) {
-		conn_rto(t, f);
-		flow_wake(t->flows, f);
-		return;
-	}
 	if (given_up(t, c)) {
 		tcp_out_reset(t, f);
 		return;
@@ -390,8 +390,12 @@ static void expire(void *owner, struct flow *f)
 		flow_drain(t->flows, f);
 	}
 	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
-		time_out(t, f);
-		return;
+		if (!lacks_room(c)) {
+			time_out(t, f);
+			return;
+		}
+		c->flags &= (uint32_t)~CONN_RTO;
+		flow_wake(t->flows, f);
 	}
 	if (silent >= TCP_DEAD_MS) {
 		if (!tcp_out_reset(t, f)) /* enough */
