@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 
 enum {
-	KEEP_BLOCKS = 16, /* not worth a madvise */
+	KEEP_BLOCKS = 64, /* what a connection that downloads fills and empties */
 	KEEP_PART = 8,	  /* of the peak: few */
 };
 
@@ -86,6 +86,55 @@ size_t chunk_put(struct chunks *c, struct chunk_queue *q,
 		done += n;
 	}
 	return done;
+}
+
+unsigned chunk_extend(struct chunks *c, struct chunk_queue *q, size_t len,
+		      struct iovec *iov, unsigned max)
+{
+	size_t room = tail_room(q);
+	unsigned n = 0;
+
+	for (; len && n < max && (room || grow(c, q)); room = 0) {
+		if (!room)
+			room = CHUNK_BLOCK;
+		iov[n++] = (struct iovec){
+			block(c, q->last) + CHUNK_BLOCK - room, MIN(len, room)
+		};
+		len -= MIN(len, room);
+	}
+	return n;
+}
+
+/* @b and what follows it, to be used again in this order */
+static void free_from(struct chunks *c, uint16_t b)
+{
+	uint16_t last = b;
+
+	for (c->used--; c->next[last - 1]; last = c->next[last - 1])
+		c->used--;
+	c->next[last - 1] = c->free;
+	c->free = b;
+}
+
+void chunk_extended(struct chunks *c, struct chunk_queue *q, size_t n)
+{
+	size_t end = q->at + q->len + n;
+	uint16_t b = q->first, spare;
+
+	q->len += (uint32_t)n;
+	if (!q->len) {
+		if (b)
+			free_from(c, b);
+		*q = (struct chunk_queue){ 0 };
+		return;
+	}
+	for (; end > CHUNK_BLOCK; end -= CHUNK_BLOCK)
+		b = c->next[b - 1];
+	spare = c->next[b - 1];
+	c->next[b - 1] = 0;
+	q->last = b;
+	if (spare)
+		free_from(c, spare);
 }
 
 unsigned chunk_iov(const struct chunks *c, const struct chunk_queue *q,

@@ -42,6 +42,14 @@ size_t chunk_room(const struct chunks *c, const struct chunk_queue *q);
 size_t chunk_put(struct chunks *c, struct chunk_queue *q,
 		 const struct iovec *iov, unsigned cnt, size_t off, size_t len);
 
+/* chunk_extend - room for @len bytes behind the last, for who fills it himself
+ * Returns the number of entries, at most @max; they cover less if the pool is used up.
+ * chunk_extended - the first @n bytes of it are there, the rest goes back; nothing else is
+ * done with @q in between */
+unsigned chunk_extend(struct chunks *c, struct chunk_queue *q, size_t len,
+		      struct iovec *iov, unsigned max);
+void chunk_extended(struct chunks *c, struct chunk_queue *q, size_t n);
+
 /* chunk_iov - describe up to @len bytes at @off of the queue in place
  * Returns the number of entries, at most @max. */
 unsigned chunk_iov(const struct chunks *c, const struct chunk_queue *q,

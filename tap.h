@@ -19,6 +19,10 @@
 
 struct tap;
 
+enum {
+	SLOT_APART = 16, /* entries, see tap_commit() */
+};
+
 /* Room for one outgoing frame, or for a run of equal segments.  Between
  * tap_reserve() and tap_commit() or tap_cancel() nothing returns to the loop, and
  * while a slot with a segment size is out none of another reserve is committed. */
@@ -61,6 +65,7 @@ struct tap_caps {
 	bool tso_in;	 /* its TCP hands us runs of segments as one frame */
 	bool runs;	 /* several slots with a segment size can be out at once, and
 			     cost no more than one after the other */
+	bool apart;	 /* tap_commit() copies all: the body may lie elsewhere */
 	unsigned big4;	 /* longest packet of a run of TCP segments over IPv4, if that
 			     may have more than 65535 bytes, else 0; may change */
 	unsigned queue;	 /* frames that the link holds towards us, 0: no limit */
@@ -115,6 +120,8 @@ unsigned tap_reserve(struct tap *t, struct slot *s, unsigned n, size_t head,
 		     size_t want, size_t mss);
 
 /* tap_commit - send the first @used body bytes behind the head
+ * With @apart, @body of a slot with a segment size may have been made to describe what lies
+ * elsewhere, by up to SLOT_APART entries: that is not looked at any more on return.
  * @n must have gso_type and gso_size set if @used is longer than the segment
  * size.  Cannot fail.  Slots of one reserve are committed in order; of those with a
  * segment size all but the last are full, and the others have been cancelled. */

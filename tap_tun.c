@@ -373,6 +373,40 @@ static void put_big(struct tap_tun *t, int fd, struct slot *s, size_t used,
 	put_pieces(t, fd, s, used, n);
 }
 
+static enum verdict send_apart(struct tap_tun *t, int fd, const struct slot *s,
+			       size_t used, const struct note *n)
+{
+	struct iovec iov[1 + SLOT_APART];
+	unsigned cnt;
+	ssize_t sent;
+
+	note_out(s->head - VNET, n);
+	iov[0] = (struct iovec){ s->head - VNET, VNET + s->head_len };
+	cnt = 1 + iov_slice(iov + 1, SLOT_APART, s->body, s->body_cnt, 0, used,
+			    NULL);
+	do /* #syscalls:pasta writev */
+		sent = writev(fd, iov, (int)cnt);
+	while (sent < 0 && errno == EINTR);
+	if (sent < 0)
+		return DROP_NO_ROOM;
+	iov[0] = (struct iovec){ s->head, s->head_len };
+	tap_captured(&t->tap, true, iov, cnt, s->head_len + used, n);
+	return PASS;
+}
+
+/* The body lies elsewhere; false: now it does not, and is to be sent from here, be it that
+ * it was refused, which is looked at there */
+static bool put_apart(struct tap_tun *t, int fd, struct slot *s, size_t used,
+		      const struct note *n)
+{
+	if (used > TUN_FEW && send_apart(t, fd, s, used, n) == PASS)
+		return true;
+	iov_read(s->body, s->body_cnt, 0, s->priv, used);
+	s->body[0] = (struct iovec){ s->priv, used };
+	s->body_cnt = 1;
+	return false;
+}
+
 static void commit(struct tap *tap, struct slot *s, size_t used,
 		   const struct note *n)
 {
@@ -381,6 +415,9 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 	size_t len = s->head_len + used;
 	struct note left = *n;
 
+	if (UNLIKELY(used && s->body[0].iov_base != s->priv) && t->vnet &&
+	    t->tap.caps.apart && put_apart(t, fd, s, used, n))
+		return;
 	if (UNLIKELY(len > TUN_FRAME)) {
 		put_big(t, fd, s, used, n);
 		return;
@@ -475,6 +512,7 @@ static int set_up(struct tap_tun *t)
 		.uso = t->vnet && t->offload & TUN_F_USO4,
 		.tso_in = t->offload & TUN_F_TSO4,
 		.runs = true,
+		.apart = t->vnet,
 		.frame_max = TUN_FRAME,
 	};
 	return 0;

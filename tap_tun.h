@@ -35,6 +35,7 @@ enum {
 	TUN_AGAIN_MS = 1000, /* after one for which there was no memory */
 	TUN_TX_STRIDE = 200 << 10, /* a slot: head, body of a big packet, slack */
 	TUN_TX_PIECES = 128,	  /* without TSO: pieces of one run */
+	TUN_FEW = 2048, /* bytes that lie elsewhere and are rather copied than described */
 };
 
 struct tap_tun {

@@ -23,6 +23,7 @@ enum {
 	RUNS = 5,	/* most that one read fills: a turn, at any MTU */
 	RUNS_IOV = 256, /* of them together, or there is but one */
 	ASIDE = 256 << 10, /* more than a run */
+	TAKE_IOV = 64, /* blocks; RUNS of the longest fill half as many */
 };
 
 static uint32_t now_ms(const struct tcp *t)
@@ -399,20 +400,37 @@ static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 		saw_end(c, c->snd_nxt + got);
 }
 
+/* What is kept and comes at snd_nxt, where it lies if the transport can send that */
 static ssize_t fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 {
-	enum { PIECES = 8 };
 	struct tcp_conn *c = conn_of(f);
-	struct iovec iov[PIECES];
+	uint32_t off = c->snd_nxt - c->snd_una;
+	struct iovec iov[SLOT_APART];
 	size_t done = 0;
 	unsigned i, n;
 
-	n = chunk_iov(t->chunks, &c->keep, c->snd_nxt - c->snd_una, s->room,
-		      iov, PIECES);
+	if (t->tap->caps.apart) {
+		s->body_cnt = chunk_iov(t->chunks, &c->keep, off, s->room,
+					s->body, SLOT_APART);
+		return (ssize_t)iov_size(s->body, s->body_cnt);
+	}
+	n = chunk_iov(t->chunks, &c->keep, off, s->room, iov, SLOT_APART);
 	for (i = 0; i < n; i++)
 		done += iov_write(s->body, s->body_cnt, done, iov[i].iov_base,
 				  iov[i].iov_len);
 	return (ssize_t)done;
+}
+
+/* Up to @len bytes, to where they are kept */
+static ssize_t take(struct tcp *t, struct flow *f, size_t len)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct iovec iov[TAKE_IOV];
+	unsigned n = chunk_extend(t->chunks, &c->keep, len, iov, TAKE_IOV);
+	ssize_t got = sock_recv(conn_fd(f), iov, n);
+
+	chunk_extended(t->chunks, &c->keep, got > 0 ? (size_t)got : 0);
+	return got;
 }
 
 /* Where to peek, for sockets without an offset; one moves on by itself.  If this
@@ -481,11 +499,12 @@ static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct fwd_told 
 }
 
 /* Read up to the slots' @room at snd_nxt; 0 is end of file, or -errno.  There is one
- * slot, or the bytes stay in the socket. */
+ * slot, or the bytes stay in the socket, or where they are kept: see send_runs(). */
 static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		    size_t room)
 {
 	struct fwd_told *told = fwd_told(t->fwd, f);
+	bool apart = t->tap->caps.apart && !told;
 	struct tcp_conn *c = conn_of(f);
 	ssize_t got;
 
@@ -506,11 +525,14 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	} else {
 		if (seq_before(c->snd_nxt, c->snd_max))
 			return fill_kept(t, f, s);
-		got = told ? fill_aside(t, f, told, s) :
-			     sock_recv(conn_fd(f), s->body, s->body_cnt);
-		if (got > 0)
+		got = apart ? take(t, f, room)
+		      : told ? fill_aside(t, f, told, s)
+			     : sock_recv(conn_fd(f), s->body, s->body_cnt);
+		if (got > 0 && !apart)
 			chunk_put(t->chunks, &c->keep, s->body, s->body_cnt, 0,
 				  (size_t)got);
+		if ((size_t)got == room)
+			c->flags |= CONN_FULL;
 	}
 	if (got == -EAGAIN)
 		f->ready[!conn_tap(f)] &= (uint16_t)~(READY_IN | READY_ERR);
@@ -575,11 +597,13 @@ static unsigned count_runs(struct tcp *t, struct flow *f, uint32_t want)
 	size_t most;
 
 	if (!t->tap->caps.runs || !(c->flags & CONN_FULL) ||
-	    !(c->flags & CONN_PEEK) ||
+	    !(c->flags & CONN_PEEK || t->tap->caps.apart) ||
 	    c->flags & (CONN_EOF | CONN_LOSSY | CONN_PROBE) ||
 	    c->snd_nxt != c->snd_max || !want || fwd_told(t->fwd, f))
 		return 1;
 	most = MIN(window_left(c) / want, (flow_left(t->flows, f) + want - 1) / want);
+	if (!(c->flags & CONN_PEEK))
+		most = MIN(most, chunk_room(t->chunks, &c->keep) / want);
 	return (unsigned)MAX(MIN(most, (size_t)RUNS), (size_t)1);
 }
 
@@ -606,6 +630,7 @@ static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		      size_t len, bool fin)
 {
+	bool kept = t->tap->caps.apart && !(conn_of(f)->flags & CONN_PEEK);
 	unsigned used = 0, i;
 	size_t part, all = 0;
 
@@ -617,6 +642,8 @@ static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		tap_cancel(t->tap, &s[i]);
 	for (i = 0; i < used; i++) {
 		part = MIN(len, s[i].room);
+		if (kept && part)
+			(void)fill_kept(t, f, &s[i]);
 		send_run(t, f, &s[i], part, fin);
 		len -= part;
 	}

@@ -426,6 +426,7 @@ static void make_weather(void)
 	t->tap.caps.tso = t->tap.caps.tso_in = chance(500);
 	t->tap.caps.uso = t->tap.caps.tso && chance(700);
 	t->tap.caps.runs = chance(700);
+	t->tap.caps.apart = t->tap.caps.tso && t->tap.caps.runs;
 	t->tap.caps.queue = (unsigned)rnd_in(2, 200);
 	t->pieces = (unsigned)rnd_in(1, 40);
 	t->tso_room = chance(700) ? 65000 : rnd_in(1, 65000);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* unit: iov util */
 #include "chunk.h"
+#include "iov.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,6 +35,18 @@ static void same(const struct chunk_queue *q, const struct twin *t, size_t off)
 	assert_int_equal(at, off < t->len ? t->len : off);
 }
 
+/* Room for as much, or more, is asked for first */
+static void extend(struct chunk_queue *q, const uint8_t *b, size_t len)
+{
+	struct iovec iov[TWIN_MAX / CHUNK_BLOCK + 8];
+	size_t want = len + (rand() % 2 ? (size_t)rand() % 100000 : 0);
+	unsigned n = chunk_extend(&pool, q, want, iov, ARRAY_SIZE(iov));
+
+	assert_int_equal(iov_size(iov, n), want);
+	assert_int_equal(iov_write(iov, n, 0, b, len), len);
+	chunk_extended(&pool, q, len);
+}
+
 static void put(struct chunk_queue *q, struct twin *t)
 {
 	size_t len = (size_t)rand() % (TWIN_MAX - t->len + 1), i, split;
@@ -46,7 +59,10 @@ static void put(struct chunk_queue *q, struct twin *t)
 	iov[1] = (struct iovec){ buf + 1 + split, len - split };
 	for (i = 0; i < len; i++)
 		buf[1 + i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
-	assert_int_equal(chunk_put(&pool, q, iov, 2, 1, len), len);
+	if (rand() % 2)
+		assert_int_equal(chunk_put(&pool, q, iov, 2, 1, len), len);
+	else
+		extend(q, buf + 1, len);
 	memcpy(t->b + t->len, buf + 1, len);
 	t->len += len;
 }
@@ -106,6 +122,9 @@ static void pool_has_an_end(void **state)
 				 CHUNK_BLOCK);
 	assert_int_equal(chunk_put(&pool, &a, &iov, 1, 0, 1), 0);
 	assert_int_equal(chunk_room(&pool, &a), 0);
+	assert_int_equal(chunk_extend(&pool, &a, 1, &iov, 1), 0);
+	chunk_extended(&pool, &a, 0);
+	assert_int_equal(a.len, (size_t)(CHUNK_BLOCKS - 1) * CHUNK_BLOCK);
 	assert_int_equal(chunk_room(&pool, &b), CHUNK_BLOCK - 100);
 	assert_int_equal(chunk_put(&pool, &b, &iov, 1, 0, CHUNK_BLOCK),
 			 CHUNK_BLOCK - 100);

@@ -52,6 +52,8 @@ void log_print(enum log_level l, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool apart; /* see put_elsewhere() */
+
 /* The kernel's, which refuses the next long frame with @refuse_long */
 static int refuse_long;
 
@@ -63,6 +65,19 @@ ssize_t write(int fd, const void *p, size_t n)
 		return -1;
 	}
 	return syscall(SYS_write, fd, p, n);
+}
+
+/* Likewise, but then write() is asked */
+static unsigned described;
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	if (refuse_long && iov_size(iov, (unsigned)n) > VNET + ETH_HEAD + UINT16_MAX) {
+		errno = refuse_long;
+		return -1;
+	}
+	described++;
+	return syscall(SYS_writev, fd, iov, n);
 }
 
 /* --- a tap device, and the guest's end of it ------------------------------ */
@@ -245,7 +260,7 @@ static int clean_up(void **state)
 	for (i = 1; i < t.lanes; i++)
 		close(t.lane[i].fd);
 	t.lanes = 0;
-	takes_big = false;
+	takes_big = apart = false;
 	refuse_long = 0;
 	return 0;
 }
@@ -301,6 +316,25 @@ static void fill(const struct slot *s, size_t from)
 			((uint8_t *)s->body[i].iov_base)[j] = pattern(from++);
 }
 
+/* With @apart: somewhere else, where the slot has other bytes */
+static void put_elsewhere(struct slot *s)
+{
+	static uint8_t other[BIG];
+	size_t left = s->room, at = 0;
+
+	if (!apart || !t.tap.caps.apart || !s->mss || !left)
+		return;
+	iov_read(s->body, s->body_cnt, 0, other, left);
+	memset(s->body[0].iov_base, 'x', left);
+	for (s->body_cnt = 0; left; s->body_cnt++) {
+		size_t part = s->body_cnt == SLOT_APART - 1 ? left : MIN(left, 12345U);
+
+		s->body[s->body_cnt] = (struct iovec){ other + at, part };
+		at += part;
+		left -= part;
+	}
+}
+
 /* Through the transport: one frame, or a run when @mss is less than @len */
 static void send_to_guest(struct way w, struct tcp_head *th, size_t len,
 			  size_t mss)
@@ -317,6 +351,7 @@ static void send_to_guest(struct way w, struct tcp_head *th, size_t len,
 	assert_int_equal(s.room, want);
 	assert_int_equal(s.head_len, head);
 	fill(&s, 0);
+	put_elsewhere(&s);
 	assert_int_equal(put_head(s.head, w, true, th, len, &n), head);
 	if (len > mss) {
 		n.gso_type = w.proto == IPPROTO_UDP ? VIRTIO_NET_HDR_GSO_UDP_L4 :
@@ -1262,6 +1297,21 @@ static void long_runs_refused(void **state)
 	finish();
 }
 
+/* What lies elsewhere is sent from there, little of it from here */
+static void from_elsewhere(void **state)
+{
+	unsigned before = described;
+
+	NEED_TUN();
+	apart = true;
+	each(run_out, IPPROTO_TCP);
+	assert_true(described > before);
+	streams_out(state);
+	long_runs(state);
+	takes_big = false;
+	long_runs_refused(state);
+}
+
 /* A run of datagrams, where the kernel cuts those */
 static void datagram_run_out(struct way w, bool vnet)
 {
@@ -1429,6 +1479,7 @@ int main(void)
 		TUN(streams_out),
 		TUN(long_runs),
 		TUN(long_runs_refused),
+		TUN(from_elsewhere),
 		TUN(datagram_runs_out),
 		TUN(link_down),
 		TUN(link_gone),
