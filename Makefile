@@ -61,7 +61,7 @@ B ?= build/default
 OBJ := $(SRC:%.c=$(B)/%.o)
 
 .PHONY: all run check check-all check-fast check-net check-san check-guests check-callers check-install check-late late-root check-peer \
-	check-builds check-packages hostile faults soak coverage prove calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
+	check-builds check-kernels check-packages hostile faults soak coverage prove calls has-cmocka unit no-unit sim fuzz lint clean install uninstall dist deb debian rpm deps bench chart picture ceilings
 all: passt $(NAMES) $(B)/completions/_passt
 
 # Renamed into place: it may be running
@@ -282,6 +282,10 @@ check-peer: all $(BRIDGE)
 # Programs that start us, from a root of Debian unstable; doc/callers.md
 check-callers: all $(BRIDGE)
 	$(PYTEST) -s test/net/callers.py
+
+# On kernels of other Debian releases, emulated; half an hour each
+check-kernels: all $(UNITS:%=$(B)/unit/%) $(BRIDGE)
+	test/kernels $(SUITES)
 
 # With what compilers and for what machines there are; a quarter of an hour
 check-builds:

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -75,5 +76,16 @@ static inline int enter_netns(void **state)
 		if (!have_netns)                                               \
 			skip();                                                \
 	} while (0)
+
+/* linux_has - what came with this version */
+static inline bool linux_has(unsigned major, unsigned minor)
+{
+	struct utsname u;
+	unsigned is = 0, sub = 0;
+
+	uname(&u);
+	sscanf(u.release, "%u.%u", &is, &sub);
+	return is > major || (is == major && sub >= minor);
+}
 
 #endif /* TEST_UNIT_NETNS_H */

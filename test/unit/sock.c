@@ -680,7 +680,8 @@ static void runs_arrive_whole(void **state)
 		skip();
 	for (i = 0; i < sizeof(buf); i++)
 		buf[i] = (char)(i * 7);
-	for (gro = 0; gro < 2; gro++) {
+	/* Until 5.11 the loopback interface cuts them */
+	for (gro = 0; gro <= linux_has(5, 11); gro++) {
 		udp_pair(&b, &to, &l, &c, &port);
 		if (gro)
 			assert_true(sock_gro(l));

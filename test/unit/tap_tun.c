@@ -1240,6 +1240,8 @@ static void long_runs(void **state)
 
 	(void)state;
 	NEED_TUN();
+	if (!linux_has(6, 6))
+		skip();
 	begin(true);
 	assert_int_equal(t.tap.caps.big4, 0);
 	finish();
@@ -1270,6 +1272,8 @@ static void long_runs_refused(void **state)
 
 	(void)state;
 	NEED_TUN();
+	if (!linux_has(6, 6))
+		skip();
 	takes_big = true;
 	begin(true);
 	fd = packet_socket(true);

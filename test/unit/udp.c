@@ -794,7 +794,7 @@ static void runs_stay_whole_with_offload(void **state)
 {
 	(void)state;
 	NEED_NETNS();
-	if (!env.gso || !env.gro)
+	if (!env.gso || !env.gro || !linux_has(5, 11))
 		skip();
 	fill();
 	toy.tap.caps.uso = true;
