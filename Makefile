@@ -287,7 +287,7 @@ check-callers: all $(BRIDGE)
 check-kernels: all $(UNITS:%=$(B)/unit/%) $(BRIDGE)
 	test/kernels $(SUITES)
 
-# With what compilers and for what machines there are; a quarter of an hour
+# With what compilers and for what machines there are; an hour
 check-builds:
 	test/builds
 
