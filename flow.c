@@ -455,8 +455,7 @@ void flow_free(struct flows *t, struct flow *f)
 	t->count--;
 }
 
-/* From byte @from on, in whole pages, to the end of all: where pages are huge there is
- * more than was ever used */
+/* From entry @from on, in whole pages */
 static void give_back(void *table, size_t from, size_t end)
 {
 	uint8_t *mem = table;
@@ -490,7 +489,7 @@ static void shrink_hash(struct flows *t)
 		return;
 	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
 	give_back(t->hash, (mask + 1) * sizeof(*t->hash),
-		  FLOW_HASH * sizeof(*t->hash));
+		  (t->hash_mask + 1) * sizeof(*t->hash));
 	rehash(t, mask);
 }
 
@@ -504,9 +503,8 @@ void flows_shrink(struct flows *t)
 		t->fresh--;
 	list_free(t);
 	shrink_hash(t);
-	if (t->fresh < was)
-		give_back(t->flow, t->fresh * sizeof(*t->flow),
-			  FLOW_MAX * sizeof(*t->flow));
+	give_back(t->flow, t->fresh * sizeof(*t->flow),
+		  was * sizeof(*t->flow));
 	t->tidy = t->count > TIDY_PART ? t->count / 2 : t->count;
 	if (t->fresh <= FLOW_KEEP)
 		t->tidy = 0;
