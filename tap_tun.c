@@ -373,8 +373,8 @@ static void put_big(struct tap_tun *t, int fd, struct slot *s, size_t used,
 	put_pieces(t, fd, s, used, n);
 }
 
-static enum verdict send_apart(struct tap_tun *t, int fd, const struct slot *s,
-			       size_t used, const struct note *n)
+static bool send_apart(struct tap_tun *t, int fd, const struct slot *s,
+		       size_t used, const struct note *n)
 {
 	struct iovec iov[1 + SLOT_APART];
 	unsigned cnt;
@@ -388,10 +388,10 @@ static enum verdict send_apart(struct tap_tun *t, int fd, const struct slot *s,
 		sent = writev(fd, iov, (int)cnt);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
-		return DROP_NO_ROOM;
+		return false;
 	iov[0] = (struct iovec){ s->head, s->head_len };
 	tap_captured(&t->tap, true, iov, cnt, s->head_len + used, n);
-	return PASS;
+	return true;
 }
 
 /* The body lies elsewhere; false: now it does not, and is to be sent from here, be it that
@@ -399,7 +399,7 @@ static enum verdict send_apart(struct tap_tun *t, int fd, const struct slot *s,
 static bool put_apart(struct tap_tun *t, int fd, struct slot *s, size_t used,
 		      const struct note *n)
 {
-	if (used > TUN_FEW && send_apart(t, fd, s, used, n) == PASS)
+	if (used > TUN_FEW && send_apart(t, fd, s, used, n))
 		return true;
 	iov_read(s->body, s->body_cnt, 0, s->priv, used);
 	s->body[0] = (struct iovec){ s->priv, used };
@@ -415,8 +415,8 @@ static void commit(struct tap *tap, struct slot *s, size_t used,
 	size_t len = s->head_len + used;
 	struct note left = *n;
 
-	if (UNLIKELY(used && s->body[0].iov_base != s->priv) && t->vnet &&
-	    t->tap.caps.apart && put_apart(t, fd, s, used, n))
+	if (used && s->body[0].iov_base != s->priv &&
+	    put_apart(t, fd, s, used, n))
 		return;
 	if (UNLIKELY(len > TUN_FRAME)) {
 		put_big(t, fd, s, used, n);
