@@ -283,7 +283,7 @@ check-peer: all $(BRIDGE)
 check-callers: all $(BRIDGE)
 	$(PYTEST) -s test/net/callers.py
 
-# On kernels of other Debian releases, emulated; half an hour each
+# On kernels of other Debian releases, emulated; a quarter of an hour each
 check-kernels: all $(UNITS:%=$(B)/unit/%) $(BRIDGE)
 	test/kernels $(SUITES)
 
