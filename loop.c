@@ -28,6 +28,7 @@ enum {
 	CALM_SLOW = 24,
 	CALM_FAST = 320,
 	CALM_LARGE = 32 * 1024,
+	GONE_MS = 1000,	  /* so late a turn has been kept from its CPU */
 	ALARM_WAITS = 16, /* that end before their time */
 	ALARM_MS = 64,	  /* not worth it for less */
 };
@@ -38,7 +39,7 @@ void loop_clock(struct loop *l)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts); /* #syscalls clock_gettime */
 	l->now_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-	l->now_ns *= CLOCK_SPEED;
+	l->now_ns = l->now_ns * CLOCK_SPEED - l->gone_ns;
 	l->now_ms = l->now_ns / 1000000;
 }
 
@@ -423,6 +424,23 @@ static void watch_streams(struct loop *l, unsigned n)
 	l->hurry = false;
 }
 
+/* The time after a wait of @ms.  Where it ends much later than it was to, what the guest
+ * and the host have said meanwhile comes with this turn, but timers would go first. */
+static void clock_after(struct loop *l, int ms)
+{
+	uint64_t was = l->now_ns;
+	uint64_t until = ms < 0 ? l->alarm.rings :
+				  l->now_ms + (uint64_t)ms * CLOCK_SPEED;
+
+	loop_clock(l);
+	if (UNLIKELY(l->now_ms > until &&
+		     l->now_ms - until > GONE_MS * CLOCK_SPEED)) {
+		l->gone_ns += l->now_ns - was;
+		l->now_ns = was;
+		l->now_ms = was / 1000000;
+	}
+}
+
 bool loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
@@ -435,7 +453,7 @@ bool loop_turn(struct loop *l)
 	l->soon = false;
 	if (!n && ms > 0)
 		l->alarm.waits = 0;
-	loop_clock(l);
+	clock_after(l, ms);
 	for (i = 0; i < n; i++) {
 		uint64_t data = ev[i].data.u64;
 		unsigned w = data >> REF_BITS;

@@ -72,6 +72,7 @@ struct loop {
 	int status; /* exit status once @quit */
 	uint64_t now_ns;
 	uint64_t now_ms;
+	uint64_t gone_ns; /* that has passed without us: CLOCK_MONOTONIC less this is now */
 	struct timers timers;
 	struct {
 		int fd;		/* @spare, or -1: none */
@@ -108,7 +109,9 @@ struct loop {
 /* loop_init - 0 or -errno.  Reads the clock once. */
 int loop_init(struct loop *l);
 
-/* loop_clock - read it again, for what is done outside of turns */
+/* loop_clock - read it again, for what is done outside of turns
+ * While the whole process stands still, as by SIGSTOP or in a frozen cgroup, no time
+ * passes: nobody has been silent whom we did not listen to. */
 void loop_clock(struct loop *l);
 
 /* loop_start - when all but this has its watch, before the first turn and the

@@ -330,6 +330,19 @@ int __wrap_epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout,
 	return 0;
 }
 
+/* The process stands still, the world does not */
+void sim_stop(uint64_t ns)
+{
+	uint64_t until = sim.now + ns;
+
+	while (events && heap[0].at <= until) {
+		sim.now = MAX(sim.now, heap[0].at);
+		sim_events();
+	}
+	sim.now = until;
+	sim.interrupt = true;
+}
+
 /* Until a time, that is: TIMER_ABSTIME */
 int __wrap_clock_nanosleep(int clock, int flags, const struct timespec *ts,
 			   struct timespec *left)

@@ -1103,6 +1103,8 @@ static void command(char *w)
 		world_run(sim.now + need_time(), NULL);
 	} else if (is(w, "quiet")) {
 		quiet(need_time());
+	} else if (is(w, "stop")) {
+		sim_stop(need_time());
 	} else if (is(w, "skip")) {
 		world_run(sim.now + need_time(), NULL);
 		sc.in = NULL;

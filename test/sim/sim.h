@@ -57,6 +57,8 @@ typedef void event_fn(void *arg);
 void sim_after(uint64_t ns, event_fn *fn, void *arg);
 /* sim_events - run what is due at sim.now */
 void sim_events(void);
+/* sim_stop - the process stands still for so long, the world does not */
+void sim_stop(uint64_t ns);
 
 struct msghdr;
 struct toy;

@@ -745,7 +745,7 @@ static void timers_in_turn(void **state)
 	assert_int_equal(waited, -1);
 }
 
-/* A deadline that passed while the process did not run */
+/* A deadline that passed while others had the CPU */
 static void overdue(void **state)
 {
 	struct timer t;
@@ -753,11 +753,45 @@ static void overdue(void **state)
 	(void)state;
 	timer_init(&t, tick, "t");
 	timer_set(&loop.timers, &t, START_MS + 10);
-	clock_ns += 60 * 1000000000ULL;
+	clock_ns += 900 * 1000000ULL;
 	ring(0);
 	loop_add(&loop, fd[0], loop_watch(&loop, watcher, NULL), 0, EPOLLIN);
 	loop_turn(&loop);
 	assert_diary("wt");
+}
+
+/* While the process does not run no time passes: what has come meanwhile is first, and
+ * a deadline is as far as it was */
+static void stopped(void **state)
+{
+	struct timer t;
+
+	(void)state;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + 60 * 1000);
+	loop_add(&loop, fd[0], loop_watch(&loop, watcher, NULL), 0, EPOLLIN);
+	clock_ns += 2 * 3600 * 1000000000ULL;
+	ring(0);
+	loop_turn(&loop);
+	assert_diary("w");
+	assert_int_equal(loop.now_ms, START_MS);
+	hush(0);
+	clock_ns += 1000000;
+	loop_clock(&loop);
+	assert_int_equal(loop.now_ms, START_MS + 1);
+	while (!diary[0]) {
+		loop_turn(&loop);
+		assert_true(waited >= 0);
+	}
+	assert_diary("t");
+	assert_in_range(loop.now_ms, START_MS + 60 * 1000,
+			START_MS + 60 * 1000 + TIMER_TICK);
+	/* With nothing to wait for, time is as long as it is */
+	clock_ns += 3600 * 1000000000ULL;
+	ring(0);
+	loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_true(loop.now_ms >= START_MS + 3600 * 1000);
 }
 
 /* One that was set too late, after timers ran */
@@ -1077,6 +1111,7 @@ static void stop_alarm(void)
 static void busy_has_an_alarm(void **state)
 {
 	struct timer far, near;
+	uint64_t due;
 	unsigned i;
 
 	(void)state;
@@ -1123,6 +1158,24 @@ static void busy_has_an_alarm(void **state)
 	assert_diary("f");
 	assert_in_range(loop.now_ms, START_MS + 11000, START_MS + 11000 + TIMER_TICK);
 	assert_int_equal(alarms, 1);
+	/* It rang while the process was stopped */
+	timer_set(&loop.timers, &far, loop.now_ms + 10000);
+	ring(0);
+	for (i = 0; i < 64; i++)
+		loop_turn(&loop);
+	assert_int_equal(waited, -1);
+	assert_int_equal(alarms, 2);
+	hush(0);
+	diary[0] = '\0';
+	due = far.due_ms;
+	clock_ns += 3600 * 1000000000ULL;
+	assert_int_equal(eventfd_write(loop.alarm.fd, 1), 0);
+	loop_turn(&loop);
+	assert_true(loop.now_ms < due);
+	while (!*diary)
+		loop_turn(&loop);
+	assert_diary("f");
+	assert_in_range(loop.now_ms, due, due + TIMER_TICK);
 	stop_alarm();
 }
 
@@ -1218,6 +1271,7 @@ int main(void)
 		WATCH(one_clock_read),
 		WATCH(timers_in_turn),
 		WATCH(overdue),
+		WATCH(stopped),
 		WATCH(set_in_the_past),
 		WATCH(timer_while_busy),
 		WATCH(far_future),
