@@ -337,13 +337,60 @@ void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
 		n = told->len < 2 ? 2 : 2U + ld_be16(told->b);
 		n = MIN(n - told->len, len);
 		memcpy(told->b + told->len, p, n);
-		told->len += n;
+		told->len += (uint32_t)n;
 		if (told->len < 2 || told->len < 2U + ld_be16(told->b))
 			continue;
 		/* It may be a resolver no more */
 		if (fwd_hears(f, host))
 			fwd_hear(f, told->b + 2, told->len - 2);
 		told->len = 0;
+	}
+}
+
+void fwd_save_told(const struct fwd_told *told, struct wr *w)
+{
+	wr_u8(w, told->begun);
+	wr_be32(w, told->next);
+	wr_bytes(w, told->b, told->len);
+}
+
+void fwd_load_told(struct fwd *f, const struct flow *flow, struct rd *r)
+{
+	const struct side *host = &flow->side[flow->side[1].pif == PIF_HOST];
+	struct fwd_told *told;
+	uint8_t begun = rd_u8(r);
+	uint32_t next = rd_be32(r);
+	size_t len = rd_left(r);
+
+	fwd_listen(f, flow, host);
+	told = fwd_told(f, flow);
+	if (!told || len > sizeof(told->b))
+		return;
+	told->begun = begun;
+	told->next = next;
+	fwd_hear_bytes(f, told, host, rd_view(r, len), len);
+}
+
+void fwd_save_asked(const struct fwd *f, struct wr *w)
+{
+	const struct fwd_dns *d = &f->dns;
+	unsigned i;
+
+	for (i = 0; i < 2; i++)
+		wr_bytes(w, d->host[i][d->current[i]].b, sizeof(struct addr));
+}
+
+void fwd_load_asked(struct fwd *f, struct rd *r)
+{
+	struct fwd_dns *d = &f->dns;
+	struct addr a = { 0 };
+	unsigned i, k;
+
+	for (i = 0; i < 2; i++) {
+		rd_copy(r, a.b, sizeof(a.b));
+		for (k = 0; k < d->n[i]; k++)
+			if (addr_equal(&d->host[i][k], &a))
+				d->current[i] = k;
 	}
 }
 

@@ -42,7 +42,7 @@ struct fwd_told {
 	uint32_t gen;
 	bool begun;    /* where bytes may come again: */
 	uint32_t next; /* number of the one that comes next */
-	size_t len;    /* of what is here of a message and its length */
+	uint32_t len;  /* of what is here of a message and its length */
 	uint8_t b[2 + UINT16_MAX];
 };
 
@@ -114,6 +114,14 @@ void fwd_listen(struct fwd *f, const struct flow *flow, const struct side *host)
 struct fwd_told *fwd_told(const struct fwd *f, const struct flow *flow);
 void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
 		    const struct side *host, const uint8_t *p, size_t len);
+
+/* fwd_save_told, fwd_load_told - the same for a successor; as fwd_listen(), before */
+void fwd_save_told(const struct fwd_told *told, struct wr *w);
+void fwd_load_told(struct fwd *f, const struct flow *flow, struct rd *r);
+
+/* fwd_save_asked, fwd_load_asked - which resolvers are asked, if it has those, too */
+void fwd_save_asked(const struct fwd *f, struct wr *w);
+void fwd_load_asked(struct fwd *f, struct rd *r);
 
 /* fwd_resolvers - other resolvers from now on
  * Where they are the same, those found silent are not asked again. */

@@ -118,7 +118,7 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* In this order.  Flows come behind the listeners, as ports of datagrams are
  * counted. */
-enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, DESCRIPTORS, FLOW, TCP, GUEST, END };
+enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, RESOLVERS, FLOWS, TCP, GUEST, END };
 
 /* Those of one flow are not another one's */
 static void no_descriptors(struct handover *h)
@@ -131,6 +131,7 @@ void handover_begin(struct handover *h)
 {
 	h->step = h->at = 0;
 	h->whole = h->linked = false;
+	h->last = NULL;
 	no_descriptors(h);
 }
 
@@ -269,6 +270,14 @@ static bool save_names(struct handover *h, struct wr *w)
 	return !h->at;
 }
 
+static void save_resolvers(const struct handover *h, struct wr *w)
+{
+	size_t at = state_begin(w, STATE_RESOLVERS);
+
+	fwd_save_asked(h->fwd, w);
+	state_end(w, at);
+}
+
 static bool find_flow(struct handover *h)
 {
 	while (h->at < h->flows->fresh &&
@@ -307,8 +316,17 @@ static void save_descriptors(const struct handover *h, struct wr *w,
 static int save_flow(struct handover *h, struct wr *w)
 {
 	struct flow *f = &h->flows->flow[h->at++];
+	const struct fwd_told *told = fwd_told(h->fwd, f);
+	size_t at;
 
-	return freeze_flow(h->flows, f, w) ? 0 : -ENOBUFS;
+	if (!freeze_flow(h->flows, f, w))
+		return -ENOBUFS;
+	if (told) {
+		at = state_begin(w, STATE_TOLD);
+		fwd_save_told(told, w);
+		state_end(w, at);
+	}
+	return 0;
 }
 
 static void save_tcp(const struct handover *h, struct wr *w)
@@ -354,6 +372,9 @@ static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 		return true;
 	case NAMES:
 		return save_names(h, w);
+	case RESOLVERS:
+		save_resolvers(h, w);
+		return true;
 	case TCP:
 		save_tcp(h, w);
 		return true;
@@ -387,7 +408,7 @@ int handover_save(struct handover *h, struct wr *w, struct fdlist *fds)
 		err = save_link(h, w, fds);
 		if (!err)
 			go(h, RINGS);
-	} else if (step == DESCRIPTORS) {
+	} else if (step == FLOWS) {
 		err = save_next_flow(h, w, fds);
 	} else if (save_other(h, w, fds)) {
 		go(h, step + 1);
@@ -453,6 +474,15 @@ static int load_flow(struct handover *h, struct rd *r)
 	if (f->kind == FLOW_SPLICE && !splice_adopt(h->splice, f, h->pipe))
 		return -EPROTO;
 	no_descriptors(h);
+	h->last = f;
+	return 0;
+}
+
+static int load_told(const struct handover *h, struct rd *r)
+{
+	if (!h->last)
+		return -EPROTO;
+	fwd_load_told(h->fwd, h->last, r);
 	return 0;
 }
 
@@ -493,6 +523,11 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 		return load_key(h, body);
 	case STATE_NAMES:
 		return load_names(h, body);
+	case STATE_RESOLVERS:
+		fwd_load_asked(h->fwd, body);
+		return 0;
+	case STATE_TOLD:
+		return load_told(h, body);
 	case STATE_DESCRIPTORS:
 		return load_descriptors(h, body, fds);
 	case STATE_FLOW:

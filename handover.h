@@ -36,7 +36,7 @@ struct handover {
 	struct tap_vhost *vhost;
 	const struct migrate *migrate;
 	struct flows *flows;
-	const struct fwd *fwd;
+	struct fwd *fwd;
 	struct listen *listen;
 	struct tcp *tcp;
 	struct splice *splice; /* NULL: there is no other namespace */
@@ -49,6 +49,7 @@ struct handover {
 	bool linked; /* loaded: the guest's link is */
 	/* Loaded, of the next flow */
 	int side[2], pipe[2][2];
+	const struct flow *last; /* and this one came before */
 };
 
 /* handover_lan, handover_load_lan - what the guest was told of its link, and what

@@ -38,6 +38,8 @@ enum state_tag {
 	STATE_RINGS,
 	STATE_CAPTURE,
 	STATE_NAMES,
+	STATE_RESOLVERS,
+	STATE_TOLD, /* of the flow that came last */
 	/* takeover.h: what the two say to each other */
 	STATE_OFFER = 32,
 	STATE_REFUSAL,

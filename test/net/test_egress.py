@@ -11,7 +11,7 @@ import pytest
 from clients import A, ask_tcp, ask_udp, query, skip_name
 from lab import (DGRAM, DNS, FAR, GATEWAY, HOST, PASTA, PEER, PYTHON, ROOT_USER,
                  STREAM, USER, V4, V6, until)
-from test_dns import FORWARD, NAME, Etc, Resolver
+from test_dns import FORWARD, NAME, Etc, Resolver, who, who_soon
 from test_takeover import Pasta
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
@@ -299,16 +299,24 @@ def test_name_joined(lab, start):
     assert allowed(guest, V4, FAR[V4])
 
 
-def tcp_answer(lab, guest, pieces):
+def tcp_answer(ns, guest, pieces, address=PEER[V4], between=lambda: None):
     """One answer by TCP, of which the next piece comes when one has arrived."""
-    server = lab.peer.bind(V4, STREAM, 53, PEER[V4])
+    server = ns.bind(V4, STREAM, 53, address)
     server.listen()
-    s = guest.connect(V4, PEER[V4], 53)
-    with lab.peer.accept(server) as answering, s.makefile("rb") as f:
+    s = guest.connect(V4, address, 53)
+    with ns.accept(server) as answering, s.makefile("rb") as f:
         answering.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for piece in pieces:
+        for n, piece in enumerate(pieces):
+            if n:
+                between()
             answering.sendall(piece)
             assert f.read(len(piece)) == piece
+
+
+def messages_of(made, *names):
+    """What is answered by TCP to questions for these."""
+    return b"".join(struct.pack(">H", len(m)) + m for m in (
+        made.answer(query(n, A)[0]) for n in names))
 
 
 def test_name_in_pieces(lab, start):
@@ -316,9 +324,8 @@ def test_name_in_pieces(lab, start):
     lab.resolver(PEER[V4])
     guest = start("--allow-out", "dns", "--allow-out", f"far.test:{PORT}")
     made = zone_of(far_test=FAR, other_test=PEER)
-    data = b"".join(struct.pack(">H", len(m)) + m for m in (
-        made.answer(query(n, A)[0]) for n in ("other.test", "far.test")))
-    tcp_answer(lab, guest, [data[:1], data[1:5], data[5:50], data[50:-1], data[-1:]])
+    data = messages_of(made, "other.test", "far.test")
+    tcp_answer(lab.peer, guest, [data[:1], data[1:5], data[5:50], data[50:-1], data[-1:]])
     assert allowed(guest, V4, FAR[V4])
     assert not allowed(guest, V4, PEER[V4])
 
@@ -331,7 +338,7 @@ def test_name_inside(lab, start):
     forged = zone_of(far_test=PEER).answer(query("far.test", A)[0])
     inner = struct.pack(">H", len(forged)) + forged
     outer = query("any.test", A)[0] + b"x" * 20
-    tcp_answer(lab, guest, [struct.pack(">H", len(outer + inner)) + outer, inner])
+    tcp_answer(lab.peer, guest, [struct.pack(">H", len(outer + inner)) + outer, inner])
     assert not allowed(guest, V4, PEER[V4])
 
 
@@ -422,6 +429,33 @@ def test_name_taken_over(lab):
     pasta.replace()
     assert allowed(pasta.guest, V4, FAR[V4])
     denied(pasta.guest, V4, PEER[V4], PORT)
+
+
+@pytest.mark.parametrize("spliced", [False, True], ids=["", "spliced"])
+def test_name_half_taken_over(lab, spliced):
+    """Half of an answer by TCP came before the successor did."""
+    where = "127.0.0.53" if spliced else PEER[V4]
+    lab.resolver(where)
+    pasta = Pasta(lab, *(("-T", "53") if spliced else ()), "--allow-out", "dns",
+                  "--allow-out", "far.test")
+    data = messages_of(zone_of(far_test=FAR, other_test=PEER), "other.test",
+                       "far.test")
+    tcp_answer(lab.host if spliced else lab.peer, pasta.guest,
+               [data[:1], data[1:-9], data[-9:]], where, pasta.replace)
+    assert allowed(pasta.guest, V4, FAR[V4])
+    denied(pasta.guest, V4, PEER[V4], PORT)
+
+
+def test_silent_taken_over(lab):
+    """A successor does not wait again for a resolver that says nothing."""
+    first = Resolver(lab.peer, PEER[V4], 1, silent=True)
+    Resolver(lab.far, FAR[V4], 2)
+    lab.resolver(PEER[V4], FAR[V4])
+    pasta = Pasta(lab, "--dns-forward", DNS[V4])
+    assert until(lambda: who_soon(pasta.guest, V4), "an answer") == 2
+    asked = first.asked
+    pasta.replace()
+    assert who(pasta.guest, V4) == 2 and first.asked == asked
 
 
 def test_name_nobody_to_ask(lab):
