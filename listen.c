@@ -502,13 +502,16 @@ static int leave_some(struct listen *l)
 	return 0;
 }
 
-static void clear_way(const struct listen_table *old, uint8_t proto,
-		      unsigned port)
+/* What both tables have is in nobody's way */
+static void clear_way(const struct listen_table *old,
+		      const struct listen_table *t, uint8_t proto, unsigned port)
 {
+	const struct rule *r = old->rules.r;
 	unsigned i;
 
 	for (i = 0; i < old->rules.n; i++)
-		if (old->rules.r[i].proto == proto && is_open(old, i, port))
+		if (r[i].proto == proto && is_open(old, i, port) &&
+		    !same_rule(t, &r[i], port))
 			close_slot(old, slot_of(old, i, port));
 }
 
@@ -617,7 +620,7 @@ static int try_port(struct listen *l, struct listen_table *t,
 	if (is_open(t, c->rule, port) || inherits(c, old, r, port))
 		return LOOK_COST;
 	if (c->phase == LISTEN_REPLACE)
-		clear_way(old, r->proto, port);
+		clear_way(old, t, r->proto, port);
 	err = open_port(l, c->side, t, c->rule, port);
 	if (err)
 		failed(l, t, port, err);
@@ -1081,6 +1084,8 @@ void listen_save_rules(const struct listen *l, enum pif pif, struct wr *w)
 	wr_u8(w, (uint8_t)rules->n);
 	for (i = 0; i < rules->n; i++)
 		put_rule(&rules->r[i], w);
+	for (i = 0; i < rules->n; i++)
+		wr_u8(w, l->table[side_of(pif)].waits[i]);
 }
 
 static bool is_side(const struct listen *l, unsigned pif)
@@ -1091,7 +1096,7 @@ static bool is_side(const struct listen *l, unsigned pif)
 bool listen_load_rules(struct listen *l, struct rd *r)
 {
 	struct rules rules = { 0 };
-	unsigned pif = rd_u8(r), n = rd_u8(r), sockets = 0;
+	unsigned pif = rd_u8(r), n = rd_u8(r), sockets = 0, i;
 
 	rules.splice = pif == PIF_SPLICE;
 	for (; rules.n < n && rd_ok(r); rules.n++) {
@@ -1109,6 +1114,8 @@ bool listen_load_rules(struct listen *l, struct rd *r)
 	rules.sockets = sockets;
 	l->table[side_of(pif)].rules = rules;
 	lay_out(&l->table[side_of(pif)]);
+	for (i = 0; i < n && rd_left(r); i++)
+		l->table[side_of(pif)].waits[i] = rd_u8(r);
 	return true;
 }
 

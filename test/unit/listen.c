@@ -294,6 +294,37 @@ static void one_in_the_way(void **state)
 	assert_false(answers(false, 7000));
 }
 
+/* What is in nobody's way stays, though another rule of its port can't be had: not yet,
+ * or not at all */
+static void none_in_the_way(void **state)
+{
+	struct addr lo = addr_loopback(true);
+	const struct sock_bind b = { .addr = A("127.0.0.2"), .port = 7000 };
+	int taken = sock_listen(&env, &b), client = socket(AF_INET, SOCK_STREAM, 0);
+	bool follows;
+	ino_t was;
+
+	(void)state;
+	NEED_NETNS();
+	log_stderr(false);
+	add("127.0.0.1", TCP, 7000, 7000, 80, 0);
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	was = inode(fd_of(PIF_HOST, 0, 7000));
+	assert_int_equal(sock_connect(&env, client, &lo, 7000), 0);
+	add("127.0.0.2", TCP, 7000, 7000, 80, 0);
+	assert_int_equal(set(PIF_HOST, &rules), -EADDRINUSE);
+	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7000)), was);
+	add("192.0.2.1", TCP, 7000, 7000, 80, 0);
+	follows = l.follows;
+	l.follows = true;
+	assert_int_equal(set(PIF_HOST, &rules), -EADDRINUSE);
+	assert_int_equal(inode(fd_of(PIF_HOST, 0, 7000)), was);
+	l.follows = follows;
+	log_stderr(true);
+	close(client);
+	close(taken);
+}
+
 static void strict_and_weak(void **state)
 {
 	const struct sock_bind b = { .dual = true, .port = 7001 };
@@ -742,6 +773,31 @@ static void waits_for_address(void **state)
 	assert_int_equal(listen_count(&l), 301);
 }
 
+/* So does a successor, which hears of it as soon as there is one */
+static void successor_waits(void **state)
+{
+	uint8_t b[4096];
+	struct wr w = wr_init(b, sizeof(b));
+	struct rd r;
+
+	(void)state;
+	NEED_NETNS();
+	add("192.0.2.2", TCP, 7000, 7009, 7000, 0);
+	add("127.0.0.1", TCP, 7100, 7100, 7100, RULE_WEAK);
+	l.follows = true;
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	listen_save_rules(&l, PIF_HOST, &w);
+	assert_true(wr_ok(&w));
+	listen_end(&l);
+	r = rd_init(b, w.len);
+	assert_true(listen_load_rules(&l, &r));
+	if (system("ip addr add 192.0.2.2/32 dev lo"))
+		skip();
+	renew();
+	assert_int_equal(listen_count(&l), 10);
+	assert_int_equal(system("ip addr del 192.0.2.2/32 dev lo"), 0);
+}
+
 /* Do sockets tell the interface that they are bound to? */
 static bool device_is_told(void)
 {
@@ -861,6 +917,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(common_ones_stay, fresh, teardown),
 		cmocka_unit_test_setup_teardown(new_before_old, fresh, teardown),
 		cmocka_unit_test_setup_teardown(one_in_the_way, fresh, teardown),
+		cmocka_unit_test_setup_teardown(none_in_the_way, fresh, teardown),
 		cmocka_unit_test_setup_teardown(port_of_one_that_leaves, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(strict_and_weak, fresh, teardown),
@@ -885,6 +942,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(waits_for_address, fresh,
 						teardown),
+		cmocka_unit_test_setup_teardown(successor_waits, fresh, teardown),
 		cmocka_unit_test_setup_teardown(waits_for_interface, fresh,
 						teardown),
 		cmocka_unit_test_setup_teardown(pauses, fresh, teardown),
