@@ -409,6 +409,8 @@ static void load_failed(struct migrate *m, int err)
 					  util_error(-err);
 
 	log_err("Migration: can't load the guest's state: %s", why);
+	if (m->step == LOAD_FLOWS) /* what has not been read has no socket */
+		m->n = m->at;
 	forget(m, false);
 	m->n = 0;
 	finish(m, err);

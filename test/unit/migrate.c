@@ -877,6 +877,21 @@ static void state_ends_early(void **state)
 	}
 }
 
+/* Where nothing has moved before: what has not been read of them has no descriptor */
+static void first_state_ends_early(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	make_state(2);
+	load(STREAM_HEAD + STREAM_SEEN + STREAM_COUNT + STREAM_FLOW);
+	for (i = 0; i < 2; i++)
+		m.m[i] = (struct moving){ 0 };
+	work();
+	assert_int_equal(m.state.check(&m), -EPIPE);
+	assert_true(fcntl(0, F_GETFD) >= 0);
+}
+
 static void loading_helper_refuses(void **state)
 {
 	unsigned i;
@@ -1206,6 +1221,7 @@ int main(void)
 		T(exits_when_told),
 		T(loaded),
 		T(state_ends_early),
+		T(first_state_ends_early),
 		T(loading_helper_refuses),
 		T(loading_one_fails),
 		T(loading_without_helper),
