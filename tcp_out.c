@@ -307,6 +307,12 @@ static uint32_t run_max(struct tcp *t, struct flow *f)
 		   MAX((uint32_t)flow_left(t->flows, f), (uint32_t)RUN_MAX));
 }
 
+/* It was sent before */
+static bool repeats(const struct tcp_conn *c)
+{
+	return seq_before(c->snd_nxt, c->snd_max);
+}
+
 /* How much to send next: whole segments, as many as fit one run.  Not more than
  * is known to be left when the end was seen. */
 static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
@@ -319,7 +325,7 @@ static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 	if (c->flags & CONN_EOF)
 		want = MIN(want, c->eof_seq - c->snd_nxt);
 	if (!(c->flags & CONN_PEEK)) {
-		if (seq_before(c->snd_nxt, c->snd_max))
+		if (repeats(c))
 			want = MIN(want, c->snd_max - c->snd_nxt);
 		else
 			want = (uint32_t)MIN((size_t)want,
@@ -401,7 +407,7 @@ static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 }
 
 /* What is kept and comes at snd_nxt, where it lies if the transport can send that */
-static ssize_t fill_kept(struct tcp *t, struct flow *f, struct slot *s)
+static void fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint32_t off = c->snd_nxt - c->snd_una;
@@ -412,13 +418,12 @@ static ssize_t fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 	if (t->tap->caps.apart) {
 		s->body_cnt = chunk_iov(t->chunks, &c->keep, off, s->room,
 					s->body, SLOT_APART);
-		return (ssize_t)iov_size(s->body, s->body_cnt);
+		return;
 	}
 	n = chunk_iov(t->chunks, &c->keep, off, s->room, iov, SLOT_APART);
 	for (i = 0; i < n; i++)
 		done += iov_write(s->body, s->body_cnt, done, iov[i].iov_base,
 				  iov[i].iov_len);
-	return (ssize_t)done;
 }
 
 /* Up to @len bytes, to where they are kept */
@@ -523,8 +528,8 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		if ((size_t)got == room)
 			c->flags |= CONN_FULL;
 	} else {
-		if (seq_before(c->snd_nxt, c->snd_max))
-			return fill_kept(t, f, s);
+		if (repeats(c))
+			return (ssize_t)room; /* not more than is there */
 		got = apart ? take(t, f, room)
 		      : told ? fill_aside(t, f, told, s)
 			     : sock_recv(conn_fd(f), s->body, s->body_cnt);
@@ -630,7 +635,9 @@ static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		      size_t len, bool fin)
 {
-	bool kept = t->tap->caps.apart && !(conn_of(f)->flags & CONN_PEEK);
+	const struct tcp_conn *c = conn_of(f);
+	bool kept = !(c->flags & CONN_PEEK) &&
+		    (t->tap->caps.apart || repeats(c));
 	unsigned used = 0, i;
 	size_t part, all = 0;
 
@@ -643,7 +650,7 @@ static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	for (i = 0; i < used; i++) {
 		part = MIN(len, s[i].room);
 		if (kept && part)
-			(void)fill_kept(t, f, &s[i]);
+			fill_kept(t, f, &s[i]);
 		send_run(t, f, &s[i], part, fin);
 		len -= part;
 	}
