@@ -54,6 +54,7 @@ static bool grow(struct chunks *c, struct chunk_queue *q)
 		return false;
 	c->used++;
 	c->peak = MAX(c->peak, c->used);
+	c->clean = MIN(c->clean, c->fresh - c->used);
 	c->next[b - 1] = 0;
 	if (q->last)
 		c->next[q->last - 1] = b;
@@ -167,6 +168,7 @@ static void forget(uint8_t *mem, size_t len)
 
 static void give_back(struct chunks *c)
 {
+	unsigned n = c->fresh - c->used - c->clean;
 	uint16_t b;
 
 	if ((c->used ? c->peak : c->fresh) <= KEEP_BLOCKS ||
@@ -174,12 +176,13 @@ static void give_back(struct chunks *c)
 		return;
 	c->peak = c->used;
 	if (c->used) {
-		for (b = c->free; b; b = c->next[b - 1])
+		for (b = c->free; n; n--, b = c->next[b - 1])
 			forget(block(c, b), CHUNK_BLOCK);
+		c->clean = c->fresh - c->used;
 		return;
 	}
 	forget(c->mem, (size_t)c->fresh * CHUNK_BLOCK);
-	c->fresh = 0;
+	c->fresh = c->clean = 0;
 	c->free = 0;
 }
 

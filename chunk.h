@@ -20,6 +20,7 @@ enum {
 struct chunks {
 	uint8_t *mem;
 	unsigned fresh, used, peak; /* @used at most, since memory went back */
+	unsigned clean; /* free ones, the last of @free, that have none since then */
 	uint16_t free;		     /* block + 1, 0: none */
 	uint16_t next[CHUNK_BLOCKS]; /* block + 1 */
 };

@@ -73,6 +73,7 @@ static void valid(void)
 	SHOW(mines == (q.at + q.len + CHUNK_BLOCK - 1) / CHUNK_BLOCK);
 	SHOW(pool.fresh <= CHUNK_BLOCKS && pool.fresh - pool.used == spares);
 	SHOW(pool.used >= mines && pool.peak >= pool.used);
+	SHOW(pool.clean <= spares);
 	if (other)
 		SHOW(other <= pool.fresh && !in(mine, mines, other) &&
 		     !in(spare, spares, other) &&
@@ -110,7 +111,7 @@ static void any_state(void)
 	ASSUME(n <= MINE && left <= FREE && pool.fresh <= CHUNK_BLOCKS);
 	ASSUME(n + left <= pool.fresh && pool.peak <= CHUNK_BLOCKS);
 	pool.used = pool.fresh - left;
-	ASSUME(pool.peak >= pool.used);
+	ASSUME(pool.peak >= pool.used && pool.clean <= left);
 	for (i = 0; i <= n + left; i++)
 		ASSUME(b[i] && b[i] <= pool.fresh && !in(b, i, b[i]));
 	pool.free = left ? b[n] : 0;
@@ -179,15 +180,48 @@ static void describe(void)
 		SHOW(sum == MIN(len, q.len - off) || n == max);
 }
 
+/* Room behind what is there, of which some is used: what is not goes back */
+static void extend(void)
+{
+	size_t room = chunk_room(&pool, &q), len = any_size(), used = any_size();
+	unsigned max = any_unsigned(), n, i;
+	struct chunk_queue was = q;
+	struct iovec iov[ALL];
+	size_t end = q.at + q.len;
+
+	ASSUME(len <= 2 * CHUNK_BLOCK && max <= ALL);
+	n = chunk_extend(&pool, &q, len, iov, max);
+	SHOW(n <= max);
+	mines = walk(q.first, mine);
+	for (i = 0; i < n; i++) {
+		SHOW(iov[i].iov_len &&
+		     inside(iov[i].iov_base, iov[i].iov_len,
+			    &mine[end / CHUNK_BLOCK], 1));
+		SHOW(__CPROVER_POINTER_OFFSET(iov[i].iov_base) % CHUNK_BLOCK ==
+		     end % CHUNK_BLOCK);
+		end += iov[i].iov_len;
+	}
+	end -= was.at + was.len;
+	SHOW(end == MIN(room, len) || n == max);
+	ASSUME(used <= end);
+	chunk_extended(&pool, &q, used);
+	SHOW(q.len == was.len + used);
+	SHOW(!was.len || (q.first == was.first && q.at == was.at));
+	SHOW(chunk_room(&pool, &q) == room - used);
+}
+
 int main(void)
 {
 	any_state();
-	switch (any_unsigned() % 3) {
+	switch (any_unsigned() % 4) {
 	case 0:
 		put();
 		break;
 	case 1:
 		drop();
+		break;
+	case 2:
+		extend();
 		break;
 	default:
 		describe();

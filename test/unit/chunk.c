@@ -7,11 +7,20 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 enum { QUEUES = 5, TWIN_MAX = 200000 };
 
 static struct chunks pool;
+static unsigned given_back;
+
+int madvise(void *mem, size_t len, int advice)
+{
+	given_back++;
+	return (int)syscall(SYS_madvise, mem, len, advice);
+}
 
 /* The plain twin: one long array, bytes moved to the front */
 static struct twin {
@@ -138,6 +147,32 @@ static void pool_has_an_end(void **state)
 	assert_int_equal(pool.fresh, 0); /* given back */
 }
 
+/* What has gone back once is not given back again with each transfer that comes and goes,
+ * however much there has been */
+static void memory_goes_back_once(void **state)
+{
+	enum { SOME = 128 };
+	static uint8_t block[CHUNK_BLOCK];
+	struct iovec iov = { block, sizeof(block) };
+	struct chunk_queue a = { 0 }, b = { 0 };
+	unsigned i, before;
+
+	(void)state;
+	chunk_put(&pool, &b, &iov, 1, 0, 100);
+	for (i = 0; i < CHUNK_BLOCKS - 1; i++)
+		chunk_put(&pool, &a, &iov, 1, 0, CHUNK_BLOCK);
+	chunk_drop(&pool, &a, a.len);
+	before = given_back;
+	for (i = 0; i < SOME; i++)
+		chunk_put(&pool, &a, &iov, 1, 0, CHUNK_BLOCK);
+	chunk_drop(&pool, &a, a.len);
+	assert_int_equal(given_back - before, SOME);
+	assert_true(resident(pool.mem, (size_t)CHUNK_BLOCK * CHUNK_BLOCKS) <=
+		    (size_t)CHUNK_BLOCKS / 8 * CHUNK_BLOCK);
+	chunk_drop(&pool, &b, b.len);
+	assert_int_equal(pool.fresh, 0);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -149,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(against_twin),
 		cmocka_unit_test(pool_has_an_end),
+		cmocka_unit_test(memory_goes_back_once),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
