@@ -62,16 +62,21 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 			bool newer, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
-	uint32_t wnd = (uint32_t)p->window << c->snd_shift;
+	uint32_t wnd = (uint32_t)p->window << c->snd_shift, was = c->snd_wnd;
 
 	if (!newer && seq_before(p->seq + 1, c->snd_wl1))
 		return;
 	if (seq_after(p->seq, c->snd_wl1))
 		c->snd_wl1 = p->seq;
-	if (wnd > c->snd_wnd)
+	if (wnd > was)
 		b->wake = true;
 	c->snd_wnd = wnd;
 	conn_shut(t, f, TCP_SHUT_GUEST, !wnd);
+	/* How long it was shut says nothing of how long an answer takes */
+	if (!was && wnd && c->retries) {
+		c->retries = 0;
+		conn_rto(t, f);
+	}
 	/* Linux shuts the window when it drops what was in flight */
 	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {
 		loss_rewind(t, f);
