@@ -96,7 +96,8 @@ static bool same(const struct rules *a, const struct rules *b)
 	return a->n == b->n && !memcmp(a->r, b->r, a->n * sizeof(*a->r));
 }
 
-/* The next table that is to be another one; false: there is none */
+/* The next table that is to be another one, or has not got all of its ports; false:
+ * there is none */
 static bool next_table(struct control *c)
 {
 	const struct rules *rules;
@@ -105,7 +106,8 @@ static bool next_table(struct control *c)
 	while (c->next < c->n) {
 		i = c->next++;
 		rules = &c->table[i].rules;
-		if (same(rules, listen_rules(c->listen, pif[i])))
+		if (same(rules, listen_rules(c->listen, pif[i])) &&
+		    !listen_lacks(c->listen, pif[i]))
 			continue;
 		tell_rules(name[i], rules);
 		listen_begin(c->listen, pif[i], rules);

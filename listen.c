@@ -892,6 +892,23 @@ const struct rules *listen_rules(const struct listen *l, enum pif pif)
 	return &l->table[side_of(pif)].rules;
 }
 
+bool listen_lacks(const struct listen *l, enum pif pif)
+{
+	const struct listen_table *t = &l->table[side_of(pif)];
+	unsigned i, n;
+
+	for (i = 0; i < t->rules.n; i++) {
+		const struct rule *r = &t->rules.r[i];
+
+		if (r->flags & RULE_SCAN || t->waits[i])
+			continue;
+		for (n = 0; n < ports(r); n++)
+			if (!get_bit(t->open, t->base[i] + n))
+				return true;
+	}
+	return false;
+}
+
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,
 		enum pif *pif)
 {

@@ -120,6 +120,10 @@ unsigned listen_count(const struct listen *l);
 /* listen_rules - the table of @pif as it is */
 const struct rules *listen_rules(const struct listen *l, enum pif pif);
 
+/* listen_lacks - whether it has not got a port of a rule, which may be had by now; those
+ * that wait or follow do not count */
+bool listen_lacks(const struct listen *l, enum pif pif);
+
 /* listen_begin - @rules, of which a copy is kept, are to become the table of @pif
  * listen_fits() has been asked.  Nothing happens before listen_step(), which is
  * called until it is done. */

@@ -200,6 +200,17 @@ def test_port_in_use(lab, guest, path):
     assert talks(lab, guest, V4, 8079)
 
 
+def test_port_in_use_again(lab, guest, path):
+    """Who asks again for what could not be had gets it, or is told again."""
+    server = lab.host.listen(V4, 8080)
+    for _ in range(2):
+        got = pesto(lab, path, "-A", "-t", "8080", check=False)
+        assert got.status == 1 and "Address already in use" in got.stderr
+    server.close()
+    pesto(lab, path, "-A", "-t", "8080")
+    assert talks(lab, guest, V4, 8080)
+
+
 @pytest.mark.parametrize("args, words", [
     (("-A", "-t", "foo"), "Invalid port specifier 'foo'"),
     (("-C", "NONE"), "Unsupported pif name NONE"),
