@@ -34,7 +34,10 @@ datadir ?= $(prefix)/share
 CC      ?= cc
 NM      ?= nm
 CFLAGS  ?= -O2 -g
-WARN    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wformat=2 -Wvla
+# What is an error by itself since gcc 14 is one for older compilers, too
+WARN    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wformat=2 -Wvla \
+	$(addprefix -Werror=,implicit-function-declaration implicit-int int-conversion \
+		incompatible-pointer-types)
 ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE $(CPPFLAGS) $(WARN) -fstack-protector-strong $(CFLAGS) \
 	-DVERSION='"$(VERSION)"'
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)

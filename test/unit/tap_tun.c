@@ -4,6 +4,7 @@
  * sockets say whether it took what we wrote, a packet socket shows the frames
  * as they came and sends runs of segments like its TCP would. */
 #include "tap_tun.h"
+#include "iov.h"
 #include "log.h"
 
 #include "netns.h"
