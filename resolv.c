@@ -86,16 +86,16 @@ static int find_dir(struct resolv *r, const char *path, bool add)
 	return add ? add_dir(r, path) : -1;
 }
 
-/* Through links to the file: its descriptor or -errno, *@at its directory */
-static int open_file(struct resolv *r, bool add, unsigned *at)
+/* Through links to the file: its descriptor or -errno */
+static int open_file(struct resolv *r, bool add)
 {
 	char path[RESOLV_PATH], dir[RESOLV_PATH], link[RESOLV_PATH];
-	unsigned hop;
 
+	r->hops = 0;
 	if (strlen(r->path) >= sizeof(path))
 		return -ENAMETOOLONG;
 	strcpy(path, r->path);
-	for (hop = 0; hop < RESOLV_DIRS; hop++) {
+	while (r->hops < RESOLV_HOPS) {
 		const char *name = strrchr(path, '/') + 1;
 		ssize_t n;
 		int i, fd;
@@ -105,8 +105,8 @@ static int open_file(struct resolv *r, bool add, unsigned *at)
 		i = find_dir(r, dir, add);
 		if (i < 0)
 			return -EXDEV;
-		strcpy(r->dir[i].name, name);
-		*at = (unsigned)i;
+		strcpy(r->hop[r->hops].name, name);
+		r->hop[r->hops++].dir = (unsigned)i;
 		/* #syscalls openat(.,.,!O_WRONLY+O_RDWR+O_CREAT+O_TRUNC) */
 		fd = openat(r->dir[i].fd, name, O_RDONLY | O_NOFOLLOW |
 			    O_NONBLOCK | O_CLOEXEC);
@@ -155,13 +155,12 @@ static void look(void *owner, struct timer *timer)
 {
 	struct resolv *r = owner;
 	struct resolvconf rc;
-	unsigned at;
 	int fd = r->file, err;
 
 	if (r->notify < 0)
 		timer_set(&r->loop->timers, timer, r->loop->now_ms + POLL_MS);
 	if (fd < 0)
-		fd = open_file(r, false, &at);
+		fd = open_file(r, false);
 	if (fd == -EXDEV)
 		log_limited(LOG_WARN, "%s leads out of the sandbox, not read",
 			    r->path);
@@ -185,9 +184,9 @@ static bool concerns(const struct resolv *r, const struct inotify_event *e)
 
 	if (e->mask & IN_Q_OVERFLOW || e->wd == r->file_watch)
 		return true;
-	for (i = 0; i < r->dirs; i++)
-		if (e->wd == r->dir[i].watch && e->len &&
-		    !strcmp(e->name, r->dir[i].name))
+	for (i = 0; i < r->hops; i++)
+		if (e->wd == r->dir[r->hop[i].dir].watch && e->len &&
+		    !strcmp(e->name, r->hop[i].name))
 			return true;
 	return false;
 }
@@ -239,25 +238,26 @@ static unsigned long mount_id(int fd)
 	return s ? strtoul(s + strlen("mnt_id:"), NULL, 10) : 0;
 }
 
-static void hold(struct resolv *r, int fd, unsigned at)
+static void hold(struct resolv *r, int fd)
 {
+	const char *name = r->hop[r->hops - 1].name;
+	unsigned dir = r->hop[r->hops - 1].dir;
 	char path[2 * RESOLV_PATH];
 
-	if (mount_id(fd) == mount_id(r->dir[at].fd)) {
+	if (mount_id(fd) == mount_id(r->dir[dir].fd)) {
 		close(fd);
 		return;
 	}
 	r->file = fd;
 	if (r->notify < 0)
 		return;
-	snprintf(path, sizeof(path), "%s/%s", r->dir[at].path, r->dir[at].name);
+	snprintf(path, sizeof(path), "%s/%s", r->dir[dir].path, name);
 	r->file_watch = inotify_add_watch(r->notify, path, IN_CLOSE_WRITE);
 }
 
 void resolv_open(struct resolv *r, struct loop *l, struct renew *renew,
 		 const char *path)
 {
-	unsigned at;
 	int fd;
 
 	*r = (struct resolv){ .loop = l, .renew = renew, .path = path,
@@ -271,9 +271,9 @@ void resolv_open(struct resolv *r, struct loop *l, struct renew *renew,
 		close(r->notify);
 		r->notify = -1;
 	}
-	fd = open_file(r, true, &at);
+	fd = open_file(r, true);
 	if (fd >= 0)
-		hold(r, fd, at);
+		hold(r, fd);
 	if (r->notify >= 0 && r->dirs && r->dir[0].watch < 0 &&
 	    r->file_watch < 0) {
 		close(r->notify);

@@ -9,7 +9,7 @@
 #include "loop.h"
 #include "renew.h"
 
-enum { RESOLV_DIRS = 4, RESOLV_PATH = 256 };
+enum { RESOLV_DIRS = 4, RESOLV_HOPS = 4, RESOLV_PATH = 256 };
 
 struct resolv {
 	struct loop *loop;
@@ -26,8 +26,12 @@ struct resolv {
 	struct {
 		int fd, watch;
 		char path[RESOLV_PATH];
-		char name[RESOLV_PATH]; /* what is looked for in there */
 	} dir[RESOLV_DIRS]; /* that of the file, those of links' targets */
+	unsigned hops;
+	struct {
+		unsigned dir;
+		char name[RESOLV_PATH];
+	} hop[RESOLV_HOPS]; /* @path, what it leads to, and so on */
 };
 
 /* resolv_open - begin to follow @path, absolute and without "..", if anything

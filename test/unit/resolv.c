@@ -228,6 +228,25 @@ static void linked(void **state)
 	until_asked("10.0.0.4");
 }
 
+/* To another file beside it, which is then looked at as well */
+static void linked_beside(void **state)
+{
+	(void)state;
+	put("etc/home", "nameserver 10.0.0.1\n");
+	put("etc/away", "nameserver 10.0.0.2\n");
+	point("etc/resolv.conf", "home");
+	start();
+	sandbox();
+	settle();
+	assert_string_equal(asked(), "10.0.0.1");
+	point("etc/resolv.conf", "away");
+	until_asked("10.0.0.2");
+	replace("etc/away", "nameserver 10.0.0.3\n");
+	until_asked("10.0.0.3");
+	point("etc/resolv.conf", "home");
+	until_asked("10.0.0.1");
+}
+
 static void chain(void **state)
 {
 	char target[160];
@@ -366,8 +385,9 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(replaced),	  TEST(rewritten), TEST(late),
-		TEST(linked),	  TEST(chain),	   TEST(touched),
-		TEST(told),	  TEST(refused),   TEST(unwanted),
+		TEST(linked),	  TEST(linked_beside), TEST(chain),
+		TEST(touched),	  TEST(told),	   TEST(refused),
+		TEST(unwanted),
 	};
 
 	log_init("passt");
