@@ -115,7 +115,7 @@ static void read_route(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 	note_link(h, m);
 	if (!is_named(h, i))
 		choose(h, i, m);
-	else if (nlmsg_is_default(m) && nlmsg_uses(m, t->ifindex, false) &&
+	else if (nlmsg_is_default(m) && nlmsg_uses(m, t->ifindex) &&
 		 !h->defaults[i]++)
 		t->gw = nlmsg_gateway(m, t->ifindex);
 }

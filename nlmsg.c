@@ -156,22 +156,17 @@ unsigned nlmsg_ifindex(const struct nlmsghdr *h)
 	return nh ? (unsigned)nh->rtnh_ifindex : 0;
 }
 
-bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex, bool only)
+bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex)
 {
-	unsigned hits = 0, misses = 0;
 	struct rtnexthop *nh, *at;
 	size_t left;
 
 	nh = nlmsg_first_hop(h, &at, &left);
 	if (!nh)
 		return nlmsg_u32(nlmsg_route_attr(h, RTA_OIF)) == ifindex;
-	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
-		if ((unsigned)nh->rtnh_ifindex == ifindex)
-			hits++;
-		else
-			misses++;
-	}
-	return hits && !(only && misses);
+	while (nh && (unsigned)nh->rtnh_ifindex != ifindex)
+		nh = nlmsg_next_hop(&at, &left);
+	return nh;
 }
 
 struct addr nlmsg_gateway(const struct nlmsghdr *h, unsigned ifindex)

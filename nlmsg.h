@@ -55,8 +55,8 @@ struct rtnexthop *nlmsg_next_hop(struct rtnexthop **at, size_t *left);
  * The kernel spells nexthop objects out in the same attributes. */
 unsigned nlmsg_ifindex(const struct nlmsghdr *h);
 
-/* nlmsg_uses - whether it leaves by @ifindex, among others unless @only */
-bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex, bool only);
+/* nlmsg_uses - whether it leaves by @ifindex, or by others as well */
+bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex);
 
 /* nlmsg_gateway - of a route by @ifindex; of several the heaviest */
 struct addr nlmsg_gateway(const struct nlmsghdr *h, unsigned ifindex);

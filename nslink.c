@@ -173,11 +173,11 @@ static bool stays_behind(unsigned type, unsigned what)
 	}
 }
 
-static void strip(struct nlmsghdr *h, unsigned what)
+/* Of @left bytes of attributes; returns where the rest ends */
+static uint8_t *strip_attrs(void *attrs, size_t left, unsigned what)
 {
-	uint8_t *to = (uint8_t *)h + NLMSG_SPACE(sizeof(struct rtmsg));
-	struct rtattr *a = (void *)to, *after;
-	size_t left = h->nlmsg_len - NLMSG_SPACE(sizeof(struct rtmsg));
+	struct rtattr *a = attrs, *after;
+	uint8_t *to = attrs;
 
 	for (; RTA_OK(a, left); a = after) {
 		size_t len = MIN((size_t)RTA_ALIGN(a->rta_len), left);
@@ -189,7 +189,48 @@ static void strip(struct nlmsghdr *h, unsigned what)
 		memmove(to, a, len);
 		to += len;
 	}
-	h->nlmsg_len = (uint32_t)(to - (uint8_t *)h);
+	return to;
+}
+
+static void strip(struct nlmsghdr *h, unsigned what)
+{
+	uint8_t *attrs = (uint8_t *)h + NLMSG_SPACE(sizeof(struct rtmsg));
+	size_t left = h->nlmsg_len - NLMSG_SPACE(sizeof(struct rtmsg));
+
+	h->nlmsg_len = (uint32_t)(strip_attrs(attrs, left, what) -
+				  (uint8_t *)h);
+}
+
+/* Of several hops those that leave by the template */
+static void copy_hops(struct job *j, struct nlmsghdr *h)
+{
+	uint8_t *end = (uint8_t *)h + h->nlmsg_len, *to, *rest;
+	struct rtnexthop *nh, *at;
+	struct rtattr *all;
+	size_t left;
+
+	nh = nlmsg_first_hop(h, &at, &left);
+	if (!nh)
+		return;
+	to = (uint8_t *)nh;
+	all = (void *)(to - RTA_LENGTH(0));
+	rest = to + MIN((size_t)RTA_ALIGN(RTA_PAYLOAD(all)),
+			(size_t)(end - to));
+	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
+		struct rtnexthop *copy = (void *)to;
+		size_t len = nh->rtnh_len;
+
+		if ((unsigned)nh->rtnh_ifindex != j->from)
+			continue;
+		memmove(copy, nh, len);
+		copy->rtnh_ifindex = (int)j->to;
+		copy->rtnh_flags &= RTNH_F_ONLINK;
+		to = strip_attrs(RTNH_DATA(copy), len - sizeof(*copy), 0);
+		copy->rtnh_len = (uint16_t)(to - (uint8_t *)copy);
+	}
+	all->rta_len = (uint16_t)(to - (uint8_t *)all);
+	memmove(to, rest, (size_t)(end - rest));
+	h->nlmsg_len -= (uint32_t)(rest - to);
 }
 
 /* Whether a gateway can be used only if the kernel is told that it is there */
@@ -251,9 +292,7 @@ static void redirect(struct job *j, struct nlmsghdr *h)
 static void rewrite(struct job *j, struct nlmsghdr *h)
 {
 	struct rtmsg *m = NLMSG_DATA(h);
-	struct rtnexthop *nh, *at;
 	const struct rtattr *oif;
-	size_t left;
 
 	strip(h, m->rtm_protocol != RTPROT_KERNEL ? SOURCE : 0);
 	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
@@ -265,11 +304,7 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 	oif = nlmsg_route_attr(h, RTA_OIF);
 	if (oif)
 		memcpy(RTA_DATA(oif), &j->to, sizeof(j->to));
-	nh = nlmsg_first_hop(h, &at, &left);
-	for (; nh; nh = nlmsg_next_hop(&at, &left)) {
-		nh->rtnh_ifindex = (int)j->to;
-		nh->rtnh_flags &= RTNH_F_ONLINK;
-	}
+	copy_hops(j, h);
 	redirect(j, h);
 }
 
@@ -279,7 +314,7 @@ static void want_route(void *arg, const struct nlmsghdr *orig)
 	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
 	struct job *j = arg;
 
-	if (!nlmsg_is_route(orig, j->v4) || !nlmsg_uses(orig, j->from, true))
+	if (!nlmsg_is_route(orig, j->v4) || !nlmsg_uses(orig, j->from))
 		return;
 	memcpy(copy, orig, orig->nlmsg_len);
 	rewrite(j, h);

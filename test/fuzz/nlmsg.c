@@ -21,7 +21,7 @@ static void read_one(const struct nlmsghdr *h)
 		if (nlmsg_is_route(h, i)) {
 			(void)nlmsg_is_default(h);
 			(void)nlmsg_ifindex(h);
-			(void)nlmsg_uses(h, 1, i);
+			(void)nlmsg_uses(h, 1);
 			a = nlmsg_gateway(h, 1);
 			for (hop = nlmsg_first_hop(h, &at, &left); hop;
 			     hop = nlmsg_next_hop(&at, &left))

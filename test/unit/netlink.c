@@ -424,7 +424,10 @@ static void copy_many(void **state)
 					 "10.1.1.1 dev g0'"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip route | grep 203.0.113"), 0);
-	assert_int_equal(count(guest_ns, "ip route | grep 203.0.114"), 0);
+	/* by two interfaces: the hop that is left */
+	assert_int_equal(count(guest_ns, "ip route | grep '^203.0.114.0/24 via "
+					 "10.0.0.8 dev g0'"),
+			 1);
 	assert_int_equal(count(guest_ns, "ip route | grep 'nexthop .* g0'"), 2);
 	/* the connected route is there once */
 	assert_int_equal(count(guest_ns, "ip route | grep ^10.0.0.0/8"), 1);
@@ -451,6 +454,37 @@ static void copy_many(void **state)
 					 " grep 'qlen 10000'"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip link show g0 | grep NOARP"), 0);
+}
+
+/* The host's default route leaves by two interfaces, the guest has one */
+static void copy_hops(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip addr add 198.51.100.2/24 dev h1 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip route add default nexthop via 10.0.0.8 dev h0"
+	      " nexthop via 198.51.100.7 dev h1"
+	      " nexthop via 10.0.0.9 dev h0 onlink weight 7 &&"
+	      "ip -6 route add default nexthop via 2001:db8::8 dev h0"
+	      " nexthop via fe80::9 dev h1");
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep -A2 ^default |"
+					 " grep 'nexthop via 10.0.0.[89] dev "
+					 "g0'"),
+			 2);
+	assert_int_equal(count(guest_ns, "ip route | grep '10.0.0.9.*weight 7 "
+					 "onlink'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | grep 198.51.100"), 0);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
+					 "2001:db8::8 dev g0'"),
+			 1);
+	/* and it goes as it came */
+	run(host_ns, "ip route del default");
+	assert_int_equal(nslink_update(&nslink, &host, NULL, false), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 0);
 }
 
 /* The default route comes first in the dump and needs a later one */
@@ -718,6 +752,7 @@ int main(void)
 		cmocka_unit_test(template_v6),
 		cmocka_unit_test(networks),
 		cmocka_unit_test(copy_many),
+		cmocka_unit_test(copy_hops),
 		cmocka_unit_test(copy_dependent),
 		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
