@@ -167,6 +167,8 @@ static bool stays_behind(unsigned type, unsigned what)
 	case RTA_EXPIRES:
 	case RTA_UID:
 	case RTA_MARK:
+	case RTA_ENCAP: /* the host does it with what leaves its sockets */
+	case RTA_ENCAP_TYPE:
 		return true;
 	default:
 		return false;

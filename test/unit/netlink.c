@@ -487,6 +487,32 @@ static void copy_hops(void **state)
 	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 0);
 }
 
+/* What the host wraps is not to be wrapped by the guest, too */
+static void copy_wrapped(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add default via 10.0.0.1");
+	enter(host_ns);
+	if (system("ip route add 9.0.0.0/24 encap ip dst 10.0.0.7"
+		   " via 10.0.0.3 2>/dev/null &&"
+		   "ip route add 8.0.0.0/24 nexthop encap ip dst 10.0.0.7"
+		   " via 10.0.0.3 nexthop via 10.0.0.4")) {
+		enter(home_ns);
+		skip();
+	}
+	enter(home_ns);
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep '^9.0.0.0/24 via "
+					 "10.0.0.3 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | grep 'nexthop via "
+					 "10.0.0.[34] dev g0'"),
+			 2);
+	assert_int_equal(count(guest_ns, "ip route | grep encap"), 0);
+}
+
 /* The default route comes first in the dump and needs a later one */
 static void copy_dependent(void **state)
 {
@@ -753,6 +779,7 @@ int main(void)
 		cmocka_unit_test(networks),
 		cmocka_unit_test(copy_many),
 		cmocka_unit_test(copy_hops),
+		cmocka_unit_test(copy_wrapped),
 		cmocka_unit_test(copy_dependent),
 		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
