@@ -24,6 +24,7 @@ enum {
 	 * than one TCP window, which then overflows it */
 	QUEUE = 10000,
 	FIRST_SLOTS = 512,
+	WORLD = 8, /* prefixes shorter than that are nobody's network */
 };
 
 /* --- configuration of the guest's link ----------------------------------- */
@@ -244,11 +245,14 @@ static bool is_outside(const struct job *j, const struct addr *gw)
 	return !addr_in_prefix(gw, &j->lan->guest4, j->lan->prefix4);
 }
 
-/* One hop by a gateway of the other family, or a default route without any */
+/* One hop by a gateway of the other family, or none to the world or a large part
+ * of it, as of two routes that stand for a default one */
 static bool hop_leads_nowhere(const struct nlmsghdr *h, const struct rtattr *gw,
 			      const struct rtattr *via)
 {
-	return via || (!gw && nlmsg_is_default(h));
+	const struct rtmsg *m = NLMSG_DATA(h);
+
+	return via || (!gw && m->rtm_dst_len < WORLD);
 }
 
 static bool leads_nowhere(const struct nlmsghdr *h)
