@@ -204,8 +204,6 @@ static int describe(struct netlink *n, struct template *t)
 		return 0;
 	}
 	memcpy(t->ifname, l.name, sizeof(t->ifname));
-	t->mac = l.mac;
-	t->has_mac = l.has_mac;
 	t->mtu = l.mtu;
 	return err;
 }

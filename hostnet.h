@@ -22,8 +22,6 @@ struct template {
 	unsigned prefix;
 	struct addr ll;	   /* IPv6 link-local */
 	struct addr gw;	   /* none: no default route, or one without gateway */
-	struct mac mac;
-	bool has_mac;
 	unsigned mtu;
 };
 

@@ -213,8 +213,6 @@ static void template_default(void **state)
 	expect(&t.addr, "192.0.2.131"); /* longest, first among equals */
 	assert_int_equal(t.prefix, 26);
 	expect(&t.gw, "192.0.2.129");
-	assert_true(t.has_mac);
-	assert_int_equal(t.mac.b[5], 7);
 	assert_int_equal(t.mtu, 1500);
 	assert_false(t.multiple);
 	/* by name: no default route there */
