@@ -123,8 +123,10 @@ static int connect_passt(void)
 	for (i = 1; i <= PATHS; i++) {
 		snprintf(path, sizeof(path), "/tmp/passt_%d.socket", i);
 		while ((fd = try_path(path)) < 0 && errno == ECONNRESET &&
-		       retries--)
+		       retries) {
+			retries--;
 			nanosleep(&pause, NULL);
+		}
 		if (fd >= 0) {
 			fprintf(stderr, "Connected to %s\n", path);
 			return fd;

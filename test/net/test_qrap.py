@@ -98,6 +98,35 @@ def test_nobody(place):
     assert got.status == 1 and "No passt answers" in got.stderr
 
 
+# Two sockets whose guest is there: who connects besides is reset
+BUSY = """#!/usr/bin/python3
+import socket, struct
+busy = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+for i, s in enumerate(busy):
+    s.bind(f"/tmp/passt_{i + 1}.socket")
+    s.listen()
+print("ready", flush=True)
+import select
+while True:
+    for s in select.select(busy, [], [])[0]:
+        c = s.accept()[0]
+        c.recv(1)
+        c.close()
+"""
+
+
+def test_others(lab, place):
+    """Where others are served a guest goes on to the next socket."""
+    script = lab.path("bin") / "busy"
+    script.write_text(BUSY)
+    script.chmod(0o755)
+    out = place("(busy & echo $! >/tmp/busy) | read ready && "
+                "passt --runas 0 --pid /tmp/pid -s /tmp/passt_3.socket && "
+                "timeout 20 qrap -m 1G; status=$?; "
+                "kill $(cat /tmp/busy); exit $status")
+    assert argv(out) == ["-m", "1G", "-netdev", "socket,fd=5,id=hostnet0"]
+
+
 def test_usage(place):
     got = place("qrap", check=False)
     assert got.status == 1 and "Usage: " in got.stderr
