@@ -348,6 +348,7 @@ static _Noreturn void become(const char *const *argv)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	execv("/proc/self/exe", (char **)(uintptr_t)argv);
 	die("Can't start %s: %s", argv[0], util_error(errno));
 }
@@ -548,6 +549,10 @@ static void hold_signals(struct slirp *s)
 	sigset_t set;
 	unsigned i;
 
+	/* Who ignores it has no children to wait for, if our parent did */
+	signal(SIGCHLD, SIG_DFL);
+	/* Nobody has to wait for our "1" */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	for (i = 0; i < ARRAY_SIZE(ends); i++)
 		sigaddset(&set, ends[i]);

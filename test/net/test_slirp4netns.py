@@ -157,6 +157,33 @@ def test_ports(lab):
     taken.close()
 
 
+def test_children_of_who_ignores_them(lab):
+    """A parent that has the kernel reap its children leaves that to us."""
+    api = lab.path("api")
+    with joined(lab, "-a", api, user=(*USER, "env", "--ignore-signal=CHLD")) \
+            as (_, process, ours):
+        assert ask(api, {"execute": "add_hostfwd", "arguments": {
+            "proto": "tcp", "host_port": 8080, "guest_port": 80}}) == \
+            {"return": {"id": 1}}
+        lab.host.connect(V4, "127.0.0.1", 8080)
+        ours.close()
+        assert process.exit() == 0
+
+
+def test_nobody_waits(lab):
+    """Who has closed its end before we are ready is served all the same."""
+    guest, api = lab.container(), lab.path("api")
+    ready, tell = os.pipe()
+    os.close(ready)
+    process = lab.host.spawn(*USER, SLIRP, "-r", tell, "-a", api, guest.pid,
+                             "net0", pass_fds=[tell], cwd=lab.tmp)
+    os.close(tell)
+    assert ask(until(lambda: api.exists() and api, "the API socket"),
+               {"execute": "list_hostfwd"})["entries"] == []
+    process.signal(signal.SIGTERM)
+    assert process.exit() == -signal.SIGTERM
+
+
 def test_patience(lab):
     """A client that says nothing or too much is no client for long."""
     api = lab.path("api")
