@@ -84,6 +84,16 @@ static void learn_addr(struct guest *g, const struct addr *a)
 
 /* --- answerers ------------------------------------------------------------ */
 
+/* One that configures itself may be a server, which does not speak first.  Where it
+ * has spoken that counts: what it looks for may be for somebody behind it. */
+static void learn_claim(struct guest *g, const struct packet *p, struct rd msg)
+{
+	struct addr a;
+
+	if (!g->heard6 && !g->lan->fixed6 && ndp_claims(g->lan, p, msg, &a))
+		g->seen->v6 = a;
+}
+
 /* What is given for ever is not called back */
 static struct rkap *may_call(const struct guest *g, struct rkap *client)
 {
@@ -108,6 +118,8 @@ static void answer(struct guest *g, const struct packet *p)
 				     &a);
 
 	if (!send) {
+		if (p->kind == PACKET_ICMP6)
+			learn_claim(g, p, msg);
 		drop(g, DROP_UNWANTED);
 		return;
 	}

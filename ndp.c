@@ -451,6 +451,19 @@ bool ndp_call(const struct lan *lan, struct answer *out)
 	return wr_ok(w);
 }
 
+bool ndp_claims(const struct lan *lan, const struct packet *p, struct rd in,
+		struct addr *a)
+{
+	if (rd_u8(&in) != NS || p->ttl != HOP_LIMIT ||
+	    !addr_is_unspecified(&p->t.src))
+		return false;
+	rd_skip(&in, 7); /* code, checksum, reserved */
+	rd_copy(&in, a->b, sizeof(a->b));
+	return rd_ok(&in) && addr_is_unicast(a) && !addr_is_link_local(a) &&
+	       !addr_is_none(&lan->guest6) &&
+	       addr_in_prefix(a, &lan->guest6, PREFIX_LEN);
+}
+
 bool ndp_announce(const struct lan *lan, const struct addr *addr,
 		  const struct mac *mac, struct answer *out)
 {

@@ -44,6 +44,11 @@ bool ndp_ask(const struct lan *lan, const struct seen *seen,
  */
 bool ndp_call(const struct lan *lan, struct answer *out);
 
+/* ndp_claims - whether the guest looks if nobody has an address of its prefix, which it
+ * is then about to have (RFC 4862, 5.4): @a.  @in is as for ndp_answer(). */
+bool ndp_claims(const struct lan *lan, const struct packet *p, struct rd in,
+		struct addr *a);
+
 /* ndp_announce - an unsolicited NA for a neighbour that appeared */
 bool ndp_announce(const struct lan *lan, const struct addr *addr,
 		  const struct mac *mac, struct answer *out);

@@ -303,6 +303,18 @@ def test_told_by_passt(lab, case):
     assert ra.get("search", []) == (search if resolvers else [])
 
 
+def reached(lab, server):
+    """A connection to the host's port is the guest's, sooner or later."""
+    server.settimeout(0.5)
+
+    def served():
+        client = lab.peer.connect(V6, HOST[V6], 8080)
+        client.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            return server.accept()
+    until(served, "a connection that the guest has")
+
+
 def test_guest_was_there(lab):
     """passt starts anew under a running guest that has another address than
     the host and waits for a client."""
@@ -319,11 +331,22 @@ def test_guest_was_there(lab):
     path = lab.path("stream")
     lab.daemon(PASST, "-s", path, "-t", "8080")
     guest.spawn(BRIDGE, path, UPLINK).says("^ready$")
+    reached(lab, server)
 
-    def served():
-        client = lab.peer.connect(V6, HOST[V6], 8080)
-        client.settimeout(0.5)
-        server.settimeout(0.5)
-        with contextlib.suppress(TimeoutError):
-            return server.accept()
-    until(served, "a connection that the guest has")
+
+def test_guest_configures_itself(lab):
+    """The kernel's own address, by a router advertisement, of a server that has
+    not said anything by IPv6 yet."""
+    guest = lab.named(lab.netns())
+    guest.sh(f"""
+        sysctl -qw net.ipv6.conf.default.use_tempaddr=0 \
+            net.ipv6.conf.default.accept_dad=1 \
+            net.ipv6.conf.default.accept_ra=2
+        ip tuntap add {UPLINK} mode tap""")
+    server = guest.bind(V6, STREAM, 8080)
+    server.listen()
+    path = lab.path("stream")
+    lab.daemon(PASST, "-s", path, "-t", "8080")
+    guest.spawn(BRIDGE, path, UPLINK).says("^ready$")
+    guest.run("ip", "link", "set", UPLINK, "up")
+    reached(lab, server)
