@@ -40,6 +40,28 @@ static void challenge(struct burst *b)
 	b->ack = b->odd = true;
 }
 
+/* The guest has closed, and its kernel has forgotten the connection: what it does not
+ * know any more is a probe of ours, an ACK or our FIN, since it had everything else.  A
+ * reset on its own account would acknowledge something. */
+static bool has_forgotten(const struct tcp_conn *c, const struct packet *p)
+{
+	bool all = c->snd_una == c->snd_max ||
+		   (c->flags & CONN_EOF && c->snd_una == c->eof_seq);
+
+	return all && c->flags & CONN_GUEST_FIN && !(p->tcp_flags & TCP_ACK);
+}
+
+/* What it has sent is still on its way, and behind it is an end, no reset */
+static enum outcome leave(struct tcp *t, struct flow *f)
+{
+	if (!(conn_of(f)->flags & CONN_SHUT))
+		return NEXT;
+	conn_remove(f);
+	sock_close(conn_fd(f));
+	conn_forget(t, f);
+	return ENDED;
+}
+
 static enum outcome take_rst(struct tcp *t, struct flow *f,
 			     const struct packet *p, struct burst *b)
 {
@@ -47,6 +69,8 @@ static enum outcome take_rst(struct tcp *t, struct flow *f,
 
 	/* RFC 5961 3.2: exactly there, or prove it */
 	if (p->seq == c->rcv_nxt) {
+		if (has_forgotten(c, p))
+			return leave(t, f);
 		conn_abort(t, f);
 		return ENDED;
 	}

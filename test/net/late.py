@@ -267,6 +267,30 @@ def test_idle_is_probed(daemons):
             exchange(s, c)
 
 
+def test_guest_forgets(daemons):
+    """The guest has closed, the far end takes its time, and the guest's kernel forgets
+    the connection: it answers a probe with a reset, and what was acknowledged gets
+    there."""
+    sent = bytes(range(250)) * 80
+    with contextlib.ExitStack() as scope:
+        slow = []
+        for d in daemons:
+            d.guest.run("sysctl", "-qw", "net.ipv4.tcp_fin_timeout=1")
+            listener = scope.enter_context(d.lab.peer.listen(V4))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            port = listener.getsockname()[1]
+            with d.guest.connect(V4, PEER[V4], port) as s:
+                c = scope.enter_context(d.lab.peer.accept(listener))
+                s.sendall(sent)
+            slow.append((d, port, c))
+        for d, port, c in slow:
+            until(lambda: f":{port}" not in
+                  d.lab.host.run(PESTO, "--flows", d.control),
+                  f"the end in {d.kind}", 30 + 4 * SOAK_S)
+            assert read_all(c) == sent
+            d.is_well()
+
+
 def test_silent_control(daemons):
     """Who says nothing at the control socket makes room for the next."""
     for d in daemons:
