@@ -104,15 +104,26 @@ static void adopt(const struct conf *c, bool v4, const struct template *t,
 		adopt6(c, t, &p->lan);
 }
 
+/* Whether the guest's router has an address that may be a neighbour's of the host,
+ * which has no router there */
+static bool is_borrowed(const struct conf *c, const struct template *t,
+			const struct lan *l)
+{
+	return t->ifindex && addr_is_none(&t->gw) && !c->gw_given[0] &&
+	       !l->fixed4 && addr_in_prefix(&l->gw4, &t->addr, t->prefix);
+}
+
 /* The guest reaches the host's loopback through its gateway's address */
-static void map_gateway(const struct conf *c, struct plan *p)
+static void map_gateway(const struct conf *c, const struct host *h,
+			struct plan *p)
 {
 	struct addr *map4 = &p->map.host_loopback[0][0];
 	struct addr *map6 = &p->map.host_loopback[1][0];
 
 	if (!c->map_gw)
 		return;
-	if (p->lan.v4 && addr_is_none(map4))
+	if (p->lan.v4 && addr_is_none(map4) &&
+	    !is_borrowed(c, &h->t[0], &p->lan))
 		*map4 = p->lan.gw4;
 	if (p->lan.v6 && addr_is_none(map6))
 		*map6 = p->lan.gw6;
@@ -254,7 +265,7 @@ void plan_make(const struct conf *c, const struct host *h, struct plan *p)
 	if (!c->splice_only) {
 		adopt(c, true, &h->t[0], p);
 		adopt(c, false, &h->t[1], p);
-		map_gateway(c, p);
+		map_gateway(c, h, p);
 	}
 	resolve(c, &h->rc, p);
 }

@@ -44,16 +44,21 @@ def test_config_net_settles(lab):
 
 
 def behind(lab, address, default):
-    """From now on the host is another one, whose network has no IPv4 router."""
-    lab.host = lab.named(lab.netns())
+    """From now on the host is another one, whose network has no IPv4 router, but a
+    neighbour, which is returned."""
+    lab.host, name = lab.named(lab.netns()), lab.netns()
+    neighbour = lab.named(name)
     lab.host.sh(f"""
         sysctl -qw net.ipv4.ping_group_range='0 2147483647'
         ip link set lo up
-        ip link add {UPLINK} type veth peer eth9
-        ip link set eth9 up
+        ip link add {UPLINK} type veth peer eth9 netns {name}
         ip link set {UPLINK} up
         ip addr add {address} dev {UPLINK}
         ip -4 route add default {default} dev {UPLINK}""")
+    neighbour.sh("""
+        ip link set eth9 up
+        ip addr add 10.66.0.1/24 dev eth9""")
+    return neighbour
 
 
 # RFC 9229, and the end of a line
@@ -66,6 +71,17 @@ def test_config_net_own_router(lab, address, default, router):
     assert guest.addresses(V4) == [address]
     assert guest.default_route(V4) == [router]
     assert guest.reachable(V4, router)
+
+
+def test_neighbour_at_own_router(lab):
+    """What we have chosen for a router is somebody's address: that one is reached."""
+    neighbour = behind(lab, "10.66.0.9/24", "via inet6 fe80::1")
+    lab.host.listen(V4, 8000)
+    server = neighbour.listen(V4, 8000)
+    guest = lab.pasta("--config-net", "-4")
+    assert guest.default_route(V4) == ["10.66.0.1"]
+    guest.connect(V4, "10.66.0.1", 8000)
+    assert server.accept()[1][0] == "10.66.0.9"
 
 
 def test_dhcp_own_router(lab):

@@ -671,12 +671,16 @@ static void odd_templates(void **state)
 	assert_false(p.lan.dhcpv6);
 	is(&p.lan.our_ll6, "fe80::15");
 	is(&p.lan.gw6, "fe80::15");
+	is(&p.map.host_loopback[0][0], NULL); /* it may be a neighbour's */
+	finish("passt -q -D none -g 192.0.0.1");
 	is(&p.map.host_loopback[0][0], "192.0.0.1");
 	/* never the guest's own address */
 	finish("passt -q -D none -a 192.0.2.1/24");
 	is(&p.lan.gw4, "192.0.2.2");
+	is(&p.map.host_loopback[0][0], "192.0.2.2");
 	finish("passt -q -D none -a 10.64.64.64/32");
 	is(&p.lan.gw4, "169.254.2.2");
+	is(&p.map.host_loopback[0][0], "169.254.2.2");
 	finish("passt -q -D none -a 169.254.2.2/32");
 	is(&p.lan.gw4, "169.254.2.3");
 	finish("passt -q -D none -a 10.0.0.4/31");
