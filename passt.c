@@ -243,6 +243,12 @@ static void open_files(struct passt *p)
 	}
 }
 
+/* What stands behind -p of Docker and Podman */
+static bool is_ports(const char *s)
+{
+	return strchr(s, ':') && !s[strspn(s, "0123456789.:-")];
+}
+
 /* The one that a predecessor writes goes on */
 static void open_capture(struct passt *p)
 {
@@ -253,6 +259,9 @@ static void open_capture(struct passt *p)
 						     "passt " VERSION;
 	if (!c->pcap[0] || takeover_has(&p->takeover, HANDOVER_CAPTURE))
 		return;
+	if (is_ports(c->pcap))
+		log_warn("A capture goes to the file %s: ports are forwarded by -t",
+			 c->pcap);
 	let_signals(true);
 	err = pcap_open(&p->pcap, c->pcap, &c->capture);
 	let_signals(false);

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from lab import DGRAM, HOST, PEER, UPLINK, V4, run, until
+from lab import DGRAM, HOST, PASTA, PEER, UPLINK, USER, V4, run, until
 
 STRANGE = b"\x88\xb5"   # IEEE 802 local experimental ethertype
 SIZE = 1 << 20
@@ -182,3 +182,16 @@ def test_full_disk(lab, small, options):
     guest.process.signal(signal.SIGTERM)
     guest.process.exit()
     assert "frames are missing in the packet capture" in log.read_text()
+
+
+def test_no_ports(lab):
+    """-p has ports elsewhere: a file of that name is one, and is said."""
+    place = lab.path("capture")
+    place.mkdir(mode=0o777)
+    place.chmod(0o777)
+    for name in "8080:80", "127.0.0.1:8080:80", "web:1.pcap":
+        said = lab.host.run(*USER, PASTA, "--config-net", "-p", name, "--", "true",
+                            cwd=place, check=False)
+        assert said.status == 0
+        assert (place / name).exists()
+        assert (f"the file {name}: ports are" in said.stderr) == ("web" not in name)
