@@ -283,10 +283,16 @@ static size_t cut(int fd, off_t size)
 	return size > 0 && put_header(fd) ? (size_t)size : 0;
 }
 
-/* Make room.  What is open with O_APPEND has no place but its end: the file is open
- * twice. */
-static void rotate(void)
+/* Make room for @more, unless somebody else has cut the file meanwhile.  What is open with
+ * O_APPEND has no place but its end: the file is open twice. */
+static void rotate(size_t more)
 {
+	off_t end = lseek(lg.cut, 0, SEEK_END);
+
+	if (end >= 0)
+		lg.size = (size_t)end;
+	if (lg.size + more <= lg.limit)
+		return;
 	/* #syscalls pread64 ftruncate */
 	lg.size = cut(lg.cut, (off_t)lg.size);
 	/* Too small to cut, or the disk fails: begin anew */
@@ -362,7 +368,7 @@ static bool to_dest(struct dest *d, enum log_level l, char *msg, size_t len)
 	if (d == &lg.sock)
 		len--;
 	if (d == &lg.file && lg.size + n + len > lg.limit)
-		rotate();
+		rotate(n + len);
 	if (!put(d, msg - n, n + len))
 		return false;
 	if (d == &lg.file)

@@ -286,6 +286,25 @@ static void rotation(void)
 }
 
 /* Lines so long that the cut falls into one with no end in sight */
+/* Somebody else has emptied it, as logrotate does with copytruncate: there is room */
+static void emptied(void)
+{
+	unsigned i;
+	int fd, s;
+
+	open_log();
+	log_stderr(false);
+	while (strlen(in_file()) < LIMIT - 200)
+		log_info("some line");
+	log_fds(&fd, &s);
+	CHECK(!ftruncate(fd, 0));
+	for (i = 0; i < 100; i++)
+		log_info("line %u", i);
+	CHECK(!strstr(in_file(), "truncated"));
+	CHECK(strstr(out, ": info:    line 0\n"));
+	CHECK(strstr(out, ": info:    line 99\n"));
+}
+
 static void rotation_of_long_lines(void)
 {
 	char big[3000];
@@ -603,6 +622,7 @@ T(keeps_errno)
 T(file_lines)
 T(file_mode)
 T(rotation)
+T(emptied)
 T(rotation_of_long_lines)
 T(tiny_limit)
 T(syslog_lines)
@@ -628,6 +648,7 @@ int main(void)
 		cmocka_unit_test(t_file_lines),
 		cmocka_unit_test(t_file_mode),
 		cmocka_unit_test(t_rotation),
+		cmocka_unit_test(t_emptied),
 		cmocka_unit_test(t_rotation_of_long_lines),
 		cmocka_unit_test(t_tiny_limit),
 		cmocka_unit_test(t_syslog_lines),
