@@ -290,17 +290,23 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	return f;
 }
 
+static struct flow_lone *list_of(struct flows *t, const struct flow *f)
+{
+	return &t->lone[!f->begun];
+}
+
 void flow_lone(struct flows *t, struct flow *f)
 {
-	struct flow *last = t->lone_last;
+	struct flow_lone *l = list_of(t, f);
 
 	f->lone_next = 0;
-	f->lone_prev = last ? flow_index(t, last) + 1 : LONE_FIRST;
-	if (last)
-		last->lone_next = flow_index(t, f) + 1;
+	f->lone_prev = l->last ? flow_index(t, l->last) + 1 : LONE_FIRST;
+	if (l->last)
+		l->last->lone_next = flow_index(t, f) + 1;
 	else
-		t->lone = f;
-	t->lone_last = f;
+		l->first = f;
+	l->last = f;
+	l->n++;
 }
 
 /* NULL where there is none */
@@ -313,26 +319,28 @@ void flow_answered(struct flows *t, struct flow *f)
 {
 	struct flow *prev = lone_at(t, f->lone_prev);
 	struct flow *next = lone_at(t, f->lone_next);
+	struct flow_lone *l = list_of(t, f);
 
 	if (!f->lone_prev)
 		return;
 	if (prev)
 		prev->lone_next = f->lone_next;
 	else
-		t->lone = next;
+		l->first = next;
 	if (next)
 		next->lone_prev = f->lone_prev;
 	else
-		t->lone_last = prev;
+		l->last = prev;
 	f->lone_prev = 0;
+	l->n--;
 }
 
 /* What is in a burst's hands is not ours to end, nor what has just been answered.  There
  * are no more of the first than of packets, and of the others if the guest takes
  * nothing. */
-static bool make_room(struct flows *t)
+static bool make_room(struct flows *t, const struct flow_lone *l)
 {
-	struct flow *f = t->lone;
+	struct flow *f = l->first;
 	unsigned n = 0;
 
 	while (f && (f->inbox || f->ready[0] | f->ready[1])) {
@@ -351,6 +359,7 @@ void flows_share(struct flows *t, unsigned fds)
 {
 	fds = MIN(fds, (unsigned)FLOW_MAX);
 	t->share = MAX(fds - fds / 8, 1U);
+	t->admitted = MAX(fds / 8, 1U);
 }
 
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
@@ -358,7 +367,7 @@ struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
 	struct flow *f;
 
 	while (t->share && t->begun + fds > t->share)
-		if (!make_room(t)) {
+		if (!make_room(t, &t->lone[0])) {
 			log_limited(LOG_WARN, "The guest uses all %u "
 				    "descriptors that it may, refusing more "
 				    "connections", t->share);
@@ -370,6 +379,16 @@ struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds)
 		t->begun += fds;
 	}
 	return f;
+}
+
+struct flow *flow_admit(struct flows *t, enum flow_kind kind)
+{
+	struct flow_lone *l = &t->lone[1];
+
+	while (t->admitted && l->n >= t->admitted)
+		if (!make_room(t, l))
+			return NULL;
+	return flow_new(t, kind);
 }
 
 static uint64_t watch_ref(const struct flows *t, const struct flow *f,

@@ -170,7 +170,11 @@ struct flows {
 	uint32_t gen;  /* of the last one */
 	unsigned share, begun; /* descriptors that the guest may take, 0: any;
 				  and has taken */
-	struct flow *lone, *lone_last; /* flow_lone(), oldest first; or NULL */
+	unsigned admitted; /* so many of others may be lone, 0: any number */
+	struct flow_lone {
+		struct flow *first, *last; /* oldest first; or NULL */
+		unsigned n;
+	} lone[2]; /* flow_lone(): the guest's, others' */
 };
 
 /* flows_init - 0 or -errno */
@@ -194,6 +198,11 @@ void flows_share(struct flows *t, unsigned fds);
  * oldest flow that is flow_lone() gives way, if nothing has happened to it in this
  * turn; NULL if there is none. */
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
+
+/* flow_admit - the same for what anybody may begin from outside, by one packet and in
+ * any name.  As many as an eighth of what there is may be flow_lone(), and then the
+ * oldest of those gives way. */
+struct flow *flow_admit(struct flows *t, enum flow_kind kind);
 
 /* flow_lone - @f has not been answered: it may be ended for another one's sake,
  * but not while it has an inbox

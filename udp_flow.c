@@ -72,6 +72,13 @@ void udp_flow_others(struct udp *u, struct flow *f, unsigned n)
 		count_recent(u, f, n);
 }
 
+/* Whether somebody is there: what the guest has asked was answered, or who asks it has
+ * its answer, and asks again.  Before that it may be in anybody's name. */
+static bool is_met(const struct dgrams *x, unsigned i)
+{
+	return x->host ? i == x->host : x->count[0] + x->count[1] > 2;
+}
+
 void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
 	struct dgrams *x = dgrams_of(f);
@@ -79,7 +86,7 @@ void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n)
 	if (!x->connected && !x->group)
 		count_recent(u, f, n);
 	udp_keep_alive(u->flows, &u->patience, f, x->count, i, n);
-	if (n && i == x->host)
+	if (n && is_met(x, i))
 		flow_answered(u->flows, f);
 	if (!x->dns || !n)
 		return;
@@ -242,7 +249,7 @@ static struct flow *new_flow(struct udp *u, const struct side *host,
 			     const struct side *guest, unsigned host_side)
 {
 	struct flow *f = host_side ? flow_begin(u->flows, FLOW_UDP, 1) :
-				     flow_new(u->flows, FLOW_UDP);
+				     flow_admit(u->flows, FLOW_UDP);
 
 	if (!f)
 		return NULL;
@@ -278,8 +285,7 @@ static struct flow *start(struct udp *u, struct flow *f, enum verdict *v)
 		return fail(u, f, err, v);
 	flow_open(u->flows, f, dgrams_of(f)->host, !dgrams_of(f)->connected);
 	udp_flow_active(u, f, 0, 0);
-	if (dgrams_of(f)->host) /* the guest asked */
-		flow_lone(u->flows, f);
+	flow_lone(u->flows, f);
 	*v = PASS;
 	return f;
 }

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import socket
@@ -57,6 +58,32 @@ def test_unanswered_datagrams_give_way(lab, guest, family):
     assert answers(friend, server)[:2] == known[:2]
     newer = guest.connect(family, PEER[family], SERVED, DGRAM)
     answers(newer, server)
+    assert guest.reachable(family)
+    assert reached(lab, guest, family)
+
+
+def flow_ids(lab, path):
+    flows = json.loads(lab.host.run(*USER, PESTO, "--flows", "--json", path))
+    return {f["id"] for f in flows["flows"]}
+
+
+def test_datagrams_from_outside_give_way(lab, family):
+    """Senders without number, to a service that does not answer them, leave the guest
+    its share; whom it has answered keeps the flow."""
+    path = lab.path("control")
+    guest = lab.pasta("--config-net", "-c", path, "-t", IN, "-u", IN, *NONE, user=FEW)
+    service = guest.bind(family, DGRAM, IN)
+    friend = lab.peer.connect(family, HOST[family], IN, DGRAM)
+    known = [answers(friend, service) for _ in range(2)]
+    before = flow_ids(lab, path)
+    for _ in range(2 * LIMIT):
+        with lab.peer.connect(family, HOST[family], IN, DGRAM) as sender:
+            sender.send(b"x")
+            assert service.recv(10) == b"x"
+    assert answers(friend, service) == known[0]
+    assert before <= flow_ids(lab, path)
+    server = lab.peer.bind(family, DGRAM, SERVED)
+    answers(guest.connect(family, PEER[family], SERVED, DGRAM), server)
     assert guest.reachable(family)
     assert reached(lab, guest, family)
 

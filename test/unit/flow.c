@@ -448,9 +448,39 @@ static void gives_way(void **state)
 	assert_null(flow_begin(&flows, FLOW_TCP, 1));
 	flow_free(&flows, stays);
 	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
-	assert_null(flows.lone);
-	assert_null(flows.lone_last);
+	assert_null(flows.lone[0].first);
+	assert_null(flows.lone[0].last);
+	assert_int_equal(flows.lone[0].n, 0);
 	log_stderr(true);
+}
+
+/* So do those that anybody may begin, one eighth of all, and only for each other */
+static void strangers_give_way(void **state)
+{
+	struct flow *f[4], *guests;
+	unsigned i, was = flows.count;
+
+	(void)state;
+	flows_type(&flows, FLOW_UDP, &droppable, NULL);
+	flows_share(&flows, 32);
+	last = NULL;
+	assert_non_null(guests = lone());
+	for (i = 0; i < 4; i++) {
+		assert_non_null(f[i] = flow_admit(&flows, FLOW_UDP));
+		flow_lone(&flows, f[i]);
+	}
+	assert_null(last);
+	flow_answered(&flows, f[0]);
+	assert_non_null(f[0] = flow_admit(&flows, FLOW_UDP));
+	flow_lone(&flows, f[0]);
+	assert_null(last);
+	assert_int_equal(flows.count, was + 6);
+	f[1]->ready[0] = READY_IN;
+	assert_non_null(flow_admit(&flows, FLOW_UDP));
+	assert_ptr_equal(last, f[2]);
+	assert_int_equal(flows.count, was + 6);
+	assert_true(guests->lone_prev);
+	assert_int_equal(flows.lone[1].n, 3);
 }
 
 /* A guest that takes nothing of what it is answered does not make us look for long */
@@ -510,6 +540,7 @@ int main(void)
 		cmocka_unit_test(held_queue_keeps_its_order),
 		cmocka_unit_test(heavy_until_a_pause),
 		cmocka_unit_test(gives_way),
+		cmocka_unit_test(strangers_give_way),
 		cmocka_unit_test(shares_the_table),
 		cmocka_unit_test(looks_at_few),
 		cmocka_unit_test(held_queue_lets_drain),
