@@ -17,23 +17,38 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-enum { ISS_TICK_SHIFT = 5 }; /* RFC 6528: a clock, here of 32 ns */
+enum {
+	ISS_TICK_SHIFT = 5,  /* RFC 6528: a clock, here of 32 ns */
+	ISS_APART = 1 << 16, /* from the last number before */
+};
 
 static uint32_t now_ms(const struct tcp *t)
 {
 	return (uint32_t)t->flows->loop->now_ms;
 }
 
+/* RFC 6528.  What we begin ourselves is behind what the guest may still wait for in
+ * TIME-WAIT: numbers of a fast connection run ahead of the clock (RFC 9293 3.4.3) */
+static uint32_t first_number(struct tcp *t, const struct side *tap, bool ours)
+{
+	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, tap);
+	uint32_t seq = (uint32_t)h + (uint32_t)(h >> 32) +
+		       (uint32_t)(t->flows->loop->now_ns >> ISS_TICK_SHIFT);
+	const struct tcp_past *past = ours ? conn_past(t, tap) : NULL;
+
+	if (past && !seq_after(seq, past->snd_nxt))
+		seq = past->snd_nxt + ISS_APART;
+	return seq;
+}
+
 void conn_init(struct tcp *t, struct flow *f, enum tcp_state state)
 {
 	struct tcp_conn *c = conn_of(f);
 	const struct side *tap = &f->side[conn_tap(f)];
-	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, tap);
 	const struct lan *lan = t->fwd->lan;
 
 	c->state = state;
-	c->snd_una = (uint32_t)h + (uint32_t)(h >> 32) +
-		     (uint32_t)(t->flows->loop->now_ns >> ISS_TICK_SHIFT);
+	c->snd_una = first_number(t, tap, state == TCP_SYN_SENT);
 	c->snd_nxt = c->snd_max = c->recover = c->snd_una;
 	c->mss = TCP_MSS_DEFAULT;
 	c->rcv_shift = TCP_SHIFT;

@@ -9,7 +9,10 @@
 
 static struct loop loop;
 static struct flows flows;
-static struct tcp tcp = { .flows = &flows };
+static struct lan lan = { .mtu = 1500 };
+static struct fwd fwd = { .lan = &lan };
+static struct neigh neigh;
+static struct tcp tcp = { .flows = &flows, .fwd = &fwd, .neigh = &neigh };
 
 static struct tcp_past past(unsigned no)
 {
@@ -118,6 +121,30 @@ static void long_after(void **state)
 	assert_false(known(0));
 }
 
+/* The same ports again: whoever waits in TIME-WAIT takes a SYN for a new one by its number,
+ * however many there have been */
+static void numbers_go_on(void **state)
+{
+	static const uint32_t ahead[] = { 0, 1, 1000, 1 << 20, 1 << 30, INT32_MAX };
+	struct flow f = { .kind = FLOW_TCP };
+	struct tcp_past p = past(1);
+	unsigned i;
+
+	(void)state;
+	f.side[1] = p.side;
+	conn_init(&tcp, &f, TCP_SYN_SENT);
+	p.snd_nxt = conn_of(&f)->snd_una;
+	for (i = 0; i < ARRAY_SIZE(ahead); i++) {
+		setup(NULL);
+		p.snd_nxt += ahead[i];
+		p.ended_ms = loop.now_ms;
+		conn_remember(&tcp, &p);
+		conn_init(&tcp, &f, TCP_SYN_SENT);
+		assert_true(seq_after(conn_of(&f)->snd_una, p.snd_nxt));
+		p.snd_nxt -= ahead[i];
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +153,7 @@ int main(void)
 		cmocka_unit_test_setup(again, setup),
 		cmocka_unit_test_setup(age, setup),
 		cmocka_unit_test_setup(long_after, setup),
+		cmocka_unit_test_setup(numbers_go_on, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
