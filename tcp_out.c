@@ -339,6 +339,8 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		     bool fin)
 {
 	struct tcp_conn *c = conn_of(f);
+	/* Then what the timer runs for is that there was no room */
+	bool first = c->snd_una == c->snd_max;
 	struct head h;
 	struct tcp_head th = {
 		.seq = c->snd_nxt, .ack = c->rcv_nxt,
@@ -378,7 +380,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	}
 	c->flags &= ~CONN_PROBE;
 	c->active_ms = now_ms(t);
-	if (!(c->flags & CONN_RTO))
+	if (first || !(c->flags & CONN_RTO))
 		conn_rto(t, f);
 }
 
