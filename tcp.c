@@ -121,7 +121,6 @@ static int begin(struct tcp *t, struct flow *f, const struct packet *p)
 
 struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 {
-	struct tcp_conn *c;
 	struct side host;
 	struct flow *f;
 	int err;
@@ -146,11 +145,7 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	f->side[1] = host;
 	flow_enter(t->flows, f, 0);
 	conn_init(t, f, TCP_CONNECTING);
-	c = conn_of(f);
-	c->rcv_nxt = c->rcv_edge = c->rcv_acked = p->seq + 1;
-	c->snd_wl1 = p->seq;
-	c->snd_wnd = p->window;
-	conn_options(t, f, p);
+	conn_syn(t, f, p);
 	fwd_listen(t->fwd, f, &f->side[!conn_tap(f)]);
 
 	err = begin(t, f, p);

@@ -146,6 +146,19 @@ void conn_options(struct tcp *t, struct flow *f, const struct packet *p)
 	conn_set_mss(t, f, mss);
 }
 
+void conn_syn(struct tcp *t, struct flow *f, const struct packet *p)
+{
+	struct tcp_conn *c = conn_of(f);
+
+	c->rcv_nxt = c->rcv_edge = c->rcv_acked = p->seq + 1;
+	c->snd_wl1 = p->seq;
+	c->snd_wnd = p->window; /* not scaled in a SYN */
+	c->snd_shift = 0;
+	c->rcv_shift = TCP_SHIFT;
+	c->flags &= (uint32_t)~CONN_SACK;
+	conn_options(t, f, p);
+}
+
 /* Bytes that we are ready to take from the guest now */
 static uint32_t can_take(const struct tcp *t, const struct flow *f,
 			 const struct tcp_conn *c)

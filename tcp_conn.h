@@ -164,8 +164,10 @@ void conn_init(struct tcp *t, struct flow *f, enum tcp_state state);
 struct rd conn_option_bytes(const struct packet *p);
 uint8_t conn_option(struct rd *opt, struct rd *value);
 
-/* conn_options - what the options of the guest's SYN or SYN-ACK say */
+/* conn_options - what the options of the guest's SYN or SYN-ACK say
+ * conn_syn - @p is the SYN that the guest begins with */
 void conn_options(struct tcp *t, struct flow *f, const struct packet *p);
+void conn_syn(struct tcp *t, struct flow *f, const struct packet *p);
 
 /* conn_mss - what we tell the guest to send */
 uint16_t conn_mss(const struct tcp *t, const struct flow *f);

@@ -333,6 +333,14 @@ void tcp_in_open(struct tcp *t, struct flow *f)
 	flow_wake(t->flows, f);
 }
 
+/* Before the handshake is done: a repeated SYN, or the first one of another attempt by the
+ * same port, as the guest says nothing when it gives one up */
+static void take_syn(struct tcp *t, struct flow *f, const struct packet *p)
+{
+	if (p->seq + 1 != conn_of(f)->rcv_nxt)
+		conn_syn(t, f, p);
+}
+
 /* SYN-RECEIVED and SYN-SENT: true if the segment goes on as one of an open
  * connection.  *@o says whether the flow still exists. */
 static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
@@ -355,7 +363,8 @@ static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
 		return false;
 	}
 	if (c->state == TCP_SYN_RCVD) {
-		if (syn && p->seq + 1 == c->rcv_nxt) { /* SYN-ACK was lost */
+		if (syn && !ack) { /* SYN-ACK was lost */
+			take_syn(t, f, p);
 			tcp_out_syn(t, f);
 			return false;
 		}
@@ -388,6 +397,8 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 	c->active_ms = (uint32_t)t->flows->loop->now_ms;
 	if (c->state == TCP_CONNECTING) {
 		/* Repeated SYNs wait with us; RST takes the SYN back */
+		if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
+			take_syn(t, f, p);
 		if (!(p->tcp_flags & TCP_RST) || p->seq != c->rcv_nxt)
 			return NEXT;
 		conn_abort(t, f);
