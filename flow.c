@@ -290,6 +290,11 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	return f;
 }
 
+static unsigned fds_of(unsigned kind)
+{
+	return kind == FLOW_SPLICE || kind == FLOW_UDP_SPLICE ? 2 : 1;
+}
+
 static struct flow_lone *list_of(struct flows *t, const struct flow *f)
 {
 	return &t->lone[!f->begun];
@@ -306,7 +311,7 @@ void flow_lone(struct flows *t, struct flow *f)
 	else
 		l->first = f;
 	l->last = f;
-	l->n++;
+	l->fds += fds_of(f->kind);
 }
 
 /* NULL where there is none */
@@ -332,7 +337,7 @@ void flow_answered(struct flows *t, struct flow *f)
 	else
 		l->last = prev;
 	f->lone_prev = 0;
-	l->n--;
+	l->fds -= fds_of(f->kind);
 }
 
 /* What is in a burst's hands is not ours to end, nor what has just been answered.  There
@@ -385,7 +390,7 @@ struct flow *flow_admit(struct flows *t, enum flow_kind kind)
 {
 	struct flow_lone *l = &t->lone[1];
 
-	while (t->admitted && l->n >= t->admitted)
+	while (t->admitted && l->fds && l->fds + fds_of(kind) > t->admitted)
 		if (!make_room(t, l))
 			return NULL;
 	return flow_new(t, kind);

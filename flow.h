@@ -125,7 +125,7 @@ struct flow_type {
 	void (*drain)(void *owner, struct flow *f);
 	void (*expire)(void *owner, struct flow *f);
 	/* End it: another one gets its place, or the address of its socket has
-	 * gone.  What goes from socket to socket has none. */
+	 * gone.  Streams from socket to socket have none. */
 	void (*drop)(void *owner, struct flow *f);
 	/* For who moves, see freeze.h; kinds that can't have none of the three.
 	 * freeze() appends what is its own, and nothing changes.  thaw() reads it
@@ -170,10 +170,10 @@ struct flows {
 	uint32_t gen;  /* of the last one */
 	unsigned share, begun; /* descriptors that the guest may take, 0: any;
 				  and has taken */
-	unsigned admitted; /* so many of others may be lone, 0: any number */
+	unsigned admitted; /* so many may others' lone flows have, 0: any */
 	struct flow_lone {
 		struct flow *first, *last; /* oldest first; or NULL */
-		unsigned n;
+		unsigned fds;
 	} lone[2]; /* flow_lone(): the guest's, others' */
 };
 
@@ -200,8 +200,8 @@ void flows_share(struct flows *t, unsigned fds);
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
 
 /* flow_admit - the same for what anybody may begin from outside, by one packet and in
- * any name.  As many as an eighth of what there is may be flow_lone(), and then the
- * oldest of those gives way. */
+ * any name.  Those that are flow_lone() may have an eighth of what there is, and then
+ * the oldest of them gives way. */
 struct flow *flow_admit(struct flows *t, enum flow_kind kind);
 
 /* flow_lone - @f has not been answered: it may be ended for another one's sake,

@@ -230,10 +230,18 @@ static void expire_spliced(void *owner, struct flow *f)
 		udp_splice_finish(&u->splice, f);
 }
 
+static void drop_spliced(void *owner, struct flow *f)
+{
+	struct udp *u = owner;
+
+	udp_splice_finish(&u->splice, f);
+}
+
 static const struct flow_type spliced_type = {
 	.name = "UDP (spliced)",
 	.ready = ready_spliced,
 	.expire = expire_spliced,
+	.drop = drop_spliced,
 	.freeze = freeze_spliced,
 	.thaw = thaw_spliced,
 	.forget = forget,

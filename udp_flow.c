@@ -72,13 +72,6 @@ void udp_flow_others(struct udp *u, struct flow *f, unsigned n)
 		count_recent(u, f, n);
 }
 
-/* Whether somebody is there: what the guest has asked was answered, or who asks it has
- * its answer, and asks again.  Before that it may be in anybody's name. */
-static bool is_met(const struct dgrams *x, unsigned i)
-{
-	return x->host ? i == x->host : x->count[0] + x->count[1] > 2;
-}
-
 void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n)
 {
 	struct dgrams *x = dgrams_of(f);
@@ -86,8 +79,6 @@ void udp_flow_active(struct udp *u, struct flow *f, unsigned i, unsigned n)
 	if (!x->connected && !x->group)
 		count_recent(u, f, n);
 	udp_keep_alive(u->flows, &u->patience, f, x->count, i, n);
-	if (n && is_met(x, i))
-		flow_answered(u->flows, f);
 	if (!x->dns || !n)
 		return;
 	if (i == x->host) {

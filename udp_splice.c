@@ -37,6 +37,10 @@ void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
 
 	count[i] = (uint8_t)MIN(count[i] + n, 2U);
 	stream = count[0] + count[1] > 2; /* neither alone can be more than 2 */
+	/* What the guest has asked was answered, or who asks it has its answer and goes
+	 * on.  Before that it may be in anybody's name. */
+	if (f->begun ? n && i : stream)
+		flow_answered(flows, f);
 	flow_timer(flows, f, flows->loop->now_ms +
 			     (stream ? p->stream_ms : p->single_ms));
 }
@@ -266,7 +270,7 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	*v = DROP_NO_FLOW;
 	f = from->pif == PIF_SPLICE ?
 		    flow_begin(s->flows, FLOW_UDP_SPLICE, 2) :
-		    flow_new(s->flows, FLOW_UDP_SPLICE);
+		    flow_admit(s->flows, FLOW_UDP_SPLICE);
 	if (!f)
 		return NULL;
 	f->side[0] = *from;
@@ -280,6 +284,7 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 		return NULL;
 	}
 	heard(s, f, 0, 0);
+	flow_lone(s->flows, f);
 	ns_refill(s->ns, NS_UDP, addr_is_v4(&to.theirs));
 	*v = PASS;
 	return f;
@@ -310,6 +315,7 @@ void udp_splice_freeze(struct udp_splice *s, const struct flow *f,
 		wr_be32(w, x->fresh[i]);
 		wr_be64(w, x->bytes[i]);
 	}
+	wr_u8(w, f->lone_prev != 0);
 }
 
 bool udp_splice_thaw(struct udp_splice *s, struct flow *f, struct rd *r)
@@ -326,5 +332,7 @@ bool udp_splice_thaw(struct udp_splice *s, struct flow *f, struct rd *r)
 	if (!rd_ok(r) || f->side[0].fd < 0 || f->side[1].fd < 0)
 		return false;
 	flow_timer(s->flows, f, due);
+	if (rd_left(r) && rd_u8(r))
+		flow_lone(s->flows, f);
 	return true;
 }

@@ -20,7 +20,8 @@ struct udp_patience {
 	unsigned stream_ms; /* after several datagrams both ways */
 };
 
-/* udp_keep_alive - side @i of @f has sent @n more datagrams
+/* udp_keep_alive - side @i of @f has sent @n more datagrams; what the guest began has
+ * its host as side 1
  * @count is the flow's, how many each side has sent, up to 2. */
 void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
 		    struct flow *f, uint8_t count[2], unsigned i, unsigned n);

@@ -15,6 +15,7 @@ from lab import (DEADLINE, DGRAM, HOST, PASST, PEER, PESTO, STREAM, USER, V4, V6
                  until)
 
 LIMIT = 256
+LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, SERVED, SILENT = 7001, 7002, 7003
 FEW = (*USER, "prlimit", f"--nofile={LIMIT}:{LIMIT}")
 NONE = ("-T", "none", "-U", "none")
@@ -67,23 +68,44 @@ def flow_ids(lab, path):
     return {f["id"] for f in flows["flows"]}
 
 
-def test_datagrams_from_outside_give_way(lab, family):
+@pytest.mark.parametrize("spliced", [False, True], ids=["", "spliced"])
+def test_datagrams_from_outside_give_way(lab, family, spliced):
     """Senders without number, to a service that does not answer them, leave the guest
     its share; whom it has answered keeps the flow."""
     path = lab.path("control")
     guest = lab.pasta("--config-net", "-c", path, "-t", IN, "-u", IN, *NONE, user=FEW)
     service = guest.bind(family, DGRAM, IN)
-    friend = lab.peer.connect(family, HOST[family], IN, DGRAM)
+    outside, address = (lab.host, LOOPBACK) if spliced else (lab.peer, HOST)
+    friend = outside.connect(family, address[family], IN, DGRAM)
     known = [answers(friend, service) for _ in range(2)]
     before = flow_ids(lab, path)
     for _ in range(2 * LIMIT):
-        with lab.peer.connect(family, HOST[family], IN, DGRAM) as sender:
+        with outside.connect(family, address[family], IN, DGRAM) as sender:
             sender.send(b"x")
             assert service.recv(10) == b"x"
     assert answers(friend, service) == known[0]
     assert before <= flow_ids(lab, path)
     server = lab.peer.bind(family, DGRAM, SERVED)
     answers(guest.connect(family, PEER[family], SERVED, DGRAM), server)
+    assert guest.reachable(family)
+    assert reached(lab, guest, family)
+
+
+def test_unanswered_spliced_give_way(lab, family):
+    """As those that take the guest's link; who was answered keeps its flow."""
+    path = lab.path("control")
+    guest = lab.pasta("--config-net", "-c", path, "-t", IN, "-u", "none", "-T", "none",
+                      "-U", SERVED, user=FEW)
+    service = lab.host.bind(family, DGRAM, SERVED)
+    friend = guest.connect(family, LOOPBACK[family], SERVED, DGRAM)
+    known = answers(friend, service)
+    before = flow_ids(lab, path)
+    for _ in range(2 * LIMIT):
+        with guest.connect(family, LOOPBACK[family], SERVED, DGRAM) as sender:
+            sender.send(b"x")
+            assert service.recv(10) == b"x"
+    assert answers(friend, service) == known
+    assert before <= flow_ids(lab, path)
     assert guest.reachable(family)
     assert reached(lab, guest, family)
 

@@ -450,7 +450,7 @@ static void gives_way(void **state)
 	assert_non_null(flow_begin(&flows, FLOW_TCP, 1));
 	assert_null(flows.lone[0].first);
 	assert_null(flows.lone[0].last);
-	assert_int_equal(flows.lone[0].n, 0);
+	assert_int_equal(flows.lone[0].fds, 0);
 	log_stderr(true);
 }
 
@@ -480,7 +480,7 @@ static void strangers_give_way(void **state)
 	assert_ptr_equal(last, f[2]);
 	assert_int_equal(flows.count, was + 6);
 	assert_true(guests->lone_prev);
-	assert_int_equal(flows.lone[1].n, 3);
+	assert_int_equal(flows.lone[1].fds, 3);
 }
 
 /* A guest that takes nothing of what it is answered does not make us look for long */
