@@ -342,10 +342,24 @@ static bool lacks_room(const struct tcp_conn *c)
 	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
 }
 
+/* There is nobody, for now: what is asked for again once there is */
+static void wait_for_link(struct tcp *t, struct flow *f)
+{
+	enum { RETRIES = 3 };
+	struct tcp_conn *c = conn_of(f);
+
+	c->retries = (uint8_t)MIN(c->retries, RETRIES);
+	conn_rto(t, f);
+}
+
 static void time_out(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
+	if (c->state == TCP_OPEN && !t->tap->up) {
+		wait_for_link(t, f);
+		return;
+	}
 	c->flags &= (uint32_t)~CONN_RTO;
 	if (given_up(t, c)) {
 		tcp_out_reset(t, f);
@@ -384,6 +398,11 @@ static void expire(void *owner, struct flow *f)
 		f->ready[!conn_tap(f)] |= READY_OUT;
 		flow_drain(t->flows, f);
 	}
+	if (silent >= TCP_DEAD_MS) {
+		if (!tcp_out_reset(t, f)) /* enough */
+			conn_abort(t, f);
+		return;
+	}
 	if (c->flags & CONN_RTO && !seq_before(now, c->rto_due)) {
 		if (!lacks_room(c)) {
 			time_out(t, f);
@@ -391,11 +410,6 @@ static void expire(void *owner, struct flow *f)
 		}
 		c->flags &= (uint32_t)~CONN_RTO;
 		flow_wake(t->flows, f);
-	}
-	if (silent >= TCP_DEAD_MS) {
-		if (!tcp_out_reset(t, f)) /* enough */
-			conn_abort(t, f);
-		return;
 	}
 	if (c->state == TCP_OPEN && silent >= TCP_PROBE_IDLE_MS &&
 	    !(c->flags & CONN_RESET))
