@@ -382,6 +382,19 @@ static void time_out(struct tcp *t, struct flow *f)
 	flow_wake(t->flows, f);
 }
 
+/* One for each pause, whatever else its timer ran for */
+static void probe(struct tcp *t, struct flow *f, uint32_t silent)
+{
+	struct tcp_conn *c = conn_of(f);
+	uint8_t due = silent / TCP_PROBE_IDLE_MS % 64;
+
+	if (c->probes == due)
+		return;
+	c->probes = due;
+	if (due && c->state == TCP_OPEN && !(c->flags & CONN_RESET))
+		tcp_out_probe(t, f);
+}
+
 static void expire(void *owner, struct flow *f)
 {
 	struct tcp *t = owner;
@@ -411,9 +424,7 @@ static void expire(void *owner, struct flow *f)
 		c->flags &= (uint32_t)~CONN_RTO;
 		flow_wake(t->flows, f);
 	}
-	if (c->state == TCP_OPEN && silent >= TCP_PROBE_IDLE_MS &&
-	    !(c->flags & CONN_RESET))
-		tcp_out_probe(t, f);
+	probe(t, f, silent);
 	conn_timer(t, f);
 }
 

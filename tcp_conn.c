@@ -337,11 +337,10 @@ void conn_timer(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 	uint64_t now = t->flows->loop->now_ms;
-	int32_t left = (int32_t)(c->active_ms + TCP_PROBE_IDLE_MS -
-				 (uint32_t)now);
+	int32_t left = TCP_PROBE_IDLE_MS -
+		       (int32_t)(((uint32_t)now - c->active_ms) %
+				 TCP_PROBE_IDLE_MS);
 
-	if (left <= 0) /* it was probed for that just now */
-		left = TCP_PROBE_IDLE_MS;
 	if (c->flags & CONN_RTO)
 		left = MIN(left, (int32_t)(c->rto_due - (uint32_t)now));
 	if (c->flags & CONN_ACK_LATE)

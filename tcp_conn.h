@@ -88,7 +88,8 @@ struct tcp_conn {
 	uint8_t retries : 4;
 	uint8_t asks : 4; /* see conn_refused(); 0: wait for EPOLLOUT */
 	uint8_t dup_acks;
-	uint8_t sacks;
+	uint8_t sacks : 2;
+	uint8_t probes : 6; /* pauses of TCP_PROBE_IDLE_MS, see probe() */
 	uint8_t tos; /* of what the guest sends, but ECN */
 	uint32_t path_ms; /* when the socket was asked about the path */
 };

@@ -151,7 +151,7 @@ static void get_small(struct tcp_conn *c, struct rd *r)
 	c->retries = rd_u8(r) & 15;
 	c->asks = rd_u8(r) & 15;
 	c->dup_acks = rd_u8(r);
-	c->sacks = rd_u8(r);
+	c->sacks = rd_u8(r) & 3;
 }
 
 /* What the code relies on */
@@ -165,7 +165,7 @@ static bool sane(const struct flow *f, const struct tcp_conn *c)
 		return false;
 	if (c->mss < TCP_MSS_MIN || c->snd_shift > TCP_SHIFT_MAX ||
 	    c->rcv_shift > TCP_SHIFT_MAX || c->retries > TCP_RETRIES ||
-	    c->asks > TCP_ASKS || c->sacks > ARRAY_SIZE(c->sack))
+	    c->asks > TCP_ASKS)
 		return false;
 	if (c->snd_nxt - c->snd_una > flight || (int32_t)flight < 0)
 		return false;

@@ -648,6 +648,17 @@ static bool one_is_gone(void)
 	return false;
 }
 
+/* Timers are there for losses: without, applications set the pace.  Who begins anew
+ * somewhere has to lose something again to know.  What a guest that is gone has of the
+ * memory it has until it is given up. */
+static uint64_t longest(const struct course *p)
+{
+	if (is_clean() && !p->pressure && !chunks_kept && !host_changes())
+		return 60 * SEC;
+	return (3600 + (chunks_kept && one_is_gone() ? 7200 : 0) +
+		world.moved) * SEC;
+}
+
 static void judge_clean(const struct course *p)
 {
 	must(p, p->guest_up);
@@ -659,11 +670,7 @@ static void judge_clean(const struct course *p)
 	must(p, !p->far_rst);
 	must(p, p->guest_done);
 	must(p, p->far_done);
-	/* Timers are there for losses: without, applications set the pace.  Who begins
-	 * anew somewhere has to lose something again to know. */
-	must(p, p->over - p->begun < (is_clean() && !p->pressure &&
-				      !chunks_kept && !host_changes() ?
-					      60 : 3600 + world.moved) * SEC);
+	must(p, p->over - p->begun < longest(p));
 	/* Who is acknowledged late, behind what others send, sends again */
 	if (!is_clean() || p->pressure || chunks_kept || world.migrated ||
 	    host_changes() || rings_waited() > 100 * MS)
