@@ -23,7 +23,8 @@ static struct ns ns;
 static int end[2]; /* ours, the client's; -1: closed */
 static bool accepting;
 static watch_fn *accept_client;
-static unsigned steps;
+static unsigned steps, begun; /* until a table is as asked for, and which: 1 is SPLICE */
+static bool lacks[2];
 
 static const struct rules_env env = {
 	true, true, true, true, true, true, 32768, 60999,
@@ -86,6 +87,13 @@ const struct rules *listen_rules(const struct listen *l, enum pif pif)
 	return &l->table[pif == PIF_SPLICE].rules;
 }
 
+/* After an update that failed, until the next one */
+bool listen_lacks(const struct listen *l, enum pif pif)
+{
+	(void)l;
+	return lacks[pif == PIF_SPLICE];
+}
+
 int listen_fits(const struct listen *l, const struct rules *host,
 		const struct rules *splice)
 {
@@ -105,6 +113,7 @@ void listen_begin(struct listen *l, enum pif pif, const struct rules *rules)
 	REQUIRE(again.n == rules->n && again.sockets == rules->sockets);
 	REQUIRE(!steps && !accepting);
 	l->table[pif == PIF_SPLICE].rules = *rules;
+	begun = pif == PIF_SPLICE;
 	steps = 1 + rules->n % 3;
 }
 
@@ -112,7 +121,10 @@ int listen_step(struct listen *l)
 {
 	(void)l;
 	REQUIRE(steps && !accepting);
-	return --steps ? -EINPROGRESS : -EADDRINUSE * (int)(rand() & 1);
+	if (--steps)
+		return -EINPROGRESS;
+	lacks[begun] = rand() & 1;
+	return lacks[begun] ? -EADDRINUSE : 0;
 }
 
 /* --- what the client does ------------------------------------------------- */
@@ -142,6 +154,7 @@ static void start(void)
 	REQUIRE(!control_start(&control, &loop, &fake, &env, NULL, -1));
 	accepting = true;
 	steps = 0;
+	lacks[0] = lacks[1] = false;
 	accept_client(&control, 0, EPOLLIN);
 }
 
