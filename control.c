@@ -96,6 +96,16 @@ static bool same(const struct rules *a, const struct rules *b)
 	return a->n == b->n && !memcmp(a->r, b->r, a->n * sizeof(*a->r));
 }
 
+static bool lacks(const struct control *c, unsigned table)
+{
+	unsigned i;
+
+	for (i = 0; i < c->table[table].rules.n; i++)
+		if (listen_lacks(c->listen, pif[table], i))
+			return true;
+	return false;
+}
+
 /* The next table that is to be another one, or has not got all of its ports; false:
  * there is none */
 static bool next_table(struct control *c)
@@ -107,13 +117,39 @@ static bool next_table(struct control *c)
 		i = c->next++;
 		rules = &c->table[i].rules;
 		if (same(rules, listen_rules(c->listen, pif[i])) &&
-		    !listen_lacks(c->listen, pif[i]))
+		    !lacks(c, i))
 			continue;
 		tell_rules(name[i], rules);
 		listen_begin(c->listen, pif[i], rules);
 		return true;
 	}
 	return false;
+}
+
+/* A line for each rule that has not got its ports: some may have been there before, and be
+ * nothing to this client.  It is all of them or none. */
+static void name_failed(struct control *c)
+{
+	struct wr w = wr_init(c->buf, sizeof(c->buf));
+	char text[RULE_TEXT];
+	unsigned i, k;
+
+	w.len = c->len;
+	for (i = 0; i < c->n; i++) {
+		const struct rules *rules = &c->table[i].rules;
+
+		if (!same(rules, listen_rules(c->listen, pif[i])))
+			return; /* it is not in force, and that is why */
+		for (k = 0; k < rules->n; k++) {
+			if (!listen_lacks(c->listen, pif[i], k))
+				continue;
+			rule_text(&rules->r[k], text);
+			wr_bytes(&w, text, strlen(text));
+			wr_u8(&w, '\n');
+		}
+	}
+	if (wr_ok(&w))
+		c->len = w.len;
 }
 
 /* The last that is said; @err is why a table did not get all of its ports */
@@ -129,6 +165,7 @@ static void updated(struct control *c, int err)
 		 util_error(-err));
 	log_limited(LOG_ERROR, "%s", text);
 	answer(c, text);
+	name_failed(c);
 }
 
 /* A client that is told has as long again to listen */

@@ -892,21 +892,17 @@ const struct rules *listen_rules(const struct listen *l, enum pif pif)
 	return &l->table[side_of(pif)].rules;
 }
 
-bool listen_lacks(const struct listen *l, enum pif pif)
+bool listen_lacks(const struct listen *l, enum pif pif, unsigned i)
 {
 	const struct listen_table *t = &l->table[side_of(pif)];
-	unsigned i, n;
+	const struct rule *r = &t->rules.r[i];
+	unsigned n, have = 0;
 
-	for (i = 0; i < t->rules.n; i++) {
-		const struct rule *r = &t->rules.r[i];
-
-		if (r->flags & RULE_SCAN || t->waits[i])
-			continue;
-		for (n = 0; n < ports(r); n++)
-			if (!get_bit(t->open, t->base[i] + n))
-				return true;
-	}
-	return false;
+	if (r->flags & RULE_SCAN || t->waits[i])
+		return false;
+	for (n = 0; n < ports(r); n++)
+		have += get_bit(t->open, t->base[i] + n);
+	return r->flags & RULE_WEAK ? !have : have < ports(r);
 }
 
 int listen_find(const struct listen *l, uint64_t ref, const struct rule **r,

@@ -120,9 +120,9 @@ unsigned listen_count(const struct listen *l);
 /* listen_rules - the table of @pif as it is */
 const struct rules *listen_rules(const struct listen *l, enum pif pif);
 
-/* listen_lacks - whether it has not got a port of a rule, which may be had by now; those
- * that wait or follow do not count */
-bool listen_lacks(const struct listen *l, enum pif pif);
+/* listen_lacks - whether its rule @i has not got what it should have, which may be had by
+ * now: all ports, or of a weak one any; one that waits or follows lacks nothing */
+bool listen_lacks(const struct listen *l, enum pif pif, unsigned i);
 
 /* listen_begin - @rules, of which a copy is kept, are to become the table of @pif
  * listen_fits() has been asked.  Nothing happens before listen_step(), which is

@@ -300,30 +300,6 @@ static void send_all(int fd, const uint8_t *p, size_t len)
 	}
 }
 
-/* What the server says of the update: nothing, or "ok", or what went wrong */
-static int take_status(struct pesto *p, int fd)
-{
-	size_t len = 0, n;
-
-	if (shutdown(fd, SHUT_WR))
-		die("Failed to send new rules: %s", fetch_error());
-	while ((n = receive(fd, p->buf, len, sizeof(p->buf))))
-		len = MIN(len + n, sizeof(p->buf) - 1);
-	if (!len || (len >= 3 && !memcmp(p->buf, "ok\n", 3)))
-		return EXIT_SUCCESS;
-	fwrite(p->buf, 1, len, stderr);
-	return EXIT_FAILURE;
-}
-
-static int update(struct pesto *p, int fd)
-{
-	struct wr w = wr_init(p->buf, sizeof(p->buf));
-
-	rulewire_update(&w, p->table, p->n);
-	send_all(fd, p->buf, w.len);
-	return take_status(p, fd);
-}
-
 /* --- edits --------------------------------------------------------------- */
 
 static struct rulewire_table *by_name(struct pesto *p, const char *name)
@@ -423,6 +399,74 @@ static void apply(struct pesto *p, const struct edit *e)
 		delete_spec(p, table_of(p, e->opt), e);
 	else
 		replace(p, table_of(p, e->opt), e);
+}
+
+/* --- what came of them ---------------------------------------------------- */
+
+/* Whether we have asked for the rule that @line tells */
+static bool is_asked(struct pesto *p, const char *line)
+{
+	char text[RULE_TEXT];
+	unsigned i, k;
+
+	for (i = 0; i < p->edits; i++) {
+		const struct edit *e = &p->edit[i];
+		const struct rulewire_table *t;
+
+		if (e->verb != ADD && e->verb != REPLACE)
+			continue;
+		t = table_of(p, e->opt);
+		p->scratch = (struct rules){ .splice = t->rules.splice };
+		add_spec(&p->scratch, e, t->caps);
+		for (k = 0; k < p->scratch.n; k++)
+			if (!strcmp(rule_text(&p->scratch.r[k], text), line))
+				return true;
+	}
+	return false;
+}
+
+/* A line that says what went wrong, and behind it one for each rule that has not got
+ * its ports, those of others, too */
+static int take_failure(struct pesto *p, char *text)
+{
+	const char *what = strsep(&text, "\n"), *rule;
+	bool failed = !text || !*text;
+
+	if (failed)
+		fprintf(stderr, "%s\n", what);
+	while ((rule = strsep(&text, "\n")) && *rule) {
+		if (!is_asked(p, rule))
+			continue;
+		if (!failed)
+			fprintf(stderr, "%s\n", what);
+		fprintf(stderr, "  %s\n", rule);
+		failed = true;
+	}
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* What the server says of the update: nothing, or "ok", or what went wrong */
+static int take_status(struct pesto *p, int fd)
+{
+	size_t len = 0, n;
+
+	if (shutdown(fd, SHUT_WR))
+		die("Failed to send new rules: %s", fetch_error());
+	while ((n = receive(fd, p->buf, len, sizeof(p->buf))))
+		len = MIN(len + n, sizeof(p->buf) - 1);
+	p->buf[len] = '\0';
+	if (!len || (len >= 3 && !memcmp(p->buf, "ok\n", 3)))
+		return EXIT_SUCCESS;
+	return take_failure(p, (char *)p->buf);
+}
+
+static int update(struct pesto *p, int fd)
+{
+	struct wr w = wr_init(p->buf, sizeof(p->buf));
+
+	rulewire_update(&w, p->table, p->n);
+	send_all(fd, p->buf, w.len);
+	return take_status(p, fd);
 }
 
 /* --- what is shown ------------------------------------------------------- */

@@ -211,6 +211,22 @@ def test_port_in_use_again(lab, guest, path):
     assert talks(lab, guest, V4, 8080)
 
 
+def test_port_in_use_of_others(lab, guest, path):
+    """What another client could not have is not the failure of those who come later,
+    unless they ask for it, too."""
+    lab.host.listen(V4, 8080)
+    for args in ("-A", "-t", "8080"), ("-A", "-t", "8079", "-t", "8080"):
+        got = pesto(lab, path, *args, check=False)
+        assert got.status == 1
+        assert "Address already in use" in got.stderr and ":8080 " in got.stderr
+        assert ":8079" not in got.stderr
+    pesto(lab, path, "-A", "-t", "8081")
+    assert talks(lab, guest, V4, 8081)
+    pesto(lab, path, "-D", "-t", "8081")
+    assert not talks(lab, guest, V4, 8081)
+    pesto(lab, path, "-D", "-t", "8080")
+
+
 @pytest.mark.parametrize("args, words", [
     (("-A", "-t", "foo"), "Invalid port specifier 'foo'"),
     (("-C", "NONE"), "Unsupported pif name NONE"),
