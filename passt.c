@@ -1078,11 +1078,9 @@ int main(int argc, char **argv)
 	isolation_daemon(c, p->pid_fd);
 	watch_signals(p);
 	timer_init(&p->again, look_again, p);
-	if (conf_has_ns(c)) {
+	if (conf_has_ns(c))
 		must(pasta_watch(&p->pasta, &p->loop, c),
 		     "Failed to watch namespace");
-		pasta_go(&p->pasta);
-	}
 	take_over(p);
 	guard_front_ends(p);
 	share_descriptors(p);
@@ -1098,6 +1096,8 @@ int main(int argc, char **argv)
 	isolation_filter(c->mode);
 	if (!taken_over(p))
 		return EXIT_FAILURE;
+	if (conf_has_ns(c))
+		pasta_go(&p->pasta);
 	isolation_ready(c);
 
 	while (loop_turn(&p->loop))
