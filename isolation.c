@@ -508,6 +508,13 @@ bool isolation_sandbox(const struct conf *c, int userns)
 	return empty;
 }
 
+/* Standard error is no longer there, but whoever started us waits */
+static _Noreturn void fail_late(const char *what, int err)
+{
+	isolation_failed(what, err);
+	exit(EXIT_FAILURE);
+}
+
 void isolation_files(const struct conf *c, bool empty, const int *dir,
 		     unsigned n)
 {
@@ -516,7 +523,7 @@ void isolation_files(const struct conf *c, bool empty, const int *dir,
 	if (!err)
 		return;
 	if (!empty)
-		fail("Landlock", -err);
+		fail_late("Failed to sandbox process, exiting: Landlock", -err);
 	log_debug("Can't restrict access to files: %s", util_error(-err));
 }
 
@@ -706,13 +713,13 @@ void isolation_filter(enum mode mode)
 
 	if (prctl(PR_SET_DUMPABLE, 0) ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		die("Can't give up new privileges: %s", util_error(errno));
+		fail_late("Can't give up new privileges", errno);
 #ifdef SECCOMP_NONE
 	(void)prog;
 	(void)watch_denied;
 #else
 	watch_denied();
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
-		die("Can't set the system call filter: %s", util_error(errno));
+		fail_late("Can't set the system call filter", errno);
 #endif
 }

@@ -5,7 +5,7 @@
  *
  *	refuse CALL[:SECOND][,...] ERRNO COMMAND...
  *
- * With a number behind it only if that is the second argument: an ioctl().
+ * With a number behind it only if that is the second argument, as of ioctl().
  */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -29,7 +29,7 @@ static const struct {
 	CALL(capset), CALL(chroot), CALL(close_range), CALL(connect),
 	CALL(inotify_init1),
 	CALL(inotify_add_watch), CALL(ioctl), CALL(mount), CALL(pidfd_open),
-	CALL(pidfd_send_signal), CALL(pivot_root), CALL(setgroups),
+	CALL(pidfd_send_signal), CALL(pivot_root), CALL(prctl), CALL(setgroups),
 	CALL(setns), CALL(setsid), CALL(sethostname), CALL(umount2),
 	CALL(unshare),
 #ifdef SYS_landlock_create_ruleset
