@@ -29,6 +29,7 @@ static void *fake_realloc(void *was, size_t len);
 #include "flowtab.h"
 
 #include <setjmp.h>
+#include <stdarg.h>
 
 #define REQUIRE(x) ((x) ? (void)0 : abort())
 
