@@ -425,7 +425,8 @@ static void watch_streams(struct loop *l, unsigned n)
 }
 
 /* The time after a wait of @ms.  Where it ends much later than it was to, what the guest
- * and the host have said meanwhile comes with this turn, but timers would go first. */
+ * and the host have said meanwhile comes with this turn, but timers would go first.  Who
+ * is late each time has no more than that. */
 static void clock_after(struct loop *l, int ms)
 {
 	uint64_t was = l->now_ns;
@@ -433,8 +434,9 @@ static void clock_after(struct loop *l, int ms)
 				  l->now_ms + (uint64_t)ms * CLOCK_SPEED;
 
 	loop_clock(l);
-	if (UNLIKELY(l->now_ms > until &&
-		     l->now_ms - until > GONE_MS * CLOCK_SPEED)) {
+	l->gone = !l->gone && l->now_ms > until &&
+		  l->now_ms - until > GONE_MS * CLOCK_SPEED;
+	if (UNLIKELY(l->gone)) {
 		l->gone_ns += l->now_ns - was;
 		l->now_ns = was;
 		l->now_ms = was / 1000000;

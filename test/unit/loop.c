@@ -794,6 +794,22 @@ static void stopped(void **state)
 	assert_true(loop.now_ms >= START_MS + 3600 * 1000);
 }
 
+/* Who gets a CPU every few seconds has deadlines all the same */
+static void starved(void **state)
+{
+	struct timer t;
+	unsigned i;
+
+	(void)state;
+	timer_init(&t, tick, "t");
+	timer_set(&loop.timers, &t, START_MS + 10);
+	for (i = 0; i < 3 && !diary[0]; i++) {
+		clock_ns += 3 * 1000000000ULL;
+		loop_turn(&loop);
+	}
+	assert_diary("t");
+}
+
 /* One that was set too late, after timers ran */
 static void set_in_the_past(void **state)
 {
@@ -1272,6 +1288,7 @@ int main(void)
 		WATCH(timers_in_turn),
 		WATCH(overdue),
 		WATCH(stopped),
+		WATCH(starved),
 		WATCH(set_in_the_past),
 		WATCH(timer_while_busy),
 		WATCH(far_future),
