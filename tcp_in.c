@@ -97,9 +97,11 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 	c->snd_wnd = wnd;
 	conn_shut(t, f, TCP_SHUT_GUEST, !wnd);
 	/* How long it was shut says nothing of how long an answer takes */
-	if (!was && wnd && c->retries) {
+	if (UNLIKELY(!was && wnd)) {
 		c->retries = 0;
-		conn_rto(t, f);
+		c->flags &= (uint32_t)~CONN_RTO;
+		if (c->snd_una != c->snd_max)
+			conn_rto(t, f);
 	}
 	/* Linux shuts the window when it drops what was in flight */
 	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {

@@ -339,8 +339,6 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 		     bool fin)
 {
 	struct tcp_conn *c = conn_of(f);
-	/* Then what the timer runs for is that there was no room */
-	bool first = c->snd_una == c->snd_max;
 	struct head h;
 	struct tcp_head th = {
 		.seq = c->snd_nxt, .ack = c->rcv_nxt,
@@ -380,7 +378,7 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	}
 	c->flags &= ~CONN_PROBE;
 	c->active_ms = now_ms(t);
-	if (first || !(c->flags & CONN_RTO))
+	if (!(c->flags & CONN_RTO))
 		conn_rto(t, f);
 }
 
@@ -530,8 +528,11 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		if ((size_t)got == room)
 			c->flags |= CONN_FULL;
 	} else {
-		if (repeats(c))
-			return (ssize_t)room; /* not more than is there */
+		if (repeats(c)) { /* not more than is there */
+			if (!t->tap->caps.apart)
+				fill_kept(t, f, s);
+			return (ssize_t)room;
+		}
 		got = apart ? take(t, f, room)
 		      : told ? fill_aside(t, f, told, s)
 			     : sock_recv(conn_fd(f), s->body, s->body_cnt);
@@ -637,9 +638,7 @@ static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		      size_t len, bool fin)
 {
-	const struct tcp_conn *c = conn_of(f);
-	bool kept = !(c->flags & CONN_PEEK) &&
-		    (t->tap->caps.apart || repeats(c));
+	bool kept = t->tap->caps.apart && !(conn_of(f)->flags & CONN_PEEK);
 	unsigned used = 0, i;
 	size_t part, all = 0;
 
