@@ -376,6 +376,11 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 	if (p->netns < 0)
 		die("Can't open network namespace %s: %s", p->path,
 		    util_error(errno));
+	/* As of a container that has the host's: its routes would be for us, and
+	 * ours are its own */
+	if (c->fd < 0 && !c->takeover[0] &&
+	    same_ns(p->netns, "/proc/self/ns/net"))
+		die("Network namespace %s is the one that we are in", p->path);
 	if (outside && !c->netns_only)
 		p->userns = owner_of(p, c);
 	if (!c->no_netns_quit)

@@ -241,6 +241,18 @@ def test_no_namespace_but_a_fifo(lab, option):
     assert done.stderr.endswith(f"{fifo}: Invalid argument\n")
 
 
+@pytest.mark.parametrize("by", ["PID", "path"])
+def test_own_namespace(lab, by):
+    """A process that has the host's network has no other one to be given."""
+    other = lab.host.spawn("sleep", "infinity")
+    target = [other.pid] if by == "PID" else \
+        ["--netns", f"/proc/{other.pid}/ns/net"]
+    done = pasta(lab, "--runas", "0", "--config-net", "-I", "tap9", *target,
+                 user=())
+    assert done.status == 1 and "that we are in" in done.stderr
+    assert not lab.host.ok("ip", "link", "show", "tap9")
+
+
 def listening(lab, path):
     return f" {path} " in lab.host.run("ss", "-xlH")
 
