@@ -533,6 +533,9 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 				fill_kept(t, f, s);
 			return (ssize_t)room;
 		}
+		/* If there was no room, that is what a timer runs for */
+		if (c->snd_una == c->snd_max)
+			c->flags &= ~CONN_RTO;
 		got = apart ? take(t, f, room)
 		      : told ? fill_aside(t, f, told, s)
 			     : sock_recv(conn_fd(f), s->body, s->body_cnt);
