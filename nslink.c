@@ -327,11 +327,6 @@ static void want_route(void *arg, const struct nlmsghdr *orig)
 	want(&j->link->want, h);
 }
 
-static int copy_routes(struct job *j)
-{
-	return nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
-}
-
 static int add_default_route(struct job *j)
 {
 	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
@@ -354,6 +349,23 @@ static int add_default_route(struct job *j)
 	nl_put_u32(&r, RTA_OIF, j->to);
 	want(&j->link->want, &r.h);
 	return 0;
+}
+
+/* A router of the Internet has a million, which are not to be asked for at each of
+ * their changes */
+static int copy_routes(struct job *j)
+{
+	struct nslink *l = j->link;
+	const struct nslink_set before = l->want;
+	int err = nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
+
+	if (!l->want.full || before.full)
+		return err;
+	l->want = before;
+	l->many[!j->v4] = true;
+	log_warn("The host has too many IPv%c routes, the namespace gets a "
+		 "default one", j->v4 ? '4' : '6');
+	return add_default_route(j);
 }
 
 static int hold_family(struct job *j)
@@ -383,8 +395,10 @@ static int want_family(struct job *j)
 						   copy_addresses(j);
 	if (err && err != -EAGAIN)
 		return err;
-	err = local || j->conf->no_copy_routes[i] ? add_default_route(j) :
-						    copy_routes(j);
+	if (local || j->conf->no_copy_routes[i] || j->link->many[i])
+		err = add_default_route(j);
+	else
+		err = copy_routes(j);
 	if (j->link->want.full)
 		err = -E2BIG;
 	return err == -EAGAIN ? 0 : err;

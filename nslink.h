@@ -31,6 +31,7 @@ struct nslink {
 	unsigned ifindex;
 	struct renew *renew;
 	bool hold[2]; /* families that stay what they are, whatever there is */
+	bool many[2]; /* families with more routes than can be copied: a default one */
 	/* What we have set there, what is to be set, and where it stands */
 	struct nslink_set have, want;
 	uint32_t *index; /* offset and 1, 0: free; hashed by content */

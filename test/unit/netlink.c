@@ -511,6 +511,39 @@ static void copy_wrapped(void **state)
 	assert_int_equal(count(guest_ns, "ip route | grep encap"), 0);
 }
 
+/* More than can be copied: one leads where all of them do */
+static void copy_too_many(void **state)
+{
+	FILE *f;
+	unsigned i;
+
+	(void)state;
+	fresh("ip addr add 10.0.0.2/8 dev h0 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
+	      "ip -6 route add 2001:db8:7::/48 via fe80::1 dev h0 &&"
+	      "ip route add default via 10.1.1.1");
+	enter(host_ns);
+	f = popen("ip -batch -", "w");
+	assert_non_null(f);
+	for (i = 0; i < NSLINK_MAX; i++)
+		fprintf(f, "route add 11.%u.%u.%u/30 via 10.0.0.3\n",
+			i >> 14, i >> 6 & 255, (i & 63) << 2);
+	assert_int_equal(pclose(f), 0);
+	enter(home_ns);
+	c = (struct conf){ 0 };
+	log_level(LOG_ERROR);
+	assert_int_equal(configure(), 0);
+	log_level(LOG_INFORM);
+	assert_int_equal(count(guest_ns, "ip route"), 2);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "10.1.1.1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep 2001:db8:7::"), 1);
+	run(host_ns, "ip route add 12.0.0.0/8 via 10.0.0.3");
+	assert_int_equal(nslink_update(&nslink, &host, NULL, false), 0);
+	assert_int_equal(count(guest_ns, "ip route"), 2);
+}
+
 /* The default route comes first in the dump and needs a later one */
 static void copy_dependent(void **state)
 {
@@ -787,6 +820,7 @@ int main(void)
 		cmocka_unit_test(copy_many),
 		cmocka_unit_test(copy_hops),
 		cmocka_unit_test(copy_wrapped),
+		cmocka_unit_test(copy_too_many),
 		cmocka_unit_test(copy_dependent),
 		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
