@@ -454,12 +454,15 @@ bool ndp_call(const struct lan *lan, struct answer *out)
 bool ndp_claims(const struct lan *lan, const struct packet *p, struct rd in,
 		struct addr *a)
 {
-	if (rd_u8(&in) != NS || p->ttl != HOP_LIMIT ||
-	    !addr_is_unspecified(&p->t.src))
+	if (rd_u8(&in) != NS || rd_u8(&in) || p->ttl != HOP_LIMIT)
 		return false;
-	rd_skip(&in, 7); /* code, checksum, reserved */
+	rd_skip(&in, 6); /* checksum, reserved */
 	rd_copy(&in, a->b, sizeof(a->b));
-	return rd_ok(&in) && addr_is_unicast(a) && !addr_is_link_local(a) &&
+	if (!rd_ok(&in) || !options_valid(p, in) ||
+	    !addr_is_unspecified(&p->t.src) ||
+	    !addr_in_prefix(&p->t.dst, &solicited_node, SOLICITED_NODE_LEN))
+		return false;
+	return addr_is_unicast(a) && !addr_is_link_local(a) &&
 	       !addr_is_none(&lan->guest6) &&
 	       addr_in_prefix(a, &lan->guest6, PREFIX_LEN);
 }

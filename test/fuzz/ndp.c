@@ -7,10 +7,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct neigh neigh;
 	struct rd in = rd_init(data, size), a;
+	struct addr claimed;
 	uint8_t asked, type;
 
 	if (!scene(&in))
 		return 0;
+	if (ndp_claims(&lan, &packet, in, &claimed))
+		REQUIRE(addr_is_unicast(&claimed) && packet.ttl == 255);
 	asked = rd_left(&in) ? *in.p : 0;
 	if (!ndp_answer(&lan, &neigh, &packet, in, &out))
 		return 0;

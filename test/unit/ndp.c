@@ -542,6 +542,37 @@ static void call(void **state)
 	assert_false(ndp_call(&lan, &out));
 }
 
+static bool claims(const uint8_t *msg, size_t len)
+{
+	struct addr a;
+
+	return ndp_claims(&lan, &packet, rd_init(msg, len), &a) &&
+	       addr_equal(&a, &ADDR6(NET6(0x77)));
+}
+
+/* An address of the prefix, from "::" in a message that RFC 4861 7.1.1 lets stand */
+static void claim(void **state)
+{
+	(void)state;
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 24)); /* it has one */
+	packet.t.src = (struct addr){ 0 };
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 24)); /* of nobody */
+	packet.t.dst = ADDR6(SOLICITED6(1));
+	assert_true(claims(BYTES(NS_HEAD, NET6(0x77)), 24));
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 23));
+	assert_false(claims(BYTES(136, NS_HEAD, NET6(0x77)), 25));
+	assert_false(claims(BYTES(NS_HEAD, LL6(0x77)), 24));
+	assert_false(claims(BYTES(NS_HEAD, GROUP6(0x77)), 24));
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77), 1, 1, GUEST_MAC), 32));
+	packet.ttl = 254;
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 24));
+	packet.ttl = 255;
+	lan.guest6 = ADDR6(LL6(0x15));
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 24));
+	lan.guest6 = (struct addr){ 0 };
+	assert_false(claims(BYTES(NS_HEAD, NET6(0x77)), 24));
+}
+
 static void announce(void **state)
 {
 	struct addr a = ADDR6(NET6(0x77));
@@ -599,6 +630,7 @@ int main(void)
 		cmocka_unit_test_setup(advertise, start),
 		cmocka_unit_test_setup(ask_guest, start),
 		cmocka_unit_test_setup(call, start),
+		cmocka_unit_test_setup(claim, start),
 		cmocka_unit_test_setup(announce, start),
 		cmocka_unit_test_setup(prefix_masked, start),
 	};
