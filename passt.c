@@ -491,8 +491,11 @@ static void set_up_namespace(struct passt *p)
 	pasta_tun(&p->pasta, tun, TUN_LANES);
 	err = tap_tun_open(&p->tun, tun, TUN_LANES, p->ns_ifname);
 	if (err)
-		die("Failed to set up tap device %s in namespace: %s",
-		    p->ns_ifname, util_error(-err));
+		die("Failed to set up tap device %s in namespace: %s%s",
+		    p->ns_ifname, util_error(-err),
+		    err == -EINVAL || err == -EBUSY ?
+			    " (is there one of that name? See --ns-ifname)" :
+			    "");
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nllink_index(&p->nl_ns, p->ns_ifname);

@@ -541,7 +541,7 @@ static int attach(int fd, char *name, int flags)
 }
 
 /* With as much as the kernel and a device that is there already allow */
-static int attach_first(int fd, char *name, bool lanes, int *flags)
+static int attach_somehow(int fd, char *name, bool lanes, int how, int *flags)
 {
 	static const int step[] = { IFF_VNET_HDR | IFF_MULTI_QUEUE,
 				    IFF_VNET_HDR, 0 };
@@ -550,9 +550,28 @@ static int attach_first(int fd, char *name, bool lanes, int *flags)
 
 	for (i = lanes ? 0 : 1; i < ARRAY_SIZE(step) && err == -EINVAL; i++) {
 		*flags = step[i];
-		err = attach(fd, name, *flags);
+		err = attach(fd, name, *flags | how);
 	}
 	return err;
+}
+
+static bool is_persistent(int fd)
+{
+	struct ifreq ifr = { 0 };
+
+	return !ioctl(fd, TUNGETIFF, &ifr) && ifr.ifr_flags & IFF_PERSIST;
+}
+
+/* One that is there was made to stay, or somebody else is at it: who joins as one
+ * more queue would get a part of the frames */
+static int attach_first(int fd, char *name, bool lanes, int *flags)
+{
+	int err = attach_somehow(fd, name, lanes, IFF_TUN_EXCL, flags);
+
+	if (err != -EBUSY)
+		return err;
+	err = attach_somehow(fd, name, lanes, 0, flags);
+	return err || is_persistent(fd) ? err : -EBUSY;
 }
 
 int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)

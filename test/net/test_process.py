@@ -253,6 +253,18 @@ def test_own_namespace(lab, by):
     assert not lab.host.ok("ip", "link", "show", "tap9")
 
 
+@pytest.mark.parametrize("of", ["its own", "another pasta's"])
+def test_name_in_use(lab, of):
+    """As a container has one already: the kernel says little."""
+    guest = lab.container()
+    if of == "its own":
+        guest.sh(f"ip link add {UPLINK} type veth peer eth7")
+    else:
+        lab.daemon(PASTA, guest.pid)
+    done = pasta(lab, guest.pid)
+    assert done.status == 1 and "--ns-ifname" in done.stderr
+
+
 def listening(lab, path):
     return f" {path} " in lab.host.run("ss", "-xlH")
 
