@@ -12,6 +12,7 @@
 
 #include "addr.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,14 @@ struct sock_env {
 
 /* sock_make - a socket without anything set but the mark of @e */
 int sock_make(const struct sock_env *e, bool v4, int type, int proto);
+
+/* sock_lacks - whether @err, negative, says that we have run out of something: of the
+ * network it says nothing */
+static inline bool sock_lacks(int err)
+{
+	return err == -EMFILE || err == -ENFILE || err == -ENOBUFS ||
+	       err == -ENOMEM;
+}
 
 /* sock_serve - make marked sockets for who has the other end of @fd, until that
  * is closed */

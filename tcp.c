@@ -63,8 +63,9 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 	uint8_t body[ANSWER_MAX];
 	struct answer a;
 
-	(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1],
-			     err == -ETIMEDOUT);
+	if (!sock_lacks(err))
+		(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1],
+				     err == -ETIMEDOUT);
 	if (err == -ETIMEDOUT) { /* silence, as the guest's own timer will find */
 		conn_abort(t, f);
 		return;

@@ -340,7 +340,8 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 	dgrams_of(f)->heard = fwd_hears(u->fwd, host_of(f));
 	err = open_out(u, f);
 	if (err) {
-		udp_flow_dns_failed(u, f, false);
+		if (!sock_lacks(err))
+			udp_flow_dns_failed(u, f, false);
 		memset(&e, 0, offsetof(struct sock_error, payload));
 		e.len = packet_copy(p, 0, e.payload, sizeof(e.payload));
 		icmp_refuse(&u->limit, u->tap, u->fwd, &guest, IPPROTO_UDP, 0,
