@@ -143,14 +143,10 @@ static bool is_vhost(const struct handover *h)
 /* Transfers of files end soon, and their files are not ours to give */
 static bool is_busy(const struct handover *h)
 {
-	const struct tftp *t = &h->guest->tftp;
-	unsigned i;
-
 	if (is_vhost(h) && h->migrate->step != MIGRATE_IDLE)
 		return true;
-	for (i = 0; i < t->used; i++)
-		if (t->session[i].used && t->session[i].fd >= 0)
-			return true;
+	if (!h->hurry && tftp_busy(&h->guest->tftp))
+		return true;
 	return listen_busy(h->listen);
 }
 

@@ -42,6 +42,7 @@ struct handover {
 	struct splice *splice; /* NULL: there is no other namespace */
 	struct guest *guest;
 	struct pcap *pcap;
+	bool hurry; /* files on their way, which a guest may keep so, are not waited for */
 	int *socket[HANDOVER_SOCKETS]; /* -1: none */
 	/* Between handover_begin() and the end */
 	unsigned step, at;

@@ -561,8 +561,10 @@ static void look_again(void *owner, struct timer *t)
 static void put_away(struct passt *p)
 {
 	uint64_t now = p->loop.now_ms;
-	int err = takeover_store(&p->takeover, &p->store);
+	int err;
 
+	p->handover.hurry = now >= p->leave_ms;
+	err = takeover_store(&p->takeover, &p->store);
 	if (err == -EAGAIN && now < p->leave_ms) {
 		timer_set(&p->loop.timers, &p->again, now + 10);
 		return;

@@ -593,6 +593,16 @@ bool tftp_is(struct tftp *t, const struct packet *p)
 	       addr_equal(to, &lan->our_ll6) || addr_equal(to, &lan->gw6);
 }
 
+bool tftp_busy(const struct tftp *t)
+{
+	unsigned i;
+
+	for (i = 0; t->used && i < TFTP_SESSIONS; i++)
+		if (t->session[i].used && t->session[i].fd >= 0)
+			return true;
+	return false;
+}
+
 void tftp_input(struct tftp *t, const struct packet *p, struct rd in)
 {
 	struct tftp_session *s;

@@ -70,6 +70,9 @@ bool tftp_is(struct tftp *t, const struct packet *p);
 /* tftp_input - @in is the payload of @p, of which tftp_is() is true */
 void tftp_input(struct tftp *t, const struct packet *p, struct rd in);
 
+/* tftp_busy - whether a file is on its way */
+bool tftp_busy(const struct tftp *t);
+
 /* What a request says, RFC 1350 and 2347 */
 enum tftp_option {
 	TFTP_BLKSIZE = 1 << 0, /* RFC 2348 */

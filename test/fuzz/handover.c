@@ -50,6 +50,12 @@ static int sockets[HANDOVER_SOCKETS];
 
 /* --- what is not reached ------------------------------------------------------ */
 
+bool tftp_busy(const struct tftp *t)
+{
+	(void)t;
+	return false;
+}
+
 bool icmp_refuse(struct icmp_limit *l, struct tap *t, const struct fwd *f,
 		 const struct side *side, uint8_t proto, uint32_t seq, int err,
 		 struct sock_error *e)

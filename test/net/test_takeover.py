@@ -18,6 +18,7 @@ import pytest
 from lab import (BRIDGE, DEADLINE, DGRAM, GATEWAY, HOST, PASST, PASTA, PEER, PESTO,
                  REPAIR, ROOT_USER, UPLINK, USER, V4, alive, children, end,
                  run, tune_tcp, until)
+from clients import Background
 from test_capture import frames
 from test_move import Front
 from test_process import NO_PI, TAP, TUNSETIFF, VNET_HDR
@@ -511,14 +512,80 @@ def test_migration(lab):
     assert daemon.front("save") == 0
     done, _ = daemon.successor()
     assert done.stderr.endswith(
-        "Can't take over: a transfer of files, a change of forwarding rules or "
-        "a migration is going on\n"), done.stderr
+        "Can't take over: a change of forwarding rules or a migration is going "
+        "on\n"), done.stderr
     assert done.status == 1 and alive(daemon.pid)
     daemon.front("resume")
     until(lambda: "1 connections go on here" in log.read_text(), "the end")
     daemon.replace()
     near.sendall(b"up")
     assert far.recv(100) == b"up"
+
+
+RRQ, DATA, ACK, ERROR, OACK = 1, 3, 4, 5, 6
+
+
+class Transfer:
+    """A file by TFTP, a block at a time."""
+
+    def __init__(self, guest, *options):
+        self.s = guest.socket(V4, DGRAM)
+        self.s.settimeout(DEADLINE)
+        self.got = b""
+        self.s.sendto(struct.pack("!H", RRQ) + b"".join(
+            w.encode() + b"\0" for w in ("file", "octet", *options)),
+            (GATEWAY[V4], 69))
+        self.hear()
+
+    def hear(self):
+        message, self.server = self.s.recvfrom(65535)
+        self.op, self.block = struct.unpack("!HH", message[:4])
+        if self.op == DATA:
+            self.got += message[4:]
+        return self.op == DATA and len(message) == 4 + 512
+
+    def say(self, op):
+        self.s.sendto(struct.pack("!HH", op, self.block), self.server)
+
+    def rest(self):
+        more = True
+        while more:
+            self.say(ACK)
+            more = self.hear()
+        self.say(ACK)
+        return self.got
+
+
+@pytest.fixture
+def serving(lab):
+    """A pasta that serves a file, and what that has."""
+    top = lab.path("tftp")
+    top.mkdir()
+    data = os.urandom(6000 * 512 + 1)
+    (top / "file").write_bytes(data)
+    for path in lab.tmp, top:
+        path.chmod(0o777)
+    return Pasta(lab, "--tftp", top), data
+
+
+def test_transfer(serving):
+    """A file that is on its way arrives, also behind one that is not wanted any more."""
+    pasta, data = serving
+    first, second = Transfer(pasta.guest), Transfer(pasta.guest)
+    first.say(ERROR)
+    second.say(ACK)
+    second.hear()
+    rest = Background(second.rest)
+    pasta.replace()
+    assert rest.result() == data
+
+
+def test_transfer_that_stands_still(serving):
+    """A guest that asks for files and takes none keeps nobody from taking over."""
+    pasta, _ = serving
+    assert Transfer(pasta.guest, "timeout", "255").op == OACK
+    pasta.replace()
+    assert len(Transfer(pasta.guest).got) == 512
 
 
 # --- who may not ---------------------------------------------------------------
