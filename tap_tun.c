@@ -567,11 +567,11 @@ static bool is_persistent(int fd)
 static int attach_first(int fd, char *name, bool lanes, int *flags)
 {
 	int err = attach_somehow(fd, name, lanes, IFF_TUN_EXCL, flags);
+	bool there = err == -EBUSY;
 
-	if (err != -EBUSY)
-		return err;
-	err = attach_somehow(fd, name, lanes, 0, flags);
-	return err || is_persistent(fd) ? err : -EBUSY;
+	if (err) /* what stands in for a kernel may not know that flag */
+		err = attach_somehow(fd, name, lanes, 0, flags);
+	return there && !err && !is_persistent(fd) ? -EBUSY : err;
 }
 
 int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)

@@ -68,6 +68,31 @@ ssize_t write(int fd, const void *p, size_t n)
 	return syscall(SYS_write, fd, p, n);
 }
 
+/* The kernel's, which does not know IFF_TUN_EXCL */
+static bool refuse_excl;
+
+#ifdef __GLIBC__
+int ioctl(int fd, unsigned long request, ...)
+#else
+int ioctl(int fd, int request, ...)
+#endif
+{
+	const struct ifreq *r;
+	va_list ap;
+	void *arg;
+
+	va_start(ap, request);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	r = arg;
+	if (refuse_excl && (unsigned)request == TUNSETIFF &&
+	    (unsigned)r->ifr_flags & IFF_TUN_EXCL) {
+		errno = EINVAL;
+		return -1;
+	}
+	return (int)syscall(SYS_ioctl, fd, request, arg);
+}
+
 /* Likewise, but then write() is asked */
 static unsigned described;
 
@@ -584,6 +609,45 @@ static void open_refused(void **state)
 	close(t.lane[0].fd);
 	t.lane[0].fd = eventfd(0, EFD_CLOEXEC);
 	assert_true(tap_tun_open(&t, &t.lane[0].fd, 1, taken) < 0);
+	close(t.lane[0].fd);
+}
+
+/* Nobody gets a part of the frames of somebody else */
+static void open_twice(void **state)
+{
+	char name[IFNAMSIZ] = "twice";
+	int fd[4];
+	unsigned i;
+
+	(void)state;
+	NEED_TUN();
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		fd[i] = open_dev();
+	assert_int_equal(tap_tun_open(&t, fd, 2, name), 0);
+	assert_int_equal(tap_tun_open(&t, fd + 2, 2, name), -EBUSY);
+	/* unless it was made to stay, and they have gone */
+	assert_int_equal(ioctl(fd[0], TUNSETPERSIST, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(fd); i++)
+		close(fd[i]);
+	fd[0] = open_dev();
+	fd[1] = open_dev();
+	assert_int_equal(tap_tun_open(&t, fd, 2, name), 0);
+	assert_int_equal(ioctl(fd[0], TUNSETPERSIST, 0), 0);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+/* What stands in for a kernel may know the oldest flags alone */
+static void open_old(void **state)
+{
+	char name[IFNAMSIZ] = "old%d";
+
+	(void)state;
+	NEED_TUN();
+	refuse_excl = true;
+	assert_int_equal(tap_tun_open(&t, (int[]){ open_dev() }, 1, name), 0);
+	refuse_excl = false;
+	assert_string_equal(name, "old0");
 	close(t.lane[0].fd);
 }
 
@@ -1466,6 +1530,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TUN(open_with_header),
 		TUN(open_refused),
+		TUN(open_twice),
+		TUN(open_old),
 		TUN(adopt_with_header),
 		TUN(adopt_without_header),
 		TUN(adopt_header_size),
