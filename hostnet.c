@@ -113,6 +113,8 @@ static void read_route(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 		return;
 	h->view.routes[i] += sum_of(m, sizeof(struct rtmsg), RTA_CACHEINFO);
 	note_link(h, m);
+	if (nlmsg_is_default(m) && !h->defaults[i] && !h->object[i])
+		h->object[i] = nlmsg_object(m);
 	if (!is_named(h, i))
 		choose(h, i, m);
 	else if (nlmsg_is_default(m) && nlmsg_uses(m, t->ifindex) &&
@@ -192,6 +194,20 @@ static void on_message(void *arg, const struct nlmsghdr *m)
 		read_route(h, h->phase == ROUTES6, m);
 }
 
+/* The dump of routes is done: what object leads to the world? */
+static void look_up(struct hostnet *h, unsigned i)
+{
+	struct template *t = &h->view.t[i];
+	struct nlmsg_hop hop;
+
+	if (!h->object[i] || nllink_hop(h->nl, h->object[i], &hop))
+		return;
+	if (!is_named(h, i) && hop.ifindex > 1)
+		t->ifindex = hop.ifindex;
+	if (hop.ifindex == t->ifindex)
+		t->gw = hop.gw;
+}
+
 static int describe(struct netlink *n, struct template *t)
 {
 	struct nlmsg_link l;
@@ -221,7 +237,7 @@ static void forget_routes(struct hostnet *h, unsigned i)
 	struct template *t = &h->view.t[i];
 
 	h->view.routes[i] = 0;
-	h->other[i] = h->defaults[i] = 0;
+	h->other[i] = h->defaults[i] = h->object[i] = 0;
 	*t = (struct template){ 0 };
 	if (h->on[i] && is_named(h, i))
 		t->ifindex = nllink_index(h->nl, h->ifname[i]);
@@ -260,6 +276,7 @@ static int next_phase(struct hostnet *h)
 	int err = 0;
 
 	if (h->phase < ADDRS) {
+		look_up(h, i);
 		if (!is_named(h, i) && !h->view.t[i].ifindex)
 			h->view.t[i].ifindex = h->other[i];
 		err = enter(h, h->phase + 1);

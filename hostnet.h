@@ -45,6 +45,7 @@ struct hostnet {
 
 	unsigned phase, tries;
 	unsigned other[2], defaults[2];	/* interface of any route; how many */
+	uint32_t object[2]; /* nexthop of the first default route, if only that is told */
 	bool near[2]; /* the gateway is in the subnet of that address */
 	unsigned ll_prefix;
 };

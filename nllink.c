@@ -5,6 +5,7 @@
 #include "nllink.h"
 #include "nlmsg.h"
 
+#include <linux/nexthop.h>
 #include <linux/pkt_sched.h>
 
 #include <errno.h>
@@ -44,6 +45,22 @@ int nllink_mac(struct netlink *n, unsigned ifindex, struct mac *mac)
 		return -ENOENT;
 	*mac = l.mac;
 	return 0;
+}
+
+int nllink_hop(struct netlink *n, uint32_t id, struct nlmsg_hop *hop)
+{
+	struct nhmsg m = { 0 };
+	struct nl_request r;
+	int err;
+
+	do {
+		*hop = (struct nlmsg_hop){ 0 };
+		nl_begin(&r, RTM_GETNEXTHOP, 0, &m, sizeof(m));
+		nl_put_u32(&r, NHA_ID, id);
+		err = nl_talk(n, &r.h, nlmsg_read_hop, hop);
+		id = hop->first; /* which is no group */
+	} while (!err && id);
+	return err;
 }
 
 unsigned nllink_queue(struct netlink *n, unsigned ifindex)

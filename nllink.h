@@ -10,6 +10,7 @@
 #include "netlink.h"
 
 struct nlmsg_link;
+struct nlmsg_hop;
 
 /* nllink_get - describe the link @name if it is given, else @ifindex */
 int nllink_get(struct netlink *n, unsigned ifindex, const char *name,
@@ -19,6 +20,9 @@ int nllink_get(struct netlink *n, unsigned ifindex, const char *name,
 unsigned nllink_index(struct netlink *n, const char *ifname);
 
 int nllink_mac(struct netlink *n, unsigned ifindex, struct mac *mac);
+
+/* nllink_hop - what nexthop object @id says, or the first one of its group */
+int nllink_hop(struct netlink *n, uint32_t id, struct nlmsg_hop *hop);
 
 /* nllink_queue - length of its queue, 0 if there is none */
 unsigned nllink_queue(struct netlink *n, unsigned ifindex);

@@ -8,6 +8,7 @@
 
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
+#include <linux/nexthop.h>
 
 #include <stdio.h>
 #include <sys/socket.h>
@@ -154,6 +155,25 @@ unsigned nlmsg_ifindex(const struct nlmsghdr *h)
 		return ifindex;
 	nh = nlmsg_first_hop(h, &at, &left);
 	return nh ? (unsigned)nh->rtnh_ifindex : 0;
+}
+
+uint32_t nlmsg_object(const struct nlmsghdr *h)
+{
+	return nlmsg_ifindex(h) ? 0 : nlmsg_u32(nlmsg_route_attr(h, RTA_NH_ID));
+}
+
+void nlmsg_read_hop(void *arg, const struct nlmsghdr *h)
+{
+	struct nlmsg_hop *hop = arg;
+
+	if (!is(h, RTM_NEWNEXTHOP, sizeof(struct nhmsg)))
+		return;
+	hop->ifindex =
+		nlmsg_u32(nlmsg_attr(h, sizeof(struct nhmsg), NHA_OIF));
+	hop->gw = nlmsg_addr(nlmsg_attr(h, sizeof(struct nhmsg), NHA_GATEWAY));
+	/* A struct nexthop_grp begins with it */
+	hop->first =
+		nlmsg_u32(nlmsg_attr(h, sizeof(struct nhmsg), NHA_GROUP));
 }
 
 bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex)

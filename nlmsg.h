@@ -52,8 +52,22 @@ struct rtnexthop *nlmsg_first_hop(const struct nlmsghdr *h,
 struct rtnexthop *nlmsg_next_hop(struct rtnexthop **at, size_t *left);
 
 /* nlmsg_ifindex - the interface a route leaves by, the first of several; 0: none
- * The kernel spells nexthop objects out in the same attributes. */
+ * The kernel spells nexthop objects out in the same attributes, */
 unsigned nlmsg_ifindex(const struct nlmsghdr *h);
+
+/* nlmsg_object - unless net.ipv4.nexthop_compat_mode is 0: the number of the object
+ * that tells all; 0: none */
+uint32_t nlmsg_object(const struct nlmsghdr *h);
+
+/* What such an object says, or the first one of its group */
+struct nlmsg_hop {
+	unsigned ifindex;
+	uint32_t first;
+	struct addr gw;
+};
+
+/* nlmsg_read_hop - @arg is a struct nlmsg_hop that a message about one fills */
+void nlmsg_read_hop(void *arg, const struct nlmsghdr *h);
 
 /* nlmsg_uses - whether it leaves by @ifindex, or by others as well */
 bool nlmsg_uses(const struct nlmsghdr *h, unsigned ifindex);

@@ -35,6 +35,7 @@ struct job {
 	struct netlink *host, *ns;
 	unsigned from, to; /* interfaces: template's and guest's */
 	bool v4, local;
+	bool object; /* there is a default route whose hop is not told */
 	const struct conf *conf;
 	struct lan *lan;
 	struct addr ll; /* of the guest's interface; none: it has none */
@@ -320,7 +321,10 @@ static void want_route(void *arg, const struct nlmsghdr *orig)
 	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
 	struct job *j = arg;
 
-	if (!nlmsg_is_route(orig, j->v4) || !nlmsg_uses(orig, j->from))
+	if (!nlmsg_is_route(orig, j->v4))
+		return;
+	j->object |= nlmsg_is_default(orig) && nlmsg_object(orig);
+	if (!nlmsg_uses(orig, j->from))
 		return;
 	memcpy(copy, orig, orig->nlmsg_len);
 	rewrite(j, h);
@@ -357,8 +361,12 @@ static int copy_routes(struct job *j)
 {
 	struct nslink *l = j->link;
 	const struct nslink_set before = l->want;
-	int err = nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
+	int err;
 
+	j->object = false;
+	err = nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
+	if (j->object && !addr_is_none(&l->renew->host.t[!j->v4].gw))
+		(void)add_default_route(j);
 	if (!l->want.full || before.full)
 		return err;
 	l->want = before;

@@ -11,16 +11,19 @@ static void read_one(const struct nlmsghdr *h)
 	struct rtnexthop *hop, *at;
 	struct nlmsg_neigh neigh;
 	struct nlmsg_link link;
+	struct nlmsg_hop object;
 	struct addr a;
 	size_t left;
 	int i;
 
 	nlmsg_read_link(&link, h);
+	nlmsg_read_hop(&object, h);
 	nlmsg_read_neigh(&neigh, h);
 	for (i = 0; i < 2; i++) {
 		if (nlmsg_is_route(h, i)) {
 			(void)nlmsg_is_default(h);
 			(void)nlmsg_ifindex(h);
+			(void)nlmsg_object(h);
 			(void)nlmsg_uses(h, 1);
 			a = nlmsg_gateway(h, 1);
 			for (hop = nlmsg_first_hop(h, &at, &left); hop;

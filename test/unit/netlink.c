@@ -485,6 +485,45 @@ static void copy_hops(void **state)
 	assert_int_equal(count(guest_ns, "ip route | grep ^default"), 0);
 }
 
+/* The kernel tells no more of a route than the number of its nexthop */
+static void copy_objects(void **state)
+{
+	struct template t;
+
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip addr add 198.51.100.2/24 dev h1 &&"
+	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad");
+	enter(host_ns);
+	if (system("ip nexthop replace id 7 via 10.0.0.8 dev h0 2>/dev/null &&"
+		   "ip nexthop replace id 8 via 2001:db8::8 dev h0 &&"
+		   "ip nexthop replace id 9 via 198.51.100.7 dev h1 &&"
+		   "ip nexthop replace id 10 group 7/9 &&"
+		   "ip route add default nhid 10 &&"
+		   "ip -6 route add default nhid 8")) {
+		enter(home_ns);
+		skip();
+	}
+	write_file("/proc/sys/net/ipv4/nexthop_compat_mode", "0");
+	enter(home_ns);
+	assert_int_equal(template(&host, true, NULL, &t), 0);
+	assert_string_equal(t.ifname, "h0");
+	expect(&t.gw, "10.0.0.8");
+	assert_int_equal(template(&host, true, "h1", &t), 0);
+	expect(&t.gw, "none");
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(), 0);
+	assert_int_equal(count(guest_ns, "ip route | grep '^default via "
+					 "10.0.0.8 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip -6 route | grep '^default via "
+					 "2001:db8::8 dev g0'"),
+			 1);
+	enter(host_ns);
+	write_file("/proc/sys/net/ipv4/nexthop_compat_mode", "1");
+	enter(home_ns);
+}
+
 /* What the host wraps is not to be wrapped by the guest, too */
 static void copy_wrapped(void **state)
 {
@@ -819,6 +858,7 @@ int main(void)
 		cmocka_unit_test(networks),
 		cmocka_unit_test(copy_many),
 		cmocka_unit_test(copy_hops),
+		cmocka_unit_test(copy_objects),
 		cmocka_unit_test(copy_wrapped),
 		cmocka_unit_test(copy_too_many),
 		cmocka_unit_test(copy_dependent),
