@@ -320,14 +320,12 @@ static struct flow *lone_at(const struct flows *t, uint32_t n)
 	return n && n != LONE_FIRST ? &t->flow[n - 1] : NULL;
 }
 
-void flow_answered(struct flows *t, struct flow *f)
+void flow_met(struct flows *t, struct flow *f)
 {
 	struct flow *prev = lone_at(t, f->lone_prev);
 	struct flow *next = lone_at(t, f->lone_next);
 	struct flow_lone *l = list_of(t, f);
 
-	if (!f->lone_prev)
-		return;
 	if (prev)
 		prev->lone_next = f->lone_next;
 	else

@@ -208,7 +208,13 @@ struct flow *flow_admit(struct flows *t, enum flow_kind kind);
  * but not while it has an inbox
  * flow_answered - it has been; harmless to say again */
 void flow_lone(struct flows *t, struct flow *f);
-void flow_answered(struct flows *t, struct flow *f);
+void flow_met(struct flows *t, struct flow *f);
+
+static inline void flow_answered(struct flows *t, struct flow *f)
+{
+	if (UNLIKELY(f->lone_prev))
+		flow_met(t, f);
+}
 
 /* flow_enter - make side @i findable; false if its tuple is taken
  * The tuple of a side that was entered must not change. */

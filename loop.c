@@ -424,22 +424,29 @@ static void watch_streams(struct loop *l, unsigned n)
 	l->hurry = false;
 }
 
-/* The time after a wait of @ms.  Where it ends much later than it was to, what the guest
- * and the host have said meanwhile comes with this turn, but timers would go first.  Who
- * is late each time has no more than that. */
+/* Whether a wait of @ms from @was on has ended much later than it was to.  Who is late
+ * each time has no more than that. */
+static SELDOM bool has_been_gone(const struct loop *l, uint64_t was, int ms)
+{
+	uint64_t until = ms < 0 ? l->alarm.rings :
+				  was + (uint64_t)ms * CLOCK_SPEED;
+
+	return was != l->gone_at_ms && l->now_ms > until &&
+	       l->now_ms - until > GONE_MS * CLOCK_SPEED;
+}
+
+/* The time after a wait of @ms.  Where the process was gone, what the guest and the host
+ * have said meanwhile comes with this turn, but timers would go first. */
 static void clock_after(struct loop *l, int ms)
 {
-	uint64_t was = l->now_ns;
-	uint64_t until = ms < 0 ? l->alarm.rings :
-				  l->now_ms + (uint64_t)ms * CLOCK_SPEED;
+	uint64_t ns = l->now_ns, was = l->now_ms;
 
 	loop_clock(l);
-	l->gone = !l->gone && l->now_ms > until &&
-		  l->now_ms - until > GONE_MS * CLOCK_SPEED;
-	if (UNLIKELY(l->gone)) {
-		l->gone_ns += l->now_ns - was;
-		l->now_ns = was;
-		l->now_ms = was / 1000000;
+	if (UNLIKELY(l->now_ms - was > GONE_MS * CLOCK_SPEED) &&
+	    has_been_gone(l, was, ms)) {
+		l->gone_ns += l->now_ns - ns;
+		l->now_ns = ns;
+		l->now_ms = l->gone_at_ms = was;
 	}
 }
 

@@ -73,7 +73,7 @@ struct loop {
 	uint64_t now_ns;
 	uint64_t now_ms;
 	uint64_t gone_ns; /* that has passed without us: CLOCK_MONOTONIC less this is now */
-	bool gone; /* some of it before this turn */
+	uint64_t gone_at_ms; /* @now_ms when some of it did */
 	struct timers timers;
 	struct {
 		int fd;		/* @spare, or -1: none */
