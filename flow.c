@@ -394,6 +394,32 @@ struct flow *flow_admit(struct flows *t, enum flow_kind kind)
 	return flow_new(t, kind);
 }
 
+uint64_t flows_owed(const struct flows *t)
+{
+	uint64_t sum = 0;
+	unsigned i;
+
+	for (i = 0; i < t->fresh; i++) {
+		const struct flow *f = &t->flow[i];
+
+		if (f->kind != FLOW_FREE && t->type[f->kind]->owes)
+			sum += t->type[f->kind]->owes(t->owner[f->kind], f);
+	}
+	return sum;
+}
+
+void flows_cut(struct flows *t)
+{
+	unsigned i;
+
+	for (i = 0; i < t->fresh; i++) {
+		struct flow *f = &t->flow[i];
+
+		if (f->kind != FLOW_FREE && t->type[f->kind]->cut)
+			t->type[f->kind]->cut(t->owner[f->kind], f);
+	}
+}
+
 static uint64_t watch_ref(const struct flows *t, const struct flow *f,
 			  unsigned i)
 {

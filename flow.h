@@ -138,6 +138,11 @@ struct flow_type {
 	/* The guest has answered with an ICMP error that it is not to be had there.
 	 * May end @f, which has no inbox now. */
 	void (*refused)(void *owner, struct flow *f);
+	/* Streams, when we are about to go: 0 if the guest has ended it and all has got to
+	 * the host, else a number that is another one once more has; and to end it so that
+	 * nobody takes that for its end, if something has not */
+	uint64_t (*owes)(void *owner, const struct flow *f);
+	void (*cut)(void *owner, struct flow *f);
 	enum flow_state (*state)(const struct flow *f);
 	/* For who watches, so it may ask the kernel; @n is all zero */
 	void (*count)(const struct flow *f, struct flow_count *n);
@@ -198,6 +203,10 @@ void flows_share(struct flows *t, unsigned fds);
  * oldest flow that is flow_lone() gives way, if nothing has happened to it in this
  * turn; NULL if there is none. */
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
+
+/* flows_owed - the sum of what they owe, flows_cut - cut them, see flow_type */
+uint64_t flows_owed(const struct flows *t);
+void flows_cut(struct flows *t);
 
 /* flow_admit - the same for what anybody may begin from outside, by one packet and in
  * any name.  Those that are flow_lone() may have an eighth of what there is, and then

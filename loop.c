@@ -485,4 +485,12 @@ void loop_quit(struct loop *l, int status)
 {
 	l->quit = true;
 	l->status = status;
+	l->leaves = false;
+}
+
+void loop_leave(struct loop *l, int status, bool now)
+{
+	loop_quit(l, status);
+	l->leaves = true;
+	l->hurries = now;
 }

@@ -70,6 +70,7 @@ struct loop {
 	bool quit;
 	bool soon;  /* the next turn does not wait */
 	int status; /* exit status once @quit */
+	bool leaves, hurries; /* loop_leave() */
 	uint64_t now_ns;
 	uint64_t now_ms;
 	uint64_t gone_ns; /* that has passed without us: CLOCK_MONOTONIC less this is now */
@@ -211,5 +212,9 @@ void loop_late(struct loop *l, void (*fn)(int fd), int fd);
 
 /* loop_quit - leave after this turn with @status */
 void loop_quit(struct loop *l, int status);
+
+/* loop_leave - the same, but nobody else has what we serve: what is on its way may get
+ * there first, unless we are to go @now */
+void loop_leave(struct loop *l, int status, bool now);
 
 #endif /* LOOP_H */

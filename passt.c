@@ -99,7 +99,12 @@ struct passt {
 	int proc_fd; /* /proc, -1 */
 };
 
-enum { TX_QUEUE = 10000 };
+enum {
+	TX_QUEUE = 10000,
+	LINGER_TURN_MS = 10,
+	LINGER_STILL_MS = 5000, /* while nothing moves */
+	LINGER_MS = 30 * 1000,
+};
 
 static const char RESOLV_CONF[] = "/etc/resolv.conf";
 
@@ -569,11 +574,13 @@ static void put_away(struct passt *p)
 		timer_set(&p->loop.timers, &p->again, now + 10);
 		return;
 	}
-	if (err)
+	if (err) {
 		log_warn("Connections can't be kept: %s", util_error(-err));
-	else
+		loop_leave(&p->loop, EXIT_SUCCESS, true);
+	} else {
 		log_info("The service manager keeps all, exiting");
-	loop_quit(&p->loop, EXIT_SUCCESS);
+		loop_quit(&p->loop, EXIT_SUCCESS);
+	}
 }
 
 static void turn_end(void *owner)
@@ -602,7 +609,7 @@ static void signal_event(void *owner, uint64_t ref, uint32_t events)
 	if (read(p->signal_fd, &si, sizeof(si)) != sizeof(si))
 		return;
 	if (p->store.to < 0)
-		loop_quit(&p->loop, EXIT_SUCCESS);
+		loop_leave(&p->loop, EXIT_SUCCESS, true);
 	else
 		p->leave_ms = p->loop.now_ms + TAKEOVER_READY_MS;
 }
@@ -909,7 +916,8 @@ static void on_exit_fd(void *owner, uint64_t ref, uint32_t events)
 	(void)ref;
 	(void)events;
 	log_info("--exit-fd was closed, exiting");
-	loop_quit(&p->loop, EXIT_SUCCESS);
+	loop_del(&p->loop, p->conf.exit_fd);
+	loop_leave(&p->loop, EXIT_SUCCESS, false);
 }
 
 /* Whatever may be read there is not for us */
@@ -987,6 +995,47 @@ static void offer_takeover(struct passt *p)
 	takeover_offer(&p->takeover, p->proc_fd);
 	if (p->proc_fd >= 0 && p->metrics.proc < 0)
 		close(p->proc_fd);
+}
+
+static void no_more(void *owner, struct timer *t)
+{
+	(void)owner;
+	(void)t;
+}
+
+/* What is on its way when all else has ended may get there, but whoever waits for us is not
+ * to wait for long.  Who has got a part of it must not take that for all. */
+static void linger(struct passt *p)
+{
+	uint64_t begun = p->loop.now_ms, moved = begun, owed, was, frames;
+	struct loop *l = &p->loop;
+	int status = l->status;
+	struct timer wait;
+
+	timer_init(&wait, no_more, NULL);
+	/* What has come already tells what there is */
+	do {
+		frames = p->tap->count.frames[0];
+		loop_turn(l);
+		owed = flows_owed(&p->flows);
+	} while (p->tap->count.frames[0] != frames &&
+		 l->now_ms - begun < LINGER_TURN_MS);
+	if (owed)
+		listen_end(&p->listen); /* these may be wanted */
+	l->quit = l->hurries || !l->leaves;
+	while (!l->quit && owed && l->now_ms - moved < LINGER_STILL_MS &&
+	       l->now_ms - begun < LINGER_MS) {
+		timer_set(&l->timers, &wait, l->now_ms + LINGER_TURN_MS);
+		loop_turn(l);
+		was = owed;
+		owed = flows_owed(&p->flows);
+		if (owed != was)
+			moved = l->now_ms;
+	}
+	timer_drop(&l->timers, &wait);
+	if (l->leaves) /* nobody has taken over */
+		flows_cut(&p->flows);
+	l->status = status;
 }
 
 /* First of all what somebody else may be waiting for: the kernel would close it
@@ -1107,6 +1156,8 @@ int main(int argc, char **argv)
 
 	while (loop_turn(&p->loop))
 		;
+	if (p->loop.leaves)
+		linger(p);
 	leave(p);
 	return p->loop.status;
 }

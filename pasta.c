@@ -722,6 +722,17 @@ void pasta_go(struct pasta *p)
 
 /* --- the end ------------------------------------------------------------- */
 
+/* What it has sent may still be on its way */
+static void over(struct pasta *p, int status)
+{
+	if (p->ended)
+		return;
+	p->ended = true;
+	if (p->child_fd >= 0)
+		loop_del(p->loop, p->child_fd);
+	loop_leave(p->loop, status, false);
+}
+
 static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 {
 	struct pasta *p = owner;
@@ -734,11 +745,10 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 	if (waitid(P_PID, (id_t)p->child, &si, WEXITED | WNOHANG)) {
 		/* Somebody else has its status.  Not to go would be worse. */
 		if (errno == ECHILD)
-			loop_quit(p->loop, EXIT_FAILURE);
+			over(p, EXIT_FAILURE);
 	} else if (si.si_pid == p->child) {
-		loop_quit(p->loop, si.si_code == CLD_EXITED ?
-					   si.si_status :
-					   128 + si.si_status);
+		over(p, si.si_code == CLD_EXITED ? si.si_status :
+						   128 + si.si_status);
 	} else {
 		(void)!read(p->child_fd, &drop, sizeof(drop));
 	}
@@ -817,7 +827,7 @@ static void speak_up(void *owner, struct timer *t)
 	if (!is_deaf(p, p->signal))
 		return;
 	if (is_interrupt(p->signal))
-		loop_quit(p->loop, (int)(128 + p->signal));
+		loop_leave(p->loop, (int)(128 + p->signal), true);
 	else
 		stop_both(p);
 }
@@ -836,6 +846,10 @@ static void on_terminal(void *owner, uint64_t ref, uint32_t events)
 	(void)events;
 	if (read(p->terminal_fd, &si, sizeof(si)) != sizeof(si))
 		return;
+	if (p->ended) {
+		loop_leave(p->loop, (int)(128 + si.ssi_signo), true);
+		return;
+	}
 	m = manners_of(p);
 	if (has(m.ignored, si.ssi_signo) ||
 	    (is_interrupt(si.ssi_signo) && has(m.caught, si.ssi_signo)))
@@ -862,7 +876,7 @@ static int watch_terminal(struct pasta *p)
 static void leave(struct pasta *p)
 {
 	log_info("Namespace %s is gone, exiting", p->path);
-	loop_quit(p->loop, EXIT_SUCCESS);
+	over(p, EXIT_SUCCESS);
 }
 
 static void on_process_end(void *owner, uint64_t ref, uint32_t events)

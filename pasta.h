@@ -16,6 +16,7 @@ struct pasta {
 	int child_fd;	/* pidfd of it, or a signalfd, or of the joined
 			   process; -1 */
 	int self_fd;	/* pidfd of ourselves, if there is a command, -1 */
+	bool ended; /* what we are there for */
 	int status_fd;	/* its /proc/PID/status, -1 */
 	int terminal_fd; /* signalfd: interrupts, hang-ups, stops */
 	unsigned signal; /* that the command may not have heard */

@@ -464,6 +464,37 @@ static void expire(void *owner, struct flow *f)
 	finish(owner, f, sock_abort);
 }
 
+/* What the guest's side has sent */
+static const struct way *from_guest(const struct flow *f)
+{
+	const struct ways *x = (const struct ways *)(const void *)f->priv;
+
+	return &x->way[f->side[0].pif != PIF_SPLICE];
+}
+
+static uint64_t owes(void *owner, const struct flow *f)
+{
+	const struct way *w = from_guest(f);
+
+	(void)owner;
+	return w->held || !w->eof ? 1 + w->held : 0;
+}
+
+/* There is no other turn */
+static void cut(void *owner, struct flow *f)
+{
+	struct splice *s = owner;
+	unsigned i;
+
+	if (!from_guest(f)->held)
+		return;
+	for (i = 0; i < 2; i++)
+		if (f->side[i].fd >= 0)
+			sock_abort(f->side[i].fd);
+	f->side[0].fd = f->side[1].fd = -1;
+	finish(s, f, sock_abort);
+}
+
 static enum flow_state state(const struct flow *f)
 {
 	const struct ways *x = (const struct ways *)(const void *)f->priv;
@@ -630,6 +661,7 @@ void splice_init(struct splice *s, struct flows *flows, struct fwd *fwd,
 	static const struct flow_type type = {
 		.name = "TCP (spliced)", .ready = ready, .expire = expire,
 		.freeze = freeze, .thaw = thaw, .forget = forget,
+		.owes = owes, .cut = cut,
 		.state = state, .count = count, .free_queue = true,
 	};
 	unsigned i;

@@ -284,7 +284,7 @@ static void hang_up(struct tap_stream *t, const char *why)
 	empty_queue(t);
 	tap_stream_closed(why, t->one_off);
 	if (t->one_off)
-		loop_quit(t->tap.loop, 0);
+		loop_leave(t->tap.loop, 0, false);
 	if (t->next >= 0)
 		serve(t, t->next);
 	t->next = -1;

@@ -727,7 +727,7 @@ static void hang_up(struct tap_vhost *t)
 	t->deaf = false;
 	settle(t);
 	if (end)
-		loop_quit(t->tap.loop, 0);
+		loop_leave(t->tap.loop, 0, false);
 }
 
 /* --- the end of a turn ----------------------------------------------------- */

@@ -522,6 +522,30 @@ static void drop(void *owner, struct flow *f)
 		conn_reset(owner, f);
 }
 
+static uint64_t owes(void *owner, const struct flow *f)
+{
+	const struct tcp_conn *c = (const void *)f->priv;
+	const struct tcp *t = owner;
+
+	if (c->state != TCP_OPEN || c->flags & CONN_RESET)
+		return 0;
+	return c->out.len || (t->tap->up && !(c->flags & CONN_GUEST_FIN)) ?
+		       1 + (uint64_t)c->out.len + c->rcv_nxt : 0;
+}
+
+/* A guest that may have more waits for an ACK, for room, or to repeat what was lost.  A
+ * whole segment is sent once the window has room for it. */
+static void cut(void *owner, struct flow *f)
+{
+	const struct tcp_conn *c = conn_of(f);
+	bool waits = c->ahead.first ||
+		     c->flags & (CONN_ACK_NOW | CONN_ACK_LATE) ||
+		     c->rcv_edge - c->rcv_nxt <= UINT16_MAX;
+
+	if (owes(owner, f) && (c->out.len || waits))
+		drop(owner, f);
+}
+
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	     struct fwd *fwd, struct listen *listen,
 	     const struct neigh *neigh, struct chunks *chunks)
@@ -529,7 +553,7 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
 		.expire = expire, .drop = drop, .refused = refused,
-		.state = state, .count = count,
+		.owes = owes, .cut = cut, .state = state, .count = count,
 		.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 	};
 	int err;

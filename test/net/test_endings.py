@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every way in which a conversation ends, or does not begin."""
 
+import contextlib
 import errno
 import hashlib
 import os
+import signal
 import socket
+import sys
 
 import pytest
 
 from clients import Background, read_all, read_exactly, reset
-from lab import DGRAM, HOST, MIB, NOWHERE, PEER, V4, V6, until
+from lab import (DGRAM, HOST, MIB, NOWHERE, PASTA, PEER, USER, V4, V6,
+                 signal_pid, until)
 
 FORWARDED = 7001
 RECVERR = {V4: (socket.IPPROTO_IP, 11), V6: (socket.IPPROTO_IPV6, 25)}
@@ -283,3 +287,84 @@ def test_udp_goes_on_after_an_error(lab, guest, family):
     data, client = server.recvfrom(100)
     server.sendto(data, client)
     assert s.recv(100) == b"now"
+
+
+# Sends what there is room for, and is not heard of any more
+SENDER = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], sys.argv[2]))
+s.setblocking(False)
+n = 0
+try:
+    while True:
+        n += s.send(bytes(65536))
+except BlockingIOError:
+    pass
+s.close()
+print("sent", n)
+sys.exit(3)
+"""
+
+
+@pytest.fixture(params=["tap", "spliced"])
+def upload(lab, request):
+    """A function that runs SENDER as pasta's command.  It returns how much was
+    sent, the other end of the connection, and pasta."""
+    def run():
+        where, address = (lab.peer, PEER[V4]) if request.param == "tap" else \
+            (lab.host, "127.0.0.1")
+        listener = where.listen(V4)
+        port = listener.getsockname()[1]
+        process = lab.host.spawn(*USER, PASTA, "--config-net", "-T", port, "--",
+                                 "/usr/bin/python3", "-c", SENDER, address,
+                                 port)
+        sent = int(process.says(r"^sent (\d+)$")[1])
+        return sent, where.accept(listener), process
+    return run
+
+
+def broken(s):
+    """How much there is in front of a reset."""
+    n = 0
+    with pytest.raises(ConnectionResetError):
+        while data := s.recv(MIB):
+            n += len(data)
+    return n
+
+
+def test_what_a_command_has_sent(upload):
+    """The command has ended, and what it had sent gets there all the same."""
+    sent, other, process = upload()
+    assert len(read_all(other)) == sent
+    assert process.exit() == 3
+
+
+def test_what_nobody_takes(upload):
+    """Where it does not, nobody waits for ever, and nobody takes a part of it for
+    all."""
+    sent, other, process = upload()
+    assert process.exit() == 3
+    assert broken(other) < sent
+
+
+def test_cut_off(lab):
+    """The same of a daemon that has to go at once."""
+    listener = lab.peer.listen(V4)
+    guest = lab.pasta("--config-net")
+    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    other = lab.peer.accept(listener)
+    s.setblocking(False)
+    sent = []
+
+    def stands_still():
+        before = sum(sent)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent.append(s.send(bytes(65536)))
+        info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+        window = int.from_bytes(info[228:], sys.byteorder)
+        return sent and sum(sent) == before and window < 16384
+    until(stands_still, "full buffers")
+    signal_pid(guest.daemon, signal.SIGTERM)
+    guest.process.exit()
+    assert broken(other) < sum(sent)

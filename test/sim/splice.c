@@ -349,6 +349,8 @@ static void make_end(struct pair *p, unsigned side)
 	e->chunk = MAX(e->chunk, e->bytes / 100);
 	e->pause = chance(200) ? rnd_to(50 * MS) :
 		   chance(500) ? rnd_to(500 * US) : 0;
+	if (e->pause > MS) /* six hours are all there is */
+		e->chunk = MAX(e->chunk, 20);
 	e->rtt = chance(500) ? rnd_to(100 * US) : rnd_to(5 * MS);
 	e->tx_cap = chance(300) ? rnd_in(4608, 20000) :
 				  rnd_in(10000, 1000 * 1000);

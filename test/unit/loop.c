@@ -895,6 +895,19 @@ static void quit_does_not_wait(void **state)
 	assert_int_equal(loop.status, 0);
 }
 
+static void leave_says_how(void **state)
+{
+	(void)state;
+	loop_leave(&loop, 3, true);
+	assert_false(loop_turn(&loop));
+	assert_int_equal(loop.status, 3);
+	assert_true(loop.leaves && loop.hurries);
+	loop_leave(&loop, 4, false);
+	assert_true(loop.leaves && !loop.hurries);
+	loop_quit(&loop, 0); /* somebody else has all */
+	assert_false(loop.leaves);
+}
+
 static int late[2 * LOOP_LATE];
 static unsigned late_n;
 
@@ -1294,6 +1307,7 @@ int main(void)
 		WATCH(far_future),
 		WATCH(quit_status),
 		WATCH(quit_does_not_wait),
+		WATCH(leave_says_how),
 		WATCH(late_is_next),
 		WATCH(late_is_full),
 		WATCH(late_is_now_at_the_end),
