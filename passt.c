@@ -102,6 +102,7 @@ struct passt {
 enum {
 	TX_QUEUE = 10000,
 	LINGER_TURN_MS = 10,
+	LINGER_FIRST_MS = 100, /* while frames come */
 	LINGER_STILL_MS = 5000, /* while nothing moves */
 	LINGER_MS = 30 * 1000,
 };
@@ -1019,7 +1020,7 @@ static void linger(struct passt *p)
 		loop_turn(l);
 		owed = flows_owed(&p->flows);
 	} while (p->tap->count.frames[0] != frames &&
-		 l->now_ms - begun < LINGER_TURN_MS);
+		 l->now_ms - begun < LINGER_FIRST_MS);
 	if (owed)
 		listen_end(&p->listen); /* these may be wanted */
 	l->quit = l->hurries || !l->leaves;
