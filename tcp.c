@@ -136,7 +136,9 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	f = flow_begin(t->flows, FLOW_TCP, 1);
 	if (!f) {
 		*v = DROP_NO_FLOW;
-		tcp_out_refuse(t, p);
+		/* Who may give way has something to do in this turn: try again */
+		if (!t->flows->lone[0].first)
+			tcp_out_refuse(t, p);
 		return NULL;
 	}
 	f->side[0] = (struct side){ .ours = p->t.dst, .theirs = p->t.src,

@@ -23,6 +23,7 @@ import threading
 
 import pytest
 
+from clients import Background
 from lab import (GATEWAY, HOST, MIB, PASST, PEER, REPAIR, USER, V4, V6, Lab,
                  batch, end, literal, script, until)
 from qemu import initramfs, kernel
@@ -366,8 +367,9 @@ def test_given_up(trip):
             trip.here.helper()
         trip.send("exec:cat >/dev/null", 1 << 30)
         until(lambda: monitor.migration() == "completed", "its end", MIGRATE_S)
-        transfer.send(1000)     # nobody reads it now
+        late = Background(transfer.send, 1000)  # nobody reads it now
         monitor("cont")
+        late.result()
         transfer.send(size)
     transfer.end()
     assert "is broken" not in trip.here.log.read_text()
