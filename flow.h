@@ -204,10 +204,6 @@ void flows_share(struct flows *t, unsigned fds);
  * turn; NULL if there is none. */
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
 
-/* flows_owed - the sum of what they owe, flows_cut - cut them, see flow_type */
-uint64_t flows_owed(const struct flows *t);
-void flows_cut(struct flows *t);
-
 /* flow_admit - the same for what anybody may begin from outside, by one packet and in
  * any name.  Those that are flow_lone() may have an eighth of what there is, and then
  * the oldest of them gives way. */
@@ -215,15 +211,26 @@ struct flow *flow_admit(struct flows *t, enum flow_kind kind);
 
 /* flow_lone - @f has not been answered: it may be ended for another one's sake,
  * but not while it has an inbox
- * flow_answered - it has been; harmless to say again */
+ * flow_answered - it has been; harmless to say again
+ * flow_met - the same of one that was flow_lone()
+ * flows_yield - whether any of the guest's may give way, in this turn or the next */
 void flow_lone(struct flows *t, struct flow *f);
 void flow_met(struct flows *t, struct flow *f);
+
+static inline bool flows_yield(const struct flows *t)
+{
+	return t->lone[0].first;
+}
 
 static inline void flow_answered(struct flows *t, struct flow *f)
 {
 	if (UNLIKELY(f->lone_prev))
 		flow_met(t, f);
 }
+
+/* flows_owed - the sum of what they owe, flows_cut - cut them, see flow_type */
+uint64_t flows_owed(const struct flows *t);
+void flows_cut(struct flows *t);
 
 /* flow_enter - make side @i findable; false if its tuple is taken
  * The tuple of a side that was entered must not change. */

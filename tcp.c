@@ -137,7 +137,7 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	if (!f) {
 		*v = DROP_NO_FLOW;
 		/* Who may give way has something to do in this turn: try again */
-		if (!t->flows->lone[0].first)
+		if (!flows_yield(t->flows))
 			tcp_out_refuse(t, p);
 		return NULL;
 	}
