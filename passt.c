@@ -577,6 +577,7 @@ static void put_away(struct passt *p)
 	}
 	if (err) {
 		log_warn("Connections can't be kept: %s", util_error(-err));
+		p->leave_ms = 0; /* there are more turns */
 		loop_leave(&p->loop, EXIT_SUCCESS, true);
 	} else {
 		log_info("The service manager keeps all, exiting");
@@ -998,12 +999,6 @@ static void offer_takeover(struct passt *p)
 		close(p->proc_fd);
 }
 
-static void no_more(void *owner, struct timer *t)
-{
-	(void)owner;
-	(void)t;
-}
-
 /* What is on its way when all else has ended may get there, but whoever waits for us is not
  * to wait for long.  Who has got a part of it must not take that for all. */
 static void linger(struct passt *p)
@@ -1011,9 +1006,7 @@ static void linger(struct passt *p)
 	uint64_t begun = p->loop.now_ms, moved = begun, owed, was, frames;
 	struct loop *l = &p->loop;
 	int status = l->status;
-	struct timer wait;
 
-	timer_init(&wait, no_more, NULL);
 	/* What has come already tells what there is */
 	do {
 		frames = p->tap->count.frames[0];
@@ -1026,14 +1019,13 @@ static void linger(struct passt *p)
 	l->quit = l->hurries || !l->leaves;
 	while (!l->quit && owed && l->now_ms - moved < LINGER_STILL_MS &&
 	       l->now_ms - begun < LINGER_MS) {
-		timer_set(&l->timers, &wait, l->now_ms + LINGER_TURN_MS);
+		timer_set(&l->timers, &p->again, l->now_ms + LINGER_TURN_MS);
 		loop_turn(l);
 		was = owed;
 		owed = flows_owed(&p->flows);
 		if (owed != was)
 			moved = l->now_ms;
 	}
-	timer_drop(&l->timers, &wait);
 	if (l->leaves) /* nobody has taken over */
 		flows_cut(&p->flows);
 	l->status = status;

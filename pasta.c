@@ -847,7 +847,7 @@ static void on_terminal(void *owner, uint64_t ref, uint32_t events)
 	if (read(p->terminal_fd, &si, sizeof(si)) != sizeof(si))
 		return;
 	if (p->ended) {
-		loop_leave(p->loop, (int)(128 + si.ssi_signo), true);
+		loop_leave(p->loop, p->loop->status, true);
 		return;
 	}
 	m = manners_of(p);
