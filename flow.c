@@ -267,6 +267,11 @@ static struct flow *extend(struct flows *t)
 	return f;
 }
 
+static unsigned fds_of(unsigned kind)
+{
+	return kind == FLOW_SPLICE || kind == FLOW_UDP_SPLICE ? 2 : 1;
+}
+
 struct flow *flow_new(struct flows *t, enum flow_kind kind)
 {
 	struct flow *f = t->free;
@@ -285,14 +290,10 @@ struct flow *flow_new(struct flows *t, enum flow_kind kind)
 	f->side[0].fd = f->side[1].fd = -1;
 	timer_init(&f->timer, expire, t);
 	t->count++;
+	t->fds += fds_of(kind);
 	t->made[kind]++;
 	t->peak = MAX(t->peak, t->count);
 	return f;
-}
-
-static unsigned fds_of(unsigned kind)
-{
-	return kind == FLOW_SPLICE || kind == FLOW_UDP_SPLICE ? 2 : 1;
 }
 
 static struct flow_lone *list_of(struct flows *t, const struct flow *f)
@@ -357,6 +358,12 @@ static bool make_room(struct flows *t, const struct flow_lone *l)
 	return true;
 }
 
+/* Whether nobody from outside may begin one of @kind; others have the rest */
+static bool outside_full(const struct flows *t, enum flow_kind kind)
+{
+	return t->share && t->fds - t->begun + fds_of(kind) > t->share;
+}
+
 /* Where descriptors are many it is the table that is full first */
 void flows_share(struct flows *t, unsigned fds)
 {
@@ -388,10 +395,20 @@ struct flow *flow_admit(struct flows *t, enum flow_kind kind)
 {
 	struct flow_lone *l = &t->lone[1];
 
-	while (t->admitted && l->fds && l->fds + fds_of(kind) > t->admitted)
+	while (outside_full(t, kind) ||
+	       (t->admitted && l->fds && l->fds + fds_of(kind) > t->admitted))
 		if (!make_room(t, l))
 			return NULL;
 	return flow_new(t, kind);
+}
+
+struct flow *flow_accept(struct flows *t, enum flow_kind kind)
+{
+	if (!outside_full(t, kind))
+		return flow_new(t, kind);
+	log_limited(LOG_WARN, "Clients of forwarded ports use all %u descriptors "
+		    "that they may, refusing more", t->share);
+	return NULL;
 }
 
 uint64_t flows_owed(const struct flows *t)
@@ -492,6 +509,7 @@ void flow_free(struct flows *t, struct flow *f)
 	flow_leave(t, f, 1);
 	flow_answered(t, f);
 	t->begun -= f->begun;
+	t->fds -= fds_of(f->kind);
 	unbind(t, f, 0);
 	unbind(t, f, 1);
 	timer_drop(&t->loop->timers, &f->timer);

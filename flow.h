@@ -173,8 +173,9 @@ struct flows {
 	uint64_t made[FLOW_KINDS]; /* since the start */
 	unsigned tidy; /* with fewer than that memory may be given back */
 	uint32_t gen;  /* of the last one */
-	unsigned share, begun; /* descriptors that the guest may take, 0: any;
-				  and has taken */
+	unsigned fds;	       /* descriptors that flows have, or are to have */
+	unsigned share, begun; /* of which the guest may take so many, and others
+				  may, 0: any; and it has taken */
 	unsigned admitted; /* so many may others' lone flows have, 0: any */
 	struct flow_lone {
 		struct flow *first, *last; /* oldest first; or NULL */
@@ -195,11 +196,11 @@ void flows_type(struct flows *t, enum flow_kind kind,
 struct flow *flow_new(struct flows *t, enum flow_kind kind);
 
 /* flows_share - flows may have @fds descriptors: an eighth is for what the guest does
- * not begin, and so is one of the table */
+ * not begin, and one for what others do not; and so is one each of the table */
 void flows_share(struct flows *t, unsigned fds);
 
 /* flow_begin - the same for what the guest begins, which takes @fds descriptors
- * of its share; connections from outside have the rest.  When it is used up the
+ * of its share; others have the rest.  When it is used up the
  * oldest flow that is flow_lone() gives way, if nothing has happened to it in this
  * turn; NULL if there is none. */
 struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
@@ -208,6 +209,9 @@ struct flow *flow_begin(struct flows *t, enum flow_kind kind, unsigned fds);
  * any name.  Those that are flow_lone() may have an eighth of what there is, and then
  * the oldest of them gives way. */
 struct flow *flow_admit(struct flows *t, enum flow_kind kind);
+
+/* flow_accept - the same for a connection from outside, which gives way to nobody */
+struct flow *flow_accept(struct flows *t, enum flow_kind kind);
 
 /* flow_lone - @f has not been answered: it may be ended for another one's sake,
  * but not while it has an inbox

@@ -633,7 +633,7 @@ void splice_accepted(struct splice *s, const struct rule *r,
 	    fwd_splice(s->fwd, r, from, &to) == PASS)
 		f = from->pif == PIF_SPLICE ?
 			    flow_begin(s->flows, FLOW_SPLICE, 2) :
-			    flow_new(s->flows, FLOW_SPLICE);
+			    flow_accept(s->flows, FLOW_SPLICE);
 	if (!f) {
 		sock_abort(from->fd);
 		return;

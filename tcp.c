@@ -174,7 +174,7 @@ static void accepted(struct tcp *t, const struct rule *r, struct side *host)
 		return;
 	}
 	v = fwd_in(t->fwd, r, host, &tap);
-	f = v == PASS ? flow_new(t->flows, FLOW_TCP) : NULL;
+	f = v == PASS ? flow_accept(t->flows, FLOW_TCP) : NULL;
 	if (!f) {
 		sock_abort(host->fd);
 		return;

@@ -216,7 +216,7 @@ int tcp_image_fill(const struct tcp *t, const struct tcp_image *i, int fd,
 static struct flow *begin(struct tcp *t, const struct tcp_image *i, int fd)
 {
 	unsigned tap = tap_side(i);
-	struct flow *f = tap ? flow_new(t->flows, FLOW_TCP) :
+	struct flow *f = tap ? flow_accept(t->flows, FLOW_TCP) :
 			       flow_begin(t->flows, FLOW_TCP, 1);
 
 	if (!f)

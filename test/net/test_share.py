@@ -3,9 +3,11 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import pathlib
+import select
 import socket
 import struct
 
@@ -129,6 +131,40 @@ def test_outside_has_a_share(lab, guest, family):
     def again():
         return not guest.socket(family).connect_ex((PEER[family], SERVED))
     until(again, "a connection after the others have ended")
+
+
+@pytest.mark.parametrize("spliced", [False, True], ids=["", "spliced"])
+def test_guest_has_a_share(lab, guest, family, spliced):
+    """Of which no client of a forwarded port takes anything, however many come: the next
+    one is refused, until one of them has gone."""
+    outside, address = (lab.host, LOOPBACK) if spliced else (lab.peer, HOST)
+    server = lab.peer.listen(family, SERVED)
+    service = guest.listen(family, IN)
+
+    def served():
+        """Both ends of one more; None if it is reset."""
+        client = outside.connect(family, address[family], IN)
+        if client in select.select([client, service], [], [], DEADLINE)[0]:
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+            return None
+        end, _ = service.accept()
+        end.sendall(b"x")
+        assert client.recv(1) == b"x"
+        return client, end
+
+    held = list(itertools.takewhile(bool, (served() for _ in range(2 * LIMIT))))
+    assert LIMIT // 4 < len(held) < LIMIT
+    friend = guest.connect(family, PEER[family], SERVED)
+    friend.sendall(b"x")
+    assert server.accept()[0].recv(1) == b"x"
+    with lab.peer.bind(family, DGRAM, SERVED) as asked:
+        answers(guest.connect(family, PEER[family], SERVED, DGRAM), asked)
+    assert guest.reachable(family)
+    for client, end in held:
+        client.close()
+        end.close()
+    until(served, "a client after the others have gone")
 
 
 def test_attempts_give_way(lab, guest, family):

@@ -454,6 +454,36 @@ static void gives_way(void **state)
 	log_stderr(true);
 }
 
+/* Who comes from outside leaves the guest something, be it by connections or datagrams */
+static void outside_has_a_share(void **state)
+{
+	struct flow *f, *first, *silent;
+
+	(void)state;
+	flows_type(&flows, FLOW_UDP, &droppable, NULL);
+	flows_type(&flows, FLOW_SPLICE, &droppable, NULL);
+	log_stderr(false);
+	flows_share(&flows, 32);
+	flows.share = flows.fds - flows.begun + 4;
+	last = NULL;
+	assert_non_null(first = flow_accept(&flows, FLOW_SPLICE));
+	assert_non_null(silent = flow_admit(&flows, FLOW_UDP));
+	flow_lone(&flows, silent);
+	assert_null(flow_accept(&flows, FLOW_SPLICE)); /* it has two */
+	assert_non_null(f = flow_accept(&flows, FLOW_TCP));
+	assert_null(flow_accept(&flows, FLOW_TCP));
+	assert_null(last);
+	assert_non_null(flow_admit(&flows, FLOW_UDP)); /* in the place of another */
+	assert_ptr_equal(last, silent);
+	assert_null(flow_admit(&flows, FLOW_UDP));
+	flow_free(&flows, f);
+	assert_non_null(flow_admit(&flows, FLOW_UDP));
+	flow_free(&flows, first);
+	assert_non_null(flow_accept(&flows, FLOW_SPLICE));
+	assert_null(flow_accept(&flows, FLOW_TCP));
+	log_stderr(true);
+}
+
 /* So do those that anybody may begin, one eighth of all, and only for each other */
 static void strangers_give_way(void **state)
 {
@@ -540,6 +570,7 @@ int main(void)
 		cmocka_unit_test(held_queue_keeps_its_order),
 		cmocka_unit_test(heavy_until_a_pause),
 		cmocka_unit_test(gives_way),
+		cmocka_unit_test(outside_has_a_share),
 		cmocka_unit_test(strangers_give_way),
 		cmocka_unit_test(shares_the_table),
 		cmocka_unit_test(looks_at_few),
