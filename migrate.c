@@ -20,6 +20,7 @@ enum {
 	BUFFER = QUEUES + 4096,
 	PIECE = 4096, /* a pipe that has room takes so much without a wait */
 	RECORDS = 512, /* at a time */
+	RETRY_MS = 10,
 };
 
 static void work(struct migrate *m);
@@ -30,14 +31,19 @@ static void watch(struct migrate *m, bool on)
 {
 	bool save = m->step < LOAD_HEAD;
 
+	m->unwatched = false;
 	if (on == m->watched || m->fd < 0)
 		return;
 	m->watched = on;
-	if (!on)
+	if (!on) {
 		loop_del(m->loop, m->fd);
-	else if (loop_add(m->loop, m->fd, m->watch, 0,
-			  save ? EPOLLOUT : EPOLLIN))
+	} else if (loop_add(m->loop, m->fd, m->watch, 0,
+			    save ? EPOLLOUT : EPOLLIN)) {
 		m->watched = false;
+		m->unwatched = true;
+		timer_set(&m->loop->timers, &m->timer,
+			  m->loop->now_ms + RETRY_MS);
+	}
 }
 
 static void close_stream(struct migrate *m)
@@ -667,10 +673,18 @@ static void look_for_helper(void *owner)
 		work(m);
 }
 
-static void no_helper(void *owner, struct timer *t)
+/* There is no helper, or the stream could not be watched */
+static void tick(void *owner, struct timer *t)
 {
+	struct migrate *m = owner;
+
 	(void)t;
-	look_for_helper(owner);
+	if (m->step == SAVE_HELPER || m->step == LOAD_HELPER) {
+		work(m);
+	} else if (m->unwatched) {
+		watch(m, true);
+		work(m);
+	}
 }
 
 static void batch_done(struct migrate *m)
@@ -815,7 +829,7 @@ int migrate_init(struct migrate *m, struct tcp *tcp, struct seen *seen,
 	m->buf = util_map(BUFFER);
 	if (!m->m || !m->buf)
 		return -ENOMEM;
-	timer_init(&m->timer, no_helper, m);
+	timer_init(&m->timer, tick, m);
 	m->watch = loop_watch(m->loop, stream_event, m);
 	repair->came = look_for_helper;
 	repair->done = repaired;

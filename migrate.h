@@ -57,8 +57,9 @@ struct migrate {
 	int result; /* of what is @over */
 	int fd;	    /* the stream, -1 */
 	bool watched;
+	bool unwatched; /* it is to be, and the kernel has refused */
 	unsigned watch;
-	struct timer timer; /* a helper may come until then */
+	struct timer timer; /* a helper may come until then; or when to try again */
 	struct moving *m;   /* FLOW_MAX, mapped */
 	unsigned n, at;	    /* how many, which of them is next */
 	unsigned batch;	    /* sockets that the helper has just now, from @at on */

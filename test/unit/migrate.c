@@ -19,6 +19,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "refuse.h"
+
 enum { SOCKETS = 4096, MANY = REPAIR_BATCH + 7, STATE = 1 << 20 };
 
 static struct loop loop;
@@ -538,6 +540,29 @@ static void dropped_while_held(void **state)
 	gone();
 	assert_true(fcntl(other, F_GETFD) >= 0);
 	close(other);
+}
+
+/* Nothing else would tell that the stream takes more */
+static void stream_is_not_watched(void **state)
+{
+	(void)state;
+	connection(0);
+	begin(DEVICE_SAVE);
+	work();
+	refuse_call("epoll_ctl", 1, ENOMEM);
+	refuse.more = 10;
+	answer(0);
+	while (!m.over && m.timer.due_ms) {
+		loop_turn(&loop);
+		turn();
+	}
+	assert_true(m.over && refuse_end());
+	assert_int_equal(m.state.check(&m), 0);
+	assert_int_equal(count_of(), 1);
+	assert_int_equal(state_len, length_of(1, 0));
+	given_up();
+	check_goes_on(flow_at(0));
+	close(front_end);
 }
 
 static void helper_refuses(void **state)
@@ -1207,6 +1232,7 @@ int main(void)
 		T(ends_before_its_turn),
 		T(all_end_before_their_turn),
 		T(dropped_while_held),
+		T(stream_is_not_watched),
 		T(helper_refuses),
 		T(helper_hangs_up),
 		T(helper_is_gone_when_given_up),
