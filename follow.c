@@ -429,8 +429,12 @@ static void bind_listeners(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
 
-	if (listen_renew(f->listen) == -EINPROGRESS)
+	int err = listen_renew(f->listen);
+
+	if (err == -EINPROGRESS)
 		set(f, timer, STEP_MS);
+	else if (err)
+		set(f, timer, FOLLOW_ERROR_MS);
 }
 
 /* --- looks -----------------------------------------------------------------

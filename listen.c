@@ -351,7 +351,7 @@ static void lay_out(struct listen_table *t)
 
 	t->slots = 0;
 	for (i = 0; i < t->rules.n; i++) {
-		t->waits[i] = false;
+		t->waits[i] = LISTEN_READY;
 		t->base[i] = t->slots;
 		t->slots += ports(&t->rules.r[i]);
 	}
@@ -584,7 +584,7 @@ static void failed(struct listen *l, struct listen_table *t, unsigned port,
 
 	c->again = true;
 	if (!c->side && is_absent(l, r, err)) {
-		t->waits[c->rule] = true;
+		t->waits[c->rule] = LISTEN_ABSENT;
 		c->absent++;
 		return;
 	}
@@ -833,8 +833,11 @@ static void renew_port(struct listen *l, const struct rule *r, unsigned port)
 	err = open_port(l, 0, t, w->rule, port);
 	w->opened += !err;
 	w->absent = is_absent(l, r, err);
-	if (err && !w->absent && !(r->flags & RULE_WEAK))
-		complain(0, r, port, err);
+	if (err && !w->absent && !(r->flags & RULE_WEAK)) {
+		w->refused = true;
+		if (t->waits[w->rule] != LISTEN_REFUSED)
+			complain(0, r, port, err);
+	}
 	if (w->absent && !w->lost)
 		w->n = t->base[w->rule] + ports(r) - 1;
 }
@@ -847,9 +850,12 @@ static void renewed(struct listen *l, const struct rule *r)
 		tell_bound(l, r);
 	else if (w->lost && w->absent)
 		tell_waits(l, r);
-	l->table[0].waits[w->rule] = w->absent;
+	l->table[0].waits[w->rule] = w->absent	? LISTEN_ABSENT :
+				     w->refused ? LISTEN_REFUSED :
+						  LISTEN_READY;
+	w->again |= w->refused;
 	w->opened = 0;
-	w->lost = w->absent = false;
+	w->lost = w->absent = w->refused = false;
 }
 
 static bool may_change(const struct listen *l, unsigned i)
@@ -864,6 +870,7 @@ int listen_renew(struct listen *l)
 {
 	const struct listen_table *t = &l->table[0];
 	struct listen_renewal *w = &l->renewal;
+	bool again;
 
 	if (l->change.phase != LISTEN_IDLE)
 		return -EINPROGRESS;
@@ -881,8 +888,9 @@ int listen_renew(struct listen *l)
 		}
 		renewed(l, r);
 	}
-	w->rule = w->n = 0;
-	return 0;
+	again = w->again;
+	*w = (struct listen_renewal){ 0 };
+	return again ? -EAGAIN : 0;
 }
 
 /* --- questions ---------------------------------------------------------- */
@@ -898,7 +906,7 @@ bool listen_lacks(const struct listen *l, enum pif pif, unsigned i)
 	const struct rule *r = &t->rules.r[i];
 	unsigned n, have = 0;
 
-	if (r->flags & RULE_SCAN || t->waits[i])
+	if (r->flags & RULE_SCAN || t->waits[i] == LISTEN_ABSENT)
 		return false;
 	for (n = 0; n < ports(r); n++)
 		have += get_bit(t->open, t->base[i] + n);

@@ -38,6 +38,10 @@ struct listener {
 	uint32_t inode; /* with a namespace: to know our own in a scan */
 };
 
+/* What a rule has waited for when it was last looked at: nothing, an address or
+ * interface, that what there is now can be used */
+enum { LISTEN_READY, LISTEN_ABSENT, LISTEN_REFUSED };
+
 struct listen_table {
 	struct rules rules;
 	unsigned base[RULES_MAX]; /* where a rule's ports begin in @slot */
@@ -45,7 +49,7 @@ struct listen_table {
 	struct listener *slot;	  /* RULES_SOCKETS, mapped */
 	uint64_t *open;		  /* a bit for each slot that has a socket */
 	uint64_t *paused;	  /* and for each that is not watched */
-	bool waits[RULES_MAX];	  /* for an address or interface */
+	uint8_t waits[RULES_MAX]; /* what for, see above */
 };
 
 /* The way from one table to the next.  REPLACE and RETRY only if something could
@@ -77,6 +81,8 @@ struct listen_renewal {
 	unsigned opened; /* ports of that rule */
 	bool lost;	 /* it had sockets, whose interface has gone */
 	bool absent;	 /* there is none */
+	bool refused;	 /* there is one, and yet a port could not be had */
+	bool again;	 /* so it was with any rule */
 };
 
 struct listen {
@@ -141,7 +147,8 @@ int listen_step(struct listen *l);
 
 /* listen_renew - the host may have other addresses or interfaces: open what has
  * waited for one, and anew what was bound to one that was made again
- * Only of PIF_HOST.  -EINPROGRESS: call again, a little later. */
+ * Only of PIF_HOST.  -EINPROGRESS: call again, a little later.  -EAGAIN: some ports
+ * are in use, or there was no descriptor: call again in a while. */
 int listen_renew(struct listen *l);
 
 /* listen_start - all of it before the loop runs: where a rule fails since a port is

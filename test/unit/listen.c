@@ -744,10 +744,14 @@ static void complaints_are_few(void **state)
 
 /* --- what comes later --------------------------------------------------------- */
 
-static void renew(void)
+static int renew(void)
 {
-	while (listen_renew(&l) == -EINPROGRESS)
-		;
+	int err;
+
+	do
+		err = listen_renew(&l);
+	while (err == -EINPROGRESS);
+	return err;
 }
 
 /* An address that there is not yet, as long as somebody will say when there is */
@@ -771,6 +775,45 @@ static void waits_for_address(void **state)
 	assert_int_equal(system("ip addr del 192.0.2.1/32 dev lo"), 0);
 	renew();
 	assert_int_equal(listen_count(&l), 301);
+}
+
+/* When it is there the port may be somebody else's, or descriptors be too few: that
+ * passes, and until then whoever asks is told that the port is not there */
+static void refused_for_now(void **state)
+{
+	const struct sockaddr_in sa = { .sin_family = AF_INET,
+					.sin_port = htobe16(7001) };
+	struct rlimit most, few;
+	int other, next;
+
+	(void)state;
+	NEED_NETNS();
+	other = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(other, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(listen(other, 1), 0);
+	l.follows = true;
+	add("192.0.2.3", TCP, 7000, 7002, 7000, 0);
+	assert_int_equal(set(PIF_HOST, &rules), 0);
+	assert_false(listen_lacks(&l, PIF_HOST, 0)); /* it waits */
+	if (system("ip addr add 192.0.2.3/32 dev lo"))
+		skip();
+	assert_int_equal(renew(), -EAGAIN);
+	assert_int_equal(listen_count(&l), 2);
+	assert_true(listen_lacks(&l, PIF_HOST, 0));
+	assert_int_equal(renew(), -EAGAIN);
+	close(other);
+	next = dup(STDIN_FILENO);
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &most), 0);
+	few = (struct rlimit){ (rlim_t)next, most.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	assert_int_equal(renew(), -EAGAIN);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
+	assert_int_equal(renew(), 0);
+	assert_int_equal(listen_count(&l), 3);
+	assert_false(listen_lacks(&l, PIF_HOST, 0));
+	assert_int_equal(renew(), 0);
+	assert_int_equal(system("ip addr del 192.0.2.3/32 dev lo"), 0);
 }
 
 /* So does a successor, which hears of it as soon as there is one */
@@ -942,6 +985,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(waits_for_address, fresh,
 						teardown),
+		cmocka_unit_test_setup_teardown(refused_for_now, fresh, teardown),
 		cmocka_unit_test_setup_teardown(successor_waits, fresh, teardown),
 		cmocka_unit_test_setup_teardown(waits_for_interface, fresh,
 						teardown),
