@@ -138,6 +138,9 @@ struct flow_type {
 	/* The guest has answered with an ICMP error that it is not to be had there.
 	 * May end @f, which has no inbox now. */
 	void (*refused)(void *owner, struct flow *f);
+	/* It has answered that a link behind it takes no more than @mtu bytes of a packet;
+	 * @seq is the segment's that was longer */
+	void (*narrow)(void *owner, struct flow *f, uint32_t seq, unsigned mtu);
 	/* Streams, when we are about to go: 0 if the guest has ended it and all has got to
 	 * the host, else a number that is another one once more has; and to end it so that
 	 * nobody takes that for its end, if something has not */

@@ -348,25 +348,49 @@ static bool parse(struct guest *g, unsigned i, struct packet *p)
 	return v == PASS;
 }
 
+/* Whose packet the guest has answered with an error, from @t's source, or NULL */
+static struct flow *concerned(struct guest *g, const struct tuple *t)
+{
+	const struct side key = { .ours = t->src, .theirs = t->dst,
+				  .our_port = t->sport, .their_port = t->dport,
+				  .pif = PIF_TAP };
+	unsigned i;
+
+	return flow_find(g->flows, t->proto, &key, &i);
+}
+
 /* What the guest answers to something from outside.  A flow by which it sends as
  * well, just now, is not refused. */
 static bool refuses(struct guest *g, const struct packet *p)
 {
 	const struct flow_type *type;
 	struct tuple t;
-	struct side key;
 	struct flow *f;
-	unsigned i;
 
 	if (!icmp_refused(p, &t))
 		return false;
-	key = (struct side){ .ours = t.src, .theirs = t.dst,
-			     .our_port = t.sport, .their_port = t.dport,
-			     .pif = PIF_TAP };
-	f = flow_find(g->flows, t.proto, &key, &i);
+	f = concerned(g, &t);
 	type = f ? g->flows->type[f->kind] : NULL;
 	if (f && !f->inbox && type->refused)
 		type->refused(g->flows->owner[f->kind], f);
+	return true;
+}
+
+/* What it answers as a router, for others behind it */
+static bool narrows(struct guest *g, const struct packet *p)
+{
+	const struct flow_type *type;
+	struct tuple t;
+	struct flow *f;
+	uint32_t seq;
+	unsigned mtu;
+
+	if (!icmp_too_long(p, &t, &seq, &mtu))
+		return false;
+	f = concerned(g, &t);
+	type = f ? g->flows->type[f->kind] : NULL;
+	if (f && type->narrow)
+		type->narrow(g->flows->owner[f->kind], f, seq, mtu);
 	return true;
 }
 
@@ -377,6 +401,8 @@ static bool take(struct guest *g, const struct packet *p)
 
 	if (refuses(g, p))
 		return true;
+	if (narrows(g, p))
+		return false;
 	if (mcast_is(p))
 		v = mcast_sock_input(&g->udp->mcast, p);
 	if (v != PASS)

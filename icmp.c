@@ -23,6 +23,7 @@ enum {
 	ERROR4_MAX = 576,  /* RFC 1812 4.3.2.3 */
 	ERROR6_MAX = 1280, /* RFC 4443 2.4(c) */
 	IP4_MTU_MIN = 68,  /* RFC 791 */
+	ERROR_QUOTED = 128, /* of the guest's: as much as we look at */
 };
 
 static bool is_error(bool v4, uint8_t type)
@@ -132,23 +133,51 @@ static bool quoted_ip(struct rd *r, bool v4, struct tuple *t)
 	return h && !(ld_be16(h + 2) & IP6_OFFSET);
 }
 
+/* What @r, an error of the guest's, quotes, up to what is behind the ports */
+static bool quoted(struct rd *r, bool v4, struct tuple *t)
+{
+	rd_skip(r, ICMP_HEAD);
+	if (!quoted_ip(r, v4, t))
+		return false;
+	t->sport = rd_be16(r);
+	t->dport = rd_be16(r);
+	return rd_ok(r) &&
+	       (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP);
+}
+
 bool icmp_refused(const struct packet *p, struct tuple *t)
 {
 	bool v4 = p->kind == PACKET_ICMP4;
-	uint8_t in[128];
+	uint8_t in[ERROR_QUOTED];
 	struct rd r = rd_init(in, packet_copy(p, 0, in, sizeof(in)));
 
 	if (v4 ? p->icmp_type != ICMP_DEST_UNREACH ||
 			 p->icmp_code == ICMP_FRAG_NEEDED
 	       : p->kind != PACKET_ICMP6 || p->icmp_type != ICMPV6_DEST_UNREACH)
 		return false;
-	rd_skip(&r, ICMP_HEAD);
-	if (!quoted_ip(&r, v4, t))
+	return quoted(&r, v4, t);
+}
+
+bool icmp_too_long(const struct packet *p, struct tuple *t, uint32_t *seq,
+		   unsigned *mtu)
+{
+	bool v4 = p->kind == PACKET_ICMP4;
+	uint8_t in[ERROR_QUOTED];
+	struct rd r = rd_init(in, packet_copy(p, 0, in, sizeof(in))), word = r;
+
+	if (v4 ? p->icmp_type != ICMP_DEST_UNREACH ||
+			 p->icmp_code != ICMP_FRAG_NEEDED
+	       : p->kind != PACKET_ICMP6 || p->icmp_type != ICMPV6_PKT_TOOBIG)
 		return false;
-	t->sport = rd_be16(&r);
-	t->dport = rd_be16(&r);
-	return rd_ok(&r) &&
-	       (t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP);
+	rd_skip(&word, 4);
+	*mtu = rd_be32(&word);
+	if (v4) /* RFC 1191, 4: the upper half is unused */
+		*mtu &= UINT16_MAX;
+	if (!quoted(&r, v4, t))
+		return false;
+	*seq = rd_be32(&r);
+	/* Routers of before that RFC do not say */
+	return rd_ok(&r) && *mtu >= IP4_MTU_MIN;
 }
 
 bool icmp_unknown(const struct lan *lan, const struct seen *seen,

@@ -37,6 +37,11 @@ bool icmp_unknown(const struct lan *lan, const struct seen *seen,
  * @t: what that was, from the host's side to the guest's; TCP or UDP. */
 bool icmp_refused(const struct packet *p, struct tuple *t);
 
+/* icmp_too_long - the same, that a link behind the guest takes no more than @mtu bytes
+ * of a packet; @seq: where a segment of TCP began */
+bool icmp_too_long(const struct packet *p, struct tuple *t, uint32_t *seq,
+		   unsigned *mtu);
+
 /* icmp_report - tell the guest what a socket said about a packet of its
  * @guest and @host are the sides of the flow; @e may be changed.  For UDP, TCP
  * and echo.  False: there was nothing to tell, or no room. */

@@ -484,6 +484,28 @@ static void refused(void *owner, struct flow *f)
 		conn_abort(owner, f);
 }
 
+/* RFC 1191, 6.4, RFC 8201, 5.4.  What is not on its way can't have been too long (RFC
+ * 5927, 7.2).  All behind it was as long, and is lost as well. */
+static void narrow(void *owner, struct flow *f, uint32_t seq, unsigned mtu)
+{
+	struct tcp_conn *c = conn_of(f);
+	struct tcp *t = owner;
+	unsigned head = conn_head(f), was = c->mss;
+
+	if (c->state != TCP_OPEN || c->flags & (CONN_RESET | CONN_HELD) ||
+	    seq_before(seq, c->snd_una) || !seq_before(seq, c->snd_max))
+		return;
+	if (!addr_is_v4(&f->side[conn_tap(f)].ours))
+		mtu = MAX(mtu, (unsigned)MTU_MIN6);
+	if (mtu - head < was)
+		conn_set_mss(t, f, mtu - head);
+	if (c->mss == was)
+		return;
+	loss_rewind(t, f);
+	conn_rto(t, f);
+	flow_wake(t->flows, f);
+}
+
 static enum flow_state state(const struct flow *f)
 {
 	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
@@ -555,7 +577,7 @@ int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,
 	static const struct flow_type type = {
 		.name = "TCP", .input = input, .ready = ready, .drain = drain,
 		.expire = expire, .drop = drop, .refused = refused,
-		.owes = owes, .cut = cut, .state = state, .count = count,
+		.narrow = narrow, .owes = owes, .cut = cut, .state = state, .count = count,
 		.freeze = tcp_freeze, .thaw = tcp_thaw, .forget = tcp_forget,
 	};
 	int err;

@@ -157,6 +157,9 @@ static bool put_name(struct hex *h, const char *w)
 		put_addr(h, &world.lan.our4);
 	else if (is(w, "ourll6"))
 		put_addr(h, &world.lan.our_ll6);
+	else if (!strncmp(w, "seq+", 4))
+		put(h, &(uint32_t){ htobe32(sc.peer_iss + (uint32_t)number(w + 4)) },
+		    4);
 	else if (*w == '@' && addr_parse(w + 1, &a))
 		put_addr(h, &a);
 	else
