@@ -74,7 +74,9 @@ static enum outcome take_rst(struct tcp *t, struct flow *f,
 		conn_abort(t, f);
 		return ENDED;
 	}
-	if (!seq_before(p->seq, c->rcv_nxt) && seq_before(p->seq, c->rcv_edge))
+	/* It may have filled the window, and sent a byte more to probe it */
+	if (!seq_before(p->seq, c->rcv_nxt) &&
+	    !seq_after(p->seq, c->rcv_edge + 1))
 		challenge(b);
 	return NEXT;
 }
@@ -336,10 +338,14 @@ void tcp_in_open(struct tcp *t, struct flow *f)
 }
 
 /* Before the handshake is done: a repeated SYN, or the first one of another attempt by the
- * same port, as the guest says nothing when it gives one up */
+ * same port, as the guest says nothing when it gives one up.  The former may have fewer
+ * options than before: our answer to another one may be on its way, else the last one is
+ * what the guest goes by. */
 static void take_syn(struct tcp *t, struct flow *f, const struct packet *p)
 {
-	if (p->seq + 1 != conn_of(f)->rcv_nxt)
+	const struct tcp_conn *c = conn_of(f);
+
+	if (c->state == TCP_CONNECTING || p->seq + 1 != c->rcv_nxt)
 		conn_syn(t, f, p);
 }
 
