@@ -281,10 +281,14 @@ bool fwd_may_ask(const struct fwd *f)
 	return false;
 }
 
+bool fwd_may_hear(const struct fwd *f, const struct side *host)
+{
+	return UNLIKELY(f->view.heard) && host->their_port == DNS_PORT;
+}
+
 bool fwd_hears(const struct fwd *f, const struct side *host)
 {
-	return UNLIKELY(f->view.heard) && host->their_port == DNS_PORT &&
-	       is_resolver(&f->dns, &host->theirs);
+	return fwd_may_hear(f, host) && is_resolver(&f->dns, &host->theirs);
 }
 
 void fwd_hear(const struct fwd *f, const void *p, size_t len)

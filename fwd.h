@@ -103,8 +103,10 @@ bool fwd_may_ask(const struct fwd *f);
 
 /* fwd_hears - whether what @host answers tells where the names of rules are: it is a
  * resolver of the host, and asked in clear text
+ * fwd_may_hear - whether it may be so some day, as others become resolvers
  * fwd_hear - one such answer, a DNS message */
 bool fwd_hears(const struct fwd *f, const struct side *host);
+bool fwd_may_hear(const struct fwd *f, const struct side *host);
 void fwd_hear(const struct fwd *f, const void *p, size_t len);
 
 /* fwd_listen - the guest asks by the connection @flow, whose side of the host is @host

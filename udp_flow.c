@@ -337,7 +337,7 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 	if (!flow_enter(u->flows, f, 0))
 		return fail(u, f, 0, v);
 	dgrams_of(f)->dns = fwd_is_dns(u->fwd, IPPROTO_UDP, guest_of(f));
-	dgrams_of(f)->heard = fwd_hears(u->fwd, host_of(f));
+	dgrams_of(f)->heard = fwd_may_hear(u->fwd, host_of(f));
 	err = open_out(u, f);
 	if (err) {
 		if (!sock_lacks(err))

@@ -28,7 +28,7 @@ struct dgrams {
 	uint16_t want;	  /* room for one datagram, or run */
 	uint16_t size;	  /* of each in the last batch, 0: they differed */
 	bool dns;	  /* the host's side is a resolver */
-	bool heard;	  /* fwd_hears() what it says */
+	bool heard;	  /* what it says may be, see fwd_may_hear() */
 	bool elsewhere;	  /* which is silent, and there is another one */
 	uint64_t dns_due; /* when to give up waiting for it, 0: not waiting */
 	uint64_t bytes[2]; /* that each side has sent */

@@ -73,7 +73,7 @@ bool udp_thaw(void *owner, struct flow *f, struct rd *r)
 	x->ip.tos = rd_u8(r);
 	x->ip.df = rd_u8(r);
 	x->host = rd_u8(r) & 1;
-	x->heard = x->host && fwd_hears(u->fwd, host_of(f));
+	x->heard = x->host && fwd_may_hear(u->fwd, host_of(f));
 	x->count[0] = rd_u8(r);
 	x->count[1] = rd_u8(r);
 	x->last = rd_u8(r);

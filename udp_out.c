@@ -55,7 +55,7 @@ static SELDOM void hear(struct udp *u, struct flow *f, const uint8_t *p,
 {
 	size_t each = d->gso_size ? d->gso_size : d->len, at;
 
-	/* It may be none any more */
+	/* It may be none any more, or yet */
 	if (!udp_out_has_peer(host_of(f), d) || !fwd_hears(u->fwd, host_of(f)))
 		return;
 	for (at = 0; at < d->len; at += each)
