@@ -271,6 +271,16 @@ bool egress_names(const struct egress *e)
 	return false;
 }
 
+bool egress_asks(const struct egress *e)
+{
+	unsigned i;
+
+	for (i = 0; i < e->n; i++)
+		if (e->r[i].to == EGRESS_RESOLVER)
+			return true;
+	return egress_names(e);
+}
+
 /* Is @name, which is lower case, the one of @r, or below it? */
 static bool is_named(const struct egress_rule *r, const char *name)
 {

@@ -81,6 +81,9 @@ bool egress_rest(const struct egress *e);
 /* egress_names - whether a rule has a name */
 bool egress_names(const struct egress *e);
 
+/* egress_asks - whether it matters who is a resolver of the host */
+bool egress_asks(const struct egress *e);
+
 /* egress_hear - @name, lower case and without a dot at its end, has the address @a,
  * until @until_ms
  * Not of an address that means the host itself, or nobody in particular.  False: no

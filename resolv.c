@@ -220,6 +220,8 @@ static bool wanted(const struct conf *c, const struct fwd_dns *d)
 		return false;
 	if (!addr_is_none(&d->match[0]) || !addr_is_none(&d->match[1]))
 		return true;
+	if (egress_asks(&c->egress))
+		return true;
 	return (c->dhcp_dns && !c->dns_none &&
 		!(c->dns_given[0] && c->dns_given[1])) ||
 	       (c->dhcp_search && !c->search_given);

@@ -143,6 +143,19 @@ def test_resolver(lab, options):
     denied(guest, V4, PEER[V4], PORT)
 
 
+def test_new_resolver(lab):
+    """Who is asked by the host from now on may be, also if nobody tells the guest."""
+    Resolver(lab.far, FAR[V4], 7)
+    etc = Etc(lab)
+    etc.file(etc.conf, PEER[V4])
+    guest = lab.pasta("--config-net", "--allow-out", "dns", user=etc.user)
+    denied(guest, V4, FAR[V4], 53)
+    etc.replace(etc.conf, FAR[V4])
+    until(lambda: asks(guest, FAR[V4], NAME), "the new resolver")
+    assert ask_udp(guest, V4, FAR[V4], NAME, A) == [bytes([192, 0, 2, 7])]
+    denied(guest, V4, PEER[V4], 53)
+
+
 AAAA, CNAME = 28, 5
 KIND = {V4: A, V6: AAAA}
 
@@ -279,6 +292,29 @@ def test_name_many_resolvers(lab, start):
         s.recv(65535)
     assert allowed(guest, V4, FAR[V4])
     assert allowed(guest, V4, PEER[V4])
+
+
+def test_name_new_resolver(lab):
+    """Who has become one while the guest asks by a socket that it keeps, too."""
+    etc = Etc(lab)
+    etc.file(etc.conf, PEER[V4])
+    Zone(lab.far, FAR[V4], far_test=FAR, peer_test=PEER)
+    guest = lab.pasta("--config-net", "--allow-out", f"{FAR[V4]}:53", "--allow-out",
+                      f"far.test:{PORT}", "--allow-out", f"peer.test:{PORT}",
+                      user=etc.user)
+    s = guest.connect(V4, FAR[V4], 53, DGRAM)
+    s.send(query("far.test", A)[0])
+    assert s.recv(512)
+    assert not allowed(guest, V4, FAR[V4])
+    etc.replace(etc.conf, FAR[V4])
+
+    def known():
+        assert ask_udp(guest, V4, FAR[V4], "peer.test", A)
+        return allowed(guest, V4, PEER[V4])
+    until(known, "the new resolver")
+    s.send(query("far.test", A)[0])
+    assert s.recv(512)
+    assert allowed(guest, V4, FAR[V4])
 
 
 def test_name_joined(lab, start):
