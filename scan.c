@@ -134,10 +134,12 @@ static int take(struct scan *s, unsigned side, unsigned p, size_t len)
 
 		if (h->nlmsg_seq != s->seq)
 			continue;
-		if (h->nlmsg_type == NLMSG_DONE)
-			return 0;
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return *err ? *err : -EPROTO;
+		/* Who could not begin, or go on, says so at the end */
+		if (h->nlmsg_type == NLMSG_DONE)
+			return h->nlmsg_len < NLMSG_LENGTH(sizeof(*err)) ?
+				       0 : MIN(*err, 0);
 		if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(*m)))
 			found(s, side, p, be16toh(m->id.idiag_sport),
 			      m->idiag_inode);

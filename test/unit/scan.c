@@ -327,6 +327,37 @@ static void looks_that_fail(void **state)
 	failed_looks("send", ENOMEM);
 }
 
+/* What a kernel without UDP_DIAG says, and one that fails in the middle: an end with an
+ * error is no end */
+static void look_that_ends_in_error(void **state)
+{
+	struct {
+		struct nlmsghdr h;
+		int err;
+	} done = { { .nlmsg_len = NLMSG_LENGTH(sizeof(int)),
+		     .nlmsg_type = NLMSG_DONE }, -ENOENT };
+	int fd, more, diag, pair[2];
+
+	(void)state;
+	NEED_NETNS();
+	fd = serve(PIF_HOST, TCP, "127.0.0.1", 5000);
+	look_until(5000, true);
+	more = serve(PIF_HOST, TCP, "127.0.0.1", 5001); /* worth a look */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	diag = s.diag[0];
+	s.diag[0] = pair[0];
+	done.h.nlmsg_seq = s.seq + 1;
+	assert_int_equal(send(pair[1], &done, sizeof(done), 0), sizeof(done));
+	scan_look(&s);
+	assert_true(listen_has_port(&l, PIF_SPLICE, TCP, 5000));
+	s.diag[0] = diag;
+	look_until(5001, true);
+	close(pair[0]);
+	close(pair[1]);
+	close(fd);
+	close(more);
+}
+
 /* A port that is served on both sides is nobody's to forward */
 static void served_on_both_sides(void **state)
 {
@@ -498,7 +529,7 @@ int main(void)
 		T(by_diag),		   T(by_proc),
 		T(falls_back_to_proc),
 		T(many_ports),		   T(served_on_both_sides),
-		T(looks_that_fail),
+		T(look_that_ends_in_error), T(looks_that_fail),
 		T(tried_again),		   T(connected_is_no_server),
 		T(own_flow_is_no_server),  T(same_number_of_sockets),
 		T(without_numbers),	   T(on_the_clock),
