@@ -246,6 +246,7 @@ static bool is_reply(struct echo *o, struct flow *f, const struct sock_dgram *d,
 	if (!addr_equal(&d->from, asked) &&
 	    !fwd_guest_view(o->fwd, &d->from, &a->head.t.src))
 		return false;
+	emit_loosen(o->tap, &a->head, d->len);
 	st_be16(m + 4, guest->their_port);
 	echo_of(f)->bytes[HOST_SIDE] += d->len;
 	flow_answered(o->flows, f);

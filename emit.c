@@ -15,7 +15,7 @@
 
 enum {
 	SUMMED_MAX = 576, /* longer ones are the guest's kernel's to sum */
-	MTU_ETHER = 1500, /* of who was told nothing */
+	MTU_ETHER = 1500, /* of who was told nothing, and of most links */
 };
 
 void emit_init(struct tap *tap, unsigned mtu)
@@ -40,6 +40,34 @@ static size_t mtu_of(const struct tap *tap, const struct tuple *t)
 bool emit_fits(const struct tap *tap, const struct tuple *t, size_t len)
 {
 	return head_len(t) - ETH_HEAD + len <= mtu_of(tap, t);
+}
+
+/* That of the first of @n */
+static uint32_t take_ids(struct tap *tap, unsigned n)
+{
+	uint32_t id = tap->frag_id + 1;
+
+	if (id + n < id || !id) /* which would say that it is no fragment */
+		id = 1;
+	tap->frag_id = id + n - 1;
+	return id;
+}
+
+/* RFC 6864: who may fragment it needs one for that */
+static void loosen(struct tap *tap, struct head *h, unsigned n)
+{
+	h->frag_id = take_ids(tap, n);
+}
+
+static bool is_long(const struct head *h, size_t len)
+{
+	return len > MTU_ETHER - IP4_HEAD && addr_is_v4(&h->t.src);
+}
+
+void emit_loosen(struct tap *tap, struct head *h, size_t len)
+{
+	if (UNLIKELY(is_long(h, len)))
+		loosen(tap, h, 1);
 }
 
 /* One frame of @h's headers and the @len bytes at @off of layer 4 */
@@ -83,9 +111,7 @@ static enum verdict put_all(struct tap *tap, const struct head *h,
 	if (mtu < head + 8 || len > (v4 ? 65535 - IP4_HEAD : 65535))
 		return DROP_TOO_BIG;
 	step = (mtu - head) & ~(size_t)7;
-	if (!++tap->frag_id) /* which would say that it is no fragment */
-		tap->frag_id++;
-	part.frag_id = tap->frag_id;
+	part.frag_id = take_ids(tap, 1);
 	for (off = 0; off < len; off += n) {
 		n = MIN(step, len - off);
 		part.frag_off = (uint16_t)off;
@@ -157,9 +183,16 @@ void emit_lost(struct tap *tap, enum verdict v, const struct head *h,
 void emit_commit(struct tap *tap, const struct head *h, struct slot *s,
 		 size_t len, uint16_t gso_size)
 {
+	size_t each = gso_size ? gso_size : len, head;
+	struct head loose;
 	struct note n;
-	size_t head = packet_put_udp(s->head, h, len, &n);
 
+	if (UNLIKELY(is_long(h, UDP_HEAD + each))) {
+		loose = *h;
+		loosen(tap, &loose, (unsigned)((len + each - 1) / each));
+		h = &loose;
+	}
+	head = packet_put_udp(s->head, h, len, &n);
 	if (gso_size && len > gso_size) {
 		n.gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
 		n.gso_size = gso_size;

@@ -23,6 +23,12 @@ enum verdict emit_echo(struct tap *tap, struct answer *a);
 /* emit_fits - whether @len bytes of layer 4, its header included, are one frame */
 bool emit_fits(const struct tap *tap, const struct tuple *t, size_t len);
 
+/* emit_loosen - of a packet of @len bytes of layer 4 that is to be sent as @h says: one
+ * that most links do not hold, of IPv4, may be fragmented by a router in the guest
+ * It may have come in fragments, and its sender does not hear what a router says.  Of
+ * datagrams the functions below see to it. */
+void emit_loosen(struct tap *tap, struct head *h, size_t len);
+
 /* emit_commit - what was received into @s is a datagram that fits, or a run of
  * datagrams of @gso_size */
 void emit_commit(struct tap *tap, const struct head *h, struct slot *s,

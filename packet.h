@@ -221,7 +221,7 @@ struct head {
 	uint8_t ttl; /* 0 means 255 */
 	uint8_t tos;
 	/* Of a fragment, and 0 of what is none: an identification, where it begins,
-	 * and whether others follow */
+	 * and whether others follow.  With IPv4 also of a whole that may be fragmented. */
 	uint32_t frag_id;
 	uint16_t frag_off;
 	bool frag_more;
@@ -249,7 +249,7 @@ static inline size_t frag_head_len(const struct tuple *t)
 }
 
 /* packet_put_ip - Ethernet and IP header for @l4_len bytes of layer 4
- * IPv4: id 0 and DF unless it is a fragment, header checksum filled in; a run that is
+ * IPv4: id 0 and DF unless it has a @frag_id, header checksum filled in; a run that is
  * longer than its length field can say has 0 there, as Linux's own (BIG TCP).  Returns
  * the bytes written, which are head_len(), or frag_head_len().  @at needs no alignment. */
 size_t packet_put_ip(uint8_t *at, const struct head *h, size_t l4_len);

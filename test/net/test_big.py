@@ -13,7 +13,7 @@ import threading
 
 import pytest
 
-from lab import (GATEWAY, HOST, MIB, PASTA, PEER, PYTHON, UPLINK, V4, V6, run)
+from lab import (DGRAM, GATEWAY, HOST, MIB, PASTA, PEER, PYTHON, UPLINK, V4, V6, run)
 
 FRAME_MAX = 14 + 65535
 SIZE = 64 * MIB
@@ -316,3 +316,27 @@ def test_router_narrow(lab, family):
     inner = lab.named(lab.netns())
     route(guest, inner, family, 1280, 1500)
     assert download(lab, inner, family) <= FRAME_MAX
+
+
+def datagrams(lab, inner, family, sizes):
+    """Those that do not arrive, and pings that are not answered."""
+    server = lab.peer.bind(family, address=PEER[family])
+    client = inner.connect(family, *server.getsockname()[:2], DGRAM)
+    for size in sizes:
+        data = os.urandom(size)
+        client.send(b"?")
+        _, source = server.recvfrom(1)
+        server.sendto(data, source)
+        assert client.recv(1 << 16) == data
+    for size in sizes:
+        inner.run("ping", "-6" if family == V6 else "-4", "-n", "-c1", "-W5", "-s", size,
+                  PEER[family])
+
+
+def test_router_datagrams(lab):
+    """Datagrams and replies that came in fragments, or over a link that is as long as
+    the namespace's, get behind a router whose next link is not."""
+    guest = lab.pasta("--config-net")
+    inner = lab.named(lab.netns())
+    route(guest, inner, V4, 1500, 1500)
+    datagrams(lab, inner, V4, (1472, 1473, 4000, 30000))

@@ -270,6 +270,7 @@ static size_t get_alert6(const uint8_t *p, size_t len)
 const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 {
 	size_t n, alert;
+	bool loose;
 
 	memset(s, 0, sizeof(*s));
 	s->mss = s->ws = -1;
@@ -291,14 +292,17 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 			return "bad IPv4 header";
 		if (fold(add16(0, p, 20 + alert)) != 0xffff)
 			return "bad IPv4 checksum";
-		if (ld_be16(p + 6) == 0 || (ld_be16(p + 6) & 0xc000) == 0xc000)
-			return "IPv4: DF not set";
+		loose = n > 1500 && p[9] != IPPROTO_TCP &&
+			!(ld_be16(p + 6) & 0x3fff);
+		if (!ld_be16(p + 6) != loose || (ld_be16(p + 6) & 0xc000) == 0xc000)
+			return loose ? "IPv4: may not be fragmented" :
+				       "IPv4: DF not set";
 		s->tos = p[1];
 		s->ttl = p[8];
 		s->proto = p[9];
 		s->src = addr_from4(p + 12);
 		s->dst = addr_from4(p + 16);
-		if (ld_be16(p + 6) != 0x4000)
+		if (!loose && ld_be16(p + 6) != 0x4000)
 			return get_fragment(p + 20, n - 20, s,
 					    (ld_be16(p + 6) & 0x1fff) * 8U,
 					    ld_be16(p + 6) & 0x2000);
