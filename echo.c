@@ -293,7 +293,8 @@ static void spilled(struct echo *o, struct flow *f, struct slot *s,
 /* How many came, or -errno; 0 with @full: the guest has no room */
 static int receive(struct echo *o, struct flow *f, bool *full)
 {
-	struct tuple t = { .src = f->side[TAP_SIDE].ours };
+	struct tuple t = { .src = f->side[TAP_SIDE].ours,
+			   .dst = f->side[TAP_SIDE].theirs };
 	size_t head = head_len(&t);
 	struct sock_dgram d[ECHO_BATCH];
 	struct slot s[ECHO_BATCH];

@@ -16,6 +16,7 @@
 enum {
 	SUMMED_MAX = 576, /* longer ones are the guest's kernel's to sum */
 	MTU_ETHER = 1500, /* of who was told nothing, and of most links */
+	PATH_MS = 600 * 1000, /* RFC 8201, 4 */
 };
 
 void emit_init(struct tap *tap, unsigned mtu)
@@ -25,15 +26,48 @@ void emit_init(struct tap *tap, unsigned mtu)
 		tap->frag_id = 0; /* who sees them is not told more */
 }
 
+/* One that is known, or NULL */
+static struct tap_path *path(const struct tap *tap, const struct addr *to)
+{
+	const struct tap_path *p;
+
+	for (p = tap->path; p < tap->path + TAP_PATHS; p++)
+		if (p->until_ms > tap->loop->now_ms && addr_equal(&p->to, to))
+			return (struct tap_path *)(uintptr_t)p;
+	return NULL;
+}
+
+void emit_narrow(struct tap *tap, const struct addr *to, unsigned mtu)
+{
+	struct tap_path *p = path(tap, to), *oldest = tap->path, *at;
+
+	if (!addr_is_v4(to))
+		mtu = MAX(mtu, (unsigned)MTU_MIN6);
+	for (at = tap->path; at < tap->path + TAP_PATHS; at++)
+		if (at->until_ms < oldest->until_ms)
+			oldest = at;
+	if (p)
+		mtu = MIN(mtu, p->mtu);
+	else
+		p = oldest;
+	*p = (struct tap_path){ .to = *to, .mtu = mtu,
+				.until_ms = tap->loop->now_ms + PATH_MS };
+	tap->narrow = true;
+}
+
 /* Of the family of @t: IPv6 has at least 1280 (RFC 8200, 5) */
 static size_t mtu_of(const struct tap *tap, const struct tuple *t)
 {
 	size_t most = tap->caps.frame_max - ETH_HEAD, mtu = tap->mtu;
+	const struct tap_path *p;
 
 	if (!mtu)
-		return most;
+		mtu = most;
 	if (!addr_is_v4(&t->src))
 		mtu = MAX(mtu, (size_t)MTU_MIN6);
+	p = UNLIKELY(tap->narrow) ? path(tap, &t->dst) : NULL;
+	if (p)
+		mtu = MIN(mtu, (size_t)p->mtu);
 	return MIN(mtu, most);
 }
 

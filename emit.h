@@ -13,6 +13,10 @@
  * fragments; 0: the guest has not been told of any */
 void emit_init(struct tap *tap, unsigned mtu);
 
+/* emit_narrow - a router in the guest says that no packet longer than @mtu gets to @to:
+ * for some minutes what is longer goes there in fragments */
+void emit_narrow(struct tap *tap, const struct addr *to, unsigned mtu);
+
 /* emit_answer - one answer to the guest; false: there is no room, or it does not
  * fit a frame.  Never a fragment: who asks for an address cannot put them together. */
 bool emit_answer(struct tap *tap, struct answer *a);

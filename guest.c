@@ -354,9 +354,10 @@ static struct flow *concerned(struct guest *g, const struct tuple *t)
 	const struct side key = { .ours = t->src, .theirs = t->dst,
 				  .our_port = t->sport, .their_port = t->dport,
 				  .pif = PIF_TAP };
+	bool echo = t->proto == IPPROTO_ICMPV6;
 	unsigned i;
 
-	return flow_find(g->flows, t->proto, &key, &i);
+	return flow_find(g->flows, echo ? IPPROTO_ICMP : t->proto, &key, &i);
 }
 
 /* What the guest answers to something from outside.  A flow by which it sends as
@@ -391,6 +392,8 @@ static bool narrows(struct guest *g, const struct packet *p)
 	type = f ? g->flows->type[f->kind] : NULL;
 	if (f && type->narrow)
 		type->narrow(g->flows->owner[f->kind], f, seq, mtu);
+	else if (f)
+		emit_narrow(g->tap, &t.dst, mtu);
 	return true;
 }
 

@@ -139,6 +139,11 @@ static bool quoted(struct rd *r, bool v4, struct tuple *t)
 	rd_skip(r, ICMP_HEAD);
 	if (!quoted_ip(r, v4, t))
 		return false;
+	if (t->proto == (v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6)) {
+		rd_skip(r, 4);
+		t->sport = t->dport = rd_be16(r);
+		return rd_ok(r);
+	}
 	t->sport = rd_be16(r);
 	t->dport = rd_be16(r);
 	return rd_ok(r) &&
@@ -175,7 +180,7 @@ bool icmp_too_long(const struct packet *p, struct tuple *t, uint32_t *seq,
 		*mtu &= UINT16_MAX;
 	if (!quoted(&r, v4, t))
 		return false;
-	*seq = rd_be32(&r);
+	*seq = t->proto == IPPROTO_TCP ? rd_be32(&r) : 0;
 	/* Routers of before that RFC do not say */
 	return rd_ok(&r) && *mtu >= IP4_MTU_MIN;
 }

@@ -34,7 +34,7 @@ bool icmp_unknown(const struct lan *lan, const struct seen *seen,
 		  const struct packet *p, struct answer *out);
 
 /* icmp_refused - whether @p is the guest's answer that what we sent it finds nobody
- * @t: what that was, from the host's side to the guest's; TCP or UDP. */
+ * @t: what that was, from the host's side to the guest's; TCP, UDP or echo. */
 bool icmp_refused(const struct packet *p, struct tuple *t);
 
 /* icmp_too_long - the same, that a link behind the guest takes no more than @mtu bytes

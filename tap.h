@@ -77,6 +77,14 @@ struct tap_count {
 	uint64_t frames[2], bytes[2]; /* [0] from the guest, [1] to the guest */
 };
 
+/* Whom no packet longer than @mtu reaches */
+struct tap_path {
+	struct addr to;
+	unsigned mtu; /* 0: none */
+	uint64_t until_ms;
+};
+enum { TAP_PATHS = 16 };
+
 struct tap {
 	const struct tap_ops *ops;
 	struct loop *loop;
@@ -96,6 +104,8 @@ struct tap {
 	unsigned mtu;	  /* what goes to the guest is fragmented to, 0: what a
 			     frame holds */
 	uint32_t frag_id; /* of the last that was */
+	struct tap_path path[TAP_PATHS]; /* see emit_narrow(); */
+	bool narrow;	  /* there are some */
 	bool drained;	  /* after tap_receive(): what is left, if anything, the
 			     loop reports; else call again */
 };
