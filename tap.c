@@ -42,6 +42,11 @@ void tap_flush(struct tap *t)
 	t->ops->flush(t);
 }
 
+bool tap_unread(const struct tap *t)
+{
+	return t->full || (t->ops->unread && t->ops->unread(t));
+}
+
 void tap_unsent(struct tap *t, enum verdict v, const struct slot *s,
 		size_t used, const struct note *n)
 {

@@ -53,6 +53,8 @@ struct tap_ops {
 		       const struct note *n);
 	void (*cancel)(struct tap *t, struct slot *s);
 	void (*flush)(struct tap *t);
+	/* See tap_unread(); NULL: never */
+	bool (*unread)(const struct tap *t);
 	/* What a successor needs to go on between two turns; nothing changes.  False:
 	 * not now, but in one of the next turns. */
 	bool (*save)(const struct tap *t, struct wr *w, struct fdlist *fds);
@@ -143,6 +145,10 @@ void tap_cancel(struct tap *t, struct slot *s);
 
 /* tap_flush - hand over what commit has gathered; once a turn */
 void tap_flush(struct tap *t);
+
+/* tap_unread - whether the guest, or who stands between, has not looked at all that it was
+ * sent: after a while it stands still.  A system call, perhaps. */
+bool tap_unread(const struct tap *t);
 
 /* tap_captured - for transports: @iov went over the link, whole frame */
 static inline void tap_captured(struct tap *t, bool out,

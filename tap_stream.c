@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -422,6 +423,16 @@ static bool stream_save(const struct tap *tap, struct wr *w,
 	return true;
 }
 
+static bool stream_unread(const struct tap *tap)
+{
+	const struct tap_stream *t =
+		(const struct tap_stream *)(const void *)tap; /* its first */
+	int n = 0;
+
+	/* #syscalls ioctl(.,TIOCOUTQ) */
+	return t->fd >= 0 && !ioctl(t->fd, TIOCOUTQ, &n) && n;
+}
+
 static const struct tap_ops stream_ops = {
 	.receive = stream_receive,
 	.release = stream_release,
@@ -429,6 +440,7 @@ static const struct tap_ops stream_ops = {
 	.commit = stream_commit,
 	.cancel = stream_cancel,
 	.flush = stream_flush,
+	.unread = stream_unread,
 	.save = stream_save,
 };
 

@@ -818,6 +818,14 @@ static bool vhost_save(const struct tap *tap, struct wr *w,
 	return true;
 }
 
+static bool vhost_unread(const struct tap *tap)
+{
+	const struct tap_vhost *t =
+		(const struct tap_vhost *)(const void *)tap; /* its first */
+
+	return virtq_unread(&t->user.q[VHOST_RX]);
+}
+
 static const struct tap_ops vhost_ops = {
 	.receive = vhost_receive,
 	.release = vhost_release,
@@ -825,6 +833,7 @@ static const struct tap_ops vhost_ops = {
 	.commit = vhost_commit,
 	.cancel = vhost_cancel,
 	.flush = vhost_flush,
+	.unread = vhost_unread,
 	.save = vhost_save,
 };
 

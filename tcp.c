@@ -345,7 +345,8 @@ static bool lacks_room(const struct tcp_conn *c)
 	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
 }
 
-/* There is nobody, for now: what is asked for again once there is */
+/* There is nobody, for now, or a machine that stands still: what is asked for again once
+ * there is */
 static void wait_for_link(struct tcp *t, struct flow *f)
 {
 	enum { RETRIES = 3 };
@@ -359,7 +360,8 @@ static void time_out(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	if (c->state == TCP_OPEN && !t->tap->up) {
+	if (c->state == TCP_OPEN &&
+	    (!t->tap->up || (given_up(t, c) && tap_unread(t->tap)))) {
 		wait_for_link(t, f);
 		return;
 	}

@@ -266,6 +266,12 @@ bool virtq_flush(struct virtq *q)
 	return !(load16(&q->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
+bool virtq_unread(const struct virtq *q)
+{
+	return virtq_ready(q) && q->event_idx &&
+	       load16(used_event(q)) != q->told;
+}
+
 bool virtq_kicks(struct virtq *q, bool on)
 {
 	if (!virtq_ready(q))

@@ -88,6 +88,10 @@ void virtq_push(struct virtq *q, uint16_t id, uint32_t len);
  * If there is a @q->log, and before virtq_flush(). */
 void virtq_wrote(const struct virtq *q, const struct iovec *iov, size_t len);
 
+/* virtq_unread - whether it has yet to look at some of what it may have, as far as it
+ * tells: with VIRTIO_RING_F_EVENT_IDX, and when there was time to */
+bool virtq_unread(const struct virtq *q);
+
 /* virtq_flush - the guest may have what was pushed; true: it wants to be told
  */
 bool virtq_flush(struct virtq *q);

@@ -986,6 +986,8 @@ static void tap_cmd(void)
 		world.tap.stuffed = is(w, "full");
 		if (!world.tap.stuffed)
 			toy_wake(&world.tap.toy, EPOLLOUT);
+	} else if (is(w, "unread") || is(w, "read")) {
+		world.tap.unread = is(w, "unread");
 	} else {
 		sim_fail("no \"tap %s\"", w);
 	}

@@ -290,6 +290,7 @@ struct toy_tap {
 	struct tframe *queue, **queue_end;
 	unsigned queued;
 	bool draining, stuffed, wants_room;
+	bool unread; /* see tap_unread(); what is sent gets there all the same */
 	struct tframe *in, **in_end, *lent;
 	unsigned waiting; /* frames in @in */
 	unsigned drops_row[2][64];

@@ -493,6 +493,11 @@ static void release(struct tap *tap)
 	}
 }
 
+static bool unread(const struct tap *tap)
+{
+	return ((const struct toy_tap *)(const void *)tap)->unread;
+}
+
 static const struct tap_ops ops = {
 	.receive = receive,
 	.release = release,
@@ -500,6 +505,7 @@ static const struct tap_ops ops = {
 	.commit = commit,
 	.cancel = cancel,
 	.flush = flush,
+	.unread = unread,
 };
 
 void toy_tap_up(struct toy_tap *t, bool up)

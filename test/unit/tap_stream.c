@@ -718,6 +718,27 @@ static void test_slots(void **st)
 
 /* A guest that does not read: frames stay queued until there is no room, and
  * all arrive whole and in order once it does */
+static void test_unread(void **st)
+{
+	uint8_t b[4096];
+	int fd = adopt();
+
+	(void)st;
+	assert_false(tap_unread(&t.tap));
+	assert_true(send_one(54, 80, 1));
+	tap_flush(&t.tap);
+	assert_true(send_one(54, 80, 2));
+	tap_flush(&t.tap);
+	assert_true(tap_unread(&t.tap));
+	drain(fd, b, 100);
+	assert_true(tap_unread(&t.tap));
+	drain(fd, b, sizeof(b));
+	assert_false(tap_unread(&t.tap));
+	close(fd);
+	turns(2);
+	assert_false(tap_unread(&t.tap));
+}
+
 static void test_full(void **st)
 {
 	static uint8_t b[16 << 20];
@@ -998,6 +1019,7 @@ int main(void)
 		TEST(test_padding),
 		TEST(test_runs),
 		TEST(test_slots),
+		TEST(test_unread),
 		TEST(test_full),
 		TEST(test_iov_limit),
 		TEST(test_iov_limit_when_full),

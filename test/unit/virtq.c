@@ -749,6 +749,28 @@ static void tell_by_index(void **state)
 	assert_in_range(told, 1000, 59000);
 }
 
+/* A driver that waits has said which buffer is to wake it: the next one, if it has looked
+ * at all before */
+static void unread_by_index(void **state)
+{
+	(void)state;
+	begin(8, 0xffff);
+	*(uint16_t *)used_event() = htole16(0xfff0);
+	assert_false(virtq_unread(&q)); /* it does not say */
+	q.event_idx = true;
+	*(uint16_t *)used_event() = htole16(0xffff);
+	assert_false(virtq_unread(&q));
+	virtq_push(&q, 0, 0);
+	virtq_push(&q, 0, 0);
+	assert_false(virtq_unread(&q)); /* it may not have them yet */
+	(void)virtq_flush(&q);
+	assert_true(virtq_unread(&q));
+	*(uint16_t *)used_event() = htole16(1);
+	assert_false(virtq_unread(&q));
+	virtq_unset(&q);
+	assert_false(virtq_unread(&q));
+}
+
 static void kicks_by_flags(void **state)
 {
 	(void)state;
@@ -1273,6 +1295,7 @@ int main(void)
 		TEST(wraps),
 		TEST(tell_by_flags),
 		TEST(tell_by_index),
+		TEST(unread_by_index),
 		TEST(kicks_by_flags),
 		TEST(kicks_by_index),
 		TEST(log_of_used_ring),
