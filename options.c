@@ -842,14 +842,14 @@ const struct option_row option_table[] = {
 	  .help = "Capture the guest's frames" },
 	{ .name = "pcap-drops", .modes = IN_ALL, .set = set_bool,
 	  .off = offsetof(struct conf, capture.drops), .value = true,
-	  .help = "Also those that are dropped, with the\nreason as a comment, "
-		  "as pcapng" },
+	  .help = "Capture dropped frames, too, each with the\nreason as a comment, "
+		  "in pcapng format" },
 	{ .name = "pcap-size", .arg = "BYTES", .modes = IN_ALL,
 	  .set = set_pcap_size,
 	  .help = "Begin the next file at this size, at\nleast 1M: FILE, FILE.1, and so on in turn" },
 	{ .name = "pcap-files", .arg = "N", .modes = IN_ALL,
 	  .set = set_pcap_files,
-	  .help = "So many files (default: 2, with\n--pcap-size)" },
+	  .help = "Number of these files (default: 2, with\n--pcap-size)" },
 	{ .name = "pid", .letter = 'P', .arg = "FILE", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, pid_file),
 	  .value = sizeof(((struct conf *)0)->pid_file),
@@ -889,18 +889,18 @@ const struct option_row option_table[] = {
 
 	{ .name = "fd-store", .modes = IN_PASST, .set = set_bool,
 	  .off = offsetof(struct conf, fd_store), .value = true,
-	  .help = "At SIGTERM leave guest and connections with the\nservice "
-		  "manager, and begin with what is there" },
+	  .help = "At SIGTERM leave guest and connections with\nthe service "
+		  "manager; at start, take over what\nit has" },
 
 	{ .name = "metrics-socket", .arg = "PATH", .modes = IN_ALL,
 	  .set = set_path, .off = offsetof(struct conf, metrics),
 	  .value = sizeof(((struct conf *)0)->metrics),
 	  .refusal = "Invalid metrics path: ",
-	  .help = "UNIX socket for who asks by HTTP what is\ncounted: curl, "
-		  "Prometheus, pesto" },
+	  .help = "UNIX socket that serves metrics by HTTP, to\nPrometheus, "
+		  "curl or pesto" },
 	{ .name = "label", .arg = "NAME", .modes = IN_ALL, .set = set_label,
-	  .help = "Our name in what is told to them\n(default: that of "
-		  "--hostname, or the\nprocess ID)" },
+	  .help = "Our name in these metrics (default: that of\n"
+		  "--hostname, or the process ID)" },
 
 	{ .name = "socket", .letter = 's', .arg = "PATH",
 	  .modes = IN_STREAMS, .set = set_socket,
@@ -1095,13 +1095,13 @@ const struct option_row option_table[] = {
 	  .help = "Interface of its IPv6 traffic" },
 	{ .name = "allow-out", .arg = "DEST", .modes = IN_ALL,
 	  .set = set_egress, .value = true,
-	  .help = "Where the guest may connect to, not to the\nrest: "
-		  "[tcp:|udp:|icmp:]DEST[:PORTS], DEST an\naddress, a prefix, "
-		  "any, dns, local, loopback,\nprivate, a name or *.NAME; can be "
-		  "repeated,\nthe first that names it counts" },
+	  .help = "Allow connections there, and deny all that\nno rule matches: "
+		  "[tcp:|udp:|icmp:]DEST[:PORTS]\nwith an address, a prefix, "
+		  "any, dns, local,\nloopback, private, a name or *.NAME; can be\n"
+		  "repeated, the first rule that matches counts" },
 	{ .name = "deny-out", .arg = "DEST", .modes = IN_ALL,
 	  .set = set_egress, .value = false,
-	  .help = "Where it may not, but to the rest" },
+	  .help = "Deny connections there, and allow the rest" },
 	{ .name = "map-host-loopback", .arg = "ADDR", .modes = IN_ALL,
 	  .set = set_map_host,
 	  .value = UNSPECIFIED | LOOPBACK | MULTICAST,
