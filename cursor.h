@@ -2,9 +2,9 @@
  *
  * cursor - a bounded reader and a bounded writer with a sticky verdict
  *
- * Reading past the end gives zeroes and NULL views and makes rd_ok() false for
+ * Reading past the end yields zeroes and NULL views and makes rd_ok() false for
  * good; writing past the end writes nothing and makes wr_ok() false for good.
- * So a parser reads everything it wants and looks at the verdict once.
+ * So a parser reads everything it wants and checks the verdict once.
  */
 #ifndef CURSOR_H
 #define CURSOR_H
@@ -31,7 +31,7 @@ static inline size_t rd_left(const struct rd *r)
 	return r->bad ? 0 : (size_t)(r->end - r->p);
 }
 
-/* rd_has - whether there are @n bytes more; bad if not */
+/* rd_has - whether @n more bytes are left; if not, the reader turns bad */
 static inline bool rd_has(struct rd *r, size_t n)
 {
 	if (r->bad || n > (size_t)(r->end - r->p))
@@ -39,7 +39,8 @@ static inline bool rd_has(struct rd *r, size_t n)
 	return !r->bad;
 }
 
-/* rd_view - the next @n bytes in place, NULL if there are fewer */
+/* rd_view - a pointer to the next @n bytes in place, which are then behind the
+ * cursor; NULL, and the reader turns bad, if there are fewer */
 static inline const void *rd_view(struct rd *r, size_t n)
 {
 	if (!rd_has(r, n))
@@ -82,7 +83,8 @@ static inline uint64_t rd_be64(struct rd *r)
 	return ld_be64(r->p - 8);
 }
 
-/* rd_copy - the next @n bytes to @dst, zeroes if there are fewer */
+/* rd_copy - copy the next @n bytes to @dst; if there are fewer, fill it with
+ * zeroes */
 static inline void rd_copy(struct rd *r, void *dst, size_t n)
 {
 	const void *p = rd_view(r, n);
@@ -93,7 +95,8 @@ static inline void rd_copy(struct rd *r, void *dst, size_t n)
 		memset(dst, 0, n);
 }
 
-/* rd_sub - a reader over the next @n bytes; bad from the start if fewer */
+/* rd_sub - a reader over the next @n bytes, which are then behind @r's cursor;
+ * if there are fewer, both readers are bad */
 static inline struct rd rd_sub(struct rd *r, size_t n)
 {
 	const uint8_t *p = rd_view(r, n);
@@ -118,7 +121,8 @@ static inline bool wr_ok(const struct wr *w)
 	return !w->bad;
 }
 
-/* wr_room - the next @n bytes to be filled by the caller, or NULL */
+/* wr_room - append @n bytes for the caller to fill; NULL, and the writer turns
+ * bad, if there is no room for them */
 static inline void *wr_room(struct wr *w, size_t n)
 {
 	uint8_t *p = w->buf + w->len;
@@ -170,7 +174,8 @@ static inline void wr_be64(struct wr *w, uint64_t v)
 	wr_bytes(w, &v, 8);
 }
 
-/* wr_patch_u8, wr_patch_be16, wr_patch_be32 - overwrite what was written at @off before */
+/* wr_patch_u8, wr_patch_be16, wr_patch_be32 - overwrite what was written at
+ * offset @off before; do nothing if that is not so */
 static inline void wr_patch_u8(struct wr *w, size_t off, uint8_t v)
 {
 	if (off < w->len)
