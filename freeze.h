@@ -2,7 +2,7 @@
  *
  * freeze - flows as sections of a state, and back
  *
- * Between turns of the loop only, when no flow has an inbox.
+ * To be called between turns of the loop only, when no flow has an inbox.
  */
 #ifndef FREEZE_H
 #define FREEZE_H
@@ -10,21 +10,24 @@
 #include "flow.h"
 #include "state.h"
 
-/* freeze_flow - append @f; false: there was not enough room, or it is of a kind that
- * can't be.  Nothing has changed: it goes on, until it is forgotten. */
+/* freeze_flow - append @f to @w as a section, and leave @f unchanged: it goes
+ * on until freeze_forget()
+ * Returns false if there is not enough room, or if flows of this kind cannot be
+ * handed over. */
 bool freeze_flow(struct flows *t, struct flow *f, struct wr *w);
 
-/* freeze_forget - end @f here, as it goes on elsewhere: its descriptors stay open,
- * are not watched any more, and the caller's; who is at their other ends hears nothing
- * of it */
+/* freeze_forget - end @f in this process, as it goes on in another one
+ * Its descriptors stay open, are no longer watched and belong to the caller;
+ * nobody at their other ends notices. */
 void freeze_forget(struct flows *t, struct flow *f);
 
-/* thaw_flow - make a flow of what freeze_flow() wrote, the section's @body
- * Its descriptors are @fd, -1 for those that it had not.  NULL: that is none, the
- * table is full or its tuple is taken; then @fd stay with the caller. */
+/* thaw_flow - make a flow from @body, a section that freeze_flow() wrote
+ * @fd are its descriptors, -1 where it had none.  Returns NULL if the section
+ * is not sane, the table is full, or the tuple is taken; then @fd stay the
+ * caller's. */
 struct flow *thaw_flow(struct flows *t, struct rd *body, const int fd[2]);
 
-/* freeze_addr, thaw_addr - an address among other fields */
+/* freeze_addr, thaw_addr - write and read an address */
 static inline void freeze_addr(struct wr *w, const struct addr *a)
 {
 	wr_bytes(w, a->b, sizeof(a->b));
@@ -35,7 +38,8 @@ static inline void thaw_addr(struct rd *r, struct addr *a)
 	rd_copy(r, a->b, sizeof(a->b));
 }
 
-/* freeze_due, thaw_due - a time as how long it is until then; 0: never */
+/* freeze_due, thaw_due - write and read a time, as the milliseconds until then;
+ * 0 (never) stays 0 */
 static inline void freeze_due(const struct flows *t, struct wr *w,
 			      uint64_t due_ms)
 {
@@ -51,7 +55,7 @@ static inline uint64_t thaw_due(const struct flows *t, struct rd *r)
 	return wait ? t->loop->now_ms + wait : 0;
 }
 
-/* freeze_side, thaw_side - all of it but the descriptor */
+/* freeze_side, thaw_side - write and read a side without its descriptor */
 void freeze_side(struct wr *w, const struct side *s);
 void thaw_side(struct rd *r, struct side *s);
 

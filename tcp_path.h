@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_path - what is known of the way beyond the host; internal to tcp*.c
+ * tcp_path - what is known about the path beyond the host; internal to
+ * tcp*.c
  */
 #ifndef TCP_PATH_H
 #define TCP_PATH_H
@@ -8,18 +9,22 @@
 #include "tcp_conn.h"
 
 enum {
-	PATH_ECN = 3, /* of the type of service: negotiated by each end itself */
+	PATH_ECN = 3, /* bits of the type of service that each end negotiates
+			 for itself */
+	/* least time between two looks at the path MTU */
 	PATH_LOOK_MS = 1000,
 };
 
-/* path_open - the socket, about to connect, sends as the guest's SYN @p was sent */
+/* path_open - give the socket, which is about to connect, the TTL and type of
+ * service of the guest's SYN @p */
 void path_open(struct tcp *t, struct flow *f, const struct packet *p);
 
-/* path_mark - what the guest sends has another type of service from @p on */
+/* path_mark - from segment @p on the guest sends with another type of service:
+ * set it on the socket */
 void path_mark(struct flow *f, const struct packet *p);
 
-/* path_look - CONN_PATH is set: when the host's kernel has learnt that the path holds
- * less than the host's link, the guest does */
+/* path_look - with CONN_PATH set: if the host's kernel has learnt a path MTU
+ * below that of the host's link, tell the guest by an ICMP error */
 void path_look(struct tcp *t, struct flow *f);
 
 #endif /* TCP_PATH_H */
