@@ -7,7 +7,8 @@
 
 #include "udp_flow.h"
 
-/* udp_in_burst - input() of struct flow_type */
+/* udp_in_burst - input() of struct flow_type: send a burst of the guest's
+ * datagrams to the host; all are used */
 struct packet *udp_in_burst(void *owner, struct flow *f, struct packet *list);
 
 #endif /* UDP_IN_H */

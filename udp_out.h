@@ -7,22 +7,27 @@
 
 #include "udp_flow.h"
 
-/* udp_out_serve - ready() of struct flow_type */
+/* udp_out_serve - ready() of struct flow_type: pass what the socket has
+ * received on to the guest */
 enum run_verdict udp_out_serve(void *owner, struct flow *f);
 
-/* udp_out_receive - a batch into @u->rx, with addresses; *@err: the socket's error
- * Returns how many. */
+/* udp_out_receive - receive up to UDP_BATCH datagrams of @fd into @u->rx, and
+ * describe them with their addresses in @d
+ * Returns how many; if none, *@err is the error of recvmmsg(), else 0. */
 unsigned udp_out_receive(struct udp *u, int fd, struct sock_dgram *d, int *err);
 
-/* udp_out_has_peer - whether @d comes from whom @host is for */
+/* udp_out_has_peer - whether @d comes from the peer of @host */
 bool udp_out_has_peer(const struct side *host, const struct sock_dgram *d);
 
-/* udp_out_dispatch - what came to @port of ours at @pif, for whatever flow
- * @r is the listener's rule; false: there is neither flow nor listener. */
+/* udp_out_dispatch - pass on datagram @d with payload @p, which arrived at our
+ * @port of @pif, by its flow or a new one, or drop and count it
+ * @r is the rule of the listener for that port, NULL if there is none.  Returns
+ * false, and nothing was done, if there is neither a flow nor a listener. */
 bool udp_out_dispatch(struct udp *u, enum pif pif, const struct rule *r,
 		      uint16_t port, const struct sock_dgram *d, uint8_t *p);
 
-/* udp_out_stray - one that is for nobody was lost; seen as the host has it */
+/* udp_out_stray - count and capture datagram @d to our @port, which is dropped
+ * because of @v; the capture shows it with the host's addresses */
 void udp_out_stray(struct udp *u, enum verdict v, uint16_t port,
 		   const struct sock_dgram *d, const void *p);
 
