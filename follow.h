@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * follow - what the host's network becomes while we run, the guest's becomes
+ * follow - changes of the host's network become changes of the guest's
  *
- * The kernel tells that something has changed, not what: after a moment all of it
- * is looked at once, in steps, however many messages there were.  So nothing is
- * done in a quiet second, and a storm costs one look.
+ * The kernel's notifications say that something has changed.  What it is, is
+ * not read from them: after a moment the whole state is looked at once, in
+ * steps, however many messages there were.  So nothing is done while nothing
+ * changes, and a storm of changes costs one look.
  */
 #ifndef FOLLOW_H
 #define FOLLOW_H
@@ -16,71 +17,84 @@
 #include "renew.h"
 
 enum {
-	FOLLOW_SETTLE_MS = 100,	 /* a change has several parts */
-	FOLLOW_BUSY_MS = 800,	 /* between looks, if there is always another */
-	FOLLOW_ERROR_MS = 5000,	 /* when it failed */
-	FOLLOW_CALM_MS = 1000,	 /* when there was none for so long */
-	FOLLOW_PATIENCE_MS = 10000, /* what is gone may come back */
-	FOLLOW_FAREWELL_MS = 1000,  /* for resets to arrive */
+	FOLLOW_SETTLE_MS = 100,	 /* wait before a look: a change has several
+				    parts */
+	FOLLOW_BUSY_MS = 800,	 /* longest wait, if changes do not end */
+	FOLLOW_ERROR_MS = 5000,	 /* wait after a look that failed */
+	FOLLOW_CALM_MS = 1000,	 /* without a change for so long, the wait is
+				    short again */
+	FOLLOW_PATIENCE_MS = 10000, /* what has gone may come back for so
+				       long */
+	FOLLOW_FAREWELL_MS = 1000,  /* time for resets to arrive */
 };
 
-/* What there is to do */
+/* What there is to do, bits */
 enum {
-	FOLLOW_PLAN = 1,      /* another template: plan again */
-	FOLLOW_COPY = 2,      /* what is copied may be different */
-	FOLLOW_ADDRESSES = 4, /* of the host have come or gone */
-	FOLLOW_WAIT = 8,      /* there is no template now, which may not last */
+	FOLLOW_PLAN = 1,      /* a template is different: plan again */
+	FOLLOW_COPY = 2,      /* copied addresses or routes may be different */
+	FOLLOW_ADDRESSES = 4, /* addresses of the host have come or gone */
+	FOLLOW_WAIT = 8,      /* a template has gone, which may not last */
 };
 
-/* follow_decide - from what was seen to what is: the sum of the above
- * @t are the templates in force, which become the next ones.  A family that has
- * lost its own keeps it until its @patient is false.  Pure. */
+/* follow_decide - compare two looks, @was and @is: returns what there is to do
+ * @t are the templates in force and become the next ones.  A family that has
+ * lost its template keeps the old one as long as it is @patient.  Pure. */
 unsigned follow_decide(const struct hostnet_view *was,
 		       const struct hostnet_view *is, const bool patient[2],
 		       struct template t[2]);
 
 struct follow {
-	/* The caller's, before follow_start() */
+	/* Set by the caller before follow_start() */
 	struct loop *loop;
 	struct renew *renew;
 	struct neighwatch *neigh;
 	struct flows *flows;
 	struct listen *listen;
-	struct nslink *link; /* NULL: not ours to configure */
-	struct events *events; /* NULL: nobody is told but the log */
-	struct egress_local *local; /* those in force, if @look has some */
+	struct nslink *link; /* NULL: the link is not ours to configure */
+	struct events *events; /* NULL: only the log is told */
+	struct egress_local *local; /* local networks in force, if @look
+				       collects them */
 	struct netlink nl;
-	struct hostnet look;	  /* under way */
-	struct hostnet_view seen; /* by the last one that was done */
-	struct addrset here;	  /* addresses that it saw */
-	bool many;		  /* and there are more of them */
-	/* and what it did not any more: since the streams' timer runs, later */
+	struct hostnet look;	  /* the look under way */
+	struct hostnet_view seen; /* what the last complete look saw */
+	struct addrset here;	  /* the host's addresses that it saw */
+	bool many;		  /* there are more of them than fit */
+	/* Addresses that it saw no more: @late are those that went while
+	 * @streams' timer was running already */
 	struct addrset gone, late;
-	uint64_t late_ms; /* when the last one went */
-	int fd;			  /* of notifications */
+	uint64_t late_ms; /* when the last one of @late went */
+	int fd;			  /* the socket for notifications */
 	unsigned watch;
-	bool deaf;		  /* nothing is expected of it */
-	bool looking, again; /* a look is under way; something has changed since */
-	unsigned pause_ms;   /* before the next one */
-	uint64_t done_ms;    /* when the last one was */
-	unsigned looks;	     /* that did not fail */
-	unsigned await;	     /* so many there are to be before a reset, 0: does not matter */
+	bool deaf;		  /* @fd is not watched */
+	bool looking, again; /* a look is under way; something has changed since
+				it began */
+	unsigned pause_ms;   /* wait before the next look */
+	uint64_t done_ms;    /* when the last look was complete */
+	unsigned looks;	     /* looks that were complete */
+	unsigned await;	     /* number of @looks to be reached before streams
+				are reset; 0: not decided */
 	struct timer timer;
-	/* What is put off until it has been gone for a while */
+	/* For what is done when something has been gone for a while */
 	struct timer lost;
-	bool kept[2];	     /* families that it is told of that they are gone */
-	uint64_t lost_ms[2]; /* since when a family has no template; 0: it has */
-	struct timer bind;   /* listeners that have waited for what is there now */
+	bool kept[2];	     /* families of which it was logged that they have
+				gone */
+	uint64_t lost_ms[2]; /* since when a family has had no template, 0: it
+				has one */
+	struct timer bind;   /* opens listeners that have waited for what is
+				there now */
 	struct follow_pass {
 		struct timer timer;
 		bool stream;
-		unsigned at, dropped; /* how many were looked at, and reset */
-	} datagrams, streams; /* flows whose address has gone: at once, later */
-	struct timer purge;   /* addresses of the namespace that nobody needs */
+		unsigned at, dropped; /* flows looked at, and reset */
+	} datagrams, streams; /* walks that end flows whose address has gone:
+				 datagrams at once, streams later */
+	struct timer purge;   /* removes addresses from the namespace that
+				 nobody needs */
 };
 
-/* follow_start - follow the host from what was planned with, which was seen by
- * @look; 0 or -errno */
+/* follow_start - begin to follow the host's network; @look is what was seen
+ * when the first plan was made
+ * Returns 0 or -errno. */
 int follow_start(struct follow *f, const struct hostnet *look);
 
 #endif /* FOLLOW_H */

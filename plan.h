@@ -2,10 +2,10 @@
  *
  * plan - what follows from the user's wishes and from what the host says
  *
- * Three things: struct conf is what was said on the command line, struct host
- * what the host says, and struct plan what the guest gets for both.  The last is
- * a function of the others, so it is made again whenever the host changes.
- * What was given on the command line is never overwritten.
+ * There are three things: struct conf is what the command line says, struct
+ * host what the host says, and struct plan what the guest gets because of both.
+ * The plan is a function of the others, so it is made again whenever the host
+ * changes.  What the command line gives is never overwritten.
  */
 #ifndef PLAN_H
 #define PLAN_H
@@ -17,34 +17,36 @@
 struct host {
 	struct template t[2]; /* IPv4, IPv6 */
 	struct resolvconf rc;
-	bool lacks[2]; /* the guest's namespace has no such family */
+	bool lacks[2]; /* the guest's namespace does not have this family */
 };
 
 struct plan {
 	struct lan lan;
 	struct fwd_map map;
-	bool local[2];	/* family without template: local mode */
-	unsigned scope; /* interface of link-local host addresses, and of groups */
-	unsigned scope4; /* that of IPv4's */
+	bool local[2];	/* this family has no template: local mode */
+	unsigned scope; /* interface for the host's link-local addresses and for
+			   groups */
+	unsigned scope4; /* interface for IPv4 groups */
 };
 
-/* plan_make - pure, but for what it says of nothing */
+/* plan_make - make *@out of @c and @h; no side effects but log messages */
 void plan_make(const struct conf *c, const struct host *h, struct plan *out);
 
-/* plan_keep - what stays when @now takes the place of @was: what the transport and
- * the namespace told, and the name of a resolver's stand-in */
+/* plan_keep - when @now replaces @was, keep what the transport and the
+ * namespace have told, and the address that stands in for a resolver */
 void plan_keep(struct plan *now, const struct plan *was);
 
-/* plan_resolvers - @rc is what resolv.conf(5) says now
- * A text without resolvers leaves those that there are. */
+/* plan_resolvers - take @rc, the contents of resolv.conf(5), into @h
+ * If it has no resolvers, the former ones are kept. */
 void plan_resolvers(struct host *h, const struct resolvconf *rc);
 
-/* plan_check - die of what a user should know before anything begins; say what
- * is no fault */
+/* plan_check - before anything is opened: die of what makes the plan
+ * impossible, and log what the user should know */
 void plan_check(const struct conf *c, const struct host *h,
 		const struct plan *p);
 
-/* plan_ifname - the name of the interface in the namespace */
+/* plan_ifname - write the name that the interface in the namespace should have
+ * to @name */
 void plan_ifname(const struct conf *c, const struct host *h, char name[16]);
 
 #endif /* PLAN_H */
