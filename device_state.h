@@ -2,9 +2,9 @@
  *
  * device_state - what moves with a guest besides its memory
  *
- * Seam between the vhost-user dialogue, which hears that the guest moves and gets
- * a descriptor for that, and who knows what there is to be told: migrate.c.  The
- * guest's rings stand still meanwhile.
+ * A seam between the vhost-user dialogue, which is told that the guest moves
+ * and gets a descriptor for that, and migrate.c, which knows what there is to
+ * transfer.  The guest's rings stand still meanwhile.
  */
 #ifndef DEVICE_STATE_H
 #define DEVICE_STATE_H
@@ -14,20 +14,22 @@ enum device_state_way { DEVICE_SAVE, DEVICE_LOAD };
 
 struct device_state {
 	void *owner;
-	/* The state is to be written to @fd or read from there, until its end; @fd
-	 * is the callee's from now on, also on failure.  The work is done later,
-	 * from the loop.  0 or -errno; one that was under way has failed. */
+	/* Begin to write the state to @fd, or to read it from there to its end.
+	 * @fd is the callee's from now on, even on failure.  The work is done
+	 * later, from the loop.  Returns 0 or -errno.  A transfer that was
+	 * under way has failed then. */
 	int (*begin)(void *owner, enum device_state_way way, int fd);
-	/* What became of it: 0 once, if all is done (the front-end is about to hear
-	 * of it), -EINPROGRESS: @done will be called, or -errno.  -ENODATA: none
-	 * was begun. */
+	/* The result: 0, once, if all is done (the front-end is about to be
+	 * told); -EINPROGRESS: @done will be called; -ENODATA: none was begun;
+	 * or another -errno. */
 	int (*check)(void *owner);
-	/* The front-end has gone: what is not done by now will not be */
+	/* The front-end has gone: abandon what is not done */
 	void (*end)(void *owner);
-	/* The guest runs here.  After a save that means that it was given up.  NULL:
-	 * no matter. */
+	/* The guest runs here.  After a save this means that it does not move
+	 * after all.  May be NULL. */
 	void (*runs)(void *owner);
-	/* Planted by the dialogue; not called from within the above */
+	/* Planted by the dialogue, to be told that a transfer has ended; not
+	 * called from within the above */
 	void (*done)(void *asker);
 	void *asker;
 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * handover - all that a process has, as sections of a state and descriptors, and back
+ * handover - all that a process has, as sections of a state and descriptors,
+ * and back
  *
- * Which modules have something to give, and in which order it is to be had again.
+ * Which modules have something to hand over, and the order in which it has to
+ * be loaded.
  */
 #ifndef HANDOVER_H
 #define HANDOVER_H
@@ -20,18 +22,20 @@
 #include "tap_vhost.h"
 #include "tcp.h"
 
-/* Where others come for us: the guest's front-end, pesto, who watches, who tells us
- * to leave by closing it, passt-repair; and that itself.  The last is a file, with a section of
- * its own.  Numbers are part of the format. */
+/* Sockets and descriptors by which others reach us: the guest's front-end,
+ * pesto, readers of metrics, whoever closes --exit-fd to have us leave,
+ * passt-repair, and a passt-repair that is connected.  The last is a file, the
+ * capture, with a section of its own.  The numbers are part of the format. */
 enum { HANDOVER_GUEST, HANDOVER_CONTROL, HANDOVER_METRICS, HANDOVER_EXIT,
        HANDOVER_REPAIR, HANDOVER_HELPER, HANDOVER_CAPTURE, HANDOVER_SOCKETS };
 
 struct handover {
 	const struct conf *conf;
-	struct plan *plan; /* in force */
-	char *ns_ifname;   /* IFNAMSIZ bytes */
+	struct plan *plan; /* the plan in force */
+	char *ns_ifname;   /* name of the interface in the namespace, IFNAMSIZ
+			      bytes */
 	struct tap *tap;
-	struct tap_tun *tun; /* as @tap is one of these */
+	struct tap_tun *tun; /* whichever of these @tap is */
 	struct tap_stream *stream;
 	struct tap_vhost *vhost;
 	const struct migrate *migrate;
@@ -39,38 +43,42 @@ struct handover {
 	struct fwd *fwd;
 	struct listen *listen;
 	struct tcp *tcp;
-	struct splice *splice; /* NULL: there is no other namespace */
+	struct splice *splice; /* NULL: there is no namespace */
 	struct guest *guest;
 	struct pcap *pcap;
-	bool hurry; /* files on their way, which a guest may keep so, are not waited for */
+	bool hurry; /* do not wait for files under way by TFTP, which a guest
+		       could keep so */
 	int *socket[HANDOVER_SOCKETS]; /* -1: none */
-	/* Between handover_begin() and the end */
+	/* From handover_begin() to the end */
 	unsigned step, at;
-	bool whole; /* loaded: the end was there */
-	bool linked; /* loaded: the guest's link is */
-	/* Loaded, of the next flow */
+	bool whole; /* loading: the end was reached */
+	bool linked; /* loading: the guest's link was loaded */
+	/* Loading: descriptors of the next flow */
 	int side[2], pipe[2][2];
-	const struct flow *last; /* and this one came before */
+	const struct flow *last; /* loading: the last flow */
 };
 
-/* handover_lan, handover_load_lan - what the guest was told of its link, and what
- * follows from that, as the body of a section; false: that is none */
+/* handover_lan, handover_load_lan - write and read the body of the section with
+ * what the guest was told of its link, and what follows from that; the latter
+ * returns false if the data are not sane */
 void handover_lan(const struct handover *h, struct wr *w);
 bool handover_load_lan(const struct handover *h, struct rd *r);
 
-/* handover_begin - before the first of what follows, either way */
+/* handover_begin - begin to save or to load */
 void handover_begin(struct handover *h);
 
-/* handover_save - append the next section
- * Between turns.  1: there is more; 0: that was the last; -EAGAIN with the first:
- * not now, but in one of the next turns; another -errno: it can't be done. */
+/* handover_save - append the next section, between turns
+ * Returns 1 if there are more, 0 after the last; -EAGAIN with the first if it
+ * cannot be done now, but in one of the next turns; or another -errno. */
 int handover_save(struct handover *h, struct wr *w, struct fdlist *fds);
 
-/* handover_given - all of it is somebody else's now, and nobody else's */
+/* handover_given - all of it belongs to another process now */
 void handover_given(struct handover *h);
 
-/* handover_load - take a section into service; 0 or -errno
- * Before the filter.  Nothing is read from any descriptor that comes. */
+/* handover_load - take a section with @tag and its descriptors into service; 0
+ * or -errno
+ * To be called before the filter is set.  Nothing is read from any of the
+ * descriptors. */
 int handover_load(struct handover *h, uint32_t tag, struct rd *body,
 		  struct fdlist *fds);
 
