@@ -2,10 +2,10 @@
  *
  * checksum - Internet checksums (RFC 1071) over bytes and iovecs
  *
- * A sum is a 64-bit accumulator of 16-bit words as they lie in memory (RFC
- * 1071, 2(B)): it is byte-order independent, and csum_fold() gives the two
- * bytes to store as they are.  Accumulators of pieces that start at an even
- * offset may simply be added.
+ * A sum is a 64-bit accumulator of 16-bit words as they lie in memory, and so
+ * independent of byte order (RFC 1071, 2(B)): csum_fold() gives the two bytes
+ * to store as they are.  Sums of pieces that start at an even offset can simply
+ * be added.
  */
 #ifndef CHECKSUM_H
 #define CHECKSUM_H
@@ -15,17 +15,19 @@
 
 #include <sys/uio.h>
 
-/* csum_init - choose the fastest code for this CPU
- * Without it the portable loop is used. */
+/* csum_init - choose the fastest code for this CPU; before that, the portable
+ * loop is used */
 void csum_init(void);
 
-/* csum_name - which code was chosen: "avx2", "sse2", "neon" or "portable" */
+/* csum_name - the code that was chosen: "avx2", "sse2", "neon" or "portable" */
 const char *csum_name(void);
 
-/* csum_add - @sum plus the words of @len bytes; an odd tail is zero padded */
+/* csum_add - @sum plus the words of @len bytes at @p; an odd last byte is
+ * padded with zero */
 uint64_t csum_add(uint64_t sum, const void *p, size_t len);
 
-/* csum_words - the same over @n words of 32 bits, inlined for a few */
+/* csum_words - @sum plus @n words of 32 bits at @p, inlined for a few of
+ * them */
 static inline uint64_t csum_words(uint64_t sum, const void *p, unsigned n)
 {
 	const uint8_t *from = p;
@@ -38,16 +40,18 @@ static inline uint64_t csum_words(uint64_t sum, const void *p, unsigned n)
 	return sum;
 }
 
-/* csum_iov - csum_add() over @len bytes at @off of an iovec, any alignment */
+/* csum_iov - csum_add() over @len bytes from offset @off of an iovec, of any
+ * alignment */
 uint64_t csum_iov(uint64_t sum, const struct iovec *iov, unsigned cnt,
 		  size_t off, size_t len);
 
-/* csum_pseudo - pseudo-header of a layer-4 packet of @len bytes
- * RFC 9293 3.1 for IPv4, RFC 8200 8.1 for IPv6: @src tells the family. */
+/* csum_pseudo - the sum of the pseudo-header of a layer-4 packet of @len bytes
+ * RFC 9293 3.1 for IPv4, RFC 8200 8.1 for IPv6, according to @src. */
 uint64_t csum_pseudo(const struct addr *src, const struct addr *dst,
 		     uint8_t proto, uint32_t len);
 
-/* csum_fold - to 16 bits, not complemented: the seed of CHECKSUM_PARTIAL */
+/* csum_fold - fold @sum to 16 bits without complementing it: what the checksum
+ * field of an unfinished packet has (CHECKSUM_PARTIAL) */
 static inline uint16_t csum_fold(uint64_t sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -57,14 +61,14 @@ static inline uint16_t csum_fold(uint64_t sum)
 	return (uint16_t)sum;
 }
 
-/* csum_finish - the checksum to store (memcpy it, it is in memory order) */
+/* csum_finish - the checksum to store, by memcpy() as it is in memory order */
 static inline uint16_t csum_finish(uint64_t sum)
 {
 	return (uint16_t)~csum_fold(sum);
 }
 
-/* For the unit test and the benchmark: each implementation by name, or NULL
- * if this CPU or build lacks it. */
+/* csum_impl - for the unit test and the benchmark: an implementation by its
+ * name, NULL if this CPU or build does not have it */
 typedef uint64_t csum_fn(uint64_t sum, const void *p, size_t len);
 csum_fn *csum_impl(const char *name);
 

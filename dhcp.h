@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * dhcp - RFC 2131 and BOOTP, request in, answer out
+ * dhcp - answers DHCP (RFC 2131) and BOOTP requests: packet in, answer out, no
+ * I/O
  */
 #ifndef DHCP_H
 #define DHCP_H
@@ -11,13 +12,14 @@
 
 enum { DHCP_SERVER = 67, DHCP_CLIENT = 68 };
 
-/* dhcp_answer - @in is the UDP payload of a packet to port 67
- * @c: the client that can be called, which this may make of who asks; or NULL */
+/* dhcp_answer - answer packet @p to port 67; @in is its UDP payload
+ * @c is the client that can be told to renew, and may become the one that asks;
+ * or NULL.  Returns true if @out is to be sent. */
 bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
 		 struct rkap *c, struct answer *out);
 
-/* dhcp_call - a FORCERENEW (RFC 3203) for @c, unless it would be answered what it
- * knows.  True: @out is to be sent. */
+/* dhcp_call - make a FORCERENEW (RFC 3203) for @c, unless its request would be
+ * answered as it was; true if @out is to be sent */
 bool dhcp_call(const struct lan *lan, struct rkap *c, struct answer *out);
 
 #endif /* DHCP_H */

@@ -16,8 +16,9 @@ enum { DNSNAME_MAX = 255 }; /* longest wire form, with the root label */
 /* dnsname_put - append @name without compression */
 bool dnsname_put(struct wr *w, const char *name);
 
-/* dnsname_pack - append @name, sharing endings with the names before it
- * @w holds nothing but such names; pointers count from its first byte. */
+/* dnsname_pack - append @name, compressed: its end may be shared with a name
+ * before it
+ * @w must have nothing but such names; pointers count from its first byte. */
 bool dnsname_pack(struct wr *w, const char *name);
 
 #endif /* DNSNAME_H */

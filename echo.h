@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * echo - echo requests of the guest, by ping sockets
+ * echo - carries the guest's echo requests by ping sockets
  */
 #ifndef ECHO_H
 #define ECHO_H
@@ -11,7 +11,7 @@
 #include "neigh.h"
 #include "tap.h"
 
-enum { ECHO_BATCH = 8 }; /* echo is not bulk */
+enum { ECHO_BATCH = 8 }; /* datagrams at once: echo is not bulk */
 
 struct echo {
 	struct icmp_limit limit;
@@ -19,18 +19,20 @@ struct echo {
 	struct tap *tap;
 	const struct fwd *fwd;
 	const struct neigh *neigh;
-	uint64_t drops[VERDICTS]; /* datagrams lost after their flow was found */
-	uint8_t rx[ECHO_BATCH][1 << 16]; /* what does not fit its slot */
+	uint64_t drops[VERDICTS]; /* datagrams lost after they had a flow */
+	uint8_t rx[ECHO_BATCH][1 << 16]; /* buffers for what does not fit its
+					    slot */
 };
 
 enum { ECHO_TIMEOUT_MS = 60 * 1000 };
 
-/* echo_init - registers FLOW_ICMP with @flows */
+/* echo_init - set up @o and register FLOW_ICMP with @flows */
 void echo_init(struct echo *o, struct flows *flows, struct tap *tap,
 	       const struct fwd *fwd, const struct neigh *neigh);
 
-/* echo_open - a flow for the guest's echo request @p; NULL and *@v: why not
- * The packet itself is handed to its input() afterwards. */
+/* echo_open - open a flow for the guest's echo request @p, which is then to be
+ * given to its input()
+ * Returns NULL and the reason in *@v if it is to be dropped. */
 struct flow *echo_open(struct echo *o, const struct packet *p,
 		       enum verdict *v);
 

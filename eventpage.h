@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * eventpage - the page /events: what happened to the host's network, and what was
- * done
+ * eventpage - the page /events: what has happened to the host's network, and
+ * what was done
  *
  * A line for each event, as JSON, or with ?format=text as
  *
- *	SECONDS.MILLISECONDS KIND TEXT
+ * 	SECONDS.MILLISECONDS KIND TEXT
  *
- * The last EVENTS of them, and with ?follow those that come, for as long as the
- * reader stays.  Who reads slower than they come is told how many he has missed.
+ * It has the last EVENTS of them, and with ?follow also those to come, for as
+ * long as the reader stays.  A reader who is slower than events come is told
+ * how many were missed.
  */
 #ifndef EVENTPAGE_H
 #define EVENTPAGE_H
@@ -19,13 +20,14 @@
 struct eventpage {
 	struct http *http;
 	struct events *events;
-	uint64_t told; /* how many there were when readers were woken last */
+	uint64_t told; /* number of events when readers were last woken */
 };
 
-/* eventpage - /events, whose owner is a struct eventpage */
+/* eventpage - the page; its owner is a struct eventpage */
 extern const struct http_page eventpage;
 
-/* eventpage_turn_end - who follows has something to read, if there is more */
+/* eventpage_turn_end - at the end of a turn: wake readers that follow if there
+ * are new events */
 static inline void eventpage_turn_end(struct eventpage *p)
 {
 	if (!p->http || p->told == p->events->n)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * flowpage - the page /flows: what is connected with what
+ * flowpage - the page /flows: who is connected with whom
  *
- * JSON, or with ?format=tsv what pesto wants to have: a line
+ * JSON, or with ?format=tsv, for pesto, a line
  *
- *	#flows 1 LABEL
+ * 	#flows 1 LABEL
  *
- * and one for each flow, whose fields are those of enum flowpage_field with a
- * tab between, or "-" for what nobody knows.  ?port=N and ?address=A leave those
- * that have it, on whatever side.
+ * followed by one for each flow, which has the fields of enum flowpage_field
+ * separated by tabs, "-" where unknown.  ?port=N and ?address=A select the
+ * flows that have it, on whichever side.
  */
 #ifndef FLOWPAGE_H
 #define FLOWPAGE_H
@@ -19,16 +19,16 @@
 #define FLOWPAGE_HEAD "#flows 1 "
 
 enum flowpage_field {
-	FIELD_ID,    /* no other flow has it, among the last 2^32 */
+	FIELD_ID,    /* unique among the last 2^32 flows */
 	FIELD_PROTO, /* "tcp", "udp", "icmp" */
 	FIELD_PATH,  /* "guest", or "spliced" from socket to socket */
-	FIELD_FROM,  /* who began it: "guest" or "host" */
+	FIELD_FROM,  /* which end began it: "guest" or "host" */
 	FIELD_STATE,
-	FIELD_GUEST, /* its address, and what it talks to */
+	FIELD_GUEST, /* the guest's address and port, and its peer's */
 	FIELD_GUEST_PORT,
 	FIELD_GUEST_PEER,
 	FIELD_GUEST_PEER_PORT,
-	FIELD_HOST, /* the same of our socket on the host */
+	FIELD_HOST, /* likewise for our socket on the host */
 	FIELD_HOST_PORT,
 	FIELD_HOST_PEER,
 	FIELD_HOST_PEER_PORT,
@@ -45,7 +45,7 @@ struct flowpage {
 	const char *label; /* without " and \ */
 };
 
-/* flowpage - /flows, whose owner is a struct flowpage */
+/* flowpage - the page; its owner is a struct flowpage */
 extern const struct http_page flowpage;
 
 #endif /* FLOWPAGE_H */

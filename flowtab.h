@@ -8,34 +8,35 @@
 #include "flowpage.h"
 
 struct flowtab {
-	char *text; /* of the server, taken apart in place */
+	char *text; /* the server's page, split in place */
 	const char *label;
 	unsigned n, cap;
 	const char *(*row)[FIELDS];
 };
 
-/* flowtab_fetch - the flows that the server at @path has now
- * @filter is "" or "&port=80" and the like.  @t begins as all zero; what is wrong
- * ends the process with one line. */
+/* flowtab_fetch - get the flows that the server at @path has now
+ * @filter is "", or "&port=80" and the like.  @t is all zero before the first
+ * call.  Failures end the process with one line. */
 void flowtab_fetch(struct flowtab *t, const char *path, const char *filter);
 
-/* flowtab_number - field @f of @row; 0 if nobody knows */
+/* flowtab_number - field @f of @row as a number; 0 if unknown */
 uint64_t flowtab_number(const char *const row[FIELDS], enum flowpage_field f);
 
-/* Columns, as ss(8) would have them */
+/* Columns, like those of ss(8) */
 enum { FLOWTAB_COLUMNS = 11, FLOWTAB_CELL = 64 };
 
-/* flowtab_cells - @row as it is shown; NULL: the heading */
+/* flowtab_cells - write the text of each column of @row, or of the heading if
+ * @row is NULL */
 void flowtab_cells(const char *const row[FIELDS],
 		   char cell[FLOWTAB_COLUMNS][FLOWTAB_CELL]);
 
-/* flowtab_right - is this a column of numbers? */
+/* flowtab_right - whether a column has numbers and is aligned to the right */
 bool flowtab_right(unsigned column);
 
-/* flowtab_bytes - "1.2M" into @to, which has FLOWTAB_CELL */
+/* flowtab_bytes - write @n bytes as "1.2M" to @to, of FLOWTAB_CELL bytes */
 void flowtab_bytes(char *to, double n);
 
-/* flowtab_print - all of it to stdout */
+/* flowtab_print - print the whole table to stdout */
 void flowtab_print(const struct flowtab *t);
 
 #endif /* FLOWTAB_H */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * hostfwd - the requests of slirp4netns' API socket: add, list and remove ports
+ * hostfwd - requests of slirp4netns' API socket: add, list and remove forwarded
+ * ports
  *
- * Text in, text out.  What is forwarded is kept here, by the numbers that
- * clients know it by; who owns it puts it into force.
+ * Text in, text out.  The entries are kept here with the numbers by which
+ * clients know them; the owner puts them into force.
  */
 #ifndef HOSTFWD_H
 #define HOSTFWD_H
@@ -13,32 +14,34 @@
 
 enum {
 	HOSTFWD_MAX = 255,	/* as many as there can be rules */
-	HOSTFWD_REQUEST = 4096, /* bytes; one has to be shorter */
-	HOSTFWD_ANSWER = 1 << 17, /* what all entries take, twice */
+	HOSTFWD_REQUEST = 4096, /* a request must be shorter, in bytes */
+	HOSTFWD_ANSWER = 1 << 17, /* twice what all entries take */
 	HOSTFWD_WHY = 256,
 };
 
 struct hostfwd_entry {
-	unsigned id; /* of 1 and above, never given twice */
+	unsigned id; /* 1 or more, never used twice */
 	bool udp;
 	struct addr host, guest;
 	uint16_t host_port, guest_port;
 };
 
-/* Seam: put @e into force, or out of it.  False: it could not be, @why says so. */
+/* Seam: put @e into force (@add) or out of it.  Returns false, with the reason
+ * in @why, if that failed. */
 typedef bool hostfwd_fn(void *owner, const struct hostfwd_entry *e, bool add,
 			char why[HOSTFWD_WHY]);
 
 struct hostfwd {
 	hostfwd_fn *change;
 	void *owner;
-	struct addr guest; /* where requests do not say */
+	struct addr guest; /* the guest's address if a request has none */
 	unsigned n, last_id;
 	struct hostfwd_entry entry[HOSTFWD_MAX];
 };
 
-/* hostfwd_request - the answer to the @len bytes @text
- * Returns its length. */
+/* hostfwd_request - carry out the request @text of @len bytes and write the
+ * answer
+ * Returns the answer's length. */
 size_t hostfwd_request(struct hostfwd *h, const char *text, size_t len,
 		       char answer[HOSTFWD_ANSWER]);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * passt_repair - sets TCP_REPAIR for a passt that has no right to
+ * passt_repair - sets TCP_REPAIR for a passt that may not do that itself
  */
 #ifndef PASST_REPAIR_H
 #define PASST_REPAIR_H

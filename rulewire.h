@@ -29,7 +29,7 @@ enum {
 	RULEWIRE_MAX = 44 * 1024,
 };
 
-/* What the rules of a table may ask for */
+/* Capabilities: what rules of a table may ask for */
 enum {
 	RULEWIRE_V4 = 1,
 	RULEWIRE_V6 = 2,
@@ -46,31 +46,33 @@ struct rulewire_table {
 	struct rules rules;
 };
 
-/* MORE: complete so far, but not at the end */
+/* MORE: correct so far, but incomplete */
 enum rulewire { RULEWIRE_MORE, RULEWIRE_DONE, RULEWIRE_BAD };
 
-/* rulewire_caps, rulewire_env - what a server can do, there and back; the range of
- * ephemeral ports is not part of it */
+/* rulewire_caps, rulewire_env - convert what a server can do to capabilities,
+ * and back; the range of ephemeral ports is not included */
 uint32_t rulewire_caps(const struct rules_env *env);
 struct rules_env rulewire_env(uint32_t caps);
 
-/* rulewire_greet, rulewire_update - write the greeting or the update for @t */
+/* rulewire_greet, rulewire_update - write a greeting, or an update, with the @n
+ * tables @t */
 void rulewire_greet(struct wr *w, const struct rulewire_table *t, unsigned n);
 void rulewire_update(struct wr *w, const struct rulewire_table *t, unsigned n);
 
-/* rulewire_greeted - read what may be a greeting
- * DONE: *@n of RULEWIRE_TABLES tables @t, whose rules are as sent: what another
- * server allows is its own business.  BAD: @err says why. */
+/* rulewire_greeted - parse what may be a greeting
+ * DONE: @t has its *@n tables (at most RULEWIRE_TABLES), with rules as they
+ * were sent: what another server allows is not checked.  BAD: @err has the
+ * reason. */
 enum rulewire rulewire_greeted(const void *p, size_t len,
 			       struct rulewire_table t[RULEWIRE_TABLES],
 			       unsigned *n, char err[RULE_ERR]);
 
-/* rulewire_greeting - bytes of such a greeting */
+/* rulewire_greeting - the length of a greeting with these tables, in bytes */
 size_t rulewire_greeting(const struct rulewire_table *t, unsigned n);
 
-/* rulewire_updated - read what may be an update of the @n tables @t
- * DONE: their rules are the new ones, each checked as rules_add() does.  BAD:
- * @err says why.  Unless it is done, the rules are undefined. */
+/* rulewire_updated - parse what may be an update of the @n tables @t
+ * DONE: they have the new rules, each checked as by rules_add().  BAD: @err has
+ * the reason.  Unless the result is DONE, the rules are undefined. */
 enum rulewire rulewire_updated(const void *p, size_t len,
 			       struct rulewire_table *t, unsigned n,
 			       const struct rules_env *env, char err[RULE_ERR]);

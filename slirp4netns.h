@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * slirp4netns - the command line and the API socket of slirp4netns, for pasta
+ * slirp4netns - the command line and API socket of slirp4netns, by pasta
  */
 #ifndef SLIRP4NETNS_H
 #define SLIRP4NETNS_H

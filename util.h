@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * util - small arithmetic that every module may use
+ * util - small things that every module may use
  */
 #ifndef UTIL_H
 #define UTIL_H
@@ -19,10 +19,11 @@
 #define MAX(a, b)    ((a) > (b) ? (a) : (b))
 #define UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
-/* Of what a frequent caller seldom needs, so that it need not make room for it */
+/* For a function that a frequent caller seldom needs: it is not inlined, so
+ * that the caller need not make room for it */
 #define SELDOM       __attribute__((noinline, cold))
 
-/* Unaligned loads and stores in network and in little-endian order */
+/* Unaligned loads and stores in network byte order */
 static inline uint16_t ld_be16(const void *p)
 {
 	uint16_t v;
@@ -59,51 +60,57 @@ static inline void st_be32(void *p, uint32_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* util_parse_u64 - the whole of @s as a number in @base (strtoul rules)
- * False if @s is empty, has a tail, or the number is above @max. */
+/* util_parse_u64 - parse all of @s as a number in @base (by the rules of
+ * strtoul())
+ * Returns false if @s is empty, has anything behind the number, or the number
+ * is above @max. */
 bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out);
 
-/* util_parse_size - the same for bytes, of which K, M or G behind the number
- * make powers of 1024 */
+/* util_parse_size - likewise for a number of bytes, which K, M or G behind it
+ * multiply by powers of 1024 */
 bool util_parse_size(const char *s, uint64_t max, uint64_t *out);
 
-/* util_decimal - @v to @to, with zeroes in front to make it @digits (20 at most)
- * Returns the end, which is not terminated.  For signal handlers, too. */
+/* util_decimal - write @v in decimal to @to, with leading zeroes to make it
+ * @digits long (20 at most)
+ * Returns the end, which is not terminated.  May be used in signal handlers. */
 char *util_decimal(char *to, uint64_t v, unsigned digits);
 
-/* util_error - what errno @err means, without allocation or system call
- * strerror() makes either, which the filter does not know. */
+/* util_error - the text of errno @err, without allocation or system call
+ * strerror() does either, which the filter does not allow. */
 const char *util_error(int err);
 
-/* util_read_file - the first @size - 1 bytes of @path, NUL terminated
+/* util_read_file - read the first @size - 1 bytes of @path into @buf, NUL
+ * terminated
  * Returns the length or -errno. */
 int util_read_file(const char *path, char *buf, size_t size);
 
 /* What is behind a descriptor */
 struct util_stat {
-	uint32_t mode, block; /* as st_mode, st_blksize */
+	uint32_t mode, block; /* st_mode, st_blksize */
 	uint64_t size, inode, dev;
 };
 
-/* util_fstat - 0 or -errno
- * One call on all machines, where fstat() of libc takes one of three. */
+/* util_fstat - fstat() by one system call on all machines, where libc uses one
+ * of three; 0 or -errno */
 int util_fstat(int fd, struct util_stat *st);
 
-/* util_pass - have @m carry @n descriptors (SCM_RIGHTS), if there are any
- * @control is zero, aligned as a struct cmsghdr, has CMSG_SPACE() of them, and stays
- * as it is until @m is sent. */
+/* util_pass - have @m carry @n descriptors (SCM_RIGHTS), if @n is not 0
+ * @control is all zero, aligned like a struct cmsghdr, has CMSG_SPACE() of
+ * them, and must stay valid until @m is sent. */
 struct msghdr;
 void util_pass(struct msghdr *m, void *control, const int *fd, unsigned n);
 
-/* util_map - @bytes of zeroed memory that cost nothing until touched
- * For tables of run time: there is no heap.  NULL if the kernel refuses.  Never in huge
- * pages, of which the first byte would cost 2 MiB.
- * util_spare_memory - the same for what has been linked in; before it is touched */
+/* util_map - map @bytes of zeroed memory, which takes none until it is touched;
+ * NULL if the kernel refuses
+ * For tables of run time, as there is no heap.  Never in huge pages, of which
+ * the first byte would take 2 MiB.
+ * util_spare_memory - make the same true of memory that was linked in; to be
+ * called before that is touched */
 void *util_map(size_t bytes);
 void util_spare_memory(void);
 
-/* util_random - @n unpredictable bytes, or false
- * Before the filter only. */
+/* util_random - fill @buf with @n unpredictable bytes; false on failure
+ * Only before the filter is set. */
 bool util_random(void *buf, size_t n);
 
 #endif /* UTIL_H */
