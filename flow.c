@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * flow - table, two sides, hash, generations, life cycle
+ * flow - the flow table: two sides each, hash, generations, life cycle
  *
- * The hash is open addressing with linear probing.  A slot is 0 or (index << 1
- * | side) + 1 in the low 18 bits and 14 bits of the hash above, so that a probe
- * hardly ever touches a flow that does not match.  Deletion moves followers
- * back, so there are no tombstones.  Few flows use a small part of the table,
- * which stays in the cache, and the rest of it takes no memory.
+ * The hash uses open addressing with linear probing.  A slot is 0, or (index <<
+ * 1 | side) + 1 in the low 18 bits and 14 bits of the hash above, so that
+ * probing hardly ever touches a flow that does not match.  Deletion moves later
+ * entries back, so there are no tombstones.  A few flows use a small part of
+ * the table, which stays in the cache; the rest of it takes no memory.
  */
 #include "flow.h"
 
@@ -19,12 +19,14 @@
 
 enum {
 	ENTRY_BITS = FLOW_BITS + 1,
-	SIDE_SHIFT = 24, /* of an epoll reference: index, side, generation */
+	SIDE_SHIFT = 24, /* bits of an epoll reference: index, side,
+			    generation */
 	GEN_SHIFT = 25,
 	GEN_MASK = (1U << 31) - 1,
 	HASH_LEAST = (FLOW_HASH >> 2 * FLOW_HASH_STEP) - 1, /* a mask */
-	TIDY_PART = 16, /* so small a part of what there was is in use */
-	PAGE = 64 << 10, /* the largest that there is */
+	TIDY_PART = 16, /* memory is given back when only this part of the peak
+			   is in use */
+	PAGE = 64 << 10, /* the largest page size of any architecture */
 };
 
 #define WATCH (EPOLLIN | EPOLLET)
@@ -127,8 +129,9 @@ static void rehash(struct flows *t, uint32_t mask)
 				insert(t, &t->flow[n], i);
 }
 
-/* Use more of the table.  The last step enters 8192 sides, so that nobody waits
- * for long; with all flows it is half full and does not grow any more. */
+/* Use more of the table.  The last step re-enters 8192 sides, so that nobody
+ * waits for long.  With all flows in use the whole table is half full and needs
+ * not grow any more. */
 static void grow(struct flows *t)
 {
 	memset(t->hash, 0, (t->hash_mask + 1) * sizeof(*t->hash));
@@ -146,7 +149,8 @@ bool flow_enter(struct flows *t, struct flow *f, unsigned i)
 	return true;
 }
 
-/* Whether an entry at @at whose home is @from may move to @hole */
+/* Whether the entry at @at, whose probe sequence starts at @from, may move to
+ * @hole */
 static bool may_move(const struct flows *t, uint32_t from, uint32_t hole,
 		     uint32_t at)
 {
@@ -215,7 +219,7 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 	struct flows *t = owner;
 	struct flow *f = &t->flow[index];
 
-	/* The flow ended earlier in this turn, or its place is taken */
+	/* The flow has ended earlier in this turn, or its entry was reused */
 	if (f->kind == FLOW_FREE || (f->gen & GEN_MASK) != ref >> GEN_SHIFT)
 		return;
 	f->ready[i] |= (uint16_t)events;
@@ -339,9 +343,10 @@ void flow_met(struct flows *t, struct flow *f)
 	l->fds -= fds_of(f->kind);
 }
 
-/* What is in a burst's hands is not ours to end, nor what has just been answered.  There
- * are no more of the first than of packets, and of the others if the guest takes
- * nothing. */
+/* Drop the oldest lone flow.  One with an inbox is being worked on by a burst,
+ * and one with ready bits may just have been answered, so these are skipped.
+ * There are no more of the former than packets in a batch; many of the latter
+ * mean that the guest takes nothing. */
 static bool make_room(struct flows *t, const struct flow_lone *l)
 {
 	struct flow *f = l->first;
@@ -358,13 +363,14 @@ static bool make_room(struct flows *t, const struct flow_lone *l)
 	return true;
 }
 
-/* Whether nobody from outside may begin one of @kind; others have the rest */
+/* Whether flows from outside have used up their share for one more of @kind */
 static bool outside_full(const struct flows *t, enum flow_kind kind)
 {
 	return t->share && t->fds - t->begun + fds_of(kind) > t->share;
 }
 
-/* Where descriptors are many it is the table that is full first */
+/* Where there are more descriptors than entries, it is the table that is shared
+ * out */
 void flows_share(struct flows *t, unsigned fds)
 {
 	fds = MIN(fds, (unsigned)FLOW_MAX);
@@ -449,7 +455,7 @@ int flow_watch(struct flows *t, struct flow *f, unsigned i)
 	uint32_t events = WATCH;
 	int err;
 
-	/* Each datagram that leaves would report room again */
+	/* Not for datagrams: each one that leaves would report room again */
 	if (flow_proto(f) == IPPROTO_TCP)
 		events |= WATCH_STREAM;
 	err = loop_add(t->loop, f->side[i].fd, t->watch, watch_ref(t, f, i),
@@ -521,7 +527,8 @@ void flow_free(struct flows *t, struct flow *f)
 	t->count--;
 }
 
-/* From entry @from on, in whole pages */
+/* Give back the bytes of @table from @from to @end, as far as these are whole
+ * pages */
 static void give_back(void *table, size_t from, size_t end)
 {
 	uint8_t *mem = table;
@@ -531,7 +538,7 @@ static void give_back(void *table, size_t from, size_t end)
 		(void)madvise(mem + from, end - from, MADV_DONTNEED);
 }
 
-/* Those in front are to be used first */
+/* In order, so that the entries in front are used first */
 static void list_free(struct flows *t)
 {
 	unsigned n = t->fresh;
@@ -559,8 +566,9 @@ static void shrink_hash(struct flows *t)
 	rehash(t, mask);
 }
 
-/* The last one in use may be far behind: then again when there are half as many,
- * and of the last few with each that goes */
+/* The last flow in use may be far behind the others.  Then this is tried again
+ * when there are half as many, and for the last few with each flow that
+ * ends. */
 void flows_shrink(struct flows *t)
 {
 	unsigned was = t->fresh;

@@ -2,10 +2,10 @@
  *
  * loop - epoll, run queues, one clock read a turn
  *
- * Events only set marks and queue things; the work is done from the run queues,
- * a bounded number of bytes a turn, so that no connection, and no number of them,
- * keeps the others or the guest's own frames waiting.  While anything is
- * runnable, epoll is polled, not waited for.
+ * Events only set ready bits and queue things.  The work is done from the run
+ * queues, a bounded number of bytes a turn, so that neither one connection nor
+ * any number of them keeps the others, or the guest's own frames, waiting.
+ * While any queue is runnable, epoll is polled, not waited for.
  */
 #include "loop.h"
 
@@ -22,15 +22,17 @@ enum {
 	REF_BITS = 56,
 	NAP_NS = 50 * 1000,
 	SLACK_NS = 50 * 1000, /* Linux's default */
-	CALM_TURNS = 32, /* are judged together */
-	/* Bytes a microsecond, between which a nap is worth it and not too long:
-	 * 0.2 and 2.5 Gbit/s; and bytes a turn that need none */
+	CALM_TURNS = 32, /* turns that are judged together */
+	/* Bytes per microsecond between which a nap is worth it and not too
+	 * long, 0.2 and 2.5 Gbit/s; and bytes per turn beyond which it is not
+	 * needed */
 	CALM_SLOW = 24,
 	CALM_FAST = 320,
 	CALM_LARGE = 32 * 1024,
-	GONE_MS = 1000,	  /* so late a turn has been kept from its CPU */
-	ALARM_WAITS = 16, /* that end before their time */
-	ALARM_MS = 64,	  /* not worth it for less */
+	GONE_MS = 1000,	  /* a turn that is later than this was kept from
+			     running */
+	ALARM_WAITS = 16, /* waits in a row that end before their time-out */
+	ALARM_MS = 64,	  /* the alarm is not set for less */
 };
 
 void loop_clock(struct loop *l)
@@ -67,7 +69,7 @@ bool loop_lend(struct loop *l)
 	return true;
 }
 
-/* The time of timers has come, or they were moved meanwhile: this turn looks */
+/* Timers are due, or were moved meanwhile: this turn will look at them */
 static void ring(void *owner, uint64_t ref, uint32_t events)
 {
 	struct loop *l = owner;
@@ -75,7 +77,7 @@ static void ring(void *owner, uint64_t ref, uint32_t events)
 	(void)ref;
 	(void)events;
 	l->alarm.rings = UINT64_MAX;
-	loop_stream(l, 0, 0); /* nothing that ends one */
+	loop_stream(l, 0, 0); /* this event must not end a stream */
 }
 
 static int open_alarm(struct loop *l)
@@ -83,7 +85,7 @@ static int open_alarm(struct loop *l)
 	/* #syscalls timerfd_create */
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 
-	/* Edge-triggered: set again it needs no read() */
+	/* Edge-triggered: setting it again makes read() unnecessary */
 	if (fd < 0 ||
 	    !loop_add(l, fd, (unsigned)l->alarm.watch, 0, EPOLLIN | EPOLLET))
 		return fd;
@@ -190,8 +192,9 @@ void runq_init(struct loop *l, struct runq *q, int32_t sparse_max,
 	l->queue[l->queues++] = q;
 }
 
-/* Whether it may go first.  Debts are paid off round by round, so that who comes
- * with much each time is no newcomer each time. */
+/* Whether @r is sparse.  An entry that has overdrawn its credit pays that off
+ * round by round, so one that brings much each time is not a newcomer each
+ * time. */
 static bool is_sparse(const struct runq *q, struct run *r)
 {
 	if (r->round != q->round) {
@@ -228,7 +231,7 @@ void runq_release(struct runq *q)
 		q->loop->runnable |= q->bit;
 }
 
-/* Who is next, NULL: nobody */
+/* The next entry to be served, NULL: none */
 static struct run *pick(struct runq *q)
 {
 	if (q->sparse.head)
@@ -243,8 +246,9 @@ static struct run *pick(struct runq *q)
 	return q->bulk.head;
 }
 
-/* It is not done: to be put back where it belongs.  It may have been woken
- * meanwhile, and must not owe more than there are numbers for. */
+/* Take @r, which is not done, out of the queue, to be put back where it
+ * belongs.  It may have been woken meanwhile.  Its debt is bounded, so that the
+ * credit cannot overflow. */
 static void regain(struct runq *q, struct run *r)
 {
 	runq_del(q, r);
@@ -264,7 +268,7 @@ static void serve(struct runq *q)
 		q->visit = from == &q->sparse ? r->credit : q->budget;
 		runq_charge(q, RUN_COST);
 		switch (q->serve(q->owner, r)) {
-		case RUN_DONE: /* it may be gone */
+		case RUN_DONE: /* it may have been freed */
 			break;
 		case RUN_AGAIN:
 			regain(q, r);
@@ -303,9 +307,10 @@ static void serve_all(struct loop *l)
 
 /* --- turns --------------------------------------------------------------- */
 
-/* A wait with a time-out starts a timer of the kernel and stops it again, which a
- * busy turn pays each time for what is far off.  There the alarm is set once; it may
- * ring early, as deadlines are moved. */
+/* Whether the alarm makes a time-out of @ms, at @next, unnecessary.  A wait
+ * with a time-out starts a timer of the kernel and stops it again, which a busy
+ * loop pays in every turn for deadlines that are far off.  The alarm is set
+ * once instead; it may ring early, as deadlines are moved. */
 static bool alarm_serves(struct loop *l, uint64_t next, uint64_t ms)
 {
 	const struct itimerspec at = {
@@ -352,8 +357,9 @@ void loop_late(struct loop *l, void (*fn)(int fd), int fd)
 	l->late[l->late_n++].fd = fd;
 }
 
-/* What is of this turn waits for the next, if there is one: without that a connection
- * that was to be reset would only be closed, which looks like its end */
+/* Make the calls of earlier turns; those of this turn wait for the next one, if
+ * there is one.  Otherwise a connection that was to be reset would only be
+ * closed, which looks like its regular end. */
 static void do_late(struct loop *l)
 {
 	unsigned i;
@@ -367,8 +373,8 @@ static void do_late(struct loop *l)
 	l->late_old = l->late_n;
 }
 
-/* Until a time: a sleep for a time, stopped by a signal and continued, takes a
- * system call of its own */
+/* Sleeps until an absolute time: a relative sleep that is interrupted by a stop
+ * signal and continued takes a system call of its own */
 static void nap(void)
 {
 	struct timespec ts;
@@ -383,8 +389,8 @@ static void nap(void)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
-/* Whether it is worth waiting for more.  Requests and answers are not: nobody
- * sends while we sleep. */
+/* Whether naps are worth it.  They are not for requests and answers, where
+ * nobody sends while we sleep. */
 static bool worth_nap(const struct loop *l)
 {
 	uint64_t us = (l->now_ns - l->calm.since_ns) / 1000;
@@ -409,8 +415,8 @@ static void count_calm(struct loop *l)
 	l->calm.len[0] = l->calm.len[1] = 0;
 }
 
-/* After a turn of @n events.  One without, when a timer or somebody impatient
- * had it look, says nothing. */
+/* Judge a turn of @n events.  A turn without events, which a timer or
+ * loop_soon() has caused, says nothing. */
 static void watch_streams(struct loop *l, unsigned n)
 {
 	if (n && l->streams == n && !l->hurry) {
@@ -424,8 +430,9 @@ static void watch_streams(struct loop *l, unsigned n)
 	l->hurry = false;
 }
 
-/* Whether a wait of @ms from @was on has ended much later than it was to.  Who is late
- * each time has no more than that. */
+/* Whether a wait of @ms that began at @was has ended much later than it should.
+ * That counts only once: a process that is late in every turn gets no extra
+ * time. */
 static SELDOM bool has_been_gone(const struct loop *l, uint64_t was, int ms)
 {
 	uint64_t until = ms < 0 ? l->alarm.rings :
@@ -435,8 +442,9 @@ static SELDOM bool has_been_gone(const struct loop *l, uint64_t was, int ms)
 	       l->now_ms - until > GONE_MS * CLOCK_SPEED;
 }
 
-/* The time after a wait of @ms.  Where the process was gone, what the guest and the host
- * have said meanwhile comes with this turn, but timers would go first. */
+/* Read the clock after a wait of @ms.  If the process was stopped, time is set
+ * back: what the guest and the host have said meanwhile is read in this turn,
+ * but timers would run before it counts. */
 static void clock_after(struct loop *l, int ms)
 {
 	uint64_t ns = l->now_ns, was = l->now_ms;

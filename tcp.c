@@ -2,10 +2,10 @@
  *
  * tcp - connections between the guest and stream sockets: open, listen, timers
  *
- * The guest's SYN is answered when connect() succeeded, so the guest sees what
- * a program on the host would see: refused, unreachable, or connected.  An
- * accepted socket's peer has its connection at once; if the guest then refuses,
- * it sees a reset.
+ * The guest's SYN is answered when connect() has succeeded, so that the guest
+ * sees what a program on the host would see: refused, unreachable, or
+ * connected.  The peer of an accepted socket has its connection at once; if the
+ * guest then refuses, the peer sees a reset.
  */
 #include "tcp.h"
 
@@ -22,7 +22,7 @@
 
 enum {
 	ACCEPTS_PER_EVENT = 64,
-	SYN_LINEAR = 4, /* Linux's defaults of the sysctls */
+	SYN_LINEAR = 4, /* defaults of Linux's sysctls */
 	SYN_RETRIES = 6,
 	RTO_MAX_MS = 120 * 1000,
 };
@@ -33,8 +33,9 @@ static bool endpoints_ok(const struct tuple *k)
 	       k->sport && k->dport;
 }
 
-/* What a router or the destination has said of the SYN; one that says that the port
- * is closed is a reset, which ends the attempt everywhere */
+/* Report the ICMP error, if any, with which a router or the destination has
+ * answered the SYN; false if there was none.  A closed port is reported by a
+ * reset instead, which ends the attempt with any kind of guest. */
 static bool connect_reported(struct tcp *t, struct flow *f, int err)
 {
 	const struct side *s = &f->side[conn_tap(f)], *host = &f->side[1];
@@ -43,13 +44,14 @@ static bool connect_reported(struct tcp *t, struct flow *f, int err)
 	if (err == -ECONNREFUSED || host->fd < 0 ||
 	    !sock_error_next(host->fd, &e) || !e.icmp)
 		return false;
-	e.len = 0; /* what is quoted is the header */
+	e.len = 0; /* only the header is quoted */
 	e.to = host->theirs;
 	return icmp_report(t->tap, t->fwd, s, host, IPPROTO_TCP,
 			   conn_of(f)->rcv_nxt - 1, &e);
 }
 
-/* connect() failed: the guest gets what its own kernel would have got */
+/* connect() has failed with @err: tell the guest what its own kernel would have
+ * been told */
 static void connect_failed(struct tcp *t, struct flow *f, int err)
 {
 	const struct side *s = &f->side[conn_tap(f)];
@@ -66,7 +68,8 @@ static void connect_failed(struct tcp *t, struct flow *f, int err)
 	if (!sock_lacks(err))
 		(void)fwd_dns_failed(t->fwd, IPPROTO_TCP, s, &f->side[1],
 				     err == -ETIMEDOUT);
-	if (err == -ETIMEDOUT) { /* silence, as the guest's own timer will find */
+	if (err == -ETIMEDOUT) { /* say nothing: the guest's own timer will
+				    expire */
 		conn_abort(t, f);
 		return;
 	}
@@ -90,7 +93,8 @@ static void connected(struct tcp *t, struct flow *f)
 	enum { NEAR_MS = 2 };
 	struct tcp_conn *c = conn_of(f);
 
-	/* Who answers the SYN so soon may answer the first request as soon */
+	/* A peer that answers the SYN so soon may answer the first request as
+	 * soon */
 	if ((uint32_t)t->flows->loop->now_ms - c->active_ms <= NEAR_MS)
 		c->flags |= CONN_PINGPONG;
 	f->drains = false;
@@ -115,7 +119,8 @@ static int begin(struct tcp *t, struct flow *f, const struct packet *p)
 			   host->their_port);
 	if (err && err != -EINPROGRESS)
 		return err;
-	/* Adding tells what happened before, so nothing is lost in between */
+	/* epoll reports what has happened before the descriptor was added, so
+	 * nothing is lost */
 	f->drains = true;
 	return flow_watch(t->flows, f, 1) ? -EIO : err;
 }
@@ -136,7 +141,8 @@ struct flow *tcp_open(struct tcp *t, const struct packet *p, enum verdict *v)
 	f = flow_begin(t->flows, FLOW_TCP, 1);
 	if (!f) {
 		*v = DROP_NO_FLOW;
-		/* Who may give way has something to do in this turn: try again */
+		/* A flow that could be dropped is busy in this turn: the
+		 * guest's SYN will come again */
 		if (!flows_yield(t->flows))
 			tcp_out_refuse(t, p);
 		return NULL;
@@ -189,8 +195,9 @@ static void accepted(struct tcp *t, const struct rule *r, struct side *host)
 	tcp_out_syn(t, f);
 }
 
-/* Without a descriptor left: take the connection with the one kept for this,
- * so that its peer is told and the listener does not report it for ever */
+/* No descriptor is left: accept the connection with the one kept in reserve and
+ * reset it, so that its peer is told and the listener does not report it in
+ * every turn */
 static bool shed(struct tcp *t, int listener)
 {
 	struct addr from, to;
@@ -206,8 +213,8 @@ static bool shed(struct tcp *t, int listener)
 	return fd >= 0;
 }
 
-/* One connection for each event, as the next one would be reported just as well;
- * all there are of a listener that reports them turn by turn */
+/* How many connections to accept for an event: one, as the next one would be
+ * reported just as well; many from a listener that reports them turn by turn */
 static unsigned accepts(struct tcp *t, uint64_t ref)
 {
 	uint64_t turn = t->flows->loop->turns;
@@ -267,7 +274,7 @@ static enum run_verdict ready_open(struct tcp *t, struct flow *f)
 	return tcp_out_serve(t, f);
 }
 
-/* Before the guest has a connection: it has none to be reset, or has it soon */
+/* Events during the handshake with the guest */
 static void ready_handshake(struct tcp *t, struct flow *f)
 {
 	uint16_t *ready = &f->ready[!conn_tap(f)], bits = *ready;
@@ -277,7 +284,7 @@ static void ready_handshake(struct tcp *t, struct flow *f)
 		return;
 	*ready &= (uint16_t)~READY_ERR;
 	err = sock_error(conn_fd(f));
-	/* Without one the queue is not empty, for whatever reason */
+	/* Without an error the error queue is not empty, for whatever reason */
 	if ((err || bits & READY_HUP) && !conn_soft(t, f, err))
 		tcp_out_reset(t, f);
 }
@@ -288,7 +295,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	struct tcp *t = owner;
 	int err;
 
-	/* It may have been held with an event of this turn to come */
+	/* It may have been suspended with an event of this turn still to
+	 * come */
 	if (conn_of(f)->flags & (CONN_RESET | CONN_HELD))
 		return RUN_DONE;
 	switch (conn_of(f)->state) {
@@ -300,7 +308,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 			connected(t, f);
 		else if (err != -EINPROGRESS)
 			connect_failed(t, f, err);
-		else /* nothing has answered: it may give way */
+		else /* nobody has answered yet: @f may be dropped, see
+			make_room() */
 			f->ready[!conn_tap(f)] &= (uint16_t)~READY_ERR;
 		break;
 	default:
@@ -309,8 +318,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	return RUN_DONE;
 }
 
-/* A guest that is full must not keep the host waiting, nor what it sends itself.
- * What ends in a reset waits until the guest has room for that. */
+/* Work towards the host, which a guest without room must not delay.  What ends
+ * in a reset waits until the guest has room for that. */
 static void drain(void *owner, struct flow *f)
 {
 	uint16_t *bits = &f->ready[!conn_tap(f)];
@@ -339,7 +348,8 @@ static bool given_up(const struct tcp *t, const struct tcp_conn *c)
 	return c->retries >= TCP_RETRIES && !(c->flags & CONN_HEARD);
 }
 
-/* To keep what it would be sent: not the guest's fault, who has nothing to answer */
+/* Whether the timer runs because there was no room to keep what the guest would
+ * be sent, so that the guest has nothing to answer */
 static bool lacks_room(const struct tcp_conn *c)
 {
 	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
@@ -387,7 +397,8 @@ static void time_out(struct tcp *t, struct flow *f)
 	flow_wake(t->flows, f);
 }
 
-/* One for each pause, whatever else its timer ran for */
+/* Send a keep-alive probe, one for each idle interval, whatever else the timer
+ * was set for */
 static void probe(struct tcp *t, struct flow *f, uint32_t silent)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -478,8 +489,9 @@ static unsigned sysctl(const char *path, unsigned unset)
 	return util_parse_u64(buf, 10, UINT32_MAX, &v) ? (unsigned)v : unset;
 }
 
-/* A firewall of the guest, say: the peer need not wait until we give up.  Once
- * connected such errors are soft (RFC 1122, 4.2.3.9). */
+/* The guest has refused by ICMP, its firewall, say: the peer need not wait
+ * until we give up.  Once connected, such errors are soft (RFC 1122,
+ * 4.2.3.9). */
 static void refused(void *owner, struct flow *f)
 {
 	if (conn_of(f)->state == TCP_SYN_SENT)
@@ -524,7 +536,7 @@ static enum flow_state state(const struct flow *f)
 	}
 }
 
-/* Towards the guest: what it has not acknowledged */
+/* The queue towards the guest is what it has not acknowledged */
 static void count(const struct flow *f, struct flow_count *n)
 {
 	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
@@ -538,8 +550,8 @@ static void count(const struct flow *f, struct flow_count *n)
 	n->queue[!tap] = c->snd_max - c->snd_una;
 }
 
-/* Its address has gone: both ends are told.  Who has no answer yet asks again: that
- * is a new attempt, and this one may give way to another. */
+/* Drop @f: both ends are reset.  One that is still connecting is only
+ * forgotten: the guest's SYN will come again as a new attempt. */
 static void drop(void *owner, struct flow *f)
 {
 	if (conn_of(f)->state == TCP_CONNECTING)
@@ -559,8 +571,9 @@ static uint64_t owes(void *owner, const struct flow *f)
 		       1 + (uint64_t)c->out.len + c->rcv_nxt : 0;
 }
 
-/* A guest that may have more waits for an ACK, for room, or to repeat what was lost.  A
- * whole segment is sent once the window has room for it. */
+/* Reset @f if bytes of it are missing.  A guest that may have more to send
+ * waits for an ACK, for room in the window, or for what was lost; a whole
+ * segment is sent once the window has room for it. */
 static void cut(void *owner, struct flow *f)
 {
 	const struct tcp_conn *c = conn_of(f);

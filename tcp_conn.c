@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_conn - states and windows of a connection
+ * tcp_conn - state and windows of a connection
  *
- * The window towards the guest follows the room in the socket's send buffer.
- * It never goes to zero on an estimate, because only a refused write makes the
- * kernel report room again: while the socket takes everything, at least
- * TCP_WINDOW_MIN is offered; what it then refuses waits in @out, and the window
- * stays shut until @out is empty.
+ * The window offered to the guest follows the free room of the socket's send
+ * buffer.  It is never closed on an estimate, because only a refused write
+ * makes the kernel report when there is room again.  While the socket takes
+ * everything, at least TCP_WINDOW_MIN is offered.  What it then refuses waits
+ * in @out, and the window stays closed until @out is empty.
  */
 #include "tcp_conn.h"
 
@@ -18,8 +18,9 @@
 #include <netinet/in.h>
 
 enum {
-	ISS_TICK_SHIFT = 5,  /* RFC 6528: a clock, here of 32 ns */
-	ISS_APART = 1 << 16, /* from the last number before */
+	ISS_TICK_SHIFT = 5,  /* RFC 6528: a clock that ticks every 32 ns */
+	ISS_APART = 1 << 16, /* distance from the last number of the connection
+				before */
 };
 
 static uint32_t now_ms(const struct tcp *t)
@@ -27,8 +28,9 @@ static uint32_t now_ms(const struct tcp *t)
 	return (uint32_t)t->flows->loop->now_ms;
 }
 
-/* RFC 6528.  What we begin ourselves is behind what the guest may still wait for in
- * TIME-WAIT: numbers of a fast connection run ahead of the clock (RFC 9293 3.4.3) */
+/* The initial sequence number (RFC 6528).  For a connection that we begin it is
+ * beyond what the guest may still expect in TIME-WAIT: the numbers of a fast
+ * connection run ahead of the clock (RFC 9293 3.4.3). */
 static uint32_t first_number(struct tcp *t, const struct side *tap, bool ours)
 {
 	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, tap);
@@ -67,8 +69,9 @@ uint16_t conn_mss(const struct tcp *t, const struct flow *f)
 {
 	unsigned mss = lan_mtu(t->fwd->lan) - conn_head(f);
 
-	/* A window below one MSS puts a sender on its 200 ms timer; who gives
-	 * us runs of segments loses nothing by short ones. */
+	/* A window of less than one MSS makes a sender wait for its 200 ms
+	 * timer.  A sender that hands us runs of segments loses nothing by
+	 * short ones. */
 	return (uint16_t)(t->tap->caps.tso_in ?
 				  MIN(mss, (unsigned)TCP_MSS_RUNS) : mss);
 }
@@ -169,8 +172,8 @@ static uint32_t can_take(const struct tcp *t, const struct flow *f,
 
 	if (c->out.len)
 		return 0;
-	/* More than the link holds would be lost in its queue, where a run of
-	 * segments is one frame */
+	/* What exceeds the link's queue would be lost there, unless a run of
+	 * segments is one frame in it */
 	if (!caps->tso_in)
 		max = (uint32_t)MIN(frames * c->mss, (uint64_t)max);
 	want = MAX(c->room, MAX((uint32_t)TCP_WINDOW_MIN,
@@ -185,8 +188,9 @@ uint16_t conn_window(struct tcp *t, struct flow *f)
 	uint32_t edge = c->rcv_nxt + MIN(can_take(t, f, c), max);
 	uint32_t left = c->rcv_edge - c->rcv_nxt, seg = conn_mss(t, f);
 
-	/* RFC 9293 3.8.6.2.2: a window grows by something worth sending, but a
-	 * sender must never wait with a whole segment for less than that */
+	/* RFC 9293 3.8.6.2.2: a window is enlarged by at least a segment,
+	 * unless less than one is left: a sender must never wait for that with
+	 * a whole segment */
 	if (seq_after(edge, c->rcv_edge) &&
 	    (left < seg || edge - c->rcv_edge >= seg))
 		c->rcv_edge = edge;
@@ -290,8 +294,9 @@ void conn_rtt_measured(struct tcp *t)
 	l->srtt_us = MAX(l->srtt_us - l->srtt_us / 8 + us / 8, 1U);
 }
 
-/* Where losses are known, what may be one is found out sooner: only an ACK of a
- * single segment in order is delayed (RFC 5681 4.2) */
+/* The least time-out on a link that loses frames, where losses should be found
+ * soon: only the ACK of a single segment in order may be delayed (RFC 5681
+ * 4.2) */
 static uint32_t rto_lossy(const struct tcp_link *l, const struct tcp_conn *c)
 {
 	if (c->snd_nxt - c->snd_una <= c->mss && !c->sacks && !c->dup_acks)
@@ -363,14 +368,15 @@ void conn_refused(struct tcp *t, struct flow *f, bool took)
 	if (c->asks) {
 		conn_timer(t, f);
 	} else if (!(c->flags & CONN_HEARS)) {
-		/* It has stood still for a while: a router may say why */
+		/* Nothing has moved for a while: perhaps a router says why */
 		c->flags |= CONN_HEARS;
 		sock_hear_errors(conn_fd(f),
 				 addr_is_v4(&f->side[!conn_tap(f)].theirs));
 	}
 }
 
-/* The socket took a good part of what it had room for: ask again */
+/* Ask for the room in the send buffer again, if the socket has taken most of
+ * what it had */
 static void look_for_room(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -379,7 +385,7 @@ static void look_for_room(struct flow *f)
 	if (c->room > c->room_seen / 4)
 		return;
 	room = sock_room(conn_fd(f));
-	/* So much is offered anyway, so less need not be known */
+	/* TCP_WINDOW_MIN is offered anyway, so less need not be known */
 	c->room = (uint32_t)MIN(MAX(room, (ssize_t)TCP_WINDOW_MIN),
 				(ssize_t)TCP_WINDOW_MAX);
 	c->room_seen = c->room;
@@ -419,7 +425,7 @@ ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
 	return sent;
 }
 
-/* A hole is filled: what was promised to be kept is next */
+/* If a hole was filled, move the bytes behind it from @ahead to @out */
 static void join(struct tcp *t, struct tcp_conn *c)
 {
 	if (!c->out.len)
@@ -431,13 +437,13 @@ void conn_fin(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	ahead_drop(&t->ahead, &c->ahead); /* nothing is behind it */
+	ahead_drop(&t->ahead, &c->ahead); /* nothing can follow a FIN */
 	c->flags &= (uint32_t)~CONN_FIN_AHEAD;
 	if (c->flags & CONN_GUEST_FIN)
 		return;
 	c->flags |= CONN_GUEST_FIN;
 	c->rcv_nxt++;
-	/* Numbers end here: an edge behind them would be a lie */
+	/* There are no numbers behind the FIN, so the edge is not before it */
 	if (seq_before(c->rcv_edge, c->rcv_nxt))
 		c->rcv_edge = c->rcv_nxt;
 }
@@ -480,12 +486,14 @@ int conn_flush(struct tcp *t, struct flow *f)
 	    c->flags & CONN_SHUT)
 		return err;
 	c->flags |= CONN_SHUT;
-	/* What stays would have to go before close() anyway, and until then all
-	 * that wakes the socket would report it again */
+	/* What stays in the receive queue would have to be removed before
+	 * close() anyway; and until then each event that wakes the socket would
+	 * report it again */
 	if (c->snd_una == c->snd_nxt)
 		conn_remove(f);
 	err = sock_shut_write(conn_fd(f));
-	/* The peer was faster: its reset shows when we read */
+	/* The peer has reset the connection already, which the next read will
+	 * show */
 	return err == -ENOTCONN ? 0 : err;
 }
 
@@ -500,13 +508,13 @@ void conn_peek_at(struct flow *f, uint32_t off)
 		c->flags &= (uint32_t)~CONN_ASTRAY;
 }
 
-/* Bytes stay in the socket's receive queue after the guest acknowledged them,
- * so that one call takes many out.  They count against the peer's window: while
- * the buffer is small they could leave it less than a segment (64 KiB on
- * loopback), and that puts a sender on its timer of 200 ms.  And they pin more
- * than themselves: the kernel joins what arrives, and the last byte of such a
- * buffer holds all of it.  So when nothing is on its way, little may stay, not
- * a byte behind a read that was large or left something, and none for long. */
+/* How many acknowledged bytes may stay in the socket's receive queue, so that
+ * one call removes many.  They count against the peer's window: while the
+ * buffer is small they could leave it less than a segment (64 KiB on loopback),
+ * which makes a sender wait for its 200 ms timer.  And they pin more than
+ * themselves, as the kernel coalesces what arrives: the last byte of such a
+ * buffer holds all of it.  So when nothing is in flight, little may stay, not a
+ * byte after a read that was large or left something, and nothing for long. */
 static uint32_t lazy_limit(const struct tcp_conn *c)
 {
 	if (c->snd_una != c->snd_max && c->flags & CONN_ROOMY)
@@ -535,7 +543,7 @@ void conn_discard(struct tcp *t, struct flow *f)
 	if (c->lazy && c->lazy >= lazy_limit(c)) {
 		c->passed += c->lazy;
 		conn_remove(f);
-		/* The kernel makes buffers larger as they are used */
+		/* The kernel enlarges buffers as they are used */
 		if (c->passed < TCP_LAZY_BUFFER)
 			return;
 		c->passed = 0;
@@ -565,7 +573,7 @@ bool conn_finished(const struct tcp_conn *c)
 	       c->snd_una == c->eof_seq + 1 && c->rcv_acked == c->rcv_nxt;
 }
 
-/* Where @key's place is, one of several */
+/* The set of entries in which @key belongs */
 static struct tcp_past *past_set(struct tcp *t, const struct side *key)
 {
 	uint64_t h = flow_hash(t->flows, IPPROTO_TCP, key);
@@ -579,7 +587,8 @@ static uint64_t past_age(const struct tcp *t, const struct tcp_past *p)
 					UINT64_MAX;
 }
 
-/* The oldest gives way, so many that end at once do no harm to each other */
+/* Replaces the oldest entry of the set, so that many connections that end at
+ * once do not evict each other */
 void conn_remember(struct tcp *t, const struct tcp_past *p)
 {
 	struct tcp_past *set = past_set(t, &p->side);
@@ -627,7 +636,7 @@ void conn_close(struct tcp *t, struct flow *f)
 				    .rcv_nxt = conn_of(f)->rcv_nxt,
 				    .ended_ms = t->flows->loop->now_ms };
 
-	/* Unread bytes would make the kernel send a reset */
+	/* Unread bytes would make close() send a reset */
 	conn_remove(f);
 	sock_close(conn_fd(f));
 	conn_remember(t, &p);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_in - from the guest
+ * tcp_in - segments from the guest
  *
- * RFC 9293 3.10.7 with the checks of RFC 5961: sequence, RST, SYN, ACK, data,
- * FIN.  In-order payload of the whole burst is collected and given to the
- * socket in one call; what it does not take waits in the connection's queue and
- * is acknowledged all the same, because from here on it cannot be lost.  What
- * comes behind a hole and fits the window is kept, and so is what is known of the
- * end of it all.
+ * RFC 9293 3.10.7 with the checks of RFC 5961: sequence number, RST, SYN, ACK,
+ * data, FIN.  The in-order payload of a whole burst is collected and given to
+ * the socket in one call.  What the socket does not take waits in the
+ * connection's queue and is acknowledged all the same, because it cannot be
+ * lost any more.  What comes behind a hole and is inside the window is kept,
+ * and so is the number of a FIN there.
  */
 #include "tcp_in.h"
 
@@ -19,30 +19,32 @@
 
 enum { BURST_IOV = 256 };
 
-/* What a burst has gathered */
+/* What was collected from a burst */
 struct burst {
 	struct iovec iov[BURST_IOV];
 	unsigned n;
 	size_t len;
-	unsigned gaps; /* segments behind a hole */
-	uint32_t began; /* sum of what moves as things go on */
-	bool odd; /* not acceptable */
-	bool ack; /* at the end of this turn, no later */
-	bool bulk; /* or when no more comes */
-	bool wake; /* there may be something to send now */
+	unsigned gaps; /* segments that came behind a hole */
+	uint32_t began; /* rcv_nxt + snd_una at its begin: shows progress */
+	bool odd; /* a segment was not acceptable */
+	bool ack; /* owe an ACK at the end of this turn */
+	bool bulk; /* owe an ACK when the guest makes a pause */
+	bool wake; /* there may be something to send to the guest now */
 };
 
 enum outcome { NEXT, ENDED };
 
-/* Segments that are not acceptable get an ACK that tells where we are */
+/* Answer a segment that is not acceptable with an ACK that tells our state (RFC
+ * 5961) */
 static void challenge(struct burst *b)
 {
 	b->ack = b->odd = true;
 }
 
-/* The guest has closed, and its kernel has forgotten the connection: what it does not
- * know any more is a probe of ours, an ACK or our FIN, since it had everything else.  A
- * reset on its own account would acknowledge something. */
+/* Whether RST @p means that the guest's kernel has forgotten a connection which
+ * the guest has closed.  Such a reset answers our probe, ACK or FIN, since the
+ * guest had everything else, and acknowledges nothing; one of its own accord
+ * would. */
 static bool has_forgotten(const struct tcp_conn *c, const struct packet *p)
 {
 	bool all = c->snd_una == c->snd_max ||
@@ -51,7 +53,8 @@ static bool has_forgotten(const struct tcp_conn *c, const struct packet *p)
 	return all && c->flags & CONN_GUEST_FIN && !(p->tcp_flags & TCP_ACK);
 }
 
-/* What it has sent is still on its way, and behind it is an end, no reset */
+/* Close the socket without a reset: what the guest has sent is still under way
+ * to the host */
 static enum outcome leave(struct tcp *t, struct flow *f)
 {
 	if (!(conn_of(f)->flags & CONN_SHUT))
@@ -67,7 +70,8 @@ static enum outcome take_rst(struct tcp *t, struct flow *f,
 {
 	struct tcp_conn *c = conn_of(f);
 
-	/* RFC 5961 3.2: exactly there, or prove it */
+	/* RFC 5961 3.2: a RST counts only at exactly rcv_nxt; elsewhere in the
+	 * window the sender is challenged */
 	if (p->seq == c->rcv_nxt) {
 		if (has_forgotten(c, p))
 			return leave(t, f);
@@ -81,9 +85,9 @@ static enum outcome take_rst(struct tcp *t, struct flow *f,
 	return NEXT;
 }
 
-/* The guest's window.  A keep-alive carries an old number but a valid window,
- * what acknowledges more is newer whatever its number; among equals the newest
- * is the last to arrive. */
+/* Take the guest's window.  A keep-alive carries an old number but a valid
+ * window; a segment that acknowledges more is newer whatever its number; of
+ * equal ones the last to arrive is the newest. */
 static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 			bool newer, struct burst *b)
 {
@@ -98,14 +102,14 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 		b->wake = true;
 	c->snd_wnd = wnd;
 	conn_shut(t, f, TCP_SHUT_GUEST, !wnd);
-	/* How long it was shut says nothing of how long an answer takes */
+	/* How long the window was closed says nothing about the time-out */
 	if (UNLIKELY(!was && wnd)) {
 		c->retries = 0;
 		c->flags &= (uint32_t)~CONN_RTO;
 		if (c->snd_una != c->snd_max)
 			conn_rto(t, f);
 	}
-	/* Linux shuts the window when it drops what was in flight */
+	/* Linux closes its window when it drops what was in flight */
 	if (!wnd && seq_before(c->snd_una, c->snd_nxt)) {
 		loss_rewind(t, f);
 		conn_rto(t, f);
@@ -121,7 +125,8 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	c->snd_una = ack;
 	if (jumped)
 		c->snd_nxt = ack;
-	if (seq_after(ack, c->recover)) /* or it would be ahead again one day */
+	if (seq_after(ack, c->recover)) /* or it would be ahead again once
+					   numbers have wrapped */
 		c->recover = ack;
 	c->retries = 0;
 	if (c->dup_acks | c->sacks)
@@ -129,7 +134,7 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 	conn_rtt_end(t, f, ack);
 	c->flags &= (uint32_t)~(CONN_PROBE | CONN_SYN_AGAIN);
 
-	/* Our FIN has a number but no byte */
+	/* Our FIN has a number, but no byte in a queue */
 	if (c->flags & CONN_EOF && ack == c->eof_seq + 1)
 		n--;
 	if (c->flags & CONN_PEEK) {
@@ -145,8 +150,9 @@ static void acknowledged(struct tcp *t, struct flow *f, uint32_t ack)
 		conn_rto(t, f);
 }
 
-/* RFC 5681 3.2 with the lower threshold of RFC 5827 for few segments.  A lone FIN
- * is left to the timer: the guest has got everything else. */
+/* Fast retransmission (RFC 5681 3.2), with the lower threshold of RFC 5827 if
+ * few segments are in flight.  A lone FIN is left to the timer: the guest has
+ * everything else. */
 static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -158,20 +164,20 @@ static void duplicate_ack(struct tcp *t, struct flow *f, struct burst *b)
 		behind = MAX(behind, loss_behind(c) / c->mss);
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq)
 		return;
-	if (!c->snd_wnd) /* it threw away what was a probe */
+	if (!c->snd_wnd) /* it has dropped a zero-window probe */
 		return;
 	b->wake = true;
 	if (c->flags & CONN_RECOVERY || behind < limit)
 		return;
-	/* What we repeated brings duplicates of its own */
+	/* Retransmissions cause duplicate ACKs of their own */
 	if (!(c->flags & CONN_SACK) && seq_before(c->snd_una, c->recover))
 		return;
 	loss_seen(t, f);
 	conn_rto(t, f);
 }
 
-/* An ACK of what was sent.  With SACK a duplicate is one that tells something
- * (RFC 6675 2), else one that tells nothing. */
+/* Take an acceptable ACK.  With SACK, a duplicate ACK is one that reports
+ * something new (RFC 6675 2), otherwise one that reports nothing. */
 static void take_news(struct tcp *t, struct flow *f, const struct packet *p,
 		      struct burst *b)
 {
@@ -204,7 +210,7 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 	struct tcp_conn *c = conn_of(f);
 	bool newer = seq_after(p->ack, c->snd_una);
 
-	/* For something that we never sent, or long ago (RFC 5961 5) */
+	/* It acknowledges what was never sent, or long ago (RFC 5961 5) */
 	if (seq_after(p->ack, c->snd_max) ||
 	    seq_before(p->ack, c->snd_una - (65535U << TCP_SHIFT_MAX))) {
 		challenge(b);
@@ -218,10 +224,11 @@ static bool take_ack(struct tcp *t, struct flow *f, const struct packet *p,
 	return true;
 }
 
-/* RFC 9293 3.8.6.3: every second full segment is acknowledged, and whatever
- * leaves the guest a window of less than two, but not before all that comes with
- * it is here.  What ends in a short one is, at once: who sent that may wait
- * before it sends more (Nagle), unless an answer is likely to carry the ACK. */
+/* Decide how soon new data are acknowledged.  RFC 9293 3.8.6.3: every second
+ * full segment, and whenever less than two segments are left of the window, but
+ * only once all that came together was taken.  A short segment is acknowledged
+ * at the end of the turn, as its sender may have to wait for that before it
+ * sends more (Nagle), unless an answer is likely to carry the ACK. */
 static void see_ack(const struct tcp *t, struct flow *f, const struct packet *p,
 		    struct burst *b)
 {
@@ -235,7 +242,7 @@ static void see_ack(const struct tcp *t, struct flow *f, const struct packet *p,
 		b->bulk = true;
 }
 
-/* Behind a hole */
+/* Keep what is inside the window of a segment behind a hole */
 static void take_ahead(struct tcp *t, struct flow *f, const struct packet *p,
 		       struct burst *b)
 {
@@ -258,7 +265,8 @@ static void take_ahead(struct tcp *t, struct flow *f, const struct packet *p,
 	ahead_put(&t->ahead, &c->ahead, from, b->iov + b->n, n, len);
 }
 
-/* What of the segment is new and inside the window; true if its end is */
+/* Take what of the segment is new and inside the window; true if that includes
+ * its end */
 static bool take_data(struct tcp *t, struct flow *f, const struct packet *p,
 		      struct burst *b)
 {
@@ -281,7 +289,7 @@ static bool take_data(struct tcp *t, struct flow *f, const struct packet *p,
 			challenge(b);
 		return true;
 	}
-	if (c->flags & CONN_GUEST_FIN) { /* data behind its own FIN */
+	if (c->flags & CONN_GUEST_FIN) { /* data behind the guest's own FIN */
 		challenge(b);
 		return false;
 	}
@@ -302,13 +310,14 @@ static void take_fin(struct tcp *t, struct flow *f, struct burst *b)
 	const struct tcp_conn *c = conn_of(f);
 
 	conn_fin(t, f);
-	/* Ours is likely to follow and can carry the ACK; else this is the last
-	 * that we have to say */
+	/* Our FIN is likely to follow and can carry the ACK; if it was sent
+	 * already, this ACK is the last thing we have to say */
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq + 1)
 		b->ack = true;
 }
 
-/* The guest's keep-alive: an old number, at most one byte (RFC 9293 3.8.4) */
+/* The guest has sent a keep-alive: the number before rcv_nxt and at most one
+ * byte (RFC 9293 3.8.4) */
 static void keepalive(struct flow *f, const struct packet *p, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -349,8 +358,9 @@ static void take_syn(struct tcp *t, struct flow *f, const struct packet *p)
 		conn_syn(t, f, p);
 }
 
-/* SYN-RECEIVED and SYN-SENT: true if the segment goes on as one of an open
- * connection.  *@o says whether the flow still exists. */
+/* Handle a segment in SYN-RECEIVED or SYN-SENT.  True if it is to be processed
+ * further, as one of an open connection.  *@o says whether the flow still
+ * exists. */
 static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
 		      enum outcome *o)
 {
@@ -363,7 +373,8 @@ static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
 		return false;
 	}
 	if (p->tcp_flags & TCP_RST) {
-		/* In SYN-SENT the ack number proves it, else the number */
+		/* In SYN-SENT the acknowledgement number proves that the RST is
+		 * genuine, otherwise its sequence number does */
 		if (c->state == TCP_SYN_SENT ? ack : p->seq == c->rcv_nxt) {
 			conn_abort(t, f);
 			*o = ENDED;
@@ -404,7 +415,8 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 
 	c->active_ms = (uint32_t)t->flows->loop->now_ms;
 	if (c->state == TCP_CONNECTING) {
-		/* Repeated SYNs wait with us; RST takes the SYN back */
+		/* Repeated SYNs are not answered before connect() has
+		 * succeeded; a RST takes the SYN back */
 		if ((p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
 			take_syn(t, f, p);
 		if (!(p->tcp_flags & TCP_RST) || p->seq != c->rcv_nxt)
@@ -438,7 +450,8 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 	return NEXT;
 }
 
-/* Give what was gathered to the socket; false: it is broken, @f was freed */
+/* Give what was collected to the socket; false: the socket is broken and @f was
+ * freed, or will be */
 static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -458,7 +471,8 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 
 		put = chunk_put(t->chunks, &c->out, b->iov, b->n, (size_t)sent,
 				left);
-		/* The pool is used up: not acknowledged, so not lost */
+		/* The pool is used up: the rest is not acknowledged, so not
+		 * lost */
 		if (put < left) {
 			c->rcv_nxt -= (uint32_t)(left - put);
 			if (c->flags & CONN_GUEST_FIN) {
@@ -480,9 +494,10 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 	return !err;
 }
 
-/* What the guest is told, and whether there is something to send.  Duplicate
- * ACKs are counted by the guest, so each hole shows as often as RFC 5681 wants
- * for fast retransmission, but no more; SACK tells in one what is missing. */
+/* After a burst: decide which ACKs are owed, and whether there is something to
+ * send.  Duplicate ACKs are counted by the guest, so without SACK a hole is
+ * reported as often as RFC 5681 requires for fast retransmission, but no more;
+ * with SACK one ACK reports what is missing. */
 static void settle(struct tcp *t, struct flow *f, const struct burst *b)
 {
 	enum { DUP_ACKS = 3 };
@@ -525,7 +540,7 @@ struct packet *tcp_in_burst(struct tcp *t, struct flow *f, struct packet *list)
 	b.ack = b.bulk = b.wake = b.odd = false;
 	for (p = list; p; p = next) {
 		next = p->next;
-		/* A scattered frame needs room for all its pieces */
+		/* There must be room for all pieces of a scattered frame */
 		if (b.n + p->frame->iov_cnt > BURST_IOV && !deliver(t, f, &b))
 			return p;
 		if (p->tcp_flags & TCP_RST && b.len && !deliver(t, f, &b))

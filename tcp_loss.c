@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_loss - when the guest's link loses what we send
+ * tcp_loss - loss detection and recovery on the guest's link
  *
- * A virtual network card that is emulated has a few buffers, and loses the tail
- * of what comes at once.  So what matters is to send less at once, and not to
- * wait for the timer.
+ * An emulated network card has few buffers, and loses the tail of what comes at
+ * once.  So what matters is to send less at once, and not to wait for the
+ * retransmission timer.
  *
- * The link is a queue, nothing overtakes: what was sent before something that
- * arrived has arrived as well, or never will.  RFC 5681 and 6582, with
- * selective acknowledgements RFC 6675.  The window opens in slow start during
- * recovery, too (as RFC 6937 would have it), since a burst of repetitions would
- * lose its tail again.
+ * The link is a queue in which nothing overtakes: what was sent before
+ * something that has arrived has arrived as well, or never will.  The
+ * algorithms are those of RFC 5681 and RFC 6582, and with SACK RFC 6675.  In
+ * recovery the window is opened in slow start as well (as in RFC 6937), since a
+ * burst of retransmissions would lose its tail again.
  */
 #include "tcp_loss.h"
 
 enum {
 	DUP_THRESH = 3, /* RFC 5681, 3.2 */
-	CWND_LEAST = 4, /* segments; RFC 5681 has two, for wires with others */
-	LOSSY_MS = 60 * 1000, /* for so long a loss is remembered */
+	CWND_LEAST = 4, /* segments; RFC 5681 has two, for links shared with
+			   others */
+	LOSSY_MS = 60 * 1000, /* time for which a loss is remembered */
 };
 
 static uint32_t overlap(const struct span *s, uint32_t from, uint32_t to)
@@ -28,7 +29,7 @@ static uint32_t overlap(const struct span *s, uint32_t from, uint32_t to)
 	return seq_before(a, b) ? b - a : 0;
 }
 
-/* Bytes between @from and @to that the guest does not have */
+/* Bytes from @from to @to that the guest is not known to have */
 static uint32_t missing(const struct tcp_conn *c, uint32_t from, uint32_t to)
 {
 	uint32_t n = to - from;
@@ -56,7 +57,7 @@ static bool repeats(const struct tcp_conn *c)
 	return c->snd_nxt != c->snd_max && seq_before(c->snd_nxt, c->lost);
 }
 
-/* Without selective ones, each duplicate ACK is for a segment behind the hole */
+/* Without SACK, each duplicate ACK is for a segment behind the hole */
 uint32_t loss_flight(const struct tcp_conn *c)
 {
 	uint32_t n = missing(c, c->snd_una, c->snd_max), away = 0;
@@ -66,7 +67,8 @@ uint32_t loss_flight(const struct tcp_conn *c)
 	return n > away ? n - away : 0;
 }
 
-/* RFC 6675's pipe: bytes on the wire.  What is to be repeated is not there. */
+/* RFC 6675's pipe: bytes in flight.  Those that are to be sent again are
+ * not. */
 static uint32_t pipe(const struct tcp_conn *c)
 {
 	uint32_t n = loss_flight(c), lost = 0;
@@ -85,7 +87,8 @@ static void go_to(struct flow *f, uint32_t seq)
 		conn_peek_at(f, c->lazy + seq - c->snd_una);
 }
 
-/* snd_nxt moves past what the guest has, and past what is lost to what is new */
+/* Move snd_nxt past what the guest has, and from the end of what is lost to
+ * what is new */
 static void place(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -106,7 +109,8 @@ static void place(struct flow *f)
 		go_to(f, at);
 }
 
-/* Up to the end of the hole, and at the end of all without limit */
+/* Bytes from snd_nxt to the end of the hole; UINT32_MAX (no limit) if nothing
+ * is being sent again, or the hole reaches snd_max */
 static uint32_t hole(const struct tcp_conn *c)
 {
 	uint32_t end = c->lost;
@@ -130,7 +134,8 @@ uint32_t loss_room(struct flow *f)
 		return hole(c);
 	used = pipe(c);
 	room = c->cwnd > used ? c->cwnd - used : 0;
-	/* What the guest waits for goes whatever else is on its way */
+	/* The segment that the guest waits for is sent whatever else is in
+	 * flight */
 	if (room < c->mss)
 		room = c->snd_nxt == c->snd_una ? c->mss : 0;
 	room -= room % c->mss;
@@ -155,7 +160,7 @@ void loss_open(struct tcp *t, struct flow *f)
 	c->ssthresh = c->cwnd = MAX(l->ssthresh, (uint32_t)CWND_LEAST * c->mss);
 }
 
-/* Everything before @lost that the guest does not have is to be repeated */
+/* Begin to send everything before @lost again that the guest does not have */
 static void back(struct tcp *t, struct flow *f, uint32_t lost)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -172,12 +177,12 @@ void loss_rewind(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 
 	c->sacks = 0;
-	/* What the repetition makes the guest repeat is no loss */
+	/* Duplicate ACKs caused by the retransmission itself are no loss */
 	c->recover = c->snd_max;
 	back(t, f, c->snd_max);
 }
 
-/* RFC 5681 3.1, (4) */
+/* A loss: set the slow start threshold (RFC 5681 3.1, (4)) */
 static void less(struct tcp *t, struct tcp_conn *c)
 {
 	uint32_t flight = c->snd_max - c->snd_una;
@@ -218,8 +223,8 @@ void loss_time_out(struct tcp *t, struct flow *f)
 	struct tcp_conn *c = conn_of(f);
 
 	t->count.timeouts++;
-	/* RFC 2018 8: the guest may have thrown away what it had.  One segment
-	 * tells nothing about bursts. */
+	/* RFC 2018 8: the guest may have dropped what it had SACKed.  The loss
+	 * of a single segment says nothing about bursts. */
 	if (c->retries > 1)
 		c->sacks = 0;
 	else if (c->snd_max - c->snd_una > c->mss)
@@ -232,8 +237,8 @@ void loss_time_out(struct tcp *t, struct flow *f)
 		back(t, f, c->snd_max);
 }
 
-/* More is known to be lost.  It is out of the pipe, which is no reason to fill
- * that at once. */
+/* Everything before @lost is now known to be lost.  That is no longer in the
+ * pipe, but is no reason to fill the pipe at once. */
 static void more_lost(struct flow *f, uint32_t lost)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -285,7 +290,7 @@ void loss_acked(struct tcp *t, struct flow *f, uint32_t had, bool newer)
 	if (!(c->flags & CONN_RECOVERY)) {
 		if (now_ms(t) - t->link.lost_ms > LOSSY_MS)
 			c->flags &= ~(uint32_t)CONN_LOSSY;
-		/* A window that was not used has proved nothing (RFC 7661) */
+		/* A window that was not used must not grow (RFC 7661) */
 		else if (newer && 2 * had >= c->cwnd)
 			grow(t, c, got);
 		return;
@@ -300,7 +305,8 @@ void loss_acked(struct tcp *t, struct flow *f, uint32_t had, bool newer)
 	c->cwnd = MIN(c->ssthresh, c->cwnd + got);
 	if (seq_after(highest_sack(c), c->recover) &&
 	    seq_before(c->snd_una, c->again)) {
-		/* What was sent later is there: repeating failed */
+		/* What was sent later has arrived: the retransmission was
+		 * lost */
 		less(t, c);
 		recover(t, f, highest_sack(c));
 		return;
@@ -321,8 +327,8 @@ static void forget(struct tcp_conn *c)
 
 		if (!seq_before(c->snd_una, s.to))
 			continue;
-		/* It begins where a hole should be: the guest has thrown it
-		 * away (RFC 2018 8) */
+		/* It begins where a hole should be: the guest has dropped what
+		 * it had */
 		if (!seq_before(c->snd_una, s.from)) {
 			n = 0;
 			break;
@@ -334,7 +340,8 @@ static void forget(struct tcp_conn *c)
 
 void loss_past(struct tcp_conn *c, uint32_t n)
 {
-	/* RFC 6582 3.2 (5): fewer than were counted are still behind */
+	/* RFC 6582 3.2 (5): fewer segments than were counted are still behind
+	 * the hole */
 	if (!(c->flags & CONN_RECOVERY))
 		c->dup_acks = 0;
 	else
@@ -342,7 +349,8 @@ void loss_past(struct tcp_conn *c, uint32_t n)
 	forget(c);
 }
 
-/* Blocks in order, joined where they touch; the lowest are kept */
+/* Add a block: blocks are kept in order, joined where they touch, and only the
+ * lowest are kept.  False if it was known. */
 static bool add(struct tcp_conn *c, struct span new)
 {
 	enum { MOST = sizeof(c->sack) / sizeof(c->sack[0]) };
@@ -382,7 +390,8 @@ bool loss_sack(struct flow *f, const struct packet *p)
 
 			s.from = rd_be32(&in);
 			s.to = rd_be32(&in);
-			/* RFC 2883: what it got twice stands below */
+			/* RFC 2883: a D-SACK, for what the guest got twice, is
+			 * below snd_una */
 			if (seq_after(s.from, c->snd_una) &&
 			    seq_before(s.from, s.to) &&
 			    !seq_after(s.to, c->snd_max))

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_out - towards the guest
+ * tcp_out - segments to the guest
  *
- * The socket's receive queue is our retransmission buffer: bytes are peeked at
- * and taken out when the guest has acknowledged them.  Where the kernel cannot
- * peek at an offset, they are read at once and a copy is kept.  Going back is
- * moving snd_nxt, and the peek offset with it.
+ * The socket's receive queue is our retransmission queue: bytes are peeked at,
+ * and removed when the guest has acknowledged them.  Where the kernel cannot
+ * peek at an offset, they are read at once and a copy is kept.  To go back is
+ * to move snd_nxt, and the peek offset with it.
  */
 #include "tcp_out.h"
 
@@ -18,12 +18,16 @@
 #include <netinet/in.h>
 
 enum {
-	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length has 16 bits */
+	RUN_MAX = 65535 - IP6_HEAD - TCP_HEAD, /* IP's length field has 16
+						  bits */
 	SYN_WINDOW = 65535,
-	RUNS = 5,	/* most that one read fills: a turn, at any MTU */
-	RUNS_IOV = 256, /* of them together, or there is but one */
+	RUNS = 5,	/* most runs filled by one read: a turn's budget, at any
+			   MTU */
+	RUNS_IOV = 256, /* most iovec entries of these; otherwise one run is
+			   read */
 	ASIDE = 256 << 10, /* more than a run */
-	TAKE_IOV = 64, /* blocks; RUNS of the longest fill half as many */
+	TAKE_IOV = 64, /* blocks of the pool; RUNS of the longest runs fill half
+			  as many */
 };
 
 static uint32_t now_ms(const struct tcp *t)
@@ -53,7 +57,7 @@ static uint8_t gso_type(const struct flow *f)
 		       VIRTIO_NET_HDR_GSO_TCPV6;
 }
 
-/* A segment without payload */
+/* Send a segment without payload; false if the guest has no room */
 static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 {
 	const struct head h = head_for(t, f);
@@ -69,9 +73,10 @@ static bool put(struct tcp *t, struct flow *f, struct tcp_head *th)
 	return true;
 }
 
-/* A number that the guest finds acceptable: after going back, snd_nxt is an old
- * one, whose window RFC 9293 has it ignore.  Past a window that it took back,
- * the window's end, unless only scaling took it. */
+/* The sequence number for an empty segment, one that the guest finds
+ * acceptable.  That is snd_max: after going back snd_nxt is an old number,
+ * whose window the guest ignores by RFC 9293.  If the guest has taken back part
+ * of its window, it is the window's end, unless only scaling has cut that. */
 static uint32_t empty_seq(const struct tcp_conn *c)
 {
 	uint32_t end = c->snd_una + c->snd_wnd;
@@ -82,7 +87,7 @@ static uint32_t empty_seq(const struct tcp_conn *c)
 	return end;
 }
 
-/* What came behind holes */
+/* Add a SACK option for what came behind holes */
 static void put_sack(const struct tcp *t, const struct tcp_conn *c,
 		     struct tcp_head *th)
 {
@@ -169,14 +174,15 @@ bool tcp_out_syn(struct tcp *t, struct flow *f)
 		conn_acked(t, f);
 		return true;
 	}
-	conn_ack_soon(t, f); /* when there is room, see tcp_turn_end() */
+	conn_ack_soon(t, f); /* once there is room, see tcp_turn_end() */
 	return false;
 }
 
-/* A RST counts at the number that comes next (RFC 5961 3.2), which with the guest is
- * behind all that it was sent, or, if it was short of memory or lost something, behind
- * what it has acknowledged: it would have to ask there, and Linux limits how often it
- * does. */
+/* Send RST; false if the guest has no room.  A RST counts only at the number
+ * that the receiver expects next (RFC 5961 3.2).  For the guest this is behind
+ * everything it was sent or, if it was short of memory or frames were lost,
+ * behind what it has acknowledged: so one is sent at each.  Otherwise the guest
+ * would have to send a challenge ACK, and Linux limits how often it does. */
 static bool put_reset(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -185,7 +191,8 @@ static bool put_reset(struct tcp *t, struct flow *f)
 
 	if (c->state == TCP_OPEN)
 		th.seq = empty_seq(c);
-	/* A guest that was sent nothing yet takes the RST by its ack number */
+	/* A guest that was sent nothing yet accepts the RST by its
+	 * acknowledgement number */
 	if (c->state == TCP_CONNECTING)
 		th.seq = 0;
 	if (c->state == TCP_SYN_SENT)
@@ -194,7 +201,7 @@ static bool put_reset(struct tcp *t, struct flow *f)
 		return false;
 	if (c->state != TCP_OPEN || c->snd_una == th.seq)
 		return true;
-	/* If there is no room for both, the other one is all that is owed */
+	/* If there is no room for the second one, only that is still owed */
 	c->snd_nxt = c->snd_max = c->snd_una;
 	th.seq = c->snd_una;
 	return put(t, f, &th);
@@ -204,7 +211,8 @@ bool tcp_out_reset(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	/* A guest that has yet to answer our SYN will have to ask */
+	/* A guest that has not answered our SYN yet will get its RST when it
+	 * does */
 	if (put_reset(t, f) || c->state == TCP_SYN_SENT) {
 		conn_abort(t, f);
 		return true;
@@ -281,7 +289,8 @@ bool tcp_out_stray(struct tcp *t, const struct packet *p)
 	return true;
 }
 
-/* Bytes that the guest's window leaves, one if it is to be probed */
+/* Bytes that the guest's window has room for; 1 if a closed window is to be
+ * probed */
 static uint32_t window_left(const struct tcp_conn *c)
 {
 	uint32_t end = c->snd_una + c->snd_wnd;
@@ -291,9 +300,10 @@ static uint32_t window_left(const struct tcp_conn *c)
 	return c->flags & CONN_PROBE && c->snd_nxt == c->snd_una ? 1 : 0;
 }
 
-/* The longest run.  Big ones are of large segments: a router in the namespace whose
- * next link takes none has to cut them, and that into few.  What has been lost, perhaps
- * as it was too big for somebody, comes in others. */
+/* The longest run to send.  Longer ones than 64 KiB are made only of large
+ * segments: a router in the namespace whose next link does not take them has to
+ * cut them, into few.  What is retransmitted, perhaps because it was too long
+ * for somebody, is sent in shorter runs. */
 static uint32_t run_max(struct tcp *t, struct flow *f)
 {
 	enum { LARGE = 16384 };
@@ -307,14 +317,14 @@ static uint32_t run_max(struct tcp *t, struct flow *f)
 		   MAX((uint32_t)flow_left(t->flows, f), (uint32_t)RUN_MAX));
 }
 
-/* It was sent before */
+/* Whether what comes next was sent before */
 static bool repeats(const struct tcp_conn *c)
 {
 	return seq_before(c->snd_nxt, c->snd_max);
 }
 
-/* How much to send next: whole segments, as many as fit one run.  Not more than
- * is known to be left when the end was seen. */
+/* How many bytes to send next: whole segments, as many as fit one run.  When
+ * the end of the stream was seen, not more than is known to be left. */
 static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 {
 	const struct tcp_conn *c = conn_of(f);
@@ -331,7 +341,7 @@ static uint32_t next_run(struct tcp *t, struct flow *f, uint32_t room)
 			want = (uint32_t)MIN((size_t)want,
 					     chunk_room(t->chunks, &c->keep));
 	}
-	/* At the largest MTU one segment is all that fits */
+	/* At the largest MTU a run is one segment */
 	return MIN(want, MAX(run, (uint32_t)c->mss));
 }
 
@@ -359,11 +369,12 @@ static void send_run(struct tcp *t, struct flow *f, struct slot *s, size_t len,
 	s->lane = h.lane;
 	tap_commit(t->tap, s, len, &n);
 
-	/* It carries an ACK, or would have, had that waited */
+	/* It carries an ACK that was owed, or would have, had that been
+	 * delayed */
 	if (c->rcv_nxt != c->rcv_acked || seq_before(now_ms(t), c->ack_due))
 		c->flags |= CONN_PINGPONG;
 	c->rcv_acked = c->rcv_nxt;
-	if (!c->ahead.first) /* what came early is still to be reported */
+	if (!c->ahead.first) /* a SACK is still owed */
 		conn_acked(t, f);
 	c->snd_nxt += (uint32_t)len + fin;
 	if (seq_after(c->snd_nxt, c->snd_max)) {
@@ -388,10 +399,11 @@ static void saw_end(struct tcp_conn *c, uint32_t seq)
 	c->eof_seq = seq;
 }
 
-/* A short read drained the socket; if the peer's FIN is known to be there, the
- * read also reached the end of the stream.  Not so where urgent data have been:
- * as long as they are kept for a repetition, every read ends in front of them.
- * An event of theirs that is on its way sets READY_IN again. */
+/* After a short read of @got bytes.  It has drained the socket, and if the
+ * peer's FIN is known to have arrived, it has reached the end of the stream.
+ * Not so where there were urgent data: as long as these are kept for
+ * retransmission, every read ends in front of them.  If an event for them is
+ * under way, it sets READY_IN again. */
 static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 {
 	uint16_t *ready = &f->ready[!conn_tap(f)];
@@ -406,7 +418,8 @@ static void read_short(struct tcp *t, struct flow *f, uint32_t got)
 		saw_end(c, c->snd_nxt + got);
 }
 
-/* What is kept and comes at snd_nxt, where it lies if the transport can send that */
+/* Fill a slot with kept bytes from snd_nxt on, without copying them if the
+ * transport allows that */
 static void fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -426,7 +439,7 @@ static void fill_kept(struct tcp *t, struct flow *f, struct slot *s)
 				  iov[i].iov_len);
 }
 
-/* Up to @len bytes, to where they are kept */
+/* Read up to @len bytes from the socket to the queue @keep */
 static ssize_t take(struct tcp *t, struct flow *f, size_t len)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -438,8 +451,8 @@ static ssize_t take(struct tcp *t, struct flow *f, size_t len)
 	return got;
 }
 
-/* Where to peek, for sockets without an offset; one moves on by itself.  If this
- * may be the last time, what is done with goes instead: it must, before the
+/* Set the peek offset where it does not move by itself.  If this may be the
+ * last time, acknowledged bytes are removed instead, as they must be before the
  * socket is closed. */
 static void find_place(struct flow *f)
 {
@@ -468,8 +481,10 @@ static ssize_t peek_runs(struct flow *f, const struct slot *s, unsigned n)
 
 /* --- what resolvers answer ------------------------------------------------ */
 
-/* Where a read begins, the guest decides by its window, and what is inside of a message
- * may be anybody's: what was heard is skipped, what is behind a gap is not heard. */
+/* Read answers of a resolver for the names in them.  The guest decides by its
+ * window where a read begins, and inside of a message may be anybody's text.
+ * So what was read before is skipped, and what comes behind a gap is not
+ * read. */
 static void hear(struct tcp *t, struct flow *f, struct fwd_told *told,
 		 const uint8_t *p, size_t len)
 {
@@ -486,7 +501,8 @@ static void hear(struct tcp *t, struct flow *f, struct fwd_told *told,
 		       len - known);
 }
 
-/* A slot may be memory of the guest, which could write there what it likes */
+/* Read by way of a buffer of ours: a slot may be memory of the guest, which
+ * could write its own answer there */
 static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct fwd_told *told,
 				 const struct slot *s)
 {
@@ -503,8 +519,9 @@ static SELDOM ssize_t fill_aside(struct tcp *t, struct flow *f, struct fwd_told 
 	return got;
 }
 
-/* Read up to the slots' @room at snd_nxt; 0 is end of file, or -errno.  There is one
- * slot, or the bytes stay in the socket, or where they are kept: see send_runs(). */
+/* Read up to @room bytes from snd_nxt on into @n slots.  Returns the bytes
+ * read, 0 at the end of the stream, or -errno.  There is one slot, or the bytes
+ * stay in the socket, or in @keep, see send_runs(). */
 static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		    size_t room)
 {
@@ -522,18 +539,20 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		got = told	? fill_aside(t, f, told, s)
 		      : n > 1 ? peek_runs(f, s, n)
 			      : sock_peek(conn_fd(f), s->body, s->body_cnt);
-		/* Or little of much, as the guest's window has it */
+		/* ... or a small part of much, because the guest's window is
+		 * small */
 		if (got >= TCP_LAZY || (size_t)got == room)
 			c->flags |= CONN_LARGE;
 		if ((size_t)got == room)
 			c->flags |= CONN_FULL;
 	} else {
-		if (repeats(c)) { /* not more than is there */
+		if (repeats(c)) { /* @room is not more than what is kept */
 			if (!t->tap->caps.apart)
 				fill_kept(t, f, s);
 			return (ssize_t)room;
 		}
-		/* If there was no room, that is what a timer runs for */
+		/* If the timer was running because there was no room, it need
+		 * not any more */
 		if (c->snd_una == c->snd_max)
 			c->flags &= ~CONN_RTO;
 		got = apart ? take(t, f, room)
@@ -559,7 +578,8 @@ static bool at_end(const struct tcp_conn *c)
 	return c->flags & CONN_EOF && !seq_before(c->snd_nxt, c->eof_seq);
 }
 
-/* Nothing to send is known without asking the socket */
+/* Whether it is known without asking the socket that there is nothing to
+ * send */
 static bool idle(const struct tcp_conn *c, uint16_t ready)
 {
 	enum { WANT = READY_IN | READY_RDHUP | READY_ERR | READY_HUP };
@@ -580,18 +600,20 @@ static SELDOM bool take_error(struct tcp *t, struct flow *f)
 	return true;
 }
 
-/* The peer's reset where no read will tell it: reset, too, and true */
+/* Whether the peer has reset the connection, which no read would report; the
+ * guest was then sent a reset as well */
 static bool broken(struct tcp *t, struct flow *f)
 {
 	return f->ready[!conn_tap(f)] & READY_ERR && take_error(t, f);
 }
 
-/* The guest takes nothing now: the timer will ask whether its window opened */
+/* The guest's window is closed: the timer will probe it */
 static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	/* What the guest was not sent yet a reset would have cost it anyway */
+	/* Bytes that were not sent to the guest yet are lost by a reset in any
+	 * case */
 	if (broken(t, f))
 		return RUN_DONE;
 	if (!(c->flags & CONN_RTO))
@@ -600,8 +622,9 @@ static enum run_verdict wait_window(struct tcp *t, struct flow *f)
 	return RUN_DONE;
 }
 
-/* How many runs of @want bytes to read at once: where much comes, as many as it may
- * move now.  Each read looks for its place in all that the guest has not acknowledged. */
+/* How many runs of @want bytes to fill by one read: if there is much to read,
+ * as many as may be sent in this visit, because each read walks along all that
+ * the guest has not acknowledged */
 static unsigned count_runs(struct tcp *t, struct flow *f, uint32_t want)
 {
 	const struct tcp_conn *c = conn_of(f);
@@ -618,7 +641,8 @@ static unsigned count_runs(struct tcp *t, struct flow *f, uint32_t want)
 	return (unsigned)MAX(MIN(most, (size_t)RUNS), (size_t)1);
 }
 
-/* Slots for @n runs, as many as can be had and read at once; *@room is that of all */
+/* Reserve slots for up to @n runs that can be filled by one read; returns how
+ * many.  *@room becomes the sum of theirs. */
 static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 			     size_t head, uint32_t want, uint16_t mss,
 			     size_t *room)
@@ -637,7 +661,7 @@ static unsigned reserve_runs(struct tcp *t, struct slot *s, unsigned n,
 	return n;
 }
 
-/* What was read, or the end of all */
+/* Send @len bytes that were read, or the FIN */
 static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 		      size_t len, bool fin)
 {
@@ -660,9 +684,9 @@ static void send_runs(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	}
 }
 
-/* One read: RUN_AGAIN if there may be more.  What a connection survives is told once,
- * so an error that is not the @first is of another kind: memory that the guest has taken
- * away, which is told each time. */
+/* Read once and send that; RUN_AGAIN if there may be more.  A soft error is
+ * reported once by the socket, so an error that is not the @first is of another
+ * kind: memory that the guest has taken away, which is reported each time. */
 static enum run_verdict serve_run(struct tcp *t, struct flow *f, bool *first)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -700,7 +724,8 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f, bool *first)
 		return RUN_DONE;
 	}
 	*first = true;
-	/* Alone: U-Boot overlooks a FIN that comes with data */
+	/* In a segment of its own: U-Boot overlooks a FIN that comes with
+	 * data */
 	fin = !got && c->flags & CONN_EOF && c->snd_nxt == c->eof_seq;
 	send_runs(t, f, s, n, (size_t)got, fin);
 	return RUN_AGAIN;

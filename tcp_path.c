@@ -16,8 +16,8 @@ static bool host_v4(const struct flow *f)
 	return addr_is_v4(&f->side[!conn_tap(f)].theirs);
 }
 
-/* traceroute wants to hear who throws such a SYN away, which others' connections
- * survive */
+/* traceroute wants to hear which router drops such a SYN, an error that other
+ * connections survive */
 void path_open(struct tcp *t, struct flow *f, const struct packet *p)
 {
 	struct tcp_conn *c = conn_of(f);
