@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * guest - pulls frames, answers them or finds their flow, hands each its batch
+ * guest - takes bursts of frames from the guest, answers them or hands them to
+ * their flows
  *
- * A burst of frames is parsed into the pool; what belongs to a flow goes to its
- * inbox, and each touched flow gets its inbox in one call.  So there is one
- * lookup a packet, and one send and at most one ACK for each flow and burst.
- * A burst a turn: sockets get theirs in between.
+ * A burst of frames is parsed into the pool.  What belongs to a flow goes to
+ * its inbox, and each touched flow gets its inbox in one call.  So there is one
+ * lookup for each packet, and one send and at most one ACK for each flow and
+ * burst.  There is one burst a turn: sockets are served in between.
  */
 #include "guest.h"
 
@@ -20,12 +21,12 @@
 #include <netinet/in.h>
 
 enum {
-	MESSAGE_MAX = 2048, /* longest request that an answerer gets whole */
+	MESSAGE_MAX = 2048, /* longest request that an answerer gets */
 	ICMP_ECHO = 8,
 	ICMP6_ECHO = 128,
-	CALL_MS = 500, /* a guest that answers does so by then */
+	CALL_MS = 500, /* a guest that answers has done so by then */
 	RECALL_MS = 2000, /* doubled each time: RFC 8415, 18.3.11 */
-	RECALLS = 6, /* then it has come by itself: LAN_RENEW_S */
+	RECALLS = 6, /* after these it has come by itself, see LAN_RENEW_S */
 };
 
 static void drop(struct guest *g, enum verdict v)
@@ -54,7 +55,7 @@ static SELDOM void new_mac(struct guest *g, const struct mac *m)
 		    mac_text(m, text));
 }
 
-/* Of each frame: it is nearly always the same */
+/* For each frame: it is nearly always the same address */
 static void learn_mac(struct guest *g, const struct mac *m)
 {
 	if (!mac_equal(m, &g->seen->mac))
@@ -66,7 +67,7 @@ static void learn_addr(struct guest *g, const struct addr *a)
 	const struct lan *lan = g->lan;
 	struct seen *s = g->seen;
 
-	/* IPv4's is nearly always the same */
+	/* IPv4's address is nearly always the same */
 	if (addr_equal(a, &s->v4) || !addr_is_unicast(a))
 		return;
 	if (addr_is_v4(a)) {
@@ -84,8 +85,9 @@ static void learn_addr(struct guest *g, const struct addr *a)
 
 /* --- answerers ------------------------------------------------------------ */
 
-/* One that configures itself may be a server, which does not speak first.  Where it
- * has spoken that counts: what it looks for may be for somebody behind it. */
+/* A guest that configures its own address may be a server, which does not speak
+ * first.  Once the guest has sent something, that counts instead: it may look
+ * for an address for somebody behind it. */
 static void learn_claim(struct guest *g, const struct packet *p, struct rd msg)
 {
 	struct addr a;
@@ -94,7 +96,7 @@ static void learn_claim(struct guest *g, const struct packet *p, struct rd msg)
 		g->seen->v6 = a;
 }
 
-/* What is given for ever is not called back */
+/* A lease without end is not called back */
 static struct rkap *may_call(const struct guest *g, struct rkap *client)
 {
 	return g->lan->leases ? client : NULL;
@@ -123,7 +125,7 @@ static void answer(struct guest *g, const struct packet *p)
 		drop(g, DROP_UNWANTED);
 		return;
 	}
-	/* Whoever asks for an address is about to use it */
+	/* A client that asks for an address is about to use it */
 	if (p->kind == PACKET_UDP && p->t.dport == DHCPV6_SERVER &&
 	    dhcpv6_assigns(in[0]) && !addr_is_none(&g->lan->guest6))
 		g->seen->v6 = g->lan->guest6;
@@ -147,7 +149,7 @@ static bool is_request(const struct guest *g, const struct packet *p)
 	return lan->dhcpv6 && p->t.dport == DHCPV6_SERVER;
 }
 
-/* A server of a guest's own requests, not pure: it has files and timers */
+/* TFTP, which is not pure: it has files and timers */
 static void serve(struct guest *g, const struct packet *p)
 {
 	uint8_t in[MESSAGE_MAX];
@@ -182,7 +184,7 @@ static struct flow *find(const struct guest *g, const struct packet *p)
 	uint8_t proto = p->t.proto;
 	unsigned i;
 
-	if (proto == IPPROTO_ICMPV6) /* one kind of flow for both */
+	if (proto == IPPROTO_ICMPV6) /* one kind of flow for both families */
 		proto = IPPROTO_ICMP;
 	return flow_find(g->flows, proto, &key, &i);
 }
@@ -209,7 +211,7 @@ static void post(struct guest *g, struct flow *f, struct packet *p)
 	f->sent += p->payload_len;
 }
 
-/* Our own policy knows no way there, or forbids it */
+/* Our own policy has no destination for @p, or forbids it: tell the guest */
 static void refuse(struct guest *g, const struct packet *p, int err)
 {
 	const struct side s = { .ours = p->t.dst, .theirs = p->t.src,
@@ -231,7 +233,8 @@ static void refuse(struct guest *g, const struct packet *p, int err)
 		    err, &e);
 }
 
-/* A flow for a packet that has none; it is posted there unless TCP used it */
+/* Open a flow for a packet that has none, and post it there, unless TCP has
+ * used it */
 static struct flow *open_flow(struct guest *g, struct packet *p)
 {
 	enum verdict v = PASS;
@@ -264,8 +267,8 @@ static struct flow *to_flow(struct guest *g, struct packet *p)
 	return f;
 }
 
-/* Give each touched flow its inbox.  What it hands back is looked up again:
- * its connection ended and the tuple may already begin another. */
+/* Give each touched flow its inbox.  Packets that it hands back are looked up
+ * again: its connection has ended, and the tuple may already begin another. */
 static void hand_over(struct guest *g)
 {
 	struct packet *p, *next;
@@ -290,7 +293,7 @@ static void hand_over(struct guest *g)
 
 /* --- frames ---------------------------------------------------------------- */
 
-/* Of a long transfer, or its acknowledgement */
+/* Whether @p belongs to a long transfer, or acknowledges one */
 static bool is_stream(const struct packet *p)
 {
 	return p->kind == PACKET_TCP &&
@@ -298,7 +301,8 @@ static bool is_stream(const struct packet *p)
 	       (!p->payload_len || p->payload_len >= TCP_MSS_DEFAULT);
 }
 
-/* SCTP, GRE, ESP and others that take rights to be carried: whoever waits is told */
+/* A protocol that takes privileges to be carried, such as SCTP, GRE or ESP:
+ * tell the guest, which may be waiting */
 static void unknown(struct guest *g, const struct packet *p)
 {
 	uint64_t bit = 1ULL << (p->t.proto & 63);
@@ -315,7 +319,7 @@ static void unknown(struct guest *g, const struct packet *p)
 	send_answer(g, &a);
 }
 
-/* All of it is here: it may be fragmented again on its way */
+/* Parse a reassembled datagram; it may be fragmented again on its way */
 static enum verdict parse_whole(const struct frame *whole, struct packet *p)
 {
 	enum verdict v = packet_parse(whole, p);
@@ -324,7 +328,8 @@ static enum verdict parse_whole(const struct frame *whole, struct packet *p)
 	return v == PASS && !packet_sum_ok(p) ? DROP_CHECKSUM : v;
 }
 
-/* False: frame @i is no packet, or a part of one that is not complete */
+/* Parse frame @i.  False: it was dropped, or is a fragment of a datagram that
+ * is incomplete. */
 static bool parse(struct guest *g, unsigned i, struct packet *p)
 {
 	enum verdict v = packet_parse(&g->frames[i], p);
@@ -397,7 +402,7 @@ static bool narrows(struct guest *g, const struct packet *p)
 	return true;
 }
 
-/* What belongs to no flow.  True: it may have changed one. */
+/* Handle a packet that belongs to no flow.  True: it may have ended one. */
 static bool take(struct guest *g, const struct packet *p)
 {
 	enum verdict v = DROP_PROTOCOL;
@@ -480,9 +485,9 @@ static void event(void *owner, uint64_t ref, uint32_t events)
 
 /* --- on our own account ----------------------------------------------------- */
 
-/* A guest that was there before us is known by its address once it speaks from
- * there, and may wait for a client instead.  Who has the address that we assign
- * has answered by now; if nobody has, ask them all. */
+/* A guest that was there before us is known by its address only once it sends
+ * from there, and a server may wait for a client instead.  The guest with the
+ * address that we assign has answered by now; if none has, ask all nodes. */
 static void call(void *owner, struct timer *timer)
 {
 	struct guest *g = owner;
@@ -516,8 +521,8 @@ static bool call_dhcpv6(struct guest *g)
 	return true;
 }
 
-/* Clients of DHCP that can be told renew now, others at their time.  One that does
- * not may not have heard it. */
+/* Tell clients of DHCP that can be told to renew now; others do so at their
+ * time.  One that does not may not have got the message, so it is repeated. */
 static void call_clients(struct guest *g)
 {
 	bool v4, v6;
@@ -565,8 +570,9 @@ static void greet(struct guest *g)
 	call_clients_anew(g);
 }
 
-/* RFC 4861 6.2.4: at random, so that routers do not fall in step.  A time that
- * is hashed by a secret will do, and takes no system call. */
+/* Set the time of the next router advertisement.  RFC 4861 6.2.4: at random, so
+ * that routers do not fall in step.  A hash of the time, with a secret key,
+ * will do and takes no system call. */
 static void plan_ra(struct guest *g)
 {
 	uint64_t r = siphash_words(&g->flows->key, &g->loop->now_ns, 1);
@@ -652,7 +658,8 @@ void guest_init(struct guest *g, struct loop *l, struct flows *flows,
 	g->neigh = neigh;
 	g->touched_end = &g->touched;
 	g->watch = loop_watch(l, event, g);
-	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* once a turn */
+	runq_init(l, &g->queue, RUN_COST, RUN_COST, burst, g); /* one visit a
+								  turn */
 	timer_init(&g->ra, advertise, g);
 	timer_init(&g->call, call, g);
 	timer_init(&g->recall, recall, g);
@@ -674,7 +681,7 @@ void guest_turn_end(struct guest *g)
 {
 	if (g->tap->up && g->session != g->tap->session)
 		greet(g);
-	/* It has shown buffers that are too short for what it was told */
+	/* It has shown buffers that are too short for the MTU it was told */
 	if (g->tap->up && g->mtu != lan_mtu_told(g->lan)) {
 		g->mtu = lan_mtu_told(g->lan);
 		guest_advertise(g);
@@ -714,17 +721,20 @@ void guest_load(struct guest *g, struct rd *r)
 	wait = rd_be32(r);
 	if (rd_ok(r))
 		*g->seen = s;
-	if (rd_left(r)) { /* none of a predecessor that called nobody */
+	if (rd_left(r)) { /* older predecessors do not write it */
 		rkap_load(&g->dhcp, r);
 		rkap_load(&g->dhcpv6, r);
 	}
 	if (g->ra.due_ms && wait)
 		timer_set(&g->loop->timers, &g->ra, g->loop->now_ms + wait);
-	/* It may not have heard our predecessor, or be told of what came since */
+	/* The client may not have heard our predecessor, or there may be news
+	 * since */
 	timer_set(&g->loop->timers, &g->recall, g->loop->now_ms + RECALL_MS);
-	/* It has been greeted; what it has sent may be here already */
+	/* The guest was greeted already, and what it has sent may have
+	 * arrived */
 	g->session = g->tap->session;
 	g->mtu = lan_mtu_told(g->lan);
-	mcast_sock_greet(&g->udp->mcast); /* what it has joined it says again */
+	mcast_sock_greet(&g->udp->mcast); /* it will report again which groups
+					     it has joined */
 	runq_add(&g->queue, &g->run);
 }

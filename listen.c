@@ -2,15 +2,16 @@
  *
  * listen - the listening sockets of the rule tables
  *
- * A slot for each port of each rule, in a mapping of which only what is used
- * costs memory; a bit for each tells whether to look.  A change of tables goes in
- * steps, as 65535 sockets take half a second: what is new is opened in the other
- * table, then the two change places, slots of equal binding move over with their
- * sockets, and the others are closed.  Until then events of either table are
- * served by its rules.
+ * There is a slot for each port of each rule, in a mapping of which only what
+ * is used takes memory, and a bit for each slot tells whether to look there.  A
+ * change of tables goes in steps, as 65535 sockets take half a second: what is
+ * new is opened in the other table, then the two tables change places, slots
+ * with the same binding move over with their sockets, and the other sockets are
+ * closed.  Until then events of either table are served by its own rules.
  *
- * An epoll reference is side, port and descriptor; the rule is looked up.  So a
- * socket that stays needs no system call, whatever the number of its rule.
+ * An epoll reference has side, port and descriptor; the rule is looked up.  So
+ * a socket that stays needs no system call, even if its rule gets another
+ * number.
  *
  * Work on the table of the other namespace is one visit there for each step.
  */
@@ -29,28 +30,30 @@
 enum {
 	PORT_BITS = 16,
 	FD_BITS = 31,
-	SPARE_DESCRIPTORS = 64, /* kept for everything but listeners */
-	PATIENCE_MS = 200, /* for one that is about to leave its ports */
+	SPARE_DESCRIPTORS = 64, /* descriptors kept for everything but
+				   listeners */
+	PATIENCE_MS = 200, /* wait for a process that is about to leave its
+			      ports */
 	NAP_MS = 5,
-	COMPLAINTS = 8, /* ports of a rule that are told of one by one */
+	COMPLAINTS = 8, /* failed ports of a rule that are logged one by one */
 	/* Looking at a slot costs little, but not nothing */
 	LOOK_COST = 4,
 	SOCKET_COST = 64,
 	STEP_COST = LISTEN_STEP * SOCKET_COST,
-	RESUMES = 256, /* at a time */
+	RESUMES = 256, /* resumed at a time */
 	FOLLOWS = 1024,
 	MAP_WORDS = RULES_SOCKETS / 64,
 	TABLE_BYTES = RULES_SOCKETS * sizeof(struct listener) +
 		      2 * MAP_WORDS * sizeof(uint64_t),
 };
 
-/* One piece of work, possibly for a visit to the other namespace */
+/* A piece of work, possibly to be done in the other namespace */
 struct job {
 	struct listen *l;
 	unsigned side;
 	uint8_t proto;
 	const struct portmap *want, *busy;
-	unsigned left; /* sockets that it may open and close */
+	unsigned left; /* sockets that it may still open or close */
 	int err;
 	int (*fn)(struct job *j);
 };
@@ -91,7 +94,7 @@ static unsigned port_of(const struct listen_table *t, unsigned i, unsigned n)
 	return t->rules.r[i].first + n - t->base[i];
 }
 
-/* Bits do not touch the slots, most of which have no page */
+/* Bits are looked at instead of slots, most of which have no page */
 static bool get_bit(const uint64_t *map, unsigned n)
 {
 	return map[n / 64] >> n % 64 & 1;
@@ -104,7 +107,8 @@ static void set_bit(uint64_t *map, unsigned n, bool to)
 	map[n / 64] = to ? map[n / 64] | bit : map[n / 64] & ~bit;
 }
 
-/* The first from @n on that is set, @end or more if there is none before that */
+/* The first bit from @n on that is set; @end or more if there is none before
+ * @end */
 static unsigned next_bit(const uint64_t *map, unsigned n, unsigned end)
 {
 	uint64_t rest;
@@ -124,8 +128,8 @@ static bool is_open(const struct listen_table *t, unsigned i, unsigned port)
 	       get_bit(t->open, slot_of(t, i, port));
 }
 
-/* What may have sockets at @side: the table in force and, during a change, the
- * other one; NULL after the last */
+/* The @k-th table that may have sockets at @side: the table in force and,
+ * during a change, the other one; NULL after the last */
 static const struct listen_table *table_at(const struct listen *l,
 					   unsigned side, unsigned k)
 {
@@ -142,7 +146,7 @@ static uint64_t ref_of(unsigned side, unsigned port, int fd)
 	return ((uint64_t)side << FD_BITS | (unsigned)fd) << PORT_BITS | port;
 }
 
-/* Whose reference it is; false: of none that there is any more */
+/* Find the slot that @ref names; false: that socket is gone */
 static bool find(const struct listen *l, uint64_t ref, struct place *p)
 {
 	unsigned port = ref & ((1U << PORT_BITS) - 1), k;
@@ -187,15 +191,17 @@ static uint32_t inode_of(int fd)
 	return util_fstat(fd, &st) ? 0 : (uint32_t)st.inode;
 }
 
-/* Ports of which there are many sockets on one host, since what comes there is
- * for all of a multicast group: SSDP, WS-Discovery, mDNS, LLMNR.  Who names one
- * wants to be among them. */
+/* Whether @port is one of service discovery (SSDP, WS-Discovery, mDNS, LLMNR),
+ * which many sockets of a host share, since what is sent there is for all
+ * members of a multicast group.  A user who names such a port wants to share
+ * it. */
 static bool is_group_port(unsigned port)
 {
 	return port == 1900 || port == 3702 || port == 5353 || port == 5355;
 }
 
-/* The guest may have sent from the port, before a rule was made for it */
+/* Whether the socket may share its port; the guest may have sent from there
+ * before the rule was made */
 static bool is_shared(const struct listen *l, unsigned side,
 		      const struct rule *r, unsigned port)
 {
@@ -232,7 +238,7 @@ static int open_socket(const struct listen *l, unsigned side,
 	return sock_udp_listen(env, &b);
 }
 
-/* Into service: 0 or -errno, then @fd is closed */
+/* Take @fd into service: 0, or -errno, and then it is closed */
 static int use_socket(struct listen *l, unsigned side,
 		      const struct listen_table *t, unsigned i, unsigned port,
 		      int fd)
@@ -284,8 +290,9 @@ static void look_later(struct listen *l, unsigned ms)
 	timer_set(&l->loop->timers, &l->resume, l->loop->now_ms + ms);
 }
 
-/* What is wrong is reported in any case, but with EPOLLET just once.  Where the kernel
- * refuses, the state stays, and is tried to be changed again. */
+/* Watch a listener, or not.  Errors are reported in any case, but with EPOLLET
+ * just once.  If the kernel refuses, the state is kept and the change tried
+ * again. */
 static void watch(struct listen *l, const struct place *p, bool on)
 {
 	const struct rule *r = &p->t->rules.r[p->rule];
@@ -309,7 +316,8 @@ void listen_pause(struct listen *l, uint64_t ref)
 	look_later(l, LISTEN_PAUSE_MS);
 }
 
-/* At most @left of a table; how many may be resumed yet */
+/* Resume at most @left listeners of a table; returns how many may be resumed
+ * yet */
 static unsigned resume_some(struct listen *l, unsigned side,
 			    const struct listen_table *t, unsigned left)
 {
@@ -357,7 +365,7 @@ static void lay_out(struct listen_table *t)
 	}
 }
 
-/* Close it, give its memory back */
+/* Close all sockets of a table and give back its memory */
 static void empty(struct listen_table *t)
 {
 	unsigned n = 0;
@@ -443,7 +451,8 @@ static bool same_binding(const struct rule *a, const struct rule *b)
 	       !strncmp(a->ifname, b->ifname, sizeof(a->ifname));
 }
 
-/* The rule of @t that binds @port as @r does; there is one at most.  NULL: none */
+/* The rule of @t that binds @port like @r, of which there is one at most; NULL:
+ * none */
 static const struct rule *same_rule(const struct listen_table *t,
 				    const struct rule *r, unsigned port)
 {
@@ -455,8 +464,8 @@ static const struct rule *same_rule(const struct listen_table *t,
 	return NULL;
 }
 
-/* Whether the old table has the socket.  If that follows the other side it may be
- * closed before it can move. */
+/* Whether the old table has the socket.  If its rule follows the other side,
+ * that may be closed before it can move, so try again later. */
 static bool inherits(struct listen_change *c, const struct listen_table *old,
 		     const struct rule *r, unsigned port)
 {
@@ -468,7 +477,8 @@ static bool inherits(struct listen_change *c, const struct listen_table *old,
 	return true;
 }
 
-/* A socket of the old table moves to the new one or is closed; what that costs */
+/* Move a socket of the old table to the new one, or close it; returns what that
+ * costs */
 static int leave_slot(const struct listen *l, unsigned o, unsigned n)
 {
 	const struct listen_table *t = &l->table[l->change.side];
@@ -502,7 +512,8 @@ static int leave_some(struct listen *l)
 	return 0;
 }
 
-/* What both tables have is in nobody's way */
+/* Close sockets of the old table that are in the way of @port; those that both
+ * tables have are not */
 static void clear_way(const struct listen_table *old,
 		      const struct listen_table *t, uint8_t proto, unsigned port)
 {
@@ -528,7 +539,7 @@ static void complain(unsigned side, const struct rule *r, unsigned port,
 		 r->ifname[0] ? "%" : "", r->ifname, port, util_error(-err));
 }
 
-/* Many may fail, mostly for one reason: that is one line */
+/* Many ports may fail, mostly for the same reason: log one line */
 static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 			  int err)
 {
@@ -539,7 +550,8 @@ static void complain_once(unsigned side, const struct rule *r, unsigned failed,
 		 util_error(-err));
 }
 
-/* A link-local address has no meaning before there is an interface for it */
+/* Whether @err means that the address or interface does not exist; a link-local
+ * address means nothing before its interface exists */
 static bool is_absent(const struct listen *l, const struct rule *r, int err)
 {
 	if (!l->follows)
@@ -570,7 +582,8 @@ static void tell_bound(const struct listen *l, const struct rule *r)
 	events_text(l->events, "rule", text);
 }
 
-/* What fails before may work yet */
+/* Whether failures are logged: what fails in an earlier phase may still
+ * succeed */
 static bool tells(const struct listen_change *c)
 {
 	return c->phase == LISTEN_RETRY && !c->quiet;
@@ -594,7 +607,8 @@ static void failed(struct listen *l, struct listen_table *t, unsigned port,
 		complain(c->side, r, port, err);
 }
 
-/* A weak rule may fail in parts, a strict one not at all */
+/* A rule was processed.  A weak one may fail in parts, a strict one not at
+ * all. */
 static void rule_done(struct listen *l, const struct rule *r)
 {
 	struct listen_change *c = &l->change;
@@ -609,7 +623,8 @@ static void rule_done(struct listen *l, const struct rule *r)
 	c->failed = c->absent = 0;
 }
 
-/* Open a port of the new table, unless it is open or will be; what that costs */
+/* Open a port of the new table, unless it is open or will move there; returns
+ * what that costs */
 static int try_port(struct listen *l, struct listen_table *t,
 		    const struct listen_table *old, unsigned port)
 {
@@ -629,8 +644,8 @@ static int try_port(struct listen *l, struct listen_table *t,
 	return SOCKET_COST;
 }
 
-/* While there are old and new ones, connections shall not go without descriptors:
- * the kernel gives the lowest number that is free */
+/* Whether descriptors run short: while there are old and new sockets, some must
+ * be left for connections.  The kernel gives out the lowest free number. */
 static bool crowded(const struct listen *l, const struct listen_table *old)
 {
 	return l->change.phase != LISTEN_RETRY && old->slots &&
@@ -691,7 +706,7 @@ static void go(struct listen_change *c, int phase)
 	}
 }
 
-/* After a phase; with @err it was not even tried */
+/* Go to the next phase; with @err the last one was not even tried */
 static void go_on(struct listen *l, int err)
 {
 	struct listen_change *c = &l->change;
@@ -763,8 +778,8 @@ static int retry(struct listen *l, bool quiet)
 	return finish(l);
 }
 
-/* Whoever has our ports may be about to leave them: a container is started anew
- * when its namespace is gone, which our predecessor saw a moment ago */
+/* Whoever has our ports may be about to leave them: a container is restarted as
+ * soon as its namespace is gone, which our predecessor saw a moment ago */
 int listen_start(struct listen *l, enum pif pif, const struct rules *rules)
 {
 	const struct timespec nap = { .tv_nsec = NAP_MS * 1000000 };
@@ -812,7 +827,8 @@ int listen_init(struct listen *l, struct loop *loop, const struct sock_env *env,
 
 /* --- other addresses and interfaces --------------------------------------- */
 
-/* What has waited for one thing fails for all of its ports */
+/* Renew a port.  If its address or interface does not exist, the rule's other
+ * ports would fail as well. */
 static void renew_port(struct listen *l, const struct rule *r, unsigned port)
 {
 	struct listen_table *t = &l->table[0];
@@ -828,7 +844,7 @@ static void renew_port(struct listen *l, const struct rule *r, unsigned port)
 	w->lost |= open;
 	if (r->flags & RULE_SCAN || w->absent ||
 	    (!open && !t->waits[w->rule]))
-		return; /* scan comes by */
+		return; /* listen_scan() will open it */
 	w->left -= SOCKET_COST;
 	err = open_port(l, 0, t, w->rule, port);
 	w->opened += !err;
@@ -948,7 +964,8 @@ const struct rule *listen_rule(const struct listen *l, enum pif pif,
 	return NULL;
 }
 
-/* Whether a socket for @port is open, of whatever rule; if @inode, this one */
+/* Whether a socket for @port is open by any rule; with @inode, whether it is
+ * this one */
 static bool has_socket(const struct listen *l, enum pif pif, uint8_t proto,
 		       uint16_t port, const uint32_t *inode)
 {
@@ -990,7 +1007,8 @@ bool listen_scans(const struct listen *l, enum pif pif, uint8_t proto)
 
 /* --- following the other side ------------------------------------------- */
 
-/* Call with each port of a scanning rule of this kind: the sum of its answers */
+/* Call @each for each port of the rules with RULE_SCAN of this protocol;
+ * returns the sum of its results */
 static int scan(struct job *j, int (*each)(struct job *j, unsigned i,
 					   unsigned port, bool want))
 {
@@ -1016,7 +1034,7 @@ static bool missing(const struct job *j, unsigned i, unsigned port, bool want)
 	       !portmap_has(j->busy, port);
 }
 
-/* The rest comes with the next look */
+/* Whether enough was done: the rest comes with the next look */
 static bool is_enough(struct job *j)
 {
 	if (!j->left) {
@@ -1027,7 +1045,7 @@ static bool is_enough(struct job *j)
 	return false;
 }
 
-/* Close what is not wanted, count what is missing */
+/* Close @port if it is not wanted; returns whether it is missing */
 static int tidy(struct job *j, unsigned i, unsigned port, bool want)
 {
 	const struct listen_table *t = &j->l->table[j->side];

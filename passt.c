@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * passt - reads like a table of contents: parse, open, isolate, run
+ * passt - the main program, to be read like a table of contents: parse, open,
+ * isolate, run
  *
- * All state of the process is one struct; each module gets pointers to what it
- * uses.  Everything that can fail fails before the process goes to the
- * background: whoever started us may take exit status 0 for "configured".
+ * All state of the process is in one struct; each module gets pointers to what
+ * it uses.  Everything that can fail does so before the process goes to the
+ * background, so that whoever started us may take exit status 0 for
+ * "configured".
  */
 #include "checksum.h"
 #include "conf.h"
@@ -51,7 +53,8 @@ struct passt {
 	struct loop loop;
 	struct pcap pcap;
 	struct hostnet hostnet;
-	struct egress_local seen_local, local; /* of a look, and in force */
+	struct egress_local seen_local, local; /* as seen by a look, and in
+						  force */
 	struct egress_heard heard;
 	struct fwd_told told[FWD_TOLD];
 	struct renew renew;
@@ -87,7 +90,8 @@ struct passt {
 	struct handover handover;
 	struct takeover takeover;
 	struct fdstore store;
-	uint64_t leave_ms; /* until then it is tried to use that, 0: we stay */
+	uint64_t leave_ms; /* loop time until which leaving the state in @store
+			      is tried, 0: we stay */
 	struct timer again;
 	struct tap *tap;
 	union {
@@ -96,14 +100,14 @@ struct passt {
 		struct tap_vhost vhost;
 	};
 	int pid_fd, listen_fd, control_fd, metrics_fd, repair_fd, signal_fd;
-	int proc_fd; /* /proc, -1 */
+	int proc_fd; /* descriptor of /proc, -1: none */
 };
 
 enum {
 	TX_QUEUE = 10000,
 	LINGER_TURN_MS = 10,
-	LINGER_FIRST_MS = 100, /* while frames come */
-	LINGER_STILL_MS = 5000, /* while nothing moves */
+	LINGER_FIRST_MS = 100, /* while frames come from the guest */
+	LINGER_STILL_MS = 5000, /* as long as nothing moves */
 	LINGER_MS = 30 * 1000,
 };
 
@@ -117,7 +121,7 @@ static void must(int err, const char *what)
 		die("%s: %s", what, util_error(-err));
 }
 
-/* Said before it fails: the tables are large, and hardly used */
+/* Warn before mapping fails: the tables are large, though hardly used */
 static void look_at_limits(void)
 {
 	enum { RESERVED_MIB = 512 };
@@ -146,7 +150,7 @@ static bool takes_over(const struct passt *p)
 	return p->conf.takeover[0];
 }
 
-/* What the service manager keeps for us, if that is what it does */
+/* Find what the service manager keeps for us, if it does */
 static void open_store(struct passt *p)
 {
 	int err = p->conf.fd_store ? fdstore_open(&p->store) : 0;
@@ -155,14 +159,15 @@ static void open_store(struct passt *p)
 		log_warn("--fd-store: no service manager: %s",
 			 util_error(-err));
 	if (p->conf.takeover[0])
-		p->store.from = -1; /* another one is newer */
+		p->store.from = -1; /* a running predecessor's state is newer */
 	if (p->store.n)
 		isolation_inherited();
 	if (p->store.from < 0 && p->store.n)
 		fdstore_end(&p->store);
 }
 
-/* By number it is of the user that we will be; a path tells itself who may */
+/* Ask the predecessor for an offer.  One that is named by its PID must be of
+ * the user that we will be; for a control socket its file decides. */
 static void ask_predecessor(struct passt *p)
 {
 	const struct conf *c = &p->conf;
@@ -184,7 +189,7 @@ static void ask_predecessor(struct passt *p)
 		die("Can't be root again: %s", util_error(errno));
 }
 
-/* As it is to the guest, so it stays */
+/* The guest's network stays as the predecessor has it */
 static void copy_predecessor(struct passt *p)
 {
 	if (takes_over(p))
@@ -193,7 +198,7 @@ static void copy_predecessor(struct passt *p)
 
 /* --- open what needs our privileges -------------------------------------- */
 
-/* What asks us to end */
+/* The signals that ask us to end */
 static void ends(sigset_t *set)
 {
 	sigemptyset(set);
@@ -207,8 +212,9 @@ static void end_early(int number)
 	_exit(EXIT_SUCCESS);
 }
 
-/* A FIFO is open when somebody reads it: who has not come may not be waited for
- * any longer.  Nothing has been done yet that is to be undone. */
+/* Let signals end the process while a file is opened: opening a FIFO waits for
+ * its reader, who may not come.  Nothing has been done yet that would have to
+ * be undone. */
 static void let_signals(bool on)
 {
 	struct sigaction act = { .sa_handler = end_early };
@@ -239,7 +245,7 @@ static void open_files(struct passt *p)
 	}
 	if (c->pid_file[0]) {
 		let_signals(true);
-		/* Who is taken over is in there, until he has gone */
+		/* The predecessor's PID is in there until it has gone */
 		p->pid_fd = open(c->pid_file, O_CREAT | O_WRONLY | O_CLOEXEC |
 				 (takes_over(p) ? 0 : O_TRUNC), 0600);
 		let_signals(false);
@@ -249,13 +255,13 @@ static void open_files(struct passt *p)
 	}
 }
 
-/* What stands behind -p of Docker and Podman */
+/* Whether @s looks like an argument of -p of Docker and Podman */
 static bool is_ports(const char *s)
 {
 	return strchr(s, ':') && !s[strspn(s, "0123456789.:-")];
 }
 
-/* The one that a predecessor writes goes on */
+/* Open the capture, unless that of a predecessor goes on */
 static void open_capture(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -290,7 +296,8 @@ static int bind_socket(char *path)
 	return fd;
 }
 
-/* Beside the guest's, if nothing else was said */
+/* Bind the socket for passt-repair, next to the guest's unless another path was
+ * given */
 static void bind_repair(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -310,7 +317,7 @@ static void bind_repair(struct passt *p)
 	}
 	p->repair_fd = given ? bind_socket(c->repair) :
 			       tap_stream_bind(c->repair);
-	if (p->repair_fd < 0) /* nobody asked for it */
+	if (p->repair_fd < 0) /* it was not asked for */
 		log_warn("No socket %s for passt-repair: %s", c->repair,
 			 util_error(-p->repair_fd));
 }
@@ -332,8 +339,8 @@ static void bind_sockets(struct passt *p)
 	}
 }
 
-/* With the rights that are left when the guest asks, where paths still lead
- * somewhere */
+/* Opened with the rights that we will have when the guest asks, while paths
+ * still lead somewhere */
 static void open_tftp(struct passt *p)
 {
 	const char *path = p->conf.tftp;
@@ -344,7 +351,7 @@ static void open_tftp(struct passt *p)
 		    err == -ENOSYS ? " (--tftp needs Linux 5.6)" : "");
 }
 
-/* Who asks for that relies on it */
+/* A user who asks for marks relies on them */
 static void mark_sockets(struct conf *c)
 {
 	int err = c->mark ? marker_start(&c->sock, c->mark) : 0;
@@ -390,7 +397,8 @@ static void find_resolvers(struct passt *p)
 		close(fd);
 }
 
-/* It may come later, but nothing leaves the host until then */
+/* Warn if the host does not have an address of --outbound: it may come later,
+ * but nothing leaves the host until then */
 static void check_source(const struct sock_env *e, const struct addr *a)
 {
 	char text[ADDR_TEXT_LEN];
@@ -407,7 +415,7 @@ static void check_source(const struct sock_env *e, const struct addr *a)
 	sock_close(fd);
 }
 
-/* What the host says, and what the guest gets then */
+/* Find out what the host's network is, and plan the guest's */
 static void make_plan(struct passt *p)
 {
 	struct renew *r = &p->renew;
@@ -431,7 +439,8 @@ static int in_namespace(void *owner, int (*fn)(void *arg), void *arg)
 	return pasta_in_ns(owner, fn, arg);
 }
 
-/* Sockets of the namespace know nothing of --outbound and its like */
+/* Sockets made in the namespace have nothing to do with --outbound and the
+ * like */
 static void describe_namespace(struct passt *p)
 {
 	const struct sock_env *e = &p->renew.env;
@@ -463,7 +472,7 @@ static void open_namespace(struct passt *p)
 	isolation_inherited();
 }
 
-/* The device is there, and configured */
+/* The tap device exists already and is configured: only find it */
 static void find_tap(struct passt *p)
 {
 	if (!conf_has_ns(&p->conf) || p->conf.splice_only)
@@ -505,11 +514,11 @@ static void set_up_namespace(struct passt *p)
 	must(pasta_in_ns(&p->pasta, open_netlink, &p->nl_ns),
 	     "Failed to open netlink socket in namespace");
 	index = nllink_index(&p->nl_ns, p->ns_ifname);
-	/* A queue for whole windows: what does not fit is lost */
+	/* A queue that holds whole windows: what exceeds it is lost */
 	must(nllink_set(&p->nl_ns, index,
 			 c->ns_mac_set ? &c->ns_mac : NULL, 0, TX_QUEUE, false),
 	     "Failed to set up namespace interface");
-	/* Nothing waits in front of the device, which takes what comes, and
+	/* No queueing discipline: nothing waits in front of a tap device, and
 	 * each of its 256 queues would have lists for 10000 frames */
 	(void)nllink_unqueue(&p->nl_ns, index);
 	must(nllink_mac(&p->nl_ns, index, &p->seen.mac),
@@ -533,7 +542,8 @@ static void watch_neighbours(struct passt *p)
 			      &p->guest, ifindex), "Failed to watch neighbours");
 }
 
-/* Without it, as with kernels that refuse a socket, the network stays what it was */
+/* Where that fails, as with kernels that refuse the socket, the network stays
+ * what it was at the start */
 static void follow_host(struct passt *p)
 {
 	int err;
@@ -563,7 +573,8 @@ static void look_again(void *owner, struct timer *t)
 	(void)t;
 }
 
-/* At the end of the turn all is at rest */
+/* Leave the state with the service manager, at the end of a turn, when
+ * everything is at rest */
 static void put_away(struct passt *p)
 {
 	uint64_t now = p->loop.now_ms;
@@ -577,7 +588,7 @@ static void put_away(struct passt *p)
 	}
 	if (err) {
 		log_warn("Connections can't be kept: %s", util_error(-err));
-		p->leave_ms = 0; /* there are more turns */
+		p->leave_ms = 0; /* there may be more turns */
 		loop_leave(&p->loop, EXIT_SUCCESS, true);
 	} else {
 		log_info("The service manager keeps all, exiting");
@@ -616,9 +627,9 @@ static void signal_event(void *owner, uint64_t ref, uint32_t events)
 		p->leave_ms = p->loop.now_ms + TAKEOVER_READY_MS;
 }
 
-/* What our parent did with signals is not for us: where SIGCHLD is ignored nobody
- * can be waited for.  But that a terminal's are ignored, as by nohup or for what
- * a shell has in its background, is said to us. */
+/* Undo what our parent did with signals: where SIGCHLD is ignored no child can
+ * be waited for.  But if the signals of a terminal are ignored, as by nohup or
+ * for a shell's background job, that is meant for us. */
 static void reset_signals(void)
 {
 	int n;
@@ -628,12 +639,12 @@ static void reset_signals(void)
 		    n != SIGTTIN && n != SIGTTOU)
 			signal(n, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
-	/* A file that may not grow: the write fails */
+	/* Writing to a file that may not grow fails then */
 	signal(SIGXFSZ, SIG_IGN);
 }
 
-/* From the first moment: whoever stops us gets status 0.  They wait until the
- * loop runs, but for let_signals(). */
+/* From the first moment on, whoever stops us gets status 0.  These signals wait
+ * until the loop runs, except during let_signals(). */
 static void hold_signals(void)
 {
 	sigset_t set;
@@ -699,7 +710,7 @@ static void start_modules(struct passt *p)
 	stats_init(&p->stats, &p->metrics, c->stats_s, c->stats_json);
 }
 
-/* All that there is, for who gives it and who takes it */
+/* Describe all that can be handed over, for either side */
 static void describe_handover(struct passt *p)
 {
 	struct conf *c = &p->conf;
@@ -723,14 +734,15 @@ static void describe_handover(struct passt *p)
 	p->takeover.command = c->spawn;
 }
 
-/* What the listeners leave.  The guest could take all, and forwarded ports would be
- * dead. */
+/* Divide the descriptors that listeners leave: otherwise the guest could use
+ * all of them, and forwarded ports would be dead */
 static void share_descriptors(struct passt *p)
 {
 	flows_share(&p->flows, listen_left(&p->listen));
 }
 
-/* Between loopback addresses, and what else is for the namespace only */
+/* Start to forward from socket to socket: between loopback addresses, and to
+ * the namespace */
 static void start_splicing(struct passt *p)
 {
 	int err;
@@ -821,7 +833,7 @@ static void start_transport(struct passt *p)
 	emit_init(p->tap, c->lan.mtu);
 }
 
-/* Rules that follow what is bound may be new, or the only ones to have gone */
+/* Rules with RULE_SCAN may be new, or the last one gone */
 static void rules_changed(void *owner)
 {
 	struct passt *p = owner;
@@ -887,8 +899,8 @@ static void confine(const struct passt *p, bool empty)
 	isolation_files(&p->conf, empty, dir, n);
 }
 
-/* One file has them all, and a link for each; a package may put something behind
- * the names, to have them beside those of another */
+/* The other programs, each a link to this file.  Packages may append something
+ * to the names, to install them beside those of another package. */
 static const struct program {
 	const char *name;
 	int (*main)(int argc, char **argv);
@@ -922,7 +934,7 @@ static void on_exit_fd(void *owner, uint64_t ref, uint32_t events)
 	loop_leave(&p->loop, EXIT_SUCCESS, false);
 }
 
-/* Whatever may be read there is not for us */
+/* What may be read from it is not for us */
 static void watch_exit_fd(struct passt *p)
 {
 	if (p->conf.exit_fd >= 0)
@@ -931,7 +943,7 @@ static void watch_exit_fd(struct passt *p)
 			      EPOLLRDHUP), "Can't watch --exit-fd");
 }
 
-/* None with --fd there */
+/* There is no listening socket if the predecessor had --fd */
 static void take_front_ends(struct passt *p)
 {
 	int err = 0;
@@ -947,7 +959,7 @@ static void take_front_ends(struct passt *p)
 	must(err, "Failed to watch UNIX domain socket");
 }
 
-/* What comes from our predecessor; it waits */
+/* Take over everything from our predecessor, which waits */
 static void take_over(struct passt *p)
 {
 	const struct conf *c = &p->conf;
@@ -966,7 +978,7 @@ static void take_over(struct passt *p)
 		take_front_ends(p);
 }
 
-/* Not before we are who we shall be */
+/* Only once we are the process that serves */
 static void guard_front_ends(struct passt *p)
 {
 	if (p->conf.mode == MODE_VHOST && p->listen_fd >= 0)
@@ -974,7 +986,7 @@ static void guard_front_ends(struct passt *p)
 		     "Failed to hear of clients by a signal");
 }
 
-/* And when it has gone; false: it has not */
+/* Have the predecessor go; false: it has not */
 static bool taken_over(struct passt *p)
 {
 	int err;
@@ -991,7 +1003,7 @@ static bool taken_over(struct passt *p)
 	return true;
 }
 
-/* For who comes after us; not watched where nobody asks for what is in there */
+/* Let a successor come; and close /proc if metrics do not need it */
 static void offer_takeover(struct passt *p)
 {
 	takeover_offer(&p->takeover, p->proc_fd);
@@ -999,15 +1011,17 @@ static void offer_takeover(struct passt *p)
 		close(p->proc_fd);
 }
 
-/* What is on its way when all else has ended may get there, but whoever waits for us is not
- * to wait for long.  Who has got a part of it must not take that for all. */
+/* Serve streams for a while after everything else has ended, so that bytes
+ * under way are delivered; but whoever waits for our end must not wait for
+ * long.  A stream of which a part is missing is reset, as nobody may take that
+ * part for the whole. */
 static void linger(struct passt *p)
 {
 	uint64_t begun = p->loop.now_ms, moved = begun, owed, was, frames;
 	struct loop *l = &p->loop;
 	int status = l->status;
 
-	/* What has come already tells what there is */
+	/* First process what has arrived already */
 	do {
 		frames = p->tap->count.frames[0];
 		loop_turn(l);
@@ -1015,7 +1029,8 @@ static void linger(struct passt *p)
 	} while (p->tap->count.frames[0] != frames &&
 		 l->now_ms - begun < LINGER_FIRST_MS);
 	if (owed)
-		listen_end(&p->listen); /* these may be wanted */
+		listen_end(&p->listen); /* others may be waiting for the
+					   ports */
 	l->quit = l->hurries || !l->leaves;
 	while (!l->quit && owed && l->now_ms - moved < LINGER_STILL_MS &&
 	       l->now_ms - begun < LINGER_MS) {
@@ -1031,8 +1046,8 @@ static void linger(struct passt *p)
 	l->status = status;
 }
 
-/* First of all what somebody else may be waiting for: the kernel would close it
- * after the namespace and the rest, in the order of numbers */
+/* Close first what somebody else may be waiting for: the kernel would close it
+ * after the namespace and the rest, in the order of descriptors */
 static void leave(struct passt *p)
 {
 	listen_end(&p->listen);
@@ -1062,7 +1077,8 @@ int main(int argc, char **argv)
 
 	other = other_program(argc, argv);
 	if (other) {
-		/* What cannot be written is to fail as it would have */
+		/* Writing to a descriptor that was closed fails as it would
+		 * have */
 		isolation_stdio(O_RDONLY);
 		return other->main(argc, argv);
 	}
@@ -1105,7 +1121,8 @@ int main(int argc, char **argv)
 	start_modules(p);
 	describe_handover(p);
 	open_tftp(p);
-	/* The right to low ports may end here: it is not for namespaces */
+	/* The right to low ports of the host may end here, with the user
+	 * namespace */
 	if (!takes_over(p) && listen_start(&p->listen, PIF_HOST, &c->host))
 		die("Couldn't listen on requested ports");
 

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * splice - stream flows between two sockets without the guest
+ * splice - stream flows between two sockets, past the guest's link
  *
- * A flow has two ways, from each side to the other.  Little is copied through
- * one buffer, in two calls.  Once that was full, a pipe is borrowed and the
- * kernel moves pages.  Whatever the destination does not take at once waits in
- * a pipe, which is then lent until it is empty; an idle connection has none.
- * When no pipe is to be had, bytes are looked at, sent, and only then taken as
- * far as they were sent: slower, but nothing has to be kept.
+ * A flow has two ways, one from each side to the other.  A few bytes are copied
+ * through a buffer, in two calls.  When that was full, a pipe is borrowed and
+ * the kernel moves pages.  Whatever the destination does not take at once waits
+ * in a pipe, which is lent until it is empty; an idle connection has none.  If
+ * no pipe is available, bytes are peeked at, sent, and then removed as far as
+ * they were sent: slower, but nothing has to be kept.
  *
- * The state of a socket is in the flow's ready bits: IN until it said EAGAIN,
- * OUT until it refused bytes.  An end is passed on as soon as the bytes before
- * it are gone, a failure as a reset.
+ * The state of a socket is in the flow's ready bits: IN until it has said
+ * EAGAIN, OUT until it has refused bytes.  An end is passed on as soon as the
+ * bytes before it are gone, a failure as a reset.
  *
- * Urgent data end a read in front of them, and splice() does not get past them:
- * while there are any (READY_PRI), bytes are copied until there are no more.
+ * A read ends in front of urgent data, and splice() does not get past them:
+ * while there are any (READY_PRI), bytes are copied.
  */
 #include "splice.h"
 
@@ -27,24 +27,25 @@
 #include <unistd.h>
 
 enum {
-	WAY_MAX = 256 << 10, /* bytes, then the other way has its turn */
+	WAY_MAX = 256 << 10, /* bytes of one way, then the other has its turn */
 	KEEP = 4,	  /* pipes that stay open while nobody needs them */
 	READABLE = READY_IN | READY_RDHUP | READY_HUP,
 };
 
-/* From a side to the other */
+/* One way, from a side to the other */
 struct way {
 	struct splice_pipe *pipe; /* lent while it holds bytes */
 	size_t held;
 	bool bulk; /* the last read was a large one */
-	bool deaf; /* its source is, see listen_to() */
+	bool deaf; /* events of its source are turned off, see listen_to() */
 	bool eof, shut;
 };
 
 struct ways {
 	struct way way[2];
 	bool connected;
-	bool sent;	/* to the side that we connected ... */
+	bool sent;	/* something was sent to the side that we connected
+			   ... */
 	bool nodelay;	/* ... which has TCP_NODELAY */
 };
 static_assert(sizeof(struct ways) <= FLOW_PRIV, "private data of a flow");
@@ -82,8 +83,9 @@ static bool make_pipe(struct splice *s)
 	return true;
 }
 
-/* For bulk alone: what pipes may hold counts towards a quota, which all of a user's
- * daemons share.  Each place of a pipe takes a page. */
+/* Enlarge a pipe for bulk.  Only for that: the capacity of pipes counts towards
+ * a quota that all of a user's daemons share.  Each slot of a pipe takes a
+ * page. */
 static void widen(struct splice_pipe *p)
 {
 	size_t want = SPLICE_PIPE;
@@ -141,8 +143,8 @@ static void not_writable(struct flow *f, unsigned i)
 	f->ready[i] &= (uint16_t)~READY_OUT;
 }
 
-/* What is sent next to side 1 shall not wait for what was sent before.  The
- * accepted side 0 has that anyway. */
+/* From now on nothing sent to side 1 waits until what was sent before is
+ * acknowledged.  Side 0 was accepted, and has TCP_NODELAY anyway. */
 static void no_delay(struct flow *f, unsigned i)
 {
 	struct ways *x = ways_of(f);
@@ -153,7 +155,7 @@ static void no_delay(struct flow *f, unsigned i)
 	(void)sock_nodelay(f->side[1].fd);
 }
 
-/* What is in the pipe of way @i, as far as it goes */
+/* Send what is in the pipe of way @i, as far as the destination takes it */
 static int drain(struct splice *s, struct flow *f, unsigned i)
 {
 	struct way *w = &ways_of(f)->way[i];
@@ -177,7 +179,8 @@ static int drain(struct splice *s, struct flow *f, unsigned i)
 	return 0;
 }
 
-/* The destination did not take all: the rest goes to a pipe, which there is */
+/* The destination did not take everything: put the rest into a pipe, which is
+ * available */
 static int keep(struct splice *s, struct flow *f, unsigned i,
 		const uint8_t *rest, size_t len)
 {
@@ -205,7 +208,8 @@ static ssize_t send_some(struct flow *f, unsigned i, const void *p, size_t len)
 	return sent;
 }
 
-/* What of the host's way @i is heard, from a resolver that the guest asks */
+/* The state for reading answers on way @i, if it comes from a resolver that the
+ * guest asks; else NULL */
 static struct fwd_told *told_by(struct splice *s, const struct flow *f, unsigned i)
 {
 	return i && UNLIKELY(s->fwd->told) ? fwd_told(s->fwd, f) : NULL;
@@ -219,7 +223,7 @@ static void hear(struct splice *s, const struct flow *f, unsigned i, size_t len)
 		fwd_hear_bytes(s->fwd, told, &f->side[1], s->buf, len);
 }
 
-/* How many bytes have moved; 0 with the way's @eof, or because there is
+/* Copy once.  Returns the bytes moved; 0 at the way's @eof, or if there is
  * nothing to read or no room; or -errno */
 static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
 {
@@ -245,7 +249,7 @@ static ssize_t copy(struct splice *s, struct flow *f, unsigned i)
 		return err ? err : n;
 	}
 	w->bulk = n == (ssize_t)sizeof(s->buf);
-	/* A short read has emptied the socket, unless its end is next */
+	/* A short read has drained the socket, unless its end comes next */
 	if (!w->bulk && !(f->ready[i] & (READY_RDHUP | READY_HUP | READY_PRI)))
 		not_readable(f, i);
 	return n;
@@ -271,7 +275,7 @@ static ssize_t move(struct splice *s, struct flow *f, unsigned i)
 	}
 	err = n ? errno : 0;
 	give_back(s, p);
-	/* The end, or urgent data with the end behind them */
+	/* The end of the stream, or urgent data followed by the end */
 	if (!n)
 		return copy(s, f, i);
 	if (err == EAGAIN)
@@ -279,14 +283,14 @@ static ssize_t move(struct splice *s, struct flow *f, unsigned i)
 	return err == EAGAIN ? 0 : -err;
 }
 
-/* Without a pipe */
+/* Move bytes without a pipe */
 static ssize_t look_and_take(struct splice *s, struct flow *f, unsigned i)
 {
 	const struct iovec iov = { s->buf, sizeof(s->buf) };
 	int fd = f->side[i].fd;
 	ssize_t n, sent;
 
-	/* Accepted sockets have a peek offset, which goes on by itself */
+	/* Accepted sockets have a peek offset, which moves on by itself */
 	n = sock_peek_to(fd, 0);
 	if (n && n != -EOPNOTSUPP && n != -ENOPROTOOPT)
 		return n;
@@ -323,12 +327,14 @@ static int pass_end(struct flow *f, unsigned i)
 	if (x->way[!i].shut) /* close() will tell */
 		return 0;
 	err = sock_shut_write(f->side[!i].fd);
-	/* It was faster: its reset shows when we read */
+	/* The peer has reset the connection already, which the next read will
+	 * show */
 	return err == -ENOTCONN ? 0 : err;
 }
 
-/* While bulk waits for room, each segment that comes would be a wake-up for nothing,
- * and the source is not heard; but it is while it takes no bytes itself. */
+/* Turn off events of the source while bulk waits for room, as each segment that
+ * arrives would be a wake-up for nothing; but not while the source itself takes
+ * no bytes */
 static int listen_to(struct splice *s, struct flow *f, unsigned i)
 {
 	struct way *w = &ways_of(f)->way[i];
@@ -377,7 +383,7 @@ static void release(struct splice *s, struct way *w)
 {
 	if (!w->pipe)
 		return;
-	/* With bytes of this connection in it */
+	/* Not to be used again: it has bytes of this connection */
 	unmake(s, w->pipe);
 	w->pipe = NULL;
 }
@@ -404,7 +410,7 @@ static void fail(struct splice *s, struct flow *f, int err)
 	finish(s, f, sock_abort);
 }
 
-/* As sock_connected(); who asked for it may have gone */
+/* Like sock_connected(); the side that asked for it may have gone */
 static int has_connected(struct flow *f)
 {
 	if (f->ready[0] & (READY_ERR | READY_HUP))
@@ -412,7 +418,8 @@ static int has_connected(struct flow *f)
 	return sock_connected(f->side[1].fd, f->ready[1]);
 }
 
-/* An error may be in the queue alone, and none that a connection ends of */
+/* The pending error, 0: none.  An error that is in the error queue only does
+ * not end the connection. */
 static int broken(struct flow *f, unsigned i)
 {
 	if (!(f->ready[i] & READY_ERR))
@@ -443,7 +450,7 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	if (!err)
 		err = listen_to(s, f, 1);
 	flow_charge(s->flows, f, moved[0] + moved[1]);
-	/* Not before: what arrived in front of a reset is still to be had */
+	/* Not before: what arrived before a reset can still be read */
 	if (!err)
 		err = broken(f, 0);
 	if (!err)
@@ -480,7 +487,7 @@ static uint64_t owes(void *owner, const struct flow *f)
 	return w->held || !w->eof ? 1 + w->held : 0;
 }
 
-/* There is no other turn */
+/* Reset at once, as there is no other turn */
 static void cut(void *owner, struct flow *f)
 {
 	struct splice *s = owner;

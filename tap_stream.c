@@ -39,8 +39,8 @@ static struct tap_stream *stream(struct tap *t)
 
 /* --- towards the guest -------------------------------------------------- */
 
-/* Give back room of @tx: all of it, or what lies behind the last frame.  While
- * slots are out their bytes are not ours to give. */
+/* Free room of @tx: all of it if nothing is queued, else what is behind the
+ * last frame.  While slots are reserved, their bytes stay. */
 static void reuse(struct tap_stream *t)
 {
 	if (t->slot_out)
@@ -72,7 +72,8 @@ static uint32_t events(bool out)
 	return EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0);
 }
 
-/* Have the loop tell of room, or not: each frame that the guest takes would */
+/* Choose whether EPOLLOUT is reported; otherwise each frame that the guest
+ * takes would be an event */
 static void watch_room(struct tap_stream *t, bool out)
 {
 	if (t->watch_out != out && t->fd >= 0 &&
@@ -97,7 +98,8 @@ static void stream_flush(struct tap *tap)
 		if (n >= 0)
 			advance(t, (size_t)n);
 		else if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM)
-			/* gone: receive will find out, and what it still said */
+			/* the guest has gone, as receive will find out, after
+			 * what it has sent before */
 			t->iov_at = t->iov_end;
 	}
 	watch_room(t, t->iov_at != t->iov_end);
@@ -110,14 +112,14 @@ static size_t padding(size_t frame)
 	return frame < FRAME_MIN ? FRAME_MIN - frame : 0;
 }
 
-/* A piece shorter than a frame may be would be padded into the next one's gap:
- * then a slot has but one piece. */
+/* Most pieces of a slot.  Segments shorter than the shortest frame would be
+ * padded into the gap of the next one: then a slot has one piece only. */
 static unsigned pieces_max(size_t head, size_t mss)
 {
 	return head + mss < FRAME_MIN ? 1 : STREAM_PIECES;
 }
 
-/* What a slot takes if it gets all that is wanted */
+/* Bytes that a slot takes if it gets all that is wanted */
 static size_t slot_size(size_t head, size_t want, size_t mss)
 {
 	size_t pieces = 1, max = pieces_max(head, mss);
@@ -170,7 +172,7 @@ static unsigned stream_reserve(struct tap *tap, struct slot *s, unsigned n,
 	unsigned i;
 
 	assert(head <= HEAD_MAX);
-	/* When it is known to be full, room comes with the loop's next word */
+	/* If it is known to be full, the loop will report room */
 	if (!tap->full && t->iov_at != t->iov_end &&
 	    (t->tx_used + n * slot_size(head, want, mss) > STREAM_TX_BYTES ||
 	     t->iov_end + t->slot_out + n > STREAM_TX_IOV))
@@ -291,8 +293,8 @@ static void hang_up(struct tap_stream *t, const char *why)
 	t->next = -1;
 }
 
-/* Frames that lie in @rx complete.  A bad length stops here, and hangs up when
- * what lies before it has been given out. */
+/* Lend frames that are complete in @rx.  A bad length ends this, and the guest
+ * is hung up on once the frames before it were given out. */
 static unsigned take(struct tap_stream *t, struct frame *f, unsigned max)
 {
 	unsigned n = 0;
@@ -322,7 +324,7 @@ static unsigned take(struct tap_stream *t, struct frame *f, unsigned max)
 	return n;
 }
 
-/* Nothing can be given out before more bytes have come */
+/* Whether no frame can be lent before more bytes have arrived */
 static bool is_partial(const struct tap_stream *t)
 {
 	size_t have = t->rx_end - t->rx_at, len;
@@ -333,8 +335,8 @@ static bool is_partial(const struct tap_stream *t)
 	return len >= ETH_HEAD && len <= FRAME_MAX && have - PREFIX < len;
 }
 
-/* The partial frame moves to the front: where the cache is warm, if that is
- * cheap, or if the room behind it gets short */
+/* Move a partial frame to the front, where the cache is warm, if that is cheap
+ * or the room behind it gets short */
 static void make_room(struct tap_stream *t)
 {
 	enum { CHEAP = 256, SHORT = STREAM_RX_BYTES / 2 };
@@ -347,9 +349,9 @@ static void make_room(struct tap_stream *t)
 	t->rx_end = have;
 }
 
-/* More bytes behind the partial frame; false if there are none, or no guest.
- * A short count has emptied the socket, and there will be an event for more;
- * but not for a hang-up that was reported together with these bytes. */
+/* Read more bytes behind the partial frame; false if there are none, or no
+ * guest.  A short read has drained the socket, and an event will report more;
+ * but not a hang-up that was reported together with these bytes. */
 static bool fill(struct tap_stream *t)
 {
 	size_t room;
@@ -464,8 +466,8 @@ static int greet(struct tap_stream *t, int fd)
 	return 0;
 }
 
-/* Who is at the other end; 0, which is not worth saying: somebody in another
- * PID namespace */
+/* Log who is at the other end.  PID 0, which is not worth logging, is a process
+ * in another PID namespace. */
 static void log_peer(const char *what, int fd)
 {
 	struct ucred c = { 0 };
@@ -481,7 +483,7 @@ static void log_peer(const char *what, int fd)
 
 int tap_stream_accept(struct acceptor *a, bool busy)
 {
-	static struct log_rate rate; /* one that comes back and back */
+	static struct log_rate rate; /* a client may come again and again */
 	int fd = acceptor_take(a);
 
 	if (fd < 0)
@@ -504,7 +506,7 @@ static void serve(struct tap_stream *t, int fd)
 	close(fd);
 }
 
-/* The guest has left, what it said last is not done yet */
+/* Whether the guest has left, but what it sent last was not processed yet */
 static bool is_leaving(const struct tap_stream *t)
 {
 	return t->ending || t->tap.events & GONE;
@@ -578,7 +580,8 @@ int tap_stream_adopt(struct tap_stream *t, int fd)
 	return greet(t, fd);
 }
 
-/* Up to @max bytes to @p; how many, or more than @max */
+/* Read up to @max bytes to @p; returns how many, or more than @max if they do
+ * not fit */
 static size_t load_bytes(struct rd *r, uint8_t *p, size_t max)
 {
 	size_t len = rd_be32(r);
@@ -634,7 +637,7 @@ static int is_served(const struct sockaddr_un *a)
 	return served;
 }
 
-/* Who mistypes a path does not want to lose the file that is there */
+/* A user who mistypes a path does not want to lose the file that is there */
 static void remove_stale(const char *path)
 {
 	struct stat st;

@@ -35,7 +35,7 @@ enum {
 	VNET = sizeof(struct virtio_net_hdr),
 	TSO = TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
 	USO = TUN_F_USO4 | TUN_F_USO6,
-	IP_MAX = 65535,			  /* its length field has 16 bits */
+	IP_MAX = 65535,			  /* IP's length field has 16 bits */
 	BODY_MAX = IP_MAX - IP4_HEAD - UDP_HEAD, /* the longest datagram */
 	TUN_FRAME = ETH_HEAD + IP_MAX,
 };
@@ -64,7 +64,7 @@ static void lost(struct tap_tun *t, const char *what)
 {
 	if (!t->tap.up)
 		return;
-	/* Where a command has had the terminal: it is about to end */
+	/* The command may have had the terminal, but it is about to end */
 	log_stderr(true);
 	log_err("Namespace interface gone (%s: %s), exiting", what,
 		util_error(errno));
@@ -72,8 +72,8 @@ static void lost(struct tap_tun *t, const char *what)
 	loop_quit(t->tap.loop, 1);
 }
 
-/* How many frames to read: where all came that were expected, and the next turn
- * reports more, twice as many */
+/* How many frames to read from a lane: twice as many as before, if all that
+ * were expected have come and the next turn reports more */
 static unsigned expected(struct tun_lane *l, uint64_t turn)
 {
 	if (l->met && turn == l->turn + 1)
@@ -98,7 +98,8 @@ static void fill(struct tap_tun *t, struct frame *f, uint8_t *at, size_t len)
 	tap_captured(&t->tap, false, f->iov, 1, f->len, &f->note);
 }
 
-/* Up to @max frames that begin before @end, *@at moves behind them */
+/* Read up to @max frames to *@at, which moves behind them, as long as a frame
+ * begins before @end */
 static unsigned take(struct tap_tun *t, struct tun_lane *l, struct frame *f,
 		     unsigned max, uint8_t **at, const uint8_t *end)
 {
@@ -140,9 +141,10 @@ static void take_bulk(struct tap_tun *t, unsigned max)
 		       at + (beside ? TUN_BULK_BESIDE : TUN_BULK_BYTES));
 }
 
-/* All of the other lanes, if bulk waits for it; true: there is more.  That of the
- * connections is first: a flood of anything else comes by the others, and what its
- * frames cost would be what the connections' ACKs wait for. */
+/* Read the other lanes, completely if held bulk waits for that; true: there is
+ * more.  The lane of connections comes first: a flood of anything else comes by
+ * the others, and the ACKs of connections would wait as long as its frames
+ * take. */
 static bool take_others(struct tap_tun *t, uint32_t ready, struct frame *f,
 			unsigned max, unsigned *n)
 {
@@ -156,7 +158,7 @@ static bool take_others(struct tap_tun *t, uint32_t ready, struct frame *f,
 		const uint8_t *stop = end;
 
 		ready &= ~(1U << i);
-		if (ready) { /* something for those behind it */
+		if (ready) { /* leave something for the lanes behind it */
 			room /= 2;
 			stop = at + (end - at) / 2;
 		}
@@ -181,9 +183,9 @@ static void give_bulk(struct tap_tun *t, struct frame *f)
 	t->held = t->passed = 0;
 }
 
-/* Bulk waits while the others have @more than a turn takes, but not for ever.  If
- * they go on so, nobody waits for an answer there: from then on half of each turn
- * is for bulk. */
+/* Whether held bulk has to wait: while the others have @more than a turn takes,
+ * but not for ever.  If they go on like that, nobody waits for an answer there,
+ * and from then on half of each turn is for bulk. */
 static bool bulk_waits(struct tap_tun *t, bool more)
 {
 	enum { PATIENCE = 16 };
@@ -196,8 +198,9 @@ static bool bulk_waits(struct tap_tun *t, bool more)
 	return more && t->crowded < TUN_FLOOD && t->passed++ < PATIENCE;
 }
 
-/* Bulk is read before the other lanes and comes after them: a flow that began to
- * send much keeps its order, as what it sent before is there by then. */
+/* Receive from several lanes.  Bulk is read before the other lanes, but given
+ * out after them: so a flow that has begun to send much keeps its order, as
+ * what it sent before has arrived by then. */
 static unsigned receive_lanes(struct tap_tun *t, struct frame *f, unsigned max)
 {
 	uint32_t bulk = 1U << (t->lanes - 1), ready = t->tap.refs;
@@ -238,7 +241,8 @@ static void release(struct tap *tap)
 	(void)tap;
 }
 
-/* Of few lanes one is for bulk, the one before for all others */
+/* The number of a lane.  If there are fewer than TUN_LANES, the last is for
+ * bulk and the one before for all others. */
 static unsigned lane_of(const struct tap_tun *t, enum lane lane)
 {
 	unsigned from_end = LANE_BULK - lane;
@@ -299,16 +303,17 @@ static enum verdict send_frame(struct tap_tun *t, int fd, const uint8_t *p,
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return PASS;
-	/* EINVAL: a note it does not like */
+	/* EINVAL: the kernel does not like the note */
 	if (errno == EAGAIN || errno == ENOBUFS || errno == ENOSPC ||
 	    errno == ENOMEM || errno == EINVAL || errno == EMSGSIZE)
 		return DROP_NO_ROOM;
-	if (errno != EIO) /* that is an interface that is down */
+	if (errno != EIO) /* EIO: the interface is down */
 		lost(t, "write");
 	return DROP_CONN;
 }
 
-/* One frame or run in a row; what the kernel refuses is lost as on a wire */
+/* Send a contiguous frame or run; what the kernel refuses is lost, as on a
+ * wire */
 static void put(struct tap_tun *t, int fd, uint8_t *frame, size_t len,
 		const struct note *n)
 {
@@ -341,16 +346,18 @@ static void put_pieces(struct tap_tun *t, int fd, const struct slot *s,
 		size_t len = MIN(s->body[i].iov_len, used - off);
 		uint8_t *at = (uint8_t *)s->body[i].iov_base - s->head_len;
 
-		/* The next piece's gap is our tail: write before it is used */
+		/* The gap of the next piece is our tail: write this one
+		 * first */
 		segment_head(at, head, s->head_len, n, off, len, used);
 		put(t, fd, at, s->head_len + len, &finished);
 		off += len;
 	}
 }
 
-/* A packet of more than 64 KiB takes pages in a row of which there may be none left, or
- * that the kernel's tun does not use (before Linux 6.6, EMSGSIZE): then it goes by
- * segments, and what comes next is shorter. */
+/* Send a packet of more than 64 KiB.  The kernel needs contiguous pages for it,
+ * of which there may be none left, and before Linux 6.6 its tun does not try
+ * (EMSGSIZE).  The packet is then sent as segments, and shorter ones are made
+ * from then on. */
 static void put_big(struct tap_tun *t, int fd, struct slot *s, size_t used,
 		    const struct note *n)
 {
@@ -394,8 +401,9 @@ static bool send_apart(struct tap_tun *t, int fd, const struct slot *s,
 	return true;
 }
 
-/* The body lies elsewhere; false: now it does not, and is to be sent from here, be it that
- * it was refused, which is looked at there */
+/* Send a slot whose body lies elsewhere.  False: it was copied to the slot, and
+ * is to be sent from there, perhaps because the kernel has refused it, which is
+ * handled there. */
 static bool put_apart(struct tap_tun *t, int fd, struct slot *s, size_t used,
 		      const struct note *n)
 {
@@ -449,7 +457,7 @@ static void flush(struct tap *tap)
 	}
 }
 
-/* Frames that are held come in one of the next turns */
+/* Not while frames are held: these are given out in one of the next turns */
 static bool save(const struct tap *tap, struct wr *w, struct fdlist *fds)
 {
 	const struct tap_tun *t =
@@ -476,7 +484,7 @@ static const struct tap_ops tun_ops = {
 	.save = save,
 };
 
-/* What the kernel may leave to us, most first */
+/* Turn on what the kernel may leave to us, trying the most first */
 static void ask_offload(struct tap_tun *t)
 {
 	static const unsigned step[] = { TUN_F_CSUM | TSO | USO,
@@ -540,7 +548,8 @@ static int attach(int fd, char *name, int flags)
 	return 0;
 }
 
-/* With as much as the kernel and a device that is there already allow */
+/* Attach with as many features as the kernel, and a device that exists already,
+ * allow */
 static int attach_somehow(int fd, char *name, bool lanes, int how, int *flags)
 {
 	static const int step[] = { IFF_VNET_HDR | IFF_MULTI_QUEUE,
@@ -562,14 +571,15 @@ static bool is_persistent(int fd)
 	return !ioctl(fd, TUNGETIFF, &ifr) && ifr.ifr_flags & IFF_PERSIST;
 }
 
-/* One that is there was made to stay, or somebody else is at it: who joins as one
- * more queue would get a part of the frames */
+/* Attach the first queue.  A device that exists must be persistent; otherwise
+ * somebody else uses it, and by another queue we would get a part of the
+ * frames. */
 static int attach_first(int fd, char *name, bool lanes, int *flags)
 {
 	int err = attach_somehow(fd, name, lanes, IFF_TUN_EXCL, flags);
 	bool there = err == -EBUSY;
 
-	if (err) /* what stands in for a kernel may not know that flag */
+	if (err) /* an emulated kernel may not know IFF_TUN_EXCL */
 		err = attach_somehow(fd, name, lanes, 0, flags);
 	return there && !err && !is_persistent(fd) ? -EBUSY : err;
 }
@@ -594,7 +604,7 @@ int tap_tun_open(struct tap_tun *t, const int *dev_fd, unsigned n, char *name)
 	return set_up(t);
 }
 
-/* A device that somebody else has set up */
+/* Use a device that somebody else has set up */
 static int adopt_first(struct tap_tun *t, int fd, char *name)
 {
 	struct ifreq ifr = { 0 };
@@ -631,7 +641,8 @@ int tap_tun_load(struct tap_tun *t, struct rd *r, struct fdlist *fds)
 		err = add_lane(t, fdlist_take(fds));
 	if (!err)
 		err = set_up(t);
-	tap_tun_link(t, queue, rd_left(r) && rd_u8(r)); /* older ones do not tell */
+	tap_tun_link(t, queue, rd_left(r) && rd_u8(r)); /* older predecessors do
+							   not write it */
 	return err;
 }
 

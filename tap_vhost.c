@@ -51,7 +51,8 @@ static struct virtq *tx_ring(struct tap_vhost *t, unsigned pair)
 
 /* --- from the guest ------------------------------------------------------- */
 
-/* A stranger's: what does not fit the frame is as if it were not there */
+/* Read the note in front of a frame.  The guest is a stranger: a note that does
+ * not fit the frame is ignored. */
 static void note_in(const struct iovec *iov, unsigned cnt, struct frame *f)
 {
 	struct virtio_net_hdr h = { 0 };
@@ -64,7 +65,8 @@ static void note_in(const struct iovec *iov, unsigned cnt, struct frame *f)
 		f->note = (struct note){ 0 };
 }
 
-/* Lend the chain @e, whose pieces are at @iov; false: not with this burst */
+/* Lend chain @e, with its pieces at @iov, as a frame; false: not with this
+ * burst */
 static bool lend(struct tap_vhost *t, struct frame *f,
 		 const struct virtq_elem *e, struct iovec *iov, bool *bounced)
 {
@@ -96,20 +98,22 @@ static void no_kicks(struct tap_vhost *t, unsigned pair)
 	t->kicks[pair] = false;
 }
 
-/* The ring is empty, or broken: true if the guest will tell of more */
+/* The ring is empty or broken: have the guest kick.  True if it will, false if
+ * there is more already. */
 static bool all_taken(struct tap_vhost *t, unsigned pair)
 {
 	t->kicks[pair] = true;
 	return virtq_kicks(tx_ring(t, pair), true);
 }
 
-/* Pieces of a burst */
+/* Pieces used by a burst */
 struct pieces {
 	unsigned used;
 	bool bounced;
 };
 
-/* A frame of @pair's ring: 1; 0: there is none; -ENOBUFS: not with this burst */
+/* Take a frame from @pair's ring.  1; 0: there is none; -ENOBUFS: not with this
+ * burst */
 static int receive_one(struct tap_vhost *t, unsigned pair, struct frame *f,
 		       struct pieces *p)
 {
@@ -131,8 +135,8 @@ static int receive_one(struct tap_vhost *t, unsigned pair, struct frame *f,
 	return 1;
 }
 
-/* What @pair's ring has, until there are @max frames; true: that was all, and
- * the guest will tell of more */
+/* Take frames from @pair's ring until there are @max in all; true: that were
+ * all, and the guest will kick for more */
 static bool receive_ring(struct tap_vhost *t, unsigned pair, struct frame *f,
 			 unsigned max, struct pieces *p)
 {
@@ -149,8 +153,8 @@ static bool receive_ring(struct tap_vhost *t, unsigned pair, struct frame *f,
 	return false;
 }
 
-/* Pairs take turns in who is first: one that is never empty does not keep the
- * others waiting */
+/* Pairs take turns in being first, so that one that is never empty does not
+ * keep the others waiting */
 static unsigned vhost_receive(struct tap *tap, struct frame *f, unsigned max)
 {
 	struct tap_vhost *t = vhost(tap);
@@ -185,7 +189,7 @@ static void vhost_release(struct tap *tap)
 
 /* --- buffers of the guest ------------------------------------------------- */
 
-/* All that a frame can get is @len bytes: longer ones are not made any more */
+/* A frame can get @len bytes at most: longer ones are not made any more */
 static void never_fits(struct tap_vhost *t, size_t len)
 {
 	size_t max = len > t->vnet ? len - t->vnet : 0;
@@ -196,7 +200,7 @@ static void never_fits(struct tap_vhost *t, size_t len)
 	t->tap.caps.frame_max = max;
 }
 
-/* How many there are */
+/* How many buffers the guest has provided */
 static unsigned rx_left(struct tap_vhost *t)
 {
 	unsigned left = virtq_left(&t->user.q[VHOST_RX]);
@@ -205,8 +209,8 @@ static unsigned rx_left(struct tap_vhost *t)
 	return left;
 }
 
-/* For @n buffers, or for others, where those that are there will not do: the guest may
- * have no more than so many */
+/* Wait for @n buffers, or, as the guest may have no more than these, for others
+ * than those that are there */
 static void wait_for(struct tap_vhost *t, unsigned n)
 {
 	struct virtq *q = &t->user.q[VHOST_RX];
@@ -225,7 +229,7 @@ static bool has_room(struct tap_vhost *t)
 	       (left && left >= t->had && q->next != t->had_at);
 }
 
-/* Take up to @there buffers, until they have @most bytes */
+/* Pop up to @there buffers, until they have @most bytes */
 static void pop(struct tap_vhost *t, struct vhost_room *r, unsigned there,
 		size_t most)
 {
@@ -247,9 +251,9 @@ static void pop(struct tap_vhost *t, struct vhost_room *r, unsigned there,
 	}
 }
 
-/* Take buffers for a frame of @least to @most bytes: false if there are not
- * enough, then none is taken.  Slots that are out keep those they were
- * promised. */
+/* Take buffers for a frame of @least to @most bytes; false if there are not
+ * enough, and then none is taken.  Buffers that were promised to reserved slots
+ * are left for these, unless the frame is of such a slot (@promised). */
 static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 {
 	struct virtq *q = &t->user.q[VHOST_RX];
@@ -261,7 +265,7 @@ static bool take(struct tap_vhost *t, size_t least, size_t most, bool promised)
 	r->iov = t->taken_iov;
 	pop(t, r, there, most);
 	if (!t->merge && r->elems)
-		never_fits(t, r->len); /* one is like the other */
+		never_fits(t, r->len); /* all buffers have the same length */
 	if (r->len >= least)
 		return true;
 	if (r->elems && virtq_ready(q) &&
@@ -278,8 +282,8 @@ static void give_back(struct tap_vhost *t, const struct vhost_room *r)
 	virtq_rewind(&t->user.q[VHOST_RX], r->elems);
 }
 
-/* The first @len bytes are filled.  What they do not need goes back: there is nothing
- * behind it. */
+/* Give the guest the first @len bytes of @r, which were filled.  Buffers that
+ * were not needed are put back; nothing was taken behind them. */
 static void hand_over(struct tap_vhost *t, const struct vhost_room *r,
 		      size_t len)
 {
@@ -298,7 +302,7 @@ static void hand_over(struct tap_vhost *t, const struct vhost_room *r,
 	virtq_rewind(q, r->elems - i);
 }
 
-/* How many buffers it takes to hold the first @len bytes */
+/* How many buffers hold the first @len bytes */
 static unsigned buffers(const struct vhost_room *r, size_t len)
 {
 	size_t have = 0;
@@ -309,7 +313,7 @@ static unsigned buffers(const struct vhost_room *r, size_t len)
 	return n;
 }
 
-/* In front of all, of a frame of @len bytes */
+/* Write the virtio-net header of a frame of @len bytes */
 static void write_vnet(const struct tap_vhost *t, const struct vhost_room *r,
 		       size_t len, const struct note *n)
 {
@@ -323,13 +327,13 @@ static void write_vnet(const struct tap_vhost *t, const struct vhost_room *r,
 
 /* --- to the guest --------------------------------------------------------- */
 
-/* As much as the longest that is asked for, with what is put in front */
+/* Bytes that a frame takes in the ring, with its header and padding */
 static size_t whole(const struct tap_vhost *t, size_t frame)
 {
 	return t->vnet + MAX(frame, (size_t)FRAME_MIN);
 }
 
-/* Buffers that a frame takes, if they are like the last one */
+/* How many buffers a frame takes, if they are as long as the last one */
 static unsigned estimate(const struct tap_vhost *t, size_t frame)
 {
 	size_t n = 1;
@@ -339,13 +343,13 @@ static unsigned estimate(const struct tap_vhost *t, size_t frame)
 	return (unsigned)MIN(n, (size_t)t->user.q[VHOST_RX].size);
 }
 
-/* There are fewer than that, @there: what does it take of these?  More than there are, if
- * they will not do. */
+/* There are fewer buffers than that estimate, @there: how many of these does
+ * the frame take? More than there are, if they will not do. */
 static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
 {
 	size_t len = whole(t, frame);
 
-	/* A run that is out has it */
+	/* A reserved run uses room[0] */
 	if (!t->runs && there && take(t, len, len, false)) {
 		give_back(t, &t->room[0]);
 		return t->room[0].elems;
@@ -353,7 +357,8 @@ static unsigned look(struct tap_vhost *t, size_t frame, unsigned there)
 	return MAX(estimate(t, frame), there + 1);
 }
 
-/* How long a frame may be, as far as its buffers say */
+/* The longest frame as far as the guest's buffers have shown it; SIZE_MAX: they
+ * have not */
 static size_t frame_most(const struct tap_vhost *t)
 {
 	size_t max = t->tap.caps.frame_max;
@@ -361,8 +366,8 @@ static size_t frame_most(const struct tap_vhost *t)
 	return max < FRAME_LONG ? max : SIZE_MAX;
 }
 
-/* How much body a frame has at most: what the guest has no room for is not promised,
- * nor is room for it waited for */
+/* The longest body of a frame: what the guest can never take is not promised,
+ * nor waited for */
 static size_t body_most(const struct tap_vhost *t, size_t head)
 {
 	size_t max = frame_most(t);
@@ -404,14 +409,15 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 	frame = head + MIN(want, mss ? MIN(mss, (size_t)BODY_MAX) :
 				       (size_t)BODY_MAX);
 	if (t->tap.up && frame > frame_most(t)) {
-		max = MIN(max, 1U); /* never fits: commit loses it */
+		max = MIN(max, 1U); /* it never fits, and is lost at commit */
 	} else if (t->tap.up) {
 		each = estimate(t, frame);
 		left = rx_left(t);
 		left = left > t->promised ? left - t->promised : 0;
 		if (left < each) {
 			each = look(t, frame, left);
-			max = MIN(max, 1U); /* of others it says nothing */
+			max = MIN(max, 1U); /* it says nothing about other
+					       frames */
 		}
 		if (left / each < max) {
 			max = left / each;
@@ -424,7 +430,8 @@ static unsigned reserve_here(struct tap_vhost *t, struct slot *s, unsigned n,
 	return max;
 }
 
-/* One more frame of @most bytes, no less: behind it there may be others */
+/* Take buffers for one more frame of @most bytes, no less, as others may follow
+ * it */
 static bool take_next(struct tap_vhost *t, size_t most)
 {
 	struct vhost_room *r = &t->room[t->runs], *last = r - 1;
@@ -440,7 +447,7 @@ static bool take_next(struct tap_vhost *t, size_t most)
 	return false;
 }
 
-/* The next run's buffers are its slot */
+/* Make the buffers taken for the next run its slot */
 static void lay_out_there(struct tap_vhost *t, struct slot *s, size_t head,
 			  size_t want, size_t mss)
 {
@@ -483,7 +490,8 @@ static unsigned vhost_reserve(struct tap *tap, struct slot *s, unsigned n,
 		got = reserve_there(t, s, n, head, want, mss);
 		if (got)
 			return got;
-		/* What will never fit is not waited for: commit loses it */
+		/* A frame that will never fit is not waited for, but lost at
+		 * commit */
 		if (head + MIN(want, mss) <= tap->caps.frame_max) {
 			tap->full = true;
 			return 0;
@@ -492,7 +500,8 @@ static unsigned vhost_reserve(struct tap *tap, struct slot *s, unsigned n,
 	return reserve_here(t, s, n, head, want, mss);
 }
 
-/* What the guest is not to finish is finished here */
+/* Finish the checksum if the guest does not accept unfinished ones; returns the
+ * note that is left */
 static struct note left_over(const struct tap_vhost *t, const struct iovec *iov,
 			     unsigned cnt, size_t len, const struct note *n)
 {
@@ -526,8 +535,8 @@ static void commit_there(struct tap_vhost *t, const struct slot *s, size_t used,
 	t->runs--;
 }
 
-/* One frame in a row, padded.  If the guest's buffers are shorter than they
- * used to be it is lost. */
+/* Send a contiguous frame, padded.  It is lost if the guest's buffers are
+ * shorter than they used to be. */
 static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 		const struct note *n)
 {
@@ -536,8 +545,8 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 	const struct vhost_room *r = &t->room[0];
 	struct note left = left_over(t, &one, 1, len, n);
 
-	/* A run that is out has the end of the ring, and no frame is to come in
-	 * between */
+	/* A reserved run has the next buffers of the ring, and no frame may
+	 * come in between */
 	if (t->runs || !take(t, t->vnet + all, t->vnet + all, true)) {
 		log_debug("Frame of %zu bytes lost: no buffers for it", len);
 		t->tap.drops[DROP_NO_ROOM]++;
@@ -551,7 +560,7 @@ static void put(struct tap_vhost *t, uint8_t *frame, size_t len,
 	hand_over(t, r, t->vnet + all);
 }
 
-/* Does the guest take such runs as one frame? */
+/* Whether the guest takes a run of this kind as one frame */
 static bool takes(const struct tap_vhost *t, const struct note *n)
 {
 	switch (n->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
@@ -622,7 +631,7 @@ static bool has_both(const struct tap_vhost *t, unsigned a, unsigned b)
 	return vhost_user_has(&t->user, a) && vhost_user_has(&t->user, b);
 }
 
-/* What the guest's driver can do */
+/* Find out what the guest's driver can do */
 static void learn(struct tap_vhost *t)
 {
 	const struct vhost_user *v = &t->user;
@@ -641,8 +650,8 @@ static void learn(struct tap_vhost *t)
 	t->buffer_len = t->most = 0;
 }
 
-/* Kicks for room are off until there is somebody to wait for; what the guest has
- * sent already is looked at */
+/* Start a pair: kicks for receive buffers are off until somebody waits for
+ * room, and what the guest has sent already is looked at */
 static void begin_pair(struct tap_vhost *t, unsigned pair)
 {
 	unsigned tx = tx_number(pair);
@@ -654,7 +663,7 @@ static void begin_pair(struct tap_vhost *t, unsigned pair)
 	vhost_user_poke(&t->user, tx);
 }
 
-/* Those behind the first come and go without a new session */
+/* Follow changes of the other pairs, which come and go without a new session */
 static void settle_pairs(struct tap_vhost *t)
 {
 	unsigned pair, n = (t->user.rings + 1) / VHOST_PAIR;
@@ -668,7 +677,8 @@ static void settle_pairs(struct tap_vhost *t)
 		begin_pair(t, pair);
 }
 
-/* The rings may have begun or ceased to run, or ceased and begun again */
+/* Follow changes of the first pair, whose rings may have started, stopped, or
+ * stopped and started again */
 static void settle_first(struct tap_vhost *t)
 {
 	bool up = vhost_user_runs(&t->user);
@@ -689,8 +699,8 @@ static void settle_first(struct tap_vhost *t)
 		t->user.state->runs(t->user.state->owner);
 }
 
-/* QEMU tells whose new place is to be known to switches.  We are none, but a
- * guest that says nothing is known by this only. */
+/* QEMU tells which MAC address is to be announced to switches after a
+ * migration.  We are none, but only this shows a guest that sends nothing. */
 static void settle_guest(struct tap_vhost *t)
 {
 	if (mac_equal(&t->tap.guest, &t->user.guest))
@@ -706,7 +716,7 @@ static void settle(struct tap_vhost *t)
 	settle_guest(t);
 }
 
-/* While it waits for an answer there is nothing to be heard, but for its end */
+/* While the front-end waits for an answer, watch it for nothing but its end */
 static void listen(struct tap_vhost *t)
 {
 	bool deaf = t->user.waits;
@@ -718,8 +728,8 @@ static void listen(struct tap_vhost *t)
 
 static void hang_up(struct tap_vhost *t)
 {
-	/* What was saved is elsewhere.  But who sends to the guest's old place
-	 * is not to be refused there. */
+	/* The guest's state was saved and is elsewhere.  But peers that send to
+	 * its old place must not be refused there. */
 	bool end = t->one_off && !t->user.saved;
 
 	tap_stream_closed(t->user.why, end);
@@ -732,9 +742,9 @@ static void hang_up(struct tap_vhost *t)
 
 /* --- the end of a turn ----------------------------------------------------- */
 
-/* All buffers that the guest has ever had at once are there and have been for a while,
- * and will not do: it is not going to give more.  Frames are no longer than these hold
- * from now on. */
+/* All buffers that the guest has ever had at once are there, have been for a
+ * while, and are not enough: it is not going to give more.  From now on frames
+ * are no longer than what these hold. */
 static void starved(void *owner, struct timer *timer)
 {
 	struct tap_vhost *t = owner;
@@ -767,7 +777,8 @@ static void be_patient(struct tap_vhost *t)
 	t->rest_at = q->next;
 }
 
-/* If the guest has no buffers, have it kick when it gives some */
+/* Whether the guest still has too few buffers; if so, have it kick when it
+ * gives some */
 static bool is_full(struct tap_vhost *t)
 {
 	struct virtq *q = &t->user.q[VHOST_RX];
@@ -798,7 +809,8 @@ static void vhost_flush(struct tap *tap)
 		be_patient(t);
 }
 
-/* A frame that is out, or a guest that moves, comes to an end */
+/* Not while frames are lent or reserved, or the guest migrates: that comes to
+ * an end */
 static bool vhost_save(const struct tap *tap, struct wr *w,
 		       struct fdlist *fds)
 {
@@ -860,7 +872,7 @@ static void state_done(void *asker)
 		listen(t);
 }
 
-/* Buffers for us: the end of the turn sees to them */
+/* The guest has provided buffers, which the end of the turn will look at */
 static void rx_kick(void *owner, uint64_t ref, uint32_t events)
 {
 	(void)owner;
@@ -884,7 +896,7 @@ static void accept_user(void *owner, uint64_t ref, uint32_t events)
 
 	(void)ref;
 	(void)events;
-	/* Perhaps the last one has just gone */
+	/* The last one may have just gone */
 	if (t->user.fd >= 0)
 		user_event(t, 0, 0);
 	fd = tap_stream_accept(&t->acceptor, t->user.fd >= 0);
@@ -958,7 +970,7 @@ unsigned tap_vhost_save_rings(const struct tap_vhost *t, unsigned from,
 	return vhost_user_save_rings(&t->user, from, w, fds);
 }
 
-/* What settle() makes of it, but for what the guest would notice */
+/* Like settle(), except what the guest would notice */
 static void go_on(struct tap_vhost *t)
 {
 	size_t frame_max = t->tap.caps.frame_max, buffer_len = t->buffer_len;
@@ -970,7 +982,8 @@ static void go_on(struct tap_vhost *t)
 	t->pairs = MAX((v->rings + 1) / VHOST_PAIR, 1U);
 	t->tap.up = vhost_user_runs(v);
 	t->tap.guest = v->guest;
-	/* Perhaps its rings are full, and it is to kick: the end of a turn sees */
+	/* Its rings may be full, and then it has to kick: the end of the turn
+	 * looks */
 	t->tap.full = t->tap.up;
 	t->wanted = 1;
 	memset(t->kicks, true, sizeof(t->kicks));
@@ -993,7 +1006,7 @@ int tap_vhost_load(struct tap_vhost *t, struct rd *r, struct fdlist *fds)
 	err = there ? greet(t, fdlist_take(fds)) : 0;
 	if (!err && there)
 		err = vhost_user_load(&t->user, r, fds);
-	if (!err && rd_left(r)) { /* as of the version that says so */
+	if (!err && rd_left(r)) { /* older predecessors do not write it */
 		t->most = rd_be32(r);
 		t->buffer_len = rd_be32(r);
 	}

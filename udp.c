@@ -47,7 +47,8 @@ static int receive_fresh(struct udp *u, struct flow *f, unsigned i)
 	return (int)n;
 }
 
-/* An error hides what is behind it, but only once.  False: the flow is gone. */
+/* Receive from a socket that is fresh.  An error hides what is behind it, but
+ * only once.  False: the flow was ended. */
 static bool take_fresh(struct udp *u, struct flow *f, unsigned i)
 {
 	if (receive_fresh(u, f, i) >= 0)
@@ -75,8 +76,9 @@ static enum run_verdict ready_spliced(void *owner, struct flow *f)
 	return (f->ready[0] | f->ready[1]) & READY_IN ? RUN_AGAIN : RUN_DONE;
 }
 
-/* For one datagram at least.  What begins a flow is worth the question: no other
- * will come if it is lost. */
+/* Whether the guest has room for a datagram at least.  It is worth asking
+ * before a flow begins: no other datagram will come if the first one is
+ * lost. */
 static bool has_room(struct udp *u)
 {
 	struct slot s;
@@ -90,8 +92,8 @@ static bool has_room(struct udp *u)
 	return true;
 }
 
-/* Level-triggered: what is left after these rounds comes back next turn, and what
- * the guest has no room for waits in the socket */
+/* Listeners are level-triggered: what is left after these rounds is reported in
+ * the next turn, and what the guest has no room for waits in the socket */
 static void listener_event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct sock_dgram d[UDP_BATCH];
@@ -108,7 +110,8 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 		return;
 	if (events & EPOLLERR)
 		while (sock_error_next(fd, &e))
-			; /* flows have sockets of their own: no one's error */
+			; /* flows have sockets of their own, so this is
+			     nobody's error */
 	for (round = 0; round < ROUNDS; round++) {
 		if (!has_room(u)) {
 			listen_pause(u->listen, ref);
@@ -130,8 +133,8 @@ static void listener_event(void *owner, uint64_t ref, uint32_t events)
 
 /* --- flows -------------------------------------------------------------- */
 
-/* What came at the last moment, in this turn, is taken first: it gives the flow more
- * time */
+/* Whether datagrams have arrived in this very turn, which are then read first:
+ * the flow gets @more_ms */
 static bool has_news(const struct udp *u, struct flow *f, unsigned more_ms)
 {
 	if (!((f->ready[0] | f->ready[1]) & READY_IN))
@@ -140,7 +143,7 @@ static bool has_news(const struct udp *u, struct flow *f, unsigned more_ms)
 	return true;
 }
 
-/* The same, but a guest that takes nothing is not waited for */
+/* Likewise, but a guest that takes nothing is not waited for */
 static bool has_news_to_tell(const struct udp *u, struct flow *f, unsigned more_ms)
 {
 	return u->tap->up && !u->tap->full && has_news(u, f, more_ms);
@@ -158,13 +161,14 @@ static void expire(void *owner, struct flow *f)
 	}
 	if (has_news_to_tell(u, f, 1)) /* in the next tick it is known whose */
 		return;
-	/* It may yet answer, but not everyone has to wait */
+	/* The resolver may answer yet, but new questions need not wait for
+	 * it */
 	udp_flow_dns_failed(u, f, true);
 	udp_flow_active(u, f, !x->host, 0);
 }
 
-/* Also because the guest refused what came: then the host's kernel refuses what
- * comes next, unless a listener has the port */
+/* For another flow's sake, or because the guest has refused what came: the
+ * host's kernel then refuses what comes next, unless a listener has the port */
 static void give_way(void *owner, struct flow *f)
 {
 	udp_flow_end(owner, f);
@@ -269,7 +273,7 @@ void udp_init(struct udp *u, struct flows *flows, struct tap *tap,
 	      struct fwd *fwd, struct listen *listen,
 	      const struct neigh *neigh)
 {
-	/* All but what costs nothing until its pages are touched */
+	/* All except buffers whose pages are not touched yet */
 	memset(u, 0, offsetof(struct udp, rx));
 	u->flows = flows;
 	u->tap = tap;

@@ -17,8 +17,10 @@
 #include <netinet/in.h>
 
 enum {
-	WANT = 2048,	    /* room at first: an Ethernet's datagram */
-	MANY = 256,	    /* datagrams in this time: no more strangers */
+	WANT = 2048,	    /* room for a datagram at first: what Ethernet
+			       holds */
+	MANY = 256,	    /* with so many datagrams in MANY_MS the socket is
+			       connected */
 	MANY_MS = 1000,
 	DNS_WAIT_MS = 2000, /* stub resolvers wait for 5 s */
 };
@@ -45,7 +47,8 @@ static void now_connected(struct flow *f)
 	x->fresh = sock_waiting(host_of(f)->fd);
 }
 
-/* @n more: if they are many the kernel looks where each comes from */
+/* Count @n more datagrams.  If they are many, the socket is connected, so that
+ * the kernel looks where each comes from. */
 static void count_recent(struct udp *u, struct flow *f, unsigned n)
 {
 	uint32_t now = (uint32_t)u->flows->loop->now_ms;
@@ -110,8 +113,9 @@ struct flow *udp_flow_find(const struct udp *u, struct side *key, unsigned *i)
 	return flow_find(u->flows, IPPROTO_UDP, key, i);
 }
 
-/* Whom an error of @f's socket is about.  Of several that are not connected and
- * have one port, the kernel tells the last one. */
+/* The flow that an error of @f's socket is about; NULL: none.  If several
+ * sockets that are not connected have the same port, the kernel reports the
+ * error to the last one. */
 static struct flow *concerned(const struct udp *u, struct flow *f,
 			      const struct sock_error *e)
 {
@@ -143,7 +147,8 @@ uint32_t udp_flow_errors(struct udp *u, struct flow *f)
 			continue;
 		if (dgrams_of(of)->dns && e.err != EMSGSIZE)
 			udp_flow_dns_failed(u, of, false);
-		/* Nobody answers for a group (RFC 1122, 3.2.2) */
+		/* No ICMP error may be sent about a datagram to a group (RFC
+		 * 1122, 3.2.2) */
 		if (!dgrams_of(of)->group)
 			icmp_report(u->tap, u->fwd, guest_of(of), host_of(of),
 				    IPPROTO_UDP, 0, &e);
@@ -164,16 +169,17 @@ static bool is_group(const struct addr *a)
 	return addr_is_multicast(a) || addr_is_broadcast(a);
 }
 
-/* Whether the host's @port is that of sockets of ours: then of one more, too */
+/* Whether sockets of ours have @port on the host: then one more may have it */
 static bool has_port(const struct udp *u, uint16_t port)
 {
 	return flow_port(u->flows, PIF_HOST, port)->bound ||
 	       listen_has_port(u->listen, PIF_HOST, IPPROTO_UDP, port);
 }
 
-/* What others share with the guest: the host's own service has that port at any
- * address.  So ours has it at the group's, and does not get what is sent to that
- * service, nor answers that go to the host alone. */
+/* Whether the guest sends to a group from a port that the host's own service
+ * has at any address.  Our socket is then bound to the group's address: so it
+ * gets neither what is sent to that service, nor answers that go to the host
+ * alone. */
 static bool shares_service(const struct udp *u, const struct side *h)
 {
 	return addr_is_multicast(&h->theirs) && addr_is_unspecified(&h->ours) &&
@@ -182,7 +188,7 @@ static bool shares_service(const struct udp *u, const struct side *h)
 			       h->our_port);
 }
 
-/* Whether only sockets of ours are in the way, those that follow groups */
+/* Whether the port is taken only by sockets of ours that follow groups */
 static bool follows_group(const struct udp *u, const struct side *h)
 {
 	return UNLIKELY(flow_port(u->flows, PIF_HOST, h->our_port)->open) &&
@@ -190,8 +196,9 @@ static bool follows_group(const struct udp *u, const struct side *h)
 			      h->our_port);
 }
 
-/* A socket for the host's side.  Without @r the guest began: then any port will
- * do, and it is connected only where an address without interface is none. */
+/* Open the socket of the host's side.  Without a rule @r the guest began: then
+ * any port will do, and the socket is connected only if the peer's address
+ * means nothing without an interface. */
 static int open_socket(struct udp *u, struct flow *f, const struct rule *r)
 {
 	const struct sock_env *env = u->fwd->env;
@@ -267,7 +274,7 @@ static struct flow *fail(struct udp *u, struct flow *f, int err,
 	return NULL;
 }
 
-/* Complete: the timer runs, events come */
+/* The flow is complete: start its timer and watch its socket */
 static struct flow *start(struct udp *u, struct flow *f, enum verdict *v)
 {
 	int err = flow_watch(u->flows, f, dgrams_of(f)->host);
@@ -286,8 +293,9 @@ static int read_back(struct side *h)
 	return sock_local(h->fd, &h->ours, &h->our_port);
 }
 
-/* With several guest addresses two flows may want to be one on the host: then
- * the second gets a port of the kernel's choice */
+/* Open a socket to the host for a flow of the guest.  If the guest has several
+ * addresses, two flows may want to be the same one on the host; then the second
+ * gets a port of the kernel's choice. */
 static int open_out(struct udp *u, struct flow *f)
 {
 	struct side was = *host_of(f);
@@ -353,7 +361,8 @@ struct flow *udp_open(struct udp *u, const struct packet *p, enum verdict *v)
 	return start(u, f, v);
 }
 
-/* The socket answers from the very address that the peer has used */
+/* Open a flow to the guest, with a socket that answers from the very address
+ * that the peer has used */
 static struct flow *open_to_guest(struct udp *u, const struct rule *r,
 				  const struct side *host, enum verdict *v)
 {

@@ -73,7 +73,7 @@ static void too_long(struct udp *u, struct flow *f, const struct sock_dgram *d,
 	udp_flow_drop(u, DROP_TOO_BIG, 1);
 }
 
-/* What a refused run was made of, each for itself */
+/* Send the datagrams of a run that was refused one by one */
 static void send_apart(struct udp *u, struct flow *f,
 		       const struct sock_dgram *run)
 {
@@ -105,7 +105,8 @@ static bool refused_run(int err, const struct sock_dgram *d)
 	       (err == -EMSGSIZE || err == -EINVAL || err == -EIO);
 }
 
-/* Whether it may be a subnet's broadcast address, now that we ask to send there */
+/* Whether sending was refused because the destination is a subnet's broadcast
+ * address; that is allowed then */
 static bool asks_broadcast(struct udp *u, struct flow *f, int err)
 {
 	struct dgrams *x = dgrams_of(f);
@@ -118,8 +119,8 @@ static bool asks_broadcast(struct udp *u, struct flow *f, int err)
 	return true;
 }
 
-/* An error may be about an earlier datagram: the guest is told, then this one
- * has a second chance */
+/* Send what was collected.  An error may be about an earlier datagram: the
+ * guest is told, then this one has a second chance. */
 static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 {
 	int fd = host_of(f)->fd, ret;
@@ -130,7 +131,8 @@ static void send_burst(struct udp *u, struct flow *f, struct burst *b)
 	while (i < b->n) {
 		mtu = 0;
 		ret = sock_send_dgrams(fd, &b->d[i], b->n - i);
-		if (asked && ret > 0) /* its members will answer */
+		if (asked && ret > 0) /* it was a broadcast address: many will
+					 answer */
 			dgrams_of(f)->group = true;
 		asked = asks_broadcast(u, f, ret);
 		if (asked)

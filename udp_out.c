@@ -20,8 +20,10 @@
 #include <netinet/in.h>
 
 enum {
-	WARM = 256 << 10, /* bytes of a read that are in the cache when they are sent */
-	DGRAM_COST = 256, /* bytes of a turn besides those of the payload */
+	WARM = 256 << 10, /* bytes of one read that are still in the cache when
+			     they are sent */
+	DGRAM_COST = 256, /* charged for each datagram besides its payload, in
+			     bytes */
 };
 
 static struct head head_for(const struct udp *u, struct flow *f)
@@ -37,7 +39,7 @@ static struct head head_for(const struct udp *u, struct flow *f)
 	};
 }
 
-/* So much has come for the guest */
+/* Count @len bytes for the guest */
 static void count_in(struct flow *f, size_t len)
 {
 	dgrams_of(f)->bytes[dgrams_of(f)->host] += len;
@@ -49,20 +51,21 @@ bool udp_out_has_peer(const struct side *host, const struct sock_dgram *d)
 	       addr_equal(&d->from, &host->theirs);
 }
 
-/* What a resolver answers, wherever it came in; several may be joined */
+/* Read the answers of a resolver for names; several may have been joined into a
+ * run */
 static SELDOM void hear(struct udp *u, struct flow *f, const uint8_t *p,
 			const struct sock_dgram *d)
 {
 	size_t each = d->gso_size ? d->gso_size : d->len, at;
 
-	/* It may be none any more, or yet */
+	/* It may not be a resolver any more */
 	if (!udp_out_has_peer(host_of(f), d) || !fwd_hears(u->fwd, host_of(f)))
 		return;
 	for (at = 0; at < d->len; at += each)
 		fwd_hear(u->fwd, p + at, MIN(each, d->len - at));
 }
 
-/* One datagram, or a run, that lies somewhere else */
+/* Send the guest a datagram, or a run, that is not in a slot */
 static void pass_on(struct udp *u, struct flow *f, const struct head *h,
 		    const uint8_t *p, const struct sock_dgram *d)
 {
@@ -90,12 +93,14 @@ void udp_out_stray(struct udp *u, enum verdict v, uint16_t port,
 	emit_lost(u->tap, v, &h, p, d->len);
 }
 
-/* What came to the socket of @f from somebody else */
+/* Handle a datagram that arrived at the socket of @f from somebody else than
+ * its peer */
 static void from_other(struct udp *u, struct flow *f,
 		       const struct sock_dgram *d, uint8_t *p);
 
-/* The first of these did not fit its slot or a frame, or is not of this flow: all
- * move to where the spill is.  Returns how many are not. */
+/* The first of these datagrams did not fit its slot or a frame, or is not of
+ * this flow: all of them are moved to @u->rx, and sent from there.  Returns how
+ * many are not of this flow. */
 static unsigned spilled(struct udp *u, struct flow *f, struct slot *s,
 			const struct sock_dgram *d, unsigned from, unsigned n)
 {
@@ -140,7 +145,8 @@ static unsigned prepare(struct udp *u, struct flow *f, struct slot *s,
 	return n;
 }
 
-/* @n were asked for, @got is what the socket gave, of @bytes */
+/* After a read of @n datagrams, of which the socket gave @got (or -errno), with
+ * @bytes in sum: decide how many to read next */
 static int received(struct flow *f, int got, unsigned n, size_t bytes)
 {
 	struct dgrams *x = dgrams_of(f);
@@ -149,7 +155,7 @@ static int received(struct flow *f, int got, unsigned n, size_t bytes)
 	if (got < 0 && got != -EAGAIN)
 		return got;
 	x->last = (uint8_t)end;
-	/* The next read is for two more than twice as many */
+	/* The next read is for two more than twice this number */
 	if (bytes > WARM / UDP_BATCH)
 		x->last = (uint8_t)MIN(end, MAX(WARM * end / bytes, 2U) / 2 - 1);
 	if (end < n)
@@ -157,7 +163,7 @@ static int received(struct flow *f, int got, unsigned n, size_t bytes)
 	return (int)end;
 }
 
-/* A slot in which datagrams of one size will lie side by side */
+/* Reserve a slot in which datagrams of the same size will lie side by side */
 static unsigned prepare_run(struct udp *u, struct flow *f, struct slot *s,
 			    struct sock_dgram *d, struct iovec iov[][2])
 {
@@ -181,7 +187,8 @@ static unsigned prepare_run(struct udp *u, struct flow *f, struct slot *s,
 	return (unsigned)n;
 }
 
-/* How many from the first on are a run: the last one may be shorter */
+/* How many datagrams from the first on make a run, with *@bytes in sum; the
+ * last of them may be shorter */
 static unsigned run_length(const struct sock_dgram *d, unsigned n, size_t size,
 			   size_t *bytes)
 {
@@ -199,7 +206,7 @@ static unsigned run_length(const struct sock_dgram *d, unsigned n, size_t size,
 	return n;
 }
 
-/* What receive() does, into one slot */
+/* Like receive(), but into one slot */
 static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 {
 	struct head h = head_for(u, f);
@@ -238,7 +245,7 @@ static int receive_run(struct udp *u, struct flow *f, size_t *bytes)
 	return received(f, got, n, *bytes);
 }
 
-/* The size that all have, 0 if they differ or are few */
+/* The size of all of them, 0 if they differ or there is but one */
 static uint16_t one_size(const struct sock_dgram *d, unsigned n)
 {
 	unsigned k;
@@ -256,8 +263,9 @@ static bool fits(const struct udp *u, const struct head *h,
 			 UDP_HEAD + (d->gso_size ? d->gso_size : d->len));
 }
 
-/* Straight into slots.  How many messages came, or -errno; *@bytes grows, and *@others by
- * those that are not of this flow.  -ENOSPC: the guest has no room. */
+/* Receive straight into slots.  Returns how many messages came, or -errno;
+ * *@bytes grows by their bytes, and *@others by the number of those that are
+ * not of this flow.  -ENOSPC: the guest has no room. */
 static int receive(struct udp *u, struct flow *f, size_t *bytes, unsigned *others)
 {
 	struct head h = head_for(u, f);
@@ -346,8 +354,9 @@ bool udp_out_dispatch(struct udp *u, enum pif pif, const struct rule *r,
 	return true;
 }
 
-/* A group's member, another port of whom the guest has asked, or a stranger: each
- * in its own name.  The last one does not keep the flow alive. */
+/* Pass on a datagram of a group's member, of another port of the peer, or of a
+ * stranger, each with its own address.  A stranger's does not keep the flow
+ * alive. */
 static void others_answer(struct udp *u, struct flow *f,
 			  const struct sock_dgram *d, const uint8_t *p)
 {
@@ -380,7 +389,7 @@ static void from_other(struct udp *u, struct flow *f,
 		others_answer(u, f, d, p);
 }
 
-/* From a socket whose datagrams are not all its flow's */
+/* Receive from a socket whose datagrams may be of other flows */
 static int receive_mixed(struct udp *u, struct flow *f, unsigned *others)
 {
 	struct dgrams *x = dgrams_of(f);
@@ -388,7 +397,7 @@ static int receive_mixed(struct udp *u, struct flow *f, unsigned *others)
 	unsigned n, k;
 	int err;
 
-	/* What is read here has no room reserved yet */
+	/* What is read here has no reserved slot yet */
 	if (u->tap->full)
 		return -ENOSPC;
 	n = udp_out_receive(u, host_of(f)->fd, d, &err);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * udp_splice - datagram flows between two sockets without the guest
+ * udp_splice - datagram flows between two sockets, past the guest's link
  *
- * Each side has a connected socket of its own.  Batches go from one to the other through the buffer
- * of udp.c.  An error that a socket reports is about what the other side sent;
- * there is nobody to tell it to, so it is taken and forgotten.
+ * Each side has a connected socket of its own.  Batches go from one to the
+ * other through the buffers of udp.c.  An error that a socket reports is about
+ * what the other side has sent; there is nobody to report it to, so it is taken
+ * and forgotten.
  */
 #include "udp_splice.h"
 
@@ -18,9 +19,10 @@ enum { DGRAM_COST = 256 }; /* bytes of a turn besides those of the payload */
 
 struct dgrams {
 	uint8_t count[2];
-	uint8_t last[2];   /* so many came at once */
-	unsigned fresh[2]; /* so many may have come before connect() */
-	uint64_t bytes[2]; /* that each side has sent */
+	uint8_t last[2];   /* datagrams of the last read */
+	unsigned fresh[2]; /* so many may have arrived before connect(), from
+			      others */
+	uint64_t bytes[2]; /* bytes that each side has sent */
 };
 static_assert(sizeof(struct dgrams) <= FLOW_PRIV, "private data of a flow");
 
@@ -37,8 +39,8 @@ void udp_keep_alive(struct flows *flows, const struct udp_patience *p,
 
 	count[i] = (uint8_t)MIN(count[i] + n, 2U);
 	stream = count[0] + count[1] > 2; /* neither alone can be more than 2 */
-	/* What the guest has asked was answered, or who asks it has its answer and goes
-	 * on.  Before that it may be in anybody's name. */
+	/* A flow that the guest began was answered; or a peer that began one
+	 * has an answer and goes on.  Before that its address may be forged. */
 	if (f->begun ? n && i : stream)
 		flow_answered(flows, f);
 	flow_timer(flows, f, flows->loop->now_ms +
@@ -56,7 +58,8 @@ void udp_splice_forget(struct flow *f, unsigned i)
 		;
 }
 
-/* What goes to side @to from the host, if it is a resolver that the guest has asked */
+/* Read what goes to side @to from the host for names, if the host's side is a
+ * resolver that the guest has asked */
 static SELDOM void hear(struct udp_splice *s, const struct flow *f, unsigned to,
 			const struct sock_dgram *d, unsigned n)
 {
@@ -69,7 +72,8 @@ static SELDOM void hear(struct udp_splice *s, const struct flow *f, unsigned to,
 		fwd_hear(s->fwd, d[k].iov->iov_base, d[k].len);
 }
 
-/* An error may be about an earlier datagram: each has a second chance */
+/* Send @n datagrams to side @i.  An error may be about an earlier datagram, so
+ * each has a second chance. */
 static void send_all(struct udp_splice *s, struct flow *f, unsigned i,
 		     const struct sock_dgram *d, unsigned n)
 {
@@ -112,8 +116,9 @@ void udp_splice_pass(struct udp_splice *s, struct flow *f, unsigned i,
 	heard(s, f, i, 1);
 }
 
-/* One batch: how many, or -errno.  Each place for a datagram costs, as well where
- * none comes; one more than come says that there are no others. */
+/* Move one batch from side @i; returns how many, or -errno.  Each entry for a
+ * datagram costs time even if it stays empty; one entry more than datagrams
+ * come tells that there are no others. */
 static int move(struct udp_splice *s, struct flow *f, unsigned i)
 {
 	uint8_t *last = &dgrams_of(f)->last[i];
@@ -215,8 +220,8 @@ static int open_side(struct udp_splice *s, struct flow *f, unsigned i,
 	return 0;
 }
 
-/* Two clients of different addresses may have one port: then the second gets
- * another one */
+/* Open the socket to the destination.  Two clients with different addresses may
+ * have the same port: then the second gets another one. */
 static int open_target(struct udp_splice *s, struct flow *f)
 {
 	const struct side was = f->side[1];
@@ -261,7 +266,8 @@ struct flow *udp_splice_open(struct udp_splice *s, const struct rule *r,
 	struct flow *f;
 	int err;
 
-	/* With a rule each way on one port we would be our own client */
+	/* With a rule for the same port in each direction we would be our own
+	 * client */
 	*v = flow_sent(s->flows, FLOW_UDP_SPLICE, from)
 		     ? DROP_ENDPOINT
 		     : fwd_splice(s->fwd, r, from, &to);
