@@ -278,7 +278,8 @@ late-root:
 check-guests: all $(BRIDGE)
 	test/deps guests
 	test/guests
-	$(PYTEST) test/net/test_discovery.py test/net/test_manager.py
+	$(PYTEST) test/net/test_discovery.py test/net/test_manager.py \
+		test/net/test_stacks.py
 
 # Clients and servers of Debian unstable's passt and ours with each other, from a
 # root directory that is made once; without, check-net skips them
