@@ -27,6 +27,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -638,6 +639,14 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt)
 	else
 		n = sendmsg(fd, &m, MSG_NOSIGNAL);
 	return n < 0 ? -errno : n;
+}
+
+uint32_t sock_unread(int fd)
+{
+	int n;
+
+	/* #syscalls ioctl(.,FIONREAD) */
+	return ioctl(fd, FIONREAD, &n) ? 0 : (uint32_t)MAX(n, 0);
 }
 
 ssize_t sock_room(int fd)

@@ -349,7 +349,8 @@ static bool given_up(const struct tcp *t, const struct tcp_conn *c)
 }
 
 /* Whether the timer runs because there was no room to keep what the guest would
- * be sent, so that the guest has nothing to answer */
+ * be sent, or because its window is not worth a segment: it has nothing to
+ * answer */
 static bool lacks_room(const struct tcp_conn *c)
 {
 	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
@@ -438,6 +439,7 @@ static void expire(void *owner, struct flow *f)
 			return;
 		}
 		c->flags &= (uint32_t)~CONN_RTO;
+		c->flags |= CONN_PROBE;
 		flow_wake(t->flows, f);
 	}
 	probe(t, f, silent);

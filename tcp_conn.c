@@ -155,7 +155,7 @@ void conn_syn(struct tcp *t, struct flow *f, const struct packet *p)
 
 	c->rcv_nxt = c->rcv_edge = c->rcv_acked = p->seq + 1;
 	c->snd_wl1 = p->seq;
-	c->snd_wnd = p->window; /* not scaled in a SYN */
+	c->snd_wnd = c->wnd_most = p->window; /* not scaled in a SYN */
 	c->snd_shift = 0;
 	c->rcv_shift = TCP_SHIFT;
 	c->flags &= (uint32_t)~CONN_SACK;

@@ -35,7 +35,8 @@ enum {
 				    the last time-out */
 	CONN_KEEPALIVE = 1 << 9, /* SO_KEEPALIVE is on */
 	CONN_SYN_AGAIN = 1 << 10, /* the SYN was repeated: RTO starts at 3 s */
-	CONN_PROBE = 1 << 11,	 /* zero-window probe: send one byte */
+	CONN_PROBE = 1 << 11,	 /* send into a window that is shut or small:
+				    one byte, or what it takes */
 	CONN_LARGE = 1 << 12, /* a large read came before, see conn_discard() */
 	CONN_STALE = 1 << 13,	 /* @stale_due is set */
 	CONN_ROOMY = 1 << 14,	 /* the socket's receive buffer is large, see
@@ -94,6 +95,7 @@ struct tcp_conn {
 	struct ahead ahead; /* out-of-order bytes from the guest */
 	uint32_t fin_seq; /* sequence number of the guest's FIN, with
 			     CONN_FIN_AHEAD */
+	uint32_t wnd_most; /* the largest value that @snd_wnd has had */
 	struct flow *ack_next, **ack_prev;
 	struct mac mac;	 /* source MAC address of frames to the guest */
 	uint16_t path_mtu; /* path MTU that the guest was last told of, or 0 */
@@ -157,6 +159,7 @@ enum {
 	TCP_PROBE_IDLE_MS = 30 * 1000,
 	TCP_DEAD_MS = 7200 * 1000, /* a connection without any traffic for so
 				      long is reset */
+	TCP_SILLY = 1460, /* a window of so many bytes is worth a segment */
 	TCP_LAZY = 512, /* fewer bytes are not worth a system call, see
 			   conn_discard() */
 	TCP_STALE_MS = 40,

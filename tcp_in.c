@@ -98,8 +98,10 @@ static void take_window(struct tcp *t, struct flow *f, const struct packet *p,
 		return;
 	if (seq_after(p->seq, c->snd_wl1))
 		c->snd_wl1 = p->seq;
-	if (wnd > was)
+	if (wnd > was) {
 		b->wake = true;
+		c->wnd_most = MAX(c->wnd_most, wnd);
+	}
 	c->snd_wnd = wnd;
 	conn_shut(t, f, TCP_SHUT_GUEST, !wnd);
 	/* How long the window was closed says nothing about the time-out */
@@ -400,7 +402,7 @@ static bool handshake(struct tcp *t, struct flow *f, const struct packet *p,
 	c->rcv_edge = c->rcv_nxt;
 	c->snd_una++;
 	conn_options(t, f, p);
-	c->snd_wnd = p->window; /* not scaled in a SYN */
+	c->snd_wnd = c->wnd_most = p->window; /* not scaled in a SYN */
 	c->snd_wl1 = p->seq;
 	tcp_in_open(t, f);
 	conn_ack_soon(t, f);

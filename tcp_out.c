@@ -300,6 +300,31 @@ static uint32_t window_left(const struct tcp_conn *c)
 	return c->flags & CONN_PROBE && c->snd_nxt == c->snd_una ? 1 : 0;
 }
 
+static bool at_end(const struct tcp_conn *c)
+{
+	return c->flags & CONN_EOF && !seq_before(c->snd_nxt, c->eof_seq);
+}
+
+/* Silly window syndrome avoidance (RFC 9293 3.8.6.2.1): whether to wait with the
+ * @left bytes of the window, since they are less than a segment and less than
+ * half of the largest window.  All that is queued is sent at once if it fits; so
+ * is what fits when the timer has expired (CONN_PROBE). */
+static SELDOM bool silly(struct flow *f, uint32_t left)
+{
+	const struct tcp_conn *c = conn_of(f);
+	uint32_t sent = c->flags & CONN_PEEK ?
+				c->lazy + c->snd_nxt - c->snd_una : 0;
+
+	if (!left)
+		return true;
+	if (left >= MIN((uint32_t)c->mss, c->wnd_most / 2) ||
+	    c->flags & CONN_PROBE || c->snd_nxt != c->snd_max)
+		return false;
+	if (c->flags & CONN_EOF)
+		return !at_end(c) && c->eof_seq - c->snd_nxt > left;
+	return sock_unread(conn_fd(f)) > sent + left;
+}
+
 /* The longest run to send.  Longer ones than 64 KiB are made only of large
  * segments: a router in the namespace whose next link does not take them has to
  * cut them, into few.  What is retransmitted, perhaps because it was too long
@@ -573,11 +598,6 @@ static ssize_t fill(struct tcp *t, struct flow *f, struct slot *s, unsigned n,
 	return got;
 }
 
-static bool at_end(const struct tcp_conn *c)
-{
-	return c->flags & CONN_EOF && !seq_before(c->snd_nxt, c->eof_seq);
-}
-
 /* Whether it is known without asking the socket that there is nothing to
  * send */
 static bool idle(const struct tcp_conn *c, uint16_t ready)
@@ -691,7 +711,7 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f, bool *first)
 {
 	struct tcp_conn *c = conn_of(f);
 	size_t head = ETH_HEAD + conn_head(f), size;
-	uint32_t want, room = UINT32_MAX;
+	uint32_t want, room = UINT32_MAX, left = window_left(c);
 	struct slot s[RUNS];
 	ssize_t got = 0;
 	unsigned n, i;
@@ -702,7 +722,8 @@ static enum run_verdict serve_run(struct tcp *t, struct flow *f, bool *first)
 	if (c->flags & CONN_LOSSY || c->snd_nxt != c->snd_max)
 		room = loss_room(f);
 	want = at_end(c) ? 0 : next_run(t, f, room);
-	if (!window_left(c) || (!want && !at_end(c)))
+	if ((UNLIKELY(left < TCP_SILLY) && silly(f, left)) ||
+	    (!want && !at_end(c)))
 		return wait_window(t, f);
 	n = reserve_runs(t, s, count_runs(t, f, want), head, want, c->mss,
 			 &size);

@@ -737,6 +737,13 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt)
 	return n;
 }
 
+uint32_t sock_unread(int fd)
+{
+	const struct sock *s = get(fd);
+
+	return (uint32_t)(s->rx - s->rx_read);
+}
+
 ssize_t sock_room(int fd)
 {
 	struct sock *s = get(fd);

@@ -351,8 +351,10 @@ static void peeks_move_on(void **state)
 	assert_string_equal(in, "abcde");
 	assert_int_equal(sock_peek(n.server, &one, 1), 4);
 	assert_memory_equal(more, "fghi", 4);
+	assert_int_equal(sock_unread(n.server), 10);
 	/* Nine peeked, two taken out: seven are before the offset */
 	assert_int_equal(sock_discard(n.server, 2), 2);
+	assert_int_equal(sock_unread(n.server), 8);
 	assert_int_equal(option(n.server, SOL_SOCKET, SO_PEEK_OFF), 7);
 	assert_int_equal(sock_peek(n.server, &one, 1), 1);
 	assert_int_equal(more[0], 'j');
