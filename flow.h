@@ -108,8 +108,6 @@ struct flow {
 	bool drains : 1;    /* EPOLLOUT and failures queue it for type->drain(),
 			       not for type->ready() */
 	bool heavy : 1;	    /* the guest sends much, see flow_weigh() */
-	uint8_t weighed;    /* low bits of the time of the last flow_weigh(), in
-			       FLOW_TICK_MS */
 	uint32_t gen;
 	uint32_t born; /* see flow_age_ms() */
 	struct run run, drain;
@@ -122,6 +120,8 @@ struct flow {
 	uint32_t lone_prev;   /* index of the previous one plus one; LONE_FIRST:
 				 this is the first; 0: the flow is not lone, see
 				 flow_lone() */
+	uint16_t weighed; /* low bits of the time of the last flow_weigh(), in
+			     FLOW_TICK_MS */
 	struct flow *touched; /* next in guest.c's list of flows with an inbox;
 				 while FLOW_FREE, next in the free list */
 	union {
@@ -377,8 +377,8 @@ void flow_drain(struct flows *t, struct flow *f);
  * FLOW_HEAVY */
 static inline void flow_weigh(const struct flows *t, struct flow *f)
 {
-	uint8_t now = (uint8_t)(t->loop->now_ms / FLOW_TICK_MS);
-	uint32_t ticks = (uint8_t)(now - f->weighed);
+	uint16_t now = (uint16_t)(t->loop->now_ms / FLOW_TICK_MS);
+	uint32_t ticks = (uint16_t)(now - f->weighed);
 
 	f->weighed = now;
 	f->sent -= MIN(f->sent, ticks * FLOW_TICK_MS * FLOW_HEAVY_RATE);

@@ -386,6 +386,14 @@ static void heavy_until_a_pause(void **state)
 	flow_answers(f);
 	assert_false(f->heavy);
 
+	/* Also one that is as long as eight bits can tell */
+	f->sent += 2 * FLOW_HEAVY;
+	flow_weigh(&flows, f);
+	loop.now_ms += 256 * FLOW_TICK_MS;
+	flow_weigh(&flows, f);
+	flow_answers(f);
+	assert_false(f->heavy);
+
 	/* However much it was */
 	f->sent += 1 << 30;
 	flow_weigh(&flows, f);
