@@ -19,15 +19,15 @@ import sys
 
 GROUPS = (
     ("Namespace, bulk TCP", "tap-tcp-*"),
-    ("Namespace, one byte and back", "tap-*rr*"),
+    ("Namespace, requests of one byte", "tap-*rr*"),
     ("Namespace, new connection", "tap-new-*"),
     ("Namespace, datagrams of 1400 bytes", "udp-*"),
-    ("Loopback into a namespace", "splice-*"),
-    ("Virtual machine's stream socket", "unix-*"),
+    ("Namespace, loopback traffic", "splice-*"),
+    ("Virtual machine, stream socket", "unix-*"),
     ("Virtual machine, vhost-user", "vhost-*"),
     ("User-mode Linux, vhost-user", "uml-*"),
-    ("One byte and back beside 30 transfers", "load-*"),
-    ("Start and rest", "start-*", "idle-*", "forward-all-*"),
+    ("Requests beside 30 transfers", "load-*"),
+    ("Start and idle", "start-*", "idle-*", "forward-all-*"),
     ("Long wires", "long-*"),
 )
 COLOURS = {"peer": "#2b6cb0", "slirp4netns": "#dd6b20", "qemu": "#2f855a",
