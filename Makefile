@@ -38,7 +38,8 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wformat=2 -Wvla \
 	$(addprefix -Werror=,implicit-function-declaration implicit-int int-conversion \
 		incompatible-pointer-types)
-ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE $(CPPFLAGS) $(WARN) -fstack-protector-strong $(CFLAGS) \
+# A capture may be longer than 2 GiB, and an inode's number have more than 32 bits
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(CPPFLAGS) $(WARN) -fstack-protector-strong $(CFLAGS) \
 	-DVERSION='"$(VERSION)"'
 ALL_LDFLAGS = -Wl,-z,relro,-z,now $(LDFLAGS)
 

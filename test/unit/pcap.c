@@ -162,6 +162,24 @@ static void longest(void **state)
 	assert_int_equal(word(HEAD + RECORD + 65535 + 12), 65536);
 }
 
+/* Also where long and off_t once were of 32 bits */
+static void beyond_2_gib(void **state)
+{
+	uint8_t b[100] = { 0 };
+	struct iovec iov = all(b, sizeof(b));
+	struct util_stat st;
+	unsigned i;
+
+	(void)state;
+	assert_int_equal(lseek(p.fd, INT32_MAX - 150, SEEK_SET),
+			 INT32_MAX - 150);
+	for (i = 0; i < 3; i++)
+		pcap_frame(&p, true, &iov, 1, sizeof(b), NULL);
+	assert_true(p.fd >= 0);
+	assert_int_equal(util_fstat(p.fd, &st), 0);
+	assert_int_equal(st.size, INT32_MAX - 150 + INT64_C(3) * (RECORD + 100));
+}
+
 enum { START = 34, BODY = 8 + 31 };
 
 /* Ethernet, IPv4, UDP: the checksum field holds the pseudo-header's sum */
@@ -607,6 +625,7 @@ int main(void)
 		T(refusal),
 		T(records),
 		T(longest),
+		T(beyond_2_gib),
 		T(finishes_the_copy),
 		T(leaves_finished_ones),
 		T(zero_sum),
