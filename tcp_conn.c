@@ -469,7 +469,8 @@ static int drain(struct tcp *t, struct flow *f)
 		}
 	}
 	f->drains = false;
-	conn_ack_soon(t, f); /* the window is open again */
+	if (!(c->flags & CONN_GUEST_FIN))
+		conn_ack_soon(t, f); /* the window is open again */
 	return 0;
 }
 

@@ -43,14 +43,15 @@ static void challenge(struct burst *b)
 
 /* Whether RST @p means that the guest's kernel has forgotten a connection which
  * the guest has closed.  Such a reset answers our probe, ACK or FIN, since the
- * guest had everything else, and acknowledges nothing; one of its own accord
- * would. */
+ * guest had everything else, and acknowledges nothing, or what it answers (lwIP);
+ * one of its own accord would acknowledge what the guest had before. */
 static bool has_forgotten(const struct tcp_conn *c, const struct packet *p)
 {
 	bool all = c->snd_una == c->snd_max ||
 		   (c->flags & CONN_EOF && c->snd_una == c->eof_seq);
 
-	return all && c->flags & CONN_GUEST_FIN && !(p->tcp_flags & TCP_ACK);
+	return all && c->flags & CONN_GUEST_FIN &&
+	       (!(p->tcp_flags & TCP_ACK) || p->ack != c->snd_una);
 }
 
 /* Close the socket without a reset: what the guest has sent is still under way
