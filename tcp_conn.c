@@ -433,11 +433,10 @@ static void join(struct tcp *t, struct tcp_conn *c)
 					 &c->out);
 }
 
-void conn_fin(struct tcp *t, struct flow *f)
+void conn_fin(struct flow *f)
 {
 	struct tcp_conn *c = conn_of(f);
 
-	ahead_drop(&t->ahead, &c->ahead); /* nothing can follow a FIN */
 	c->flags &= (uint32_t)~CONN_FIN_AHEAD;
 	if (c->flags & CONN_GUEST_FIN)
 		return;
@@ -480,7 +479,8 @@ int conn_flush(struct tcp *t, struct flow *f)
 	int err = c->out.len || c->ahead.first ? drain(t, f) : 0;
 
 	if (UNLIKELY(c->flags & CONN_FIN_AHEAD) && c->rcv_nxt == c->fin_seq) {
-		conn_fin(t, f);
+		conn_fin(f);
+		ahead_drop(&t->ahead, &c->ahead);
 		conn_ack_soon(t, f);
 	}
 	if (err || c->out.len || !(c->flags & CONN_GUEST_FIN) ||

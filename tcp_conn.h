@@ -301,8 +301,10 @@ ssize_t conn_send(struct tcp *t, struct flow *f, const struct iovec *iov,
  * 1122 4.2.3.9); if so, the guest is sent an ICMP error */
 bool conn_soft(struct tcp *t, struct flow *f, int err);
 
-/* conn_fin - take the guest's FIN, all bytes before it having been received */
-void conn_fin(struct tcp *t, struct flow *f);
+/* conn_fin - take the guest's FIN, all bytes before it having been received
+ * Nothing can follow it, so the caller drops what is left in @ahead, but not
+ * before it is certain that none of these bytes are given back to the guest. */
+void conn_fin(struct flow *f);
 
 /* conn_flush - send what waits in @out and @ahead to the socket, and when all
  * of it is gone pass on the guest's FIN

@@ -308,11 +308,11 @@ static bool take_data(struct tcp *t, struct flow *f, const struct packet *p,
 	return got == p->payload_len - skip;
 }
 
-static void take_fin(struct tcp *t, struct flow *f, struct burst *b)
+static void take_fin(struct flow *f, struct burst *b)
 {
 	const struct tcp_conn *c = conn_of(f);
 
-	conn_fin(t, f);
+	conn_fin(f);
 	/* Our FIN is likely to follow and can carry the ACK; if it was sent
 	 * already, this ACK is the last thing we have to say */
 	if (c->flags & CONN_EOF && c->snd_una == c->eof_seq + 1)
@@ -444,7 +444,7 @@ static enum outcome take(struct tcp *t, struct flow *f, const struct packet *p,
 		keepalive(f, p, b);
 	else if ((p->payload_len || p->tcp_flags & TCP_FIN) &&
 		 take_data(t, f, p, b) && p->tcp_flags & TCP_FIN)
-		take_fin(t, f, b);
+		take_fin(f, b);
 
 	if (conn_finished(c)) {
 		conn_close(t, f);
@@ -487,6 +487,8 @@ static bool deliver(struct tcp *t, struct flow *f, struct burst *b)
 		if (first)
 			conn_refused(t, f, true);
 	}
+	if (UNLIKELY(c->ahead.first) && c->flags & CONN_GUEST_FIN)
+		ahead_drop(&t->ahead, &c->ahead);
 	b->len = 0;
 	b->n = 0;
 	if (c->out.len || !conn_waits(c))
