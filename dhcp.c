@@ -560,7 +560,6 @@ static void put_fixed(struct wr *w, const struct lan *lan,
 		memcpy(to + CIADDR, from + CIADDR, 4);
 	if (type != NAK && r->type != INFORM)
 		memcpy(to + YIADDR, &lan->guest4.b[12], 4);
-	memcpy(to + GIADDR, from + GIADDR, 4);
 	memcpy(to + CHADDR, from + CHADDR, CHADDR_LEN);
 	memcpy(to + COOKIE, from + COOKIE, 4);
 	if (type != NAK)
@@ -743,6 +742,22 @@ bool dhcp_call(const struct lan *lan, struct rkap *c, struct answer *out)
 	return true;
 }
 
+/* Whether a relay passes on what a client of another network asks.  The only
+ * address there is belongs to who is on this link, so the request is ignored
+ * (RFC 2131, 4.3.1), also before anything is remembered of it. */
+static bool is_relayed(const struct request *r)
+{
+	struct rd in = rd_init(r->fixed + GIADDR, 4);
+	struct addr relay = get_addr(&in);
+	char text[ADDR_TEXT_LEN];
+
+	if (addr_is_unspecified(&relay))
+		return false;
+	log_limited(LOG_INFORM, "DHCP: no address for the network of relay %s",
+		    addr_text(&relay, text));
+	return true;
+}
+
 bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
 		 struct rkap *c, struct answer *out)
 {
@@ -750,7 +765,7 @@ bool dhcp_answer(const struct lan *lan, const struct packet *p, struct rd in,
 	struct stock s;
 	uint8_t type;
 
-	if (!serves(lan) || !parse(in, &r))
+	if (!serves(lan) || !parse(in, &r) || is_relayed(&r))
 		return false;
 	type = decide(lan, &r);
 	r.file = boot_find(lan, &r.boot, true);

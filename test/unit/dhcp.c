@@ -24,10 +24,6 @@ static const uint8_t request_head[240] = {
 	0x02,
 	0,
 	0,
-	[24] = 198,
-	51,
-	100,
-	7,                /* giaddr */
 	[28] = GUEST_MAC, /* chaddr */
 	[44] = 's',
 	'n',
@@ -48,10 +44,6 @@ static const uint8_t reply_head[240] = {
 	0,
 	2,
 	15,
-	[24] = 198,
-	51,
-	100,
-	7,
 	[28] = GUEST_MAC,
 	[236] = COOKIE,
 };
@@ -894,6 +886,23 @@ static void silent(void **state)
 	}
 }
 
+/* By a relay in the guest, from a network of its own: its address is not for
+ * others, nor is a refusal, and who has the key is not forgotten for them */
+static void relayed(void **state)
+{
+	static const uint8_t types[] = { 1, 3, 8 };
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(types); i++) {
+		uint8_t opt[] = { 53, 1, types[i], 50, 4, 198, 51, 100, 9 };
+
+		request(opt, types[i] == 3 ? sizeof(opt) : 3);
+		memcpy(req + 24, (uint8_t[]){ 198, 51, 100, 7 }, 4);
+		assert_false(ask());
+	}
+}
+
 static void malformed(void **state)
 {
 	size_t n;
@@ -998,6 +1007,7 @@ int main(void)
 		cmocka_unit_test_setup(boots_http, start),
 		cmocka_unit_test_setup(search_packed, start),
 		cmocka_unit_test_setup(silent, start),
+		cmocka_unit_test_setup(relayed, start),
 		cmocka_unit_test_setup(malformed, start),
 		cmocka_unit_test_setup(disabled, start),
 	};
