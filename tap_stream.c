@@ -637,12 +637,14 @@ static int is_served(const struct sockaddr_un *a)
 	return served;
 }
 
-/* A user who mistypes a path does not want to lose the file that is there */
+/* A user who mistypes a path does not want to lose the file that is there.  An
+ * empty file has nothing to lose: callers let mktemp make the name. */
 static void remove_stale(const char *path)
 {
 	struct stat st;
 
-	if (!lstat(path, &st) && S_ISSOCK(st.st_mode))
+	if (!lstat(path, &st) &&
+	    (S_ISSOCK(st.st_mode) || (S_ISREG(st.st_mode) && !st.st_size)))
 		(void)unlink(path);
 }
 

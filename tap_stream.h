@@ -54,9 +54,9 @@ int tap_stream_init(struct tap_stream *t, struct loop *l, struct pcap *pcap,
 
 /* tap_stream_bind - make the listening socket, before privileges are given up
  * Returns the descriptor or -errno.  With @path: -EADDRINUSE if somebody
- * answers there, or if what is there is no socket; a stale socket is replaced.
- * With @path "" /tmp/passt_1.socket to _99 are tried; the one taken, or the
- * last one, is written to @path (108 bytes). */
+ * answers there, or if what is there is no socket; a stale socket and an empty
+ * file are replaced.  With @path "" /tmp/passt_1.socket to _99 are tried; the
+ * one taken, or the last one, is written to @path (108 bytes). */
 int tap_stream_bind(char *path);
 
 /* tap_stream_accept - accept the next client of a listening socket; its

@@ -959,7 +959,24 @@ static void test_bind(void **st)
 	assert_int_equal(tap_stream_bind(again_path), -ENOENT);
 }
 
-/* Nothing but a socket is ours to replace */
+/* Callers let mktemp make a name */
+static void test_bind_empty(void **st)
+{
+	struct stat now;
+	int fd;
+
+	(void)st;
+	fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	fd = tap_stream_bind(path);
+	assert_true(fd >= 0);
+	assert_int_equal(stat(path, &now), 0);
+	assert_true(S_ISSOCK(now.st_mode));
+	close(fd);
+}
+
+/* Nothing else is ours to replace */
 static void test_bind_spares_files(void **st)
 {
 	struct stat now;
@@ -1028,6 +1045,7 @@ int main(void)
 		TEST(test_gone_while_full),
 		TEST(test_last_words),
 		TEST(test_bind),
+		TEST(test_bind_empty),
 		TEST(test_bind_spares_files),
 		TEST(test_default_names),
 	};
