@@ -3,11 +3,13 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import signal
 import socket
 import sys
+import termios
 
 import pytest
 
@@ -370,3 +372,65 @@ def test_cut_off(lab):
     signal_pid(guest.daemon, signal.SIGTERM)
     guest.process.exit()
     assert broken(other) < sum(sent)
+
+
+def send_all_there_is_room_for(s):
+    s.setblocking(False)
+    n = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            n += s.send(bytes(65536))
+    return n
+
+
+@pytest.mark.parametrize("way", ["--exit-fd", "namespace"])
+def test_what_a_guest_has_sent(lab, way):
+    """It gets there also if pasta is told to go, or its namespace has no process any more."""
+    guest = lab.container()
+    ours, theirs = os.pipe()
+    process = lab.host.spawn(*USER, PASTA, "-f", "--config-net", "--exit-fd", ours,
+                             guest.process.pid, pass_fds=[ours])
+    os.close(ours)
+    until(lambda: guest.reachable(V4), "the network")
+    listener = lab.peer.listen(V4)
+    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    other = lab.peer.accept(listener)
+    sent = send_all_there_is_room_for(s)
+    s.close()
+    if way == "namespace":
+        guest.process.kill()
+    else:
+        os.close(theirs)
+    received = Background(read_all, other)
+    assert process.exit() == 0
+    assert len(received.result()) == sent
+    if way == "namespace":
+        os.close(theirs)
+
+
+def test_what_was_acknowledged(lab):
+    """passt with --one-off has taken it, so it gets there when the machine has gone."""
+    listener = lab.peer.listen(V4)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    guest = lab.bridged(1500, "--one-off")
+    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    other = lab.peer.accept(listener)
+    sent = 0
+
+    def window():
+        info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+        return int.from_bytes(info[228:], sys.byteorder)
+
+    def acknowledged():
+        waiting = fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4))
+        return not int.from_bytes(waiting, sys.byteorder)
+    # What the far end's kernel has no room for is with passt, which shuts the window then
+    while window() > 16384:
+        sent += s.send(bytes(8192))
+        until(acknowledged, "its acknowledgement")
+    guest.bridge.kill()
+    received = 0
+    with contextlib.suppress(ConnectionResetError):
+        while data := other.recv(MIB):
+            received += len(data)
+    assert received == sent
