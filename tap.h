@@ -57,7 +57,7 @@ struct tap_ops {
 		       const struct note *n);
 	void (*cancel)(struct tap *t, struct slot *s);
 	void (*flush)(struct tap *t);
-	/* See tap_unread(); NULL: never */
+	/* For tap_unread(); NULL: it is always false */
 	bool (*unread)(const struct tap *t);
 	/* Append to @w and @fds what a successor process needs to go on with
 	 * this link, and change nothing.  False: not now, but in one of the
@@ -165,8 +165,9 @@ void tap_cancel(struct tap *t, struct slot *s);
 /* tap_flush - send what tap_commit() has gathered; called once a turn */
 void tap_flush(struct tap *t);
 
-/* tap_unread - whether the guest, or who stands between, has not looked at all that it was
- * sent: after a while it stands still.  A system call, perhaps. */
+/* tap_unread - whether the guest, or whoever is in between, has not looked at
+ * everything that it was sent; if that lasts, it stands still
+ * May take a system call. */
 bool tap_unread(const struct tap *t);
 
 /* tap_captured - for transports: count and capture the whole frame in @iov, of

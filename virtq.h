@@ -93,8 +93,9 @@ void virtq_push(struct virtq *q, uint16_t id, uint32_t len);
  * Only if there is a @q->log, and before virtq_flush(). */
 void virtq_wrote(const struct virtq *q, const struct iovec *iov, size_t len);
 
-/* virtq_unread - whether it has yet to look at some of what it may have, as far as it
- * tells: with VIRTIO_RING_F_EVENT_IDX, and when there was time to */
+/* virtq_unread - whether the guest has yet to look at some of what was
+ * published, as far as it tells: only with VIRTIO_RING_F_EVENT_IDX, and once it
+ * has had time to */
 bool virtq_unread(const struct virtq *q);
 
 /* virtq_flush - publish what was pushed; true: the guest wants to be
