@@ -2,9 +2,9 @@
  *
  * acceptor - clients of a listening UNIX socket, also when descriptors are few
  *
- * The socket is watched level-triggered.  What cannot be accepted would be
- * reported for ever, so it is taken with the descriptor that the loop keeps for
- * this, and closed.
+ * The socket is watched level-triggered.  A client that cannot be accepted, as
+ * there are no descriptors, would be reported for ever: it is accepted with the
+ * descriptor that the loop keeps in reserve, and closed.
  */
 #include "acceptor.h"
 
@@ -20,7 +20,8 @@ static void again(struct acceptor *a)
 		  a->loop->now_ms + ACCEPTOR_PAUSE_MS);
 }
 
-/* Or nobody would be heard any more */
+/* Watch the socket unless accepting is held or paused.  If that fails try again
+ * later, or no client would be served any more. */
 static void watch(struct acceptor *a)
 {
 	bool on = !a->held && !a->paused;
@@ -53,7 +54,8 @@ static int take(const struct acceptor *a)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Whether a client that there is no descriptor for has gone */
+/* Accept and close a client for which there is no descriptor; false: that
+ * failed */
 static bool shed(struct acceptor *a)
 {
 	int fd;

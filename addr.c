@@ -2,8 +2,9 @@
  *
  * addr - classes, prefixes and text of 16-byte addresses
  *
- * IPv4 is the prefix ::ffff:0:0/96, so a prefix length of IPv4 is one of IPv6
- * plus 96 and one loop serves both.  Only classes and text know two families.
+ * IPv4 is the prefix ::ffff:0:0/96, so an IPv4 prefix length plus 96 is one of
+ * IPv6, and one loop serves both.  Only address classes and text know two
+ * families.
  */
 #include "addr.h"
 

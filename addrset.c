@@ -2,18 +2,19 @@
  *
  * addrset - a set of addresses of any number
  *
- * Open addressing with linear probing; nothing is ever removed.  At most half of
- * the slots are used: then a table of twice the size takes its place, which lies
- * behind it.  So a few addresses stay in a page, whatever the room.
+ * Open addressing with linear probing; single addresses are never removed.  At
+ * most half of the slots are used: when that is exceeded, a table of twice the
+ * size, which lies behind the old one in the same mapping, takes its place.  So
+ * a few addresses use a single page, however much room is reserved.
  */
 #include "addrset.h"
 #include "util.h"
 
 #include <sys/mman.h>
 
-enum { FIRST_SIZE = 256 }; /* a page */
+enum { FIRST_SIZE = 256 }; /* addresses: one page */
 
-/* The slot of @a, or the empty one where it belongs */
+/* The slot of @a, or the empty one where it would go */
 static unsigned find(const struct addrset *s, const struct addr *a)
 {
 	unsigned i = addr_hash(a) & (s->size - 1);
@@ -23,7 +24,7 @@ static unsigned find(const struct addrset *s, const struct addr *a)
 	return i;
 }
 
-/* To a table of @size slots, of which none is in use yet */
+/* Move all addresses to the table of @size slots in @map, which is all empty */
 static void move(struct addrset *s, struct addr *map, unsigned size)
 {
 	struct addrset to = { .map = map, .slot = map + size, .size = size,
@@ -78,7 +79,7 @@ bool addrset_add(struct addrset *s, const struct addr *a)
 	return addrset_room(s, s->n + 1) && addrset_put(s, a);
 }
 
-/* What was never written costs no memory, so it is not written now */
+/* Clear used slots only: a page that was never written takes no memory */
 void addrset_clear(struct addrset *s)
 {
 	unsigned i;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * ahead - bytes of a stream that came early, in runs with holes between them
+ * ahead - bytes of a stream that came out of order, in runs with holes between
+ * them
  *
- * A run is a chunk queue, so what a filled hole sets free goes on as it is, without
- * a copy and without needing memory.
+ * A run is a chunk queue; so when a hole is filled, the bytes behind it move on
+ * as they are, without a copy and without needing memory.
  */
 #include "ahead.h"
 
@@ -35,7 +36,8 @@ const struct ahead_run *ahead_run(const struct aheads *t,
 	return no ? &t->run[no - 1] : NULL;
 }
 
-/* An empty run in front of what *@link names */
+/* Insert an empty run in front of the one that *@link names; NULL if there are
+ * too many */
 static struct ahead_run *insert(struct aheads *t, struct ahead *a,
 				uint16_t *link, uint32_t seq)
 {
@@ -69,7 +71,7 @@ static void cut(struct aheads *t, struct ahead_run *r, uint32_t n)
 	t->blocks -= before - blocks_of(&r->bytes);
 }
 
-/* The run that *@link names is empty, or somebody else's */
+/* Remove the run that *@link names, whose bytes were dropped or given away */
 static void take_out(struct aheads *t, struct ahead *a, uint16_t *link)
 {
 	uint16_t no = *link;
@@ -95,7 +97,7 @@ static uint32_t append(struct aheads *t, struct ahead_run *r,
 	return (uint32_t)n;
 }
 
-/* @r has reached the next run: one less, if that costs little */
+/* If @r has reached the next run, append that to it, if it is small */
 static void join(struct aheads *t, struct ahead *a, struct ahead_run *r)
 {
 	struct ahead_run *next = run_of(t, r->next);
@@ -110,7 +112,8 @@ static void join(struct aheads *t, struct ahead *a, struct ahead_run *r)
 		take_out(t, a, &r->next);
 }
 
-/* Where a run begins that has @at or comes behind it; *@prev is the one before */
+/* The link to the first run that begins behind @at; *@prev becomes the run
+ * before that, if there is one */
 static uint16_t *find(struct aheads *t, struct ahead *a, uint32_t at,
 		      struct ahead_run **prev)
 {
@@ -125,7 +128,8 @@ static uint16_t *find(struct aheads *t, struct ahead *a, uint32_t at,
 	return link;
 }
 
-/* What of @at to @end is in front of the next run: how much was put there */
+/* Keep bytes from @at on, up to @end or the next run; returns how many were
+ * dealt with */
 static uint32_t fill(struct aheads *t, struct ahead *a, uint32_t at, uint32_t end,
 		     const struct iovec *iov, unsigned cnt, size_t off)
 {
@@ -134,7 +138,7 @@ static uint32_t fill(struct aheads *t, struct ahead *a, uint32_t at, uint32_t en
 	uint32_t n;
 
 	if (r && seq_before(at, run_end(r)))
-		return run_end(r) - at; /* it is there */
+		return run_end(r) - at; /* these bytes are here already */
 	next = run_of(t, *link);
 	if (next && seq_before(next->seq, end))
 		end = next->seq;
@@ -182,7 +186,8 @@ uint32_t ahead_take(struct aheads *t, struct ahead *a, uint32_t seq,
 	return 0;
 }
 
-/* @r and the runs that touch it; *@r becomes the first behind them */
+/* The range of @r and the runs that follow it without a hole; *@r becomes the
+ * first run behind them */
 static struct span stretch(const struct aheads *t, const struct ahead *a,
 			   const struct ahead_run **r)
 {
@@ -198,7 +203,7 @@ unsigned ahead_spans(const struct aheads *t, const struct ahead *a, uint32_t seq
 {
 	const struct ahead_run *r = ahead_run(t, a, NULL);
 	bool recent = false;
-	unsigned n = 1; /* the place of what came last */
+	unsigned n = 1; /* s[0] is for the range with the latest bytes */
 
 	while (r) {
 		struct span one = stretch(t, a, &r);
@@ -216,7 +221,7 @@ unsigned ahead_spans(const struct aheads *t, const struct ahead *a, uint32_t seq
 	}
 	if (recent)
 		return n;
-	/* What came last was not kept */
+	/* The latest bytes were not kept */
 	memmove(s, s + 1, (n - 1) * sizeof(*s));
 	return n - 1;
 }

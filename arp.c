@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The guest finds the whole world on its link: whatever address it asks for,
- * we are there, with the MAC address that the host's neighbour table knows, or
+ * The guest finds the whole world on its link: whatever address it asks for, we
+ * answer, with the MAC address that the host's neighbour table has for it, or
  * its gateway's, or our own.  Only its own address is left to the guest, or it
- * would see a conflict.  So it would with an address that it is about to take:
- * a probe, which has no sender, is answered for what somebody has.
+ * would see a conflict.  It would also see one for an address that it is about
+ * to take: so a probe, which has no sender address, is answered only if
+ * somebody has the address.
  */
 #include "arp.h"
 
@@ -16,7 +17,7 @@ enum { IP4_LEN = 4 };
 static const struct mac broadcast = { { 255, 255, 255, 255, 255, 255 } };
 static const struct mac nobody;
 
-/* One ARP packet, @op with sender (@sha, @spa) and target (@tha, @tpa) */
+/* Make an ARP packet, @op with sender (@sha, @spa) and target (@tha, @tpa) */
 static bool put(struct answer *out, uint16_t op, const struct mac *sha,
 		const struct addr *spa, const struct mac *tha,
 		const struct addr *tpa)
@@ -36,9 +37,9 @@ static bool put(struct answer *out, uint16_t op, const struct mac *sha,
 	return wr_ok(w);
 }
 
-/* Who is asked for a reason: a host that would use the address, or one that
- * wants to take it.  Two zeroes are neither, but the way in which qrap finds
- * out whether we are alive: we are. */
+/* Whether a request is answered: that of a host that wants to reach the
+ * address, or of one that wants to take it.  Two zero addresses are neither,
+ * but the way in which qrap finds out whether we are alive. */
 static bool is_answered(const struct lan *lan, const struct neigh *neigh,
 			const struct addr *spa, const struct addr *tpa)
 {
@@ -88,7 +89,7 @@ bool arp_ask(const struct lan *lan, const struct seen *seen, struct answer *out)
 	if (!lan->v4 || addr_is_none(who))
 		return false;
 
-	/* Without an address of our own we ask from 0.0.0.0, as a probe does */
+	/* Without an address of our own the sender is 0.0.0.0, as in a probe */
 	out->head = (struct head){ .src = lan->mac, .dst = broadcast };
 	return put(out, ARPOP_REQUEST, &lan->mac, &lan->our4, &broadcast, who);
 }

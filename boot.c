@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Names stand for a platform: its numbers in the registry of RFC 5970 for PXE and
- * for HTTP boot.  x86-64 has two of the former, for RFC 4578 had them wrong.
+ * A name stands for a platform: its numbers in the registry of RFC 5970 for PXE
+ * and for HTTP boot.  x86-64 has two of the former, as RFC 4578 had them
+ * wrong.
  */
 #include "boot.h"
 #include "util.h"
@@ -96,7 +97,8 @@ void boot_class(struct boot_client *c, const void *class, size_t len)
 	c->http |= begins(class, len, "HTTPClient");
 }
 
-/* Some have a length in front, of one byte or two; iPXE for IPv4 has none */
+/* Some classes have a length in front, of one byte or two; iPXE's for IPv4 has
+ * none */
 void boot_user_class(struct boot_client *c, const void *class, size_t len)
 {
 	c->ipxe |= len && memmem(class, len, "iPXE", 4);
@@ -115,7 +117,7 @@ static bool has_arch(const struct lan_boot *b, const struct boot_client *c)
 	return false;
 }
 
-/* How well @b suits, 0: not at all */
+/* How well entry @b suits the client, 0: not at all */
 static unsigned suits(const struct lan_boot *b, const struct boot_client *c,
 		      bool v4)
 {

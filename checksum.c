@@ -5,9 +5,9 @@
  * All implementations do the same: add the 32-bit words of the buffer to 64-bit
  * lanes, which cannot overflow before 16 GiB, and fold the lanes once at the
  * end (2^16 is 1 modulo 2^16 - 1, so 32-bit words are as good as 16-bit ones).
- * They differ in how many lanes they have.  Vectors take multiples of their own
- * size and leave the tail to the portable loop.  One build serves all CPUs:
- * csum_init() asks the CPU and plants the best.
+ * They differ in how many lanes they have.  Vector code takes multiples of its
+ * own size and leaves the tail to the portable loop.  One build serves all
+ * CPUs: csum_init() asks the CPU and picks the best implementation.
  */
 #include "checksum.h"
 
@@ -22,7 +22,7 @@
 /* Shorter pieces are not worth a call through a pointer */
 enum { SHORT = 64 };
 
-/* Into about 32 bits, so that many accumulators can be added */
+/* Fold a lane to about 32 bits, so that many can be added without overflow */
 static inline uint64_t squeeze(uint64_t lane)
 {
 	return (lane & 0xffffffff) + (lane >> 32);
@@ -187,7 +187,8 @@ uint64_t csum_iov(uint64_t sum, const struct iovec *iov, unsigned cnt,
 		}
 		n = MIN(n - off, len);
 		part = csum_add(0, (const uint8_t *)iov->iov_base + off, n);
-		/* Bytes swapped in, bytes swapped out (RFC 1071, 2(B)) */
+		/* At an odd offset the sum of a piece has its bytes swapped
+		 * (RFC 1071, 2(B)) */
 		sum += odd ? __builtin_bswap16(csum_fold(part)) : part;
 		odd ^= n & 1;
 		len -= n;
@@ -196,9 +197,9 @@ uint64_t csum_iov(uint64_t sum, const struct iovec *iov, unsigned cnt,
 	return sum;
 }
 
-/* The ff:ff of v4-mapped addresses is a zero of one's complement arithmetic, so
- * one line serves both families; so does the length, which is 16 bits in IPv4
- * and 32 in IPv6. */
+/* All 16 bytes of an address are summed for both families: the ff:ff of a
+ * v4-mapped address is a zero in one's complement arithmetic.  So is the upper
+ * half of the length, which has 32 bits in IPv6 and 16 in IPv4. */
 uint64_t csum_pseudo(const struct addr *src, const struct addr *dst,
 		     uint8_t proto, uint32_t len)
 {

@@ -3,8 +3,8 @@
  * chunk - bounded byte queues in blocks of one shared pool
  *
  * A queue is a chain of blocks.  Freed blocks are used again first, so the pool
- * stays as small as its peak.  When few are left of what there was, the memory of
- * the others goes back to the kernel.
+ * stays as small as its peak.  When few blocks of that peak are in use, the
+ * memory of the free ones is given back to the kernel.
  */
 #include "chunk.h"
 
@@ -14,8 +14,9 @@
 #include <sys/mman.h>
 
 enum {
-	KEEP_BLOCKS = 64, /* what a connection that downloads fills and empties */
-	KEEP_PART = 8,	  /* of the peak: few */
+	KEEP_BLOCKS = 64, /* as many as a download fills and empties all the
+			     time */
+	KEEP_PART = 8,	  /* this part of the peak is few */
 };
 
 int chunks_init(struct chunks *c)
@@ -106,7 +107,7 @@ unsigned chunk_extend(struct chunks *c, struct chunk_queue *q, size_t len,
 	return n;
 }
 
-/* @b and what follows it, to be used again in this order */
+/* Free block @b and those that follow it, to be used again in this order */
 static void free_from(struct chunks *c, uint16_t b)
 {
 	uint16_t last = b;

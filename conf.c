@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Options were stored one by one by options.c; here is what concerns several of
- * them: combinations are checked and the rules made, so that a mistake ends the
- * process before it has touched anything.  What nobody said is plan.c's.
+ * conf - the configuration as a whole
+ *
+ * Options were stored one by one by options.c.  Here is what concerns several
+ * of them: combinations are checked and the forwarding rules are made, so that
+ * a mistake ends the process before it has touched anything.  What nobody
+ * specified is left to plan.c.
  */
 #include "conf.h"
 #include "log.h"
@@ -34,7 +37,8 @@ enum mode conf_mode(int argc, char **argv, struct given *g)
 
 	if (argc < 1 || !argv[0])
 		die("Cannot determine mode, invoke as \"passt\" or \"pasta\"");
-	/* A predecessor has that one */
+	/* With --takeover the predecessor hands over the connection to the
+	 * guest */
 	g->guest = options_find(argc, argv, "takeover") ?
 			   -1 : find_fd(argc, argv, "fd");
 	g->store = options_find(argc, argv, "fd-store");
@@ -133,7 +137,8 @@ static void check_pcap(struct conf *c)
 		p->files = 2;
 }
 
-/* Who was started by us can't be handed over */
+/* A successor joins the namespace of its predecessor by name or PID; a pasta
+ * that starts a command would make a new one */
 static void check_takeover(const struct conf *c)
 {
 	if (!c->takeover[0])
@@ -143,8 +148,9 @@ static void check_takeover(const struct conf *c)
 		    "it");
 }
 
-/* What we inherit has numbers of its own; rings of a guest would be one file many
- * times, which the manager keeps once */
+/* Descriptors that we inherit by number are not in the store; and the rings of
+ * a vhost-user guest would be one file many times, which the service manager
+ * keeps once */
 static void check_store(const struct conf *c)
 {
 	if (!c->fd_store)
@@ -164,8 +170,9 @@ static enum log_level level(const struct conf *c)
 	return c->quiet ? LOG_WARN : LOG_INFORM;
 }
 
-/* Whether one would overwrite the other; they may not be there yet.  A device such as
- * /dev/null and a pipe take what anybody writes. */
+/* Whether two paths name one file, so that one use would overwrite the other.
+ * If they can't be looked at, as they may not exist yet, their text is
+ * compared.  A device such as /dev/null and a pipe may be named twice. */
 static bool is_same_file(const char *a, const char *b)
 {
 	struct stat s, t;
@@ -187,7 +194,8 @@ static void check_pair(const struct named *a, const struct named *b)
 		    b->path);
 }
 
-/* Of a capture in parts all but the first have names of ours */
+/* Check the names that pcap.c makes for the parts of a capture, all but the
+ * first */
 static void check_parts(const struct conf *c, const struct named *other)
 {
 	char path[sizeof(c->pcap) + 12];
@@ -220,12 +228,12 @@ static void check_files(const struct conf *c)
 	}
 }
 
-/* What is said of IPv4 for a guest without it, or the other way round.  Podman says
- * some of it always. */
+/* Warn of options for a family that the guest has not.  Podman always gives
+ * some of them: these are not mentioned. */
 static void check_useless(const struct conf *c)
 {
 	const struct lan *l = &c->lan;
-	bool i = l->v4; /* the one that there is not */
+	bool i = l->v4; /* the family that is off */
 	const struct fwd_map *m = &c->map;
 	const struct {
 		const char *option;
@@ -310,8 +318,8 @@ static bool given(const struct conf *c, char opt)
 	return false;
 }
 
-/* What TCP divides by is made from the MTU, and the kernel has no IPv6 on a link
- * with a small one */
+/* Check --mtu: TCP divides by a segment size that is made from it, and the
+ * kernel has no IPv6 on a link with a smaller MTU than RFC 8200 demands */
 static void check_mtu(struct lan *l)
 {
 	if (!l->mtu)
@@ -361,7 +369,7 @@ void conf_parse(struct conf *c, int argc, char **argv)
 
 	c->mode = conf_mode(argc, argv, &unused);
 	defaults(c);
-	/* What setters have to say is no fault */
+	/* Setters log no errors, but notices, which --quiet is to suppress */
 	if (options_find(argc, argv, "quiet"))
 		log_level(LOG_WARN);
 	first = options_run(c, argc, argv);

@@ -2,11 +2,11 @@
  *
  * control - the socket that shows and changes forwarding rules (--conf-path)
  *
- * A client is greeted with all tables, sends all tables as they shall be, and
- * is told what came of it.  That of the reference does not wait for that, so a
+ * A client is greeted with all tables, sends all tables as they are to be, and
+ * is told the result.  The reference's client does not wait for that, so a
  * hang-up after the update is no reason to drop it.  While there is a client
- * the listening socket is not watched: the next one finds itself accepted when
- * this one has gone, and sees tables that are in force, not on their way.
+ * the listening socket is not watched: the next one is accepted when this one
+ * has gone, and sees tables that are in force, not half changed.
  */
 #include "control.h"
 
@@ -38,7 +38,8 @@ static void hang_up(struct control *c)
 
 /* --- what is sent --------------------------------------------------------- */
 
-/* What is left of @buf, as far as there is room; false if the client is gone */
+/* Send what is left of @buf, as far as there is room; false if the client has
+ * gone */
 static bool send_rest(struct control *c)
 {
 	while (c->at < c->len) {
@@ -71,7 +72,7 @@ static void greet(struct control *c)
 	c->len = w.len;
 }
 
-/* @text is "ok" or what went wrong */
+/* Begin to answer with @text, which is "ok" or an error */
 static void answer(struct control *c, const char *text)
 {
 	c->phase = CONTROL_ANSWERS;
@@ -106,8 +107,8 @@ static bool lacks(const struct control *c, unsigned table)
 	return false;
 }
 
-/* The next table that is to be another one, or has not got all of its ports; false:
- * there is none */
+/* Find the next table that is to change, or has not got all of its ports;
+ * false: there is none */
 static bool next_table(struct control *c)
 {
 	const struct rules *rules;
@@ -126,8 +127,8 @@ static bool next_table(struct control *c)
 	return false;
 }
 
-/* A line for each rule that has not got its ports: some may have been there before, and be
- * nothing to this client.  It is all of them or none. */
+/* Write a line for each rule that has not got its ports, if all of them fit:
+ * some may be older and not concern this client */
 static void name_failed(struct control *c)
 {
 	struct wr w = wr_init(c->buf, sizeof(c->buf));
@@ -139,7 +140,7 @@ static void name_failed(struct control *c)
 		const struct rules *rules = &c->table[i].rules;
 
 		if (!same(rules, listen_rules(c->listen, pif[i])))
-			return; /* it is not in force, and that is why */
+			return; /* the table is not in force, for that reason */
 		for (k = 0; k < rules->n; k++) {
 			if (!listen_lacks(c->listen, pif[i], k))
 				continue;
@@ -152,7 +153,7 @@ static void name_failed(struct control *c)
 		c->len = w.len;
 }
 
-/* The last that is said; @err is why a table did not get all of its ports */
+/* Answer an update; @err is why a table did not get all of its ports */
 static void updated(struct control *c, int err)
 {
 	char text[128];
@@ -168,7 +169,8 @@ static void updated(struct control *c, int err)
 	name_failed(c);
 }
 
-/* A client that is told has as long again to listen */
+/* The update was applied: tell the client, which has the same time again to
+ * read */
 static void applied(struct control *c)
 {
 	if (c->changed)
@@ -177,7 +179,8 @@ static void applied(struct control *c)
 	updated(c, c->err);
 }
 
-/* There is time between steps for what others want to do, here and on this CPU */
+/* One step of a change; between steps there is time for others, here and on
+ * this CPU */
 static void step(struct control *c)
 {
 	int err;
@@ -234,7 +237,7 @@ static void take_update(struct control *c)
 
 /* --- the client ------------------------------------------------------------ */
 
-/* Somebody else serves it.  False: there are too many already. */
+/* Hand the client to http or takeover; false: they have too many already */
 static bool pass_on(struct control *c)
 {
 	bool taken = *c->buf == 'G' ?
@@ -246,7 +249,7 @@ static bool pass_on(struct control *c)
 	return taken;
 }
 
-/* Until the update is complete; false if the client has gone before */
+/* Receive until the update is complete; false if the client has gone before */
 static bool receive(struct control *c)
 {
 	struct iovec v;
@@ -325,7 +328,7 @@ static void tell_client(int fd)
 
 	/* #syscalls getsockopt */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &len))
-		u.pid = 0; /* as it is of another PID namespace */
+		u.pid = 0; /* of another PID namespace */
 	log_limited(LOG_INFORM, "Accepted configuration client, PID %d", u.pid);
 }
 

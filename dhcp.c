@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * One address, one client, no lease database: what the guest gets is in the
- * configuration, for ever.  A request is read into struct request and judged;
- * the options that we have are encoded into struct stock and from there
- * copied in the order in which the client wants them, as long as they fit.  One
- * that lists what it wants gets no more than that and what it cannot do without:
- * an MTU that was not asked for has done harm, and so do most other servers.
+ * configuration.  A request is read into struct request and judged.  The
+ * options that we have are encoded into struct stock, and copied from there in
+ * the order in which the client wants them, as long as they fit.  A client that
+ * lists the options it wants gets no others, except those it cannot do without:
+ * an MTU that was not asked for has done harm, and most other servers do the
+ * same.
  *
- * A client that can be told to renew gets a key with its lease (RFC 6704), and keeps
- * it while it renews.  What it is to be told of is what makes its last request's
- * answer, made again, another one.
+ * A client that can be told to renew gets a key with its lease (RFC 6704), and
+ * keeps it while it renews.  It is told when its last request would be answered
+ * differently now.
  */
 #include "dhcp.h"
 #include "boot.h"
@@ -20,12 +21,12 @@
 
 enum { BOOTREQUEST = 1, BOOTREPLY = 2 };
 
-/* Message types; one without is of BOOTP */
+/* Message types; a message without one is BOOTP */
 enum { BOOTP, DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE, INFORM, FORCERENEW };
 
 enum { HMAC_MD5 = 1 }; /* RFC 6704, 3.1.1 */
 
-/* Where the fixed fields are, RFC 2131, 2.  The cookie is the last of them. */
+/* Offsets of the fixed fields, RFC 2131, 2.  The cookie is the last of them. */
 enum {
 	OP = 0,
 	HTYPE = 1,
@@ -45,7 +46,7 @@ enum {
 	SERVER_LEN = 64,
 	FILE_LEN = 128,
 	FLAG_BROADCAST = 0x8000,
-	PARTS = 1024, /* bytes of all options that come in parts */
+	PARTS = 1024, /* most bytes of all options that come in parts */
 };
 
 enum {
@@ -106,10 +107,11 @@ struct request {
 	const struct lan_boot *file; /* that it is to boot, or NULL */
 };
 
-/* Options that could be sent; at[]: where each begins in buf, 0 if nowhere */
+/* Options that could be sent; at[] is where each begins in buf, 0: it is not
+ * there */
 struct stock {
 	struct wr w;
-	size_t due; /* bytes of those that no message may lack */
+	size_t due; /* bytes of options that no message may lack */
 	uint16_t at[256];
 	uint8_t buf[2048]; /* all at once take less */
 };
@@ -122,8 +124,8 @@ static struct addr get_addr(struct rd *in)
 	return addr_from4(b);
 }
 
-/* The next one of a field.  False: there is none, or it is cut short, which makes
- * @in bad. */
+/* Take the next option of a field.  False: there is none, or it is truncated,
+ * which makes @in bad. */
 static bool next_option(struct rd *in, uint8_t *code, struct rd *value)
 {
 	do {
@@ -145,8 +147,8 @@ static bool is_whole(struct rd in)
 	return rd_ok(&in);
 }
 
-/* @v is one more of an option of which @n parts are in @value, or behind each other in
- * @r if there are several */
+/* Add part @v to an option of which @n parts are in @value already; several
+ * parts are joined in @r */
 static void add_part(struct request *r, unsigned n, struct rd *value, struct rd v)
 {
 	if (n == 1)
@@ -157,8 +159,8 @@ static void add_part(struct request *r, unsigned n, struct rd *value, struct rd 
 		*value = v;
 }
 
-/* RFC 3396: one that is there more than once is one in parts.  False: it is not
- * there; @value is bad if it is too long. */
+/* Find an option; one that occurs more than once is one option in parts (RFC
+ * 3396).  False: it is not there; @value is bad if it is too long. */
 static bool find_option(struct request *r, uint8_t code, struct rd *value)
 {
 	size_t from = r->joined.len;
@@ -179,7 +181,8 @@ static bool find_option(struct request *r, uint8_t code, struct rd *value)
 	return n;
 }
 
-/* RFC 2131, 4.1: first the options, then file, then sname */
+/* Find the fields that have options, in the order of RFC 2131, 4.1: options,
+ * file, sname */
 static bool find_fields(struct request *r, struct rd in)
 {
 	enum { IN_FILE = 1, IN_SNAME = 2 };
@@ -273,17 +276,18 @@ static bool parse(struct rd in, struct request *r)
 	return true;
 }
 
-/* RFC 2131, 4.3.2: what a REQUEST deserves, 0 for silence */
+/* The answer to a REQUEST by RFC 2131, 4.3.2; 0: none */
 static uint8_t judge(const struct lan *lan, const struct request *r)
 {
 	const struct addr *wanted = &r->wanted;
 
-	/* Another server's offer was taken */
+	/* the client has accepted another server's offer */
 	if (!addr_is_none(&r->server) && !addr_equal(&r->server, &lan->our4))
 		return 0;
 
-	/* SELECTING and INIT-REBOOT name the address in an option, RENEWING
-	 * and REBINDING in ciaddr.  Who names none takes what there is. */
+	/* In SELECTING and INIT-REBOOT the address is in an option, in RENEWING
+	 * and REBINDING in ciaddr.  A client that names none accepts what there
+	 * is. */
 	if (addr_is_none(wanted))
 		wanted = &r->ciaddr;
 	if (addr_is_unspecified(wanted) || addr_equal(wanted, &lan->guest4))
@@ -305,7 +309,8 @@ static uint8_t decide(const struct lan *lan, const struct request *r)
 	return 0;
 }
 
-/* What no message may lack; the client's identifier: RFC 6842 */
+/* Whether no message may lack the option; for the client identifier see RFC
+ * 6842 */
 static bool is_due(uint8_t code)
 {
 	return code == OPT_TYPE || code == OPT_SERVER || code == OPT_LEASE ||
@@ -313,7 +318,7 @@ static bool is_due(uint8_t code)
 	       code == OPT_CLIENT || code == OPT_AUTH;
 }
 
-/* Whether a client gets it that did not list it, but other options */
+/* Whether a client gets the option that has listed others, but not this one */
 static bool is_unasked(const struct request *r, uint8_t code)
 {
 	return is_due(code) || code == OPT_MASK || code == OPT_ROUTER ||
@@ -355,8 +360,8 @@ static void stock_resolvers(struct stock *s, const struct lan *lan)
 		stock_put(s, OPT_DNS, v, i * 4);
 }
 
-/* One domain, for who does not know of lists: Windows until 2018.  Without a
- * list the one that the guest itself is in. */
+/* A single domain, for clients that do not know search lists: Windows until
+ * 2018.  Without a list it is the guest's own domain. */
 static void stock_domain(struct stock *s, const struct lan *lan)
 {
 	uint8_t wire[DNSNAME_MAX];
@@ -378,7 +383,7 @@ static void stock_domain(struct stock *s, const struct lan *lan)
 
 static void stock_names(struct stock *s, const struct lan *lan)
 {
-	/* RFC 4702: not asked to update, name in wire form, rcodes obsolete */
+	/* RFC 4702: no update of DNS, name in wire form, obsolete rcodes */
 	static const uint8_t fqdn[] = { 0x04, 255, 255 };
 	uint8_t v[OPT_VALUE_MAX];
 	struct wr w = wr_init(v, sizeof(v));
@@ -420,8 +425,8 @@ static struct addr boot_server(const struct lan *lan,
 	return addr_is_none(&b->server) ? lan->our4 : b->server;
 }
 
-/* EDK2's HTTP boot takes only an offer that says that it is one.  PXE is not told
- * the same: it would look for boot servers of Intel's kind. */
+/* EDK2's HTTP boot accepts only an offer whose class says so.  PXE must not be
+ * told its class: it would look for boot servers of Intel's kind. */
 static void stock_boot(struct stock *s, const struct lan *lan,
 		       const struct request *r)
 {
@@ -489,7 +494,7 @@ static void stock_fill(struct stock *s, const struct lan *lan,
 		stock_put(s, OPT_RAPID, NULL, 0);
 }
 
-/* Move @code from the stock to the message, unless it does not fit */
+/* Move option @code from the stock to the message, if it fits */
 static void move(struct wr *w, struct stock *s, uint8_t code)
 {
 	const uint8_t *p = s->buf + s->at[code];
@@ -527,7 +532,8 @@ static void put_options(struct wr *w, struct stock *s, const struct request *r)
 	end(w);
 }
 
-/* Where BOOTP had it, and most that boot still look */
+/* Write the boot file to the fixed fields of BOOTP, where most clients still
+ * look */
 static void put_boot(uint8_t *to, const struct lan *lan,
 		     const struct request *r)
 {
@@ -566,17 +572,19 @@ static void put_fixed(struct wr *w, const struct lan *lan,
 		put_boot(to, lan, r);
 }
 
-/* By the server's address, which a client does only while it renews */
+/* Whether the client sends to the server's own address, which it does only
+ * while it renews */
 static bool is_renewing(const struct request *r, const struct packet *p)
 {
 	return addr_is_unicast(&r->ciaddr) && addr_is_unicast(&p->t.dst) &&
 	       addr_equal(&r->ciaddr, &p->t.src);
 }
 
-/* An address that the client does not have yet still reaches it: its MAC
- * address is known, and it listens for what carries the offered one.  A refusal
- * is for everyone (RFC 2131, 4.1); but who renews may listen at its address alone,
- * as dhcpcd and systemd-networkd do, and would not ask anew for a minute. */
+/* Where to send the answer.  A client is reached by an address that it does not
+ * have yet: its MAC address is known, and it listens for the offered address.
+ * A refusal is for everybody (RFC 2131, 4.1); but a client that renews may
+ * listen at its own address only, as dhcpcd and systemd-networkd do, and would
+ * not ask anew for a minute. */
 static struct addr destination(const struct lan *lan, const struct request *r,
 			       const struct packet *p, uint8_t type)
 {
@@ -609,7 +617,7 @@ static void report(const struct packet *p, const struct request *r,
 		s = "DHCP: nak to request";
 	else if (r->type == DISCOVER && type == ACK)
 		s = "DHCP: ack to discover (Rapid Commit)";
-	/* No news: it asks for more of what it has */
+	/* the answer has nothing new: the client asks for what it has */
 	if (type == ACK && r->type == REQUEST && addr_is_none(&r->wanted))
 		level = LOG_DBG;
 	log_limited(level, "%s", s);
@@ -640,7 +648,7 @@ static void address(const struct lan *lan, struct addr from, struct addr to,
 
 /* --- who can be called ----------------------------------------------------- */
 
-/* Of all that an ACK says.  It must not depend on the key. */
+/* A digest of all that an ACK says; it must not depend on the key */
 static void sum_up(const struct lan *lan, const struct request *r,
 		   uint8_t sum[MD5_LEN])
 {
@@ -660,8 +668,8 @@ static bool is_known(const struct rkap *c, const struct request *r)
 	       !memcmp(c->request + CHADDR, r->fixed + CHADDR, CHADDR_LEN);
 }
 
-/* It gets a lease.  While it renews it has a key: the fewer of them are sent, the
- * better (RFC 6704, 3.1.3). */
+/* Remember a client that gets a lease.  While it renews it keeps its key: the
+ * fewer of them are sent, the better (RFC 6704, 3.1.3). */
 static void keep(const struct lan *lan, const struct packet *p, struct rd in,
 		 struct request *r, struct rkap *c)
 {
@@ -681,7 +689,7 @@ static void keep(const struct lan *lan, const struct packet *p, struct rd in,
 	r->keyed = true;
 }
 
-/* @type is what it is answered, or 0 */
+/* Remember what a client was answered, with @type, or 0 */
 static void remember(const struct lan *lan, const struct packet *p,
 		     struct rd in, struct request *r, uint8_t type,
 		     struct rkap *c)
@@ -733,7 +741,7 @@ bool dhcp_call(const struct lan *lan, struct rkap *c, struct answer *out)
 	sum_up(lan, &r, sum);
 	if (!memcmp(sum, c->told, sizeof(sum)))
 		return false;
-	/* It is to come from where the client looks for its server */
+	/* from the address that the client knows its server by */
 	address(lan, c->server, c->client, &c->mac, out);
 	put_call(&out->body, &r, c);
 	if (!wr_ok(&out->body))

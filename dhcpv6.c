@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * One address for one client.  The options of a message are read into
- * struct request; what a message type must, may and must not carry is a table,
- * from RFC 8415, 16 and 18.3.  IAs are walked a second time for the answer: the
- * first IA_NA gets the address, all others are told that there is no more, nor a
- * temporary address, nor a prefix.  There are no relays.
+ * One address for one client.  The options of a message are read into struct
+ * request; what a type of message must, may and must not carry is a table, from
+ * RFC 8415, 16 and 18.3.  IAs are walked a second time for the answer: the
+ * first IA_NA gets the address; all others are told that there is no other, nor
+ * a temporary address, nor a prefix.  There are no relays.
  *
- * A client that accepts it is called when its last request, made again, would be
- * answered something else.
+ * A client that accepts it is told to ask again when its last request would be
+ * answered differently now.
  */
 #include "dhcpv6.h"
 #include "boot.h"
@@ -42,7 +42,7 @@ enum {
 	OPT_STATUS = 13,
 	OPT_RAPID = 14,
 	OPT_USER_CLASS = 15,
-	OPT_CLASS = 16, /* of the vendor: its number, then texts */
+	OPT_CLASS = 16, /* vendor class: the vendor's number, then texts */
 	OPT_CALL = 19,    /* Reconfigure Message */
 	OPT_ACCEPT = 20,  /* Reconfigure Accept */
 	OPT_DNS = 23,    /* RFC 3646 */
@@ -54,7 +54,7 @@ enum {
 };
 
 enum {
-	INTEL = 343, /* whose class PXE and HTTP boot are */
+	INTEL = 343, /* the vendor of the PXE and HTTP boot classes */
 	DUID_MAX = 2 + 128, /* type and identifier: RFC 8415, 11.1 */
 	DUID_LLT = 1,
 	HARDWARE_ETHERNET = 1,
@@ -62,7 +62,7 @@ enum {
 	IA_HEAD = 12,   /* IAID, T1, T2 */
 	IA_TA_HEAD = 4, /* IAID */
 	IA_ADDR_LEN = 24,
-	FQDN_S = 1,        /* client: please update its AAAA record */
+	FQDN_S = 1,        /* the client wants its AAAA record updated */
 	FQDN_OVERRIDE = 2, /* server: no */
 	MESSAGE_MAX = 1280 - IP6_HEAD - UDP_HEAD,
 };
@@ -79,14 +79,16 @@ static const char *const status_text[] = {
 
 static const uint32_t forever = UINT32_MAX;
 
-/* What may come with a message, and what it is answered with; 0: nothing */
+/* For each type of message: what it may carry, and the type of the answer; 0:
+ * none */
 static const struct rule {
 	uint8_t answer;
 	enum { ANY_SERVER, NO_SERVER, OUR_SERVER } server;
-	/* What becomes of the IAs: an address, a verdict on theirs, thanks */
+	/* What happens to IAs: an address is assigned, theirs are judged, or
+	 * taken back */
 	enum { NO_IA, ASSIGN, JUDGE, TAKE_BACK } ia;
 	bool on_link;   /* its addresses must be the one that we assign */
-	bool moves;	/* others end, and it gets that one */
+	bool moves;	/* other addresses end, and it gets ours */
 	bool no_client; /* may lack the client identifier */
 	const char *name;
 } rules[] = {
@@ -119,7 +121,7 @@ struct request {
 	struct view client, server, list;
 	bool ia;             /* has an IA of any kind */
 	bool ia_na;          /* has an IA_NA */
-	bool named, foreign; /* names an address; one that is not ours */
+	bool named, foreign; /* an address is named; one that is not ours is */
 	bool rapid, fqdn, fqdn_s;
 	bool accepts; /* to be called */
 	bool keyed;
@@ -132,12 +134,12 @@ static struct view view(struct rd *in, size_t len)
 	return (struct view){ rd_view(in, len), len };
 }
 
-/* The addresses that the options of an IA name: ours, and others */
+/* Which addresses the options of an IA name: ours, others */
 struct named {
 	bool ours, others;
 };
 
-/* If the options are cut off, @in says so */
+/* @in is bad if the options are truncated */
 static struct named find_addresses(struct rd *in, const struct addr *guest)
 {
 	struct named found = { 0 };
@@ -249,7 +251,7 @@ static bool parse(struct rd in, const struct lan *lan, struct request *r)
 	return rd_ok(&in);
 }
 
-/* Whether the client wants @code: all if it does not say what */
+/* Whether the client wants option @code; if it does not say, it wants all */
 static bool is_wanted(const struct request *r, uint16_t code)
 {
 	size_t i;
@@ -270,7 +272,7 @@ static void make_duid(const struct lan *lan, uint8_t duid[OUR_DUID_LEN])
 	memcpy(duid + 8, lan->mac.b, sizeof(lan->mac.b));
 }
 
-/* Whether @r is a message that we answer, by the rule of its type */
+/* The rule for the type of @r if we answer it, NULL if we do not */
 static const struct rule *admit(const struct request *r,
 				const uint8_t duid[OUR_DUID_LEN])
 {
@@ -325,7 +327,7 @@ static void put_ia_addr(struct wr *w, const struct addr *a, uint32_t lease_s)
 	wr_be32(w, lease_s); /* valid */
 }
 
-/* Those that it had before, which end: 18.3.4 */
+/* Write the client's former addresses, with lifetimes of 0 (18.3.4) */
 static void put_former(struct wr *w, const struct lan *lan, struct rd in)
 {
 	while (rd_left(&in)) {
@@ -354,7 +356,7 @@ static void put_address(struct wr *w, const struct lan *lan, uint32_t iaid,
 	wr_patch_be16(w, start + 2, (uint16_t)(w->len - start - 4));
 }
 
-/* The IA that asks for the impossible goes back with the reason inside */
+/* Return an IA that cannot be satisfied, with the reason in it */
 static void put_refusal(struct wr *w, uint16_t code, struct view head,
 			enum status status)
 {
@@ -363,7 +365,8 @@ static void put_refusal(struct wr *w, uint16_t code, struct view head,
 	put_status(w, status);
 }
 
-/* RFC 8415, 18.3.2, 18.3.4, 18.3.9; SUCCESS: it gets the address */
+/* Decide about an IA_NA (RFC 8415, 18.3.2, 18.3.4, 18.3.9); SUCCESS: it gets
+ * the address */
 static enum status assign(const struct rule *rule, uint16_t code,
 			  struct named named, bool taken)
 {
@@ -418,7 +421,8 @@ static void put_resolvers(struct wr *w, const struct lan *lan)
 		wr_bytes(w, lan->dns6[i].b, sizeof(lan->dns6[i].b));
 }
 
-/* A URL in any case.  EDK2's HTTP boot takes only what is said to be for it. */
+/* Write the boot file, always as a URL.  EDK2's HTTP boot accepts only what has
+ * its class. */
 static void put_boot(struct wr *w, const struct lan *lan,
 		     const struct request *r)
 {
@@ -448,7 +452,8 @@ static void put_boot(struct wr *w, const struct lan *lan,
 	wr_bytes(w, http, sizeof(http) - 1);
 }
 
-/* Names that are none or do not fit are left out; no name, no option */
+/* Write the search list; names that are invalid or do not fit are left out, and
+ * without any there is no option */
 static void put_search(struct wr *w, const struct lan *lan)
 {
 	size_t start = w->len, names;
@@ -478,7 +483,7 @@ static void put_fqdn(struct wr *w, const struct lan *lan, bool client_s)
 		put_bytes(w, OPT_FQDN, v, name.len);
 }
 
-/* RFC 4704: also for who sent its own */
+/* RFC 4704: also for a client that has sent its own name */
 static void put_configuration(struct wr *w, const struct lan *lan,
 			      const struct request *r)
 {
@@ -556,7 +561,7 @@ static void address(const struct lan *lan, const struct addr *to,
 
 /* --- who can be called ----------------------------------------------------- */
 
-/* Of all that an answer says.  It must not depend on the key. */
+/* A digest of all that an answer says; it must not depend on the key */
 static void sum_up(const struct lan *lan, const struct request *r,
 		   uint8_t sum[MD5_LEN])
 {
@@ -579,8 +584,8 @@ static bool is_known(const struct lan *lan, const struct rkap *c,
 	       !memcmp(was.client.p, r->client.p, r->client.len);
 }
 
-/* 20.4.2: it gets a key with what it has asked for; with more of the same it keeps
- * the one that it has */
+/* Remember a client.  It gets a key with its first answer, and keeps it while
+ * it asks for more of the same (20.4.2). */
 static void keep(const struct lan *lan, const struct packet *p, struct rd in,
 		 struct request *r, struct rkap *c)
 {
@@ -614,7 +619,7 @@ static void remember(const struct lan *lan, const struct packet *p,
 		c->on = false;
 }
 
-/* 18.3.11, and no more than that */
+/* Write a Reconfigure message, with nothing that 18.3.11 does not require */
 static void put_call(struct wr *w, const struct lan *lan,
 		     const struct request *r, struct rkap *c)
 {

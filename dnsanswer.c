@@ -2,8 +2,8 @@
  *
  * dnsanswer - which addresses a DNS message says that a name has (RFC 1035)
  *
- * The records are gone through for the name that was asked for, and again for each
- * alias that they give it in place of addresses.
+ * The records are searched for the name that was asked for, and again for each
+ * alias (CNAME) that they give in place of addresses.
  */
 #include "dnsanswer.h"
 
@@ -19,8 +19,8 @@ enum {
 	TYPE_AAAA = 28,
 	LABEL_MAX = 63,
 	POINTER = 0xc0,
-	ALIASES = 16, /* of one name */
-	JUMPS = 127, /* of a name: it has no more labels */
+	ALIASES = 16, /* of a name */
+	JUMPS = 127, /* pointers in a name: it has no more labels */
 };
 
 struct message {
@@ -29,7 +29,7 @@ struct message {
 };
 
 struct record {
-	size_t name, at; /* where its name and its data are in the message */
+	size_t name, at; /* offsets of its name and data in the message */
 	uint16_t type;
 	uint32_t ttl;
 	struct rd data;
@@ -73,9 +73,10 @@ static bool put_label(char *text, size_t *end, const uint8_t *p, size_t n)
 	return true;
 }
 
-/* The name at @at; false: it is not a host's.  A pointer leads to what came before
- * the name or part in which it is, so this ends; with pointers to pointers not soon
- * enough, as there may be thousands of such names. */
+/* Read the name at @at; false: it is malformed or no host's.  A pointer must
+ * lead back to before the part of the name in which it is, so this ends; but as
+ * a message may have thousands of names with pointers to pointers, their number
+ * is limited, too. */
 static bool get_name(const struct message *m, size_t at, char *text)
 {
 	struct rd r = rd_init(m->p + at, m->len - at);
@@ -135,8 +136,8 @@ static void add(struct dnsanswer *a, const struct record *rec)
 	}
 }
 
-/* What the @n records at @r say of @name, which becomes its alias; false: that they
- * give none */
+/* Collect the addresses that the @n records at @r give for @name.  True: they
+ * give an alias instead, which @name becomes. */
 static bool look(struct dnsanswer *a, const struct message *m, struct rd r,
 		 unsigned n, char *name)
 {
@@ -171,11 +172,11 @@ bool dnsanswer_read(struct dnsanswer *a, const void *p, size_t len)
 
 	a->n = 0;
 	a->ttl_s = UINT32_MAX;
-	rd_skip(&r, 2); /* whose it is the socket knows */
+	rd_skip(&r, 2); /* the ID; the socket tells whose answer it is */
 	flags = rd_be16(&r);
 	questions = rd_be16(&r);
 	n = rd_be16(&r);
-	rd_skip(&r, 4); /* there may be more, but they answer nothing */
+	rd_skip(&r, 4); /* authority and additional records are ignored */
 	question = where(&m, &r);
 	skip_name(&r);
 	rd_skip(&r, 4);

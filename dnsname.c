@@ -8,7 +8,7 @@
 
 enum { LABEL_MAX = 63, POINTER = 0xc0, POINTER_REACH = 0x3fff };
 
-/* Wire form of @name in @out; its length, or 0 if that is no name */
+/* Encode @name in @out; returns its length, or 0 if it is no name */
 static size_t encode(const char *name, uint8_t out[DNSNAME_MAX])
 {
 	struct wr w = wr_init(out, DNSNAME_MAX);
@@ -48,8 +48,8 @@ bool dnsname_put(struct wr *w, const char *name)
 	return append(w, wire, encode(name, wire));
 }
 
-/* Whether the name at @at in @w, pointers followed, is @wire.  We wrote all of
- * it and pointers only go back, so this ends. */
+/* Whether the name at @at in @w, with pointers followed, is @wire.  We wrote
+ * all of it and pointers only lead back, so this ends. */
 static bool same(const struct wr *w, size_t at, const uint8_t *wire)
 {
 	for (;;) {
@@ -68,7 +68,8 @@ static bool same(const struct wr *w, size_t at, const uint8_t *wire)
 	}
 }
 
-/* Where in @w the name @wire stands or ends another; w->len: nowhere */
+/* The offset in @w of a name, or of the end of a name, that equals @wire;
+ * w->len: there is none */
 static size_t find(const struct wr *w, const uint8_t *wire)
 {
 	size_t at = 0;
@@ -96,7 +97,8 @@ bool dnsname_pack(struct wr *w, const char *name)
 		at = find(w, wire + i);
 		if (at == w->len || at > POINTER_REACH)
 			continue;
-		/* Room: an ending is a label and the root, 3 bytes at least */
+		/* There is room for two bytes: an ending has a label and the
+		 * root, at least 3 */
 		st_be16(wire + i, (uint16_t)(POINTER << 8 | at));
 		n = i + 2;
 		break;

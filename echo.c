@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * echo - echo requests of the guest, by ping sockets
+ * echo - carries the guest's echo requests by ping sockets
  *
  * An echo flow is the guest's address, a destination and an identifier.  Its
- * host side is a datagram ping socket, whose kernel puts an identifier of its
- * own into requests and sums them; replies are received in place and get the
- * guest's identifier back.
+ * host side is a datagram ping socket, for which the kernel puts an identifier
+ * of its own into requests and sums them; replies are received in place and get
+ * the guest's identifier back.
  */
 #include "echo.h"
 
@@ -15,7 +15,7 @@
 #include "iov.h"
 #include "log.h"
 
-#include <netinet/in.h> /* before linux: musl has the same structs */
+#include <netinet/in.h> /* before linux/: musl has the same structs */
 
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -28,12 +28,12 @@ enum {
 	HOST_SIDE,
 
 	ICMP_HEAD = 8,
-	PIECES = 18,	  /* a frame of 64 KiB in pages, and its ends */
+	PIECES = 18,	  /* a frame of 64 KiB in pages, with both ends */
 	REPLY_COST = 512, /* bytes of a turn, for each */
 };
 
 struct echo_flow {
-	struct mac mac; /* whom the guest takes the destination for */
+	struct mac mac; /* source MAC address of frames to the guest */
 	struct sock_ip ip; /* of the socket now */
 	bool open;	/* the socket is not connected */
 	uint64_t bytes[2]; /* that each side has sent */
@@ -57,8 +57,8 @@ static bool is_request(const struct packet *p)
 							: ICMPV6_ECHO_REQUEST);
 }
 
-/* A ping socket quotes the message from its type on: the guest's identifier
- * comes from the flow, the sequence number from here */
+/* Take the header off what a ping socket quotes, which begins with the type:
+ * the guest's identifier is in the flow, the sequence number is returned */
 static uint16_t take_head(struct sock_error *e)
 {
 	uint16_t seq = 0;
@@ -78,7 +78,7 @@ static uint8_t icmp_proto(const struct side *guest)
 	return addr_is_v4(&guest->theirs) ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 }
 
-/* Our own host does not send @e's message */
+/* Our own host has refused the request quoted in @e */
 static void refuse(struct echo *o, const struct side *guest, int err,
 		   struct sock_error *e)
 {
@@ -97,8 +97,8 @@ static void report(struct echo *o, struct flow *f, struct sock_error *e)
 		    icmp_proto(guest), seq, e);
 }
 
-/* The MTU for which the socket has refused a request, of which the guest has yet to
- * be told, or 0 */
+/* Report the socket's errors.  Returns the MTU for which the socket has refused
+ * a request, which the guest has yet to be told, or 0. */
 static uint32_t drain_errors(struct echo *o, struct flow *f)
 {
 	struct sock_error e;
@@ -120,7 +120,8 @@ static void drop(struct echo *o, enum verdict v, unsigned n)
 		tap_verdict(o->tap, v);
 }
 
-/* With @mtu because it is too long to be sent as it is */
+/* A request was not sent; with @mtu because it is too long to be sent without
+ * fragments */
 static void not_sent(struct echo *o, struct flow *f, const struct sock_dgram *d,
 		     int err, uint32_t mtu)
 {
@@ -147,8 +148,8 @@ static bool sent_cut(struct echo *o, struct flow *f, const struct sock_dgram *d)
 	       sock_send_cut(f->side[HOST_SIDE].fd, v4, ip, d) == 1;
 }
 
-/* A refusal may be about an earlier request: those are told to the guest, then
- * this one has a second chance */
+/* Send requests.  A refusal may be about an earlier one: these are reported to
+ * the guest, then this one has a second chance. */
 static void send_all(struct echo *o, struct flow *f, struct sock_dgram *d,
 		     unsigned n)
 {
@@ -222,7 +223,8 @@ static struct packet *input(void *owner, struct flow *f, struct packet *list)
 	return NULL;
 }
 
-/* Whether @d, at @m, is for the guest: then @a is it, with the guest's identifier */
+/* Whether reply @d, at @m, is for the guest: then @a becomes the answer, with
+ * the guest's identifier */
 static bool is_reply(struct echo *o, struct flow *f, const struct sock_dgram *d,
 		     uint8_t *m, struct answer *a)
 {
@@ -242,7 +244,7 @@ static bool is_reply(struct echo *o, struct flow *f, const struct sock_dgram *d,
 		return false;
 	if (echo_of(f)->open && !addr_equal(&d->from, asked))
 		return false;
-	/* A group was asked: its members answer in their own names */
+	/* A group was asked, and its members answer with their own addresses */
 	if (!addr_equal(&d->from, asked) &&
 	    !fwd_guest_view(o->fwd, &d->from, &a->head.t.src))
 		return false;
@@ -267,8 +269,8 @@ static void reply(struct echo *o, struct flow *f, struct slot *s,
 	tap_commit(o->tap, s, d->len, &finished);
 }
 
-/* The first of these did not fit its slot, or a frame: all move to where the rest
- * is */
+/* The first of these replies did not fit its slot or a frame: all of them are
+ * moved to where the rest is */
 static void spilled(struct echo *o, struct flow *f, struct slot *s,
 		    const struct sock_dgram *d, unsigned from, unsigned n)
 {
@@ -290,7 +292,8 @@ static void spilled(struct echo *o, struct flow *f, struct slot *s,
 	}
 }
 
-/* How many came, or -errno; 0 with @full: the guest has no room */
+/* Receive replies; returns how many, or -errno; 0 with @full if the guest has
+ * no room */
 static int receive(struct echo *o, struct flow *f, bool *full)
 {
 	struct tuple t = { .src = f->side[TAP_SIDE].ours,
@@ -356,8 +359,8 @@ static enum run_verdict ready(void *owner, struct flow *f)
 	return RUN_DONE;
 }
 
-/* What came at the last moment, in this turn, is taken first; but a guest that takes
- * nothing is not waited for */
+/* Replies that have arrived in this very turn are read first, unless the guest
+ * takes nothing */
 static void expire(void *owner, struct flow *f)
 {
 	struct echo *o = owner;

@@ -29,7 +29,7 @@ enum {
 	LABEL_MAX = 63,	    /* RFC 1035 2.3.4 */
 	NAME_MAX_LEN = 253,
 	DEST_TEXT = NAME_MAX_LEN + sizeof("*."),
-	SHOWN = 128, /* of a specifier, in messages */
+	SHOWN = 128, /* longest part of an argument in messages */
 };
 
 #define NAME_CHARS                                                             \
@@ -49,12 +49,12 @@ static const struct {
 		       "224.0.0.0/4", "ff00::/8", "255.255.255.255" } },
 };
 
-/* One argument, while it is read */
+/* An argument, while it is parsed */
 struct spec {
 	struct egress *e;
-	unsigned n;	/* rules that there were before */
-	struct egress_rule base; /* of which it makes rules, for each port */
-	const char *ports; /* RANGE { "," RANGE }, NULL: none were given */
+	unsigned n;	/* rules before this argument */
+	struct egress_rule base; /* the rule to copy for each range of ports */
+	const char *ports; /* RANGE { "," RANGE }, or NULL */
 	const char *dest; /* in the text, which is ... */
 	const char *text;
 	char *err;
@@ -96,7 +96,7 @@ static bool add_range(struct spec *s, unsigned first, unsigned last)
 	return true;
 }
 
-/* The base with each range of ports */
+/* Add a rule for each range of ports */
 static bool add(struct spec *s)
 {
 	const char *p = s->ports;
@@ -130,7 +130,7 @@ static bool parse_net(const char *text, struct addr *net, uint8_t *len)
 	if (!addr_parse(addr, net))
 		return false;
 	v = addr_is_v4(net) ? 32 : 128;
-	/* Of a v4-mapped one nobody knows what the length counts */
+	/* For a v4-mapped address it is unclear what the length counts */
 	if (text[n] && (!util_parse_u64(text + n + 1, 10, v, &v) ||
 			(addr_is_v4(net) && strchr(addr, ':'))))
 		return false;
@@ -146,8 +146,8 @@ static bool add_net(struct spec *s, const char *text)
 			invalid(s, "destination");
 }
 
-/* Is it one of a host?  With a dot, so that no misspelt word is one, and no number
- * behind the last, so that no misspelt address is. */
+/* Whether @p is a host name.  It must have a dot, so that no misspelt word is
+ * one, and no number behind the last one, so that no misspelt address is. */
 static bool is_name(const char *p)
 {
 	const char *last = p, *label;
@@ -281,7 +281,7 @@ bool egress_asks(const struct egress *e)
 	return egress_names(e);
 }
 
-/* Is @name, which is lower case, the one of @r, or below it? */
+/* Whether @name, in lower case, is the name of @r, or below its "*." */
 static bool is_named(const struct egress_rule *r, const char *name)
 {
 	const char *own = r->name;
@@ -290,7 +290,7 @@ static bool is_named(const struct egress_rule *r, const char *name)
 	if (r->to != EGRESS_NAME)
 		return false;
 	if (*own == '*') {
-		if (len < n) /* something stands for it */
+		if (len < n) /* something must stand for the '*' */
 			return false;
 		own++;
 		n--;
@@ -300,7 +300,8 @@ static bool is_named(const struct egress_rule *r, const char *name)
 	return len == n && !strncasecmp(own, name, n);
 }
 
-/* The first rule of what was one argument knows for all of them */
+/* The first rule of the argument that @rule is part of: names are kept for that
+ * one */
 static unsigned head_of(const struct egress *e, unsigned rule)
 {
 	while (!e->r[rule].spec)
@@ -308,11 +309,12 @@ static unsigned head_of(const struct egress *e, unsigned rule)
 	return rule;
 }
 
-/* With the rule, or the many names of one address would take each other's place */
+/* The set of entries for an address; hashed with the rule, otherwise many names
+ * of one address would evict each other */
 static struct egress_addr *set_of(struct egress_heard *h, unsigned rule,
 				  const struct addr *a)
 {
-	/* FNV-1a: who could choose addresses is trusted */
+	/* FNV-1a: only resolvers choose the addresses, and these are trusted */
 	uint32_t sum = (2166136261 ^ rule) * 16777619;
 	unsigned i;
 
@@ -416,7 +418,7 @@ void egress_load(const struct egress *e, struct egress_heard *h, uint64_t now_ms
 
 /* --- all of it --------------------------------------------------------------- */
 
-/* Which protocols; moves *@p behind them */
+/* Parse the protocol and move *@p behind it */
 static uint8_t take_protos(const char **p)
 {
 	static const char *const name[] = { "tcp:", "udp:", "icmp:" };
@@ -431,7 +433,7 @@ static uint8_t take_protos(const char **p)
 	return EGRESS_ALL;
 }
 
-/* Ports behind an IPv6 address as it is */
+/* Whether @p is an IPv6 address without brackets followed by a port */
 static bool lacks_brackets(const char *p)
 {
 	const char *colon = strrchr(p, ':');
@@ -445,7 +447,7 @@ static bool lacks_brackets(const char *p)
 	return parse_net(head, &net, &len) && !addr_is_v4(&net);
 }
 
-/* How long DEST is; what is behind it are ports */
+/* The length of DEST, behind which are ports */
 static size_t dest_len(const char *p)
 {
 	struct addr net;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * emit - answers and datagrams become frames for the guest
+ * emit - makes frames for the guest of answers and datagrams
  *
- * Fragments are cut from a whole that has its checksum.  IPv4's identification is
- * a count of those that are sent in pieces: one that is not needs none (RFC 6864).
- * It begins anywhere, and nobody but the guest sees it (RFC 7739).
+ * Fragments are cut from a datagram that has its checksum.  IPv4's
+ * identification is a count of the datagrams that are fragmented, or may be:
+ * others need none (RFC 6864).  It begins with a random number, and nobody but
+ * the guest sees it (RFC 7739).
  */
 #include "emit.h"
 
@@ -14,8 +15,9 @@
 #include <linux/virtio_net.h>
 
 enum {
-	SUMMED_MAX = 576, /* longer ones are the guest's kernel's to sum */
-	MTU_ETHER = 1500, /* of who was told nothing, and of most links */
+	SUMMED_MAX = 576, /* checksums of longer ones are left to the guest's
+			     kernel */
+	MTU_ETHER = 1500, /* of a guest that was told none */
 	PATH_MS = 600 * 1000, /* RFC 8201, 4 */
 };
 
@@ -23,7 +25,8 @@ void emit_init(struct tap *tap, unsigned mtu)
 {
 	tap->mtu = mtu ? mtu : MTU_ETHER;
 	if (!util_random(&tap->frag_id, sizeof(tap->frag_id)))
-		tap->frag_id = 0; /* who sees them is not told more */
+		tap->frag_id = 0; /* whoever sees identifications learns no more
+				     from this one */
 }
 
 /* One that is known, or NULL */
@@ -156,7 +159,7 @@ static enum verdict put_all(struct tap *tap, const struct head *h,
 	return PASS;
 }
 
-/* Counted by who wanted it sent */
+/* Capture an answer that was dropped; the caller counts it */
 static bool lose_answer(struct tap *tap, enum verdict v, uint8_t *head,
 			size_t len, const struct answer *a)
 {
@@ -194,7 +197,7 @@ enum verdict emit_echo(struct tap *tap, struct answer *a)
 	uint8_t head[HEAD_MAX];
 	enum verdict v;
 
-	packet_answer_head(head, a); /* for the sum */
+	packet_answer_head(head, a); /* for the checksum */
 	v = put_all(tap, &a->head, &body, 1);
 	if (v != PASS)
 		lose_answer(tap, v, head, head_len(&a->head.t), a);
@@ -239,7 +242,8 @@ void emit_commit(struct tap *tap, const struct head *h, struct slot *s,
 	tap_commit(tap, s, len, &n);
 }
 
-/* A run goes in as many pieces as the slots ask for */
+/* Copy a datagram or run to slots; a run is sent in as many pieces as the slots
+ * require */
 static enum verdict copy_out(struct tap *tap, const struct head *h,
 			     const uint8_t *p, size_t len, uint16_t gso_size)
 {
@@ -264,7 +268,7 @@ static enum verdict copy_out(struct tap *tap, const struct head *h,
 	return PASS;
 }
 
-/* One that does not fit */
+/* Send a datagram that does not fit, as fragments */
 static enum verdict cut_up(struct tap *tap, const struct head *h,
 			   const uint8_t *p, size_t len)
 {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 struct place {
-	uint64_t at; /* the next one */
+	uint64_t at; /* the next event */
 	bool text, follow;
 };
 static_assert(sizeof(struct place) <= sizeof(((struct http_answer *)0)->cursor),
@@ -50,7 +50,8 @@ static const char *begin(void *owner, char *query, struct http_answer *a)
 	return wrong || !name ? wrong : "That is no parameter";
 }
 
-/* All that is not plain ASCII is a byte of an interface's name */
+/* Write text with "?" for what is not printable ASCII, which can only be part
+ * of an interface's name */
 static void put_string(struct wr *w, const char *s)
 {
 	for (; *s; s++)
@@ -92,7 +93,7 @@ static void put_gap(struct wr *w, struct place *p, const struct events *e)
 		 (unsigned long long)lost);
 	snprintf(gap.fields, sizeof(gap.fields), ", \"lost\": %llu",
 		 (unsigned long long)lost);
-	p->at = oldest - 1; /* the last of them */
+	p->at = oldest - 1; /* the last one that was lost */
 	put(w, p, &gap);
 	p->at = oldest;
 }

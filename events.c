@@ -50,7 +50,8 @@ static void put(struct events *e, const char *name, const char *quote,
 		v->fields[len] = '\0';
 }
 
-/* Names of interfaces are any bytes but blanks and slashes */
+/* Quote a value as JSON: names of interfaces may have any bytes but blanks and
+ * slashes */
 void events_text(struct events *e, const char *name, const char *value)
 {
 	char text[EVENT_FIELDS];

@@ -68,7 +68,8 @@ static int order(const void *a, const void *b)
 	return x->dev == y->dev ? 0 : x->dev < y->dev ? -1 : 1;
 }
 
-/* A state is a file, which begins as all of them do */
+/* Whether @fd is a saved state: a regular file that begins with the head of
+ * state.h */
 static bool is_state(int fd)
 {
 	uint8_t head[STATE_HEAD];
@@ -96,7 +97,9 @@ static void look(struct fdstore *s)
 	qsort(s->have, s->n, sizeof(*s->have), order);
 }
 
-/* The one that was saved: two may be the same file */
+/* Find the descriptor that was saved as @id and set @id->fd; if two of the
+ * saved ones are the same file, the second gets a duplicate.  False: it is not
+ * there. */
 static bool find(struct fdstore *s, struct fdstore_id *id)
 {
 	struct fdstore_id *h = s->n ? bsearch(id, s->have, s->n, sizeof(*id),
@@ -109,7 +112,8 @@ static bool find(struct fdstore *s, struct fdstore_id *id)
 	return id->fd >= 0;
 }
 
-/* What belongs to it: @len bytes at @at */
+/* Read the section of descriptors, @len bytes at offset @at of the state, and
+ * find each of them.  False: one is missing. */
 static bool read_ids(struct fdstore *s, uint64_t at, uint32_t len)
 {
 	uint8_t text[ID];
@@ -140,7 +144,8 @@ static bool is_known(int fd)
 	return !state_check(&r);
 }
 
-/* All sections, the last of which is that of descriptors */
+/* Whether the state has all its sections, the last of which is that of
+ * descriptors, and all of these are here */
 static bool is_whole(struct fdstore *s)
 {
 	uint64_t at = STATE_HEAD;
@@ -243,8 +248,9 @@ void fdstore_feed(struct fdstore *s, struct fdlist *fds)
 		fdlist_put(fds, s->id[s->at++].fd);
 }
 
-/* The manager may have it for a while: nobody is to wait for an answer, and paths and
- * ports are to be free */
+/* Close a descriptor of the store that nobody wants.  The manager may hold it a
+ * while longer: shut the socket down, so that no peer waits for an answer and
+ * paths and ports are free. */
 static void give_up(int fd)
 {
 	(void)shutdown(fd, SHUT_RDWR);
@@ -298,8 +304,9 @@ int fdstore_put(struct fdstore *s, const void *p, size_t len, const int *fd,
 	return n && tell(s, add, fd, n) ? -EPIPE : write_all(s->to, p, len);
 }
 
-/* The manager asks the kernel who sends what it reads, and keeps nothing of a process
- * that is no more.  So until it has read all: then it closes its end. */
+/* Wait until the manager has read all messages, when it closes its copy of our
+ * socket.  It asks the kernel who sent a message, and ignores those of a
+ * process that is gone. */
 static int be_heard(struct fdstore *s)
 {
 	int err = tell(s, barrier, &s->heard[1], 1);

@@ -2,9 +2,10 @@
  *
  * fetch - the client of the pages of http.h, for pesto
  *
- * A control socket greets, a metrics socket waits to be asked: so the request is
- * sent at once, and a greeting is skipped.  All is read before any is told, if
- * there is an end: who reads what we print may be slow.
+ * A control socket sends a greeting, a metrics socket waits for a request: so
+ * the request is sent at once, and a greeting is skipped.  An answer that ends
+ * is read completely before any of it is printed, as the reader of our output
+ * may be slow.
  */
 #include "fetch.h"
 
@@ -23,7 +24,7 @@
 enum { TARGET = 4096, STEP = 64 << 10, MOST = 1 << 30,
        STREAM = RULEWIRE_MAX + STEP };
 
-/* 0: for ever */
+/* Set the timeout for sending and receiving, in seconds; 0: none */
 static void set_patience(int fd, int s)
 {
 	struct timeval t = { s / CLOCK_SPEED,
@@ -69,7 +70,8 @@ static void ask(int fd, const char *target)
 		die("Failed to ask server: %s", fetch_error());
 }
 
-/* Until the server ends it, with a NUL behind; @size is how much @text holds */
+/* Read until the server closes the connection.  @text is grown with realloc(),
+ * gets a terminating NUL and is returned. */
 static char *read_all(int fd, char *text, size_t *len)
 {
 	size_t size = 0;
@@ -86,15 +88,15 @@ static char *read_all(int fd, char *text, size_t *len)
 		n = recv(fd, text + *len, size - *len - 1, 0);
 		*len += n > 0 ? (size_t)n : 0;
 	} while (n > 0 || (n < 0 && errno == EINTR));
-	/* It may hang up before it has read all that we asked */
+	/* The server may close without having read all of our request */
 	if (n < 0 && (errno != ECONNRESET || !*len))
 		die("Failed to read from server: %s", fetch_error());
 	text[*len] = '\0';
 	return text;
 }
 
-/* How long the greeting of a control socket is, 0: there is none.  False: that is
- * not all of it. */
+/* Set @at to the length of a control socket's greeting, 0 if there is none.
+ * False: the greeting is not complete. */
 static bool greeting(const char *text, size_t len, size_t *at)
 {
 	static struct rulewire_table table[RULEWIRE_TABLES];
@@ -116,7 +118,8 @@ static bool greeting(const char *text, size_t len, size_t *at)
 	return true;
 }
 
-/* The chunks of @text in place; false: they do not end where they should */
+/* Join the chunks of a chunked body in place; false: the body is malformed or
+ * truncated */
 static bool join(char *text)
 {
 	char *from = text, *end = from + strlen(from), *data;
@@ -141,7 +144,7 @@ static bool join(char *text)
 	return true;
 }
 
-/* The page out of the answer @text, which is moved to the front of it */
+/* Check the answer @text and move its body to the front */
 static void unpack(char *text, size_t len)
 {
 	char *head, *body;
@@ -181,7 +184,7 @@ char *fetch_page(const char *path, const char *target, char *text)
 
 /* --- as it comes ----------------------------------------------------------- */
 
-/* False at the end, which a reset is as well */
+/* Receive more; false at the end, at a reset or if the buffer is full */
 static bool receive(struct fetch *f)
 {
 	ssize_t n;
@@ -197,7 +200,7 @@ static bool receive(struct fetch *f)
 	return n > 0;
 }
 
-/* What was told makes room */
+/* Remove what the caller has got from the buffer */
 static void tidy(struct fetch *f)
 {
 	f->len -= f->done;
@@ -205,7 +208,8 @@ static void tidy(struct fetch *f)
 	f->done = 0;
 }
 
-/* Behind the head of the answer, if that is one; NULL: it is not complete */
+/* The body behind the head of an answer with status 200; NULL: it is not
+ * complete, or another answer */
 static const char *body_of(const struct fetch *f)
 {
 	const char *end;
@@ -235,7 +239,7 @@ void fetch_open(struct fetch *f, const char *path, const char *target)
 	} while (!(body = body_of(f)));
 	f->done = (size_t)(body - f->buf);
 	tidy(f);
-	set_patience(f->fd, 0); /* what there is to tell may take days */
+	set_patience(f->fd, 0); /* the next event may take days */
 }
 
 char *fetch_more(struct fetch *f)

@@ -2,9 +2,10 @@
  *
  * flowpage - the page /flows: what is connected with what
  *
- * A reader has a number as its place in the table, which holds whatever comes
- * or goes meanwhile: what is there from the first slice to the last is told
- * once. What the kernel knows of a connection is asked for as it is told.
+ * A reader's position is an index into the flow table, which is valid whatever
+ * flows come or go meanwhile: a flow that is there from the first slice to the
+ * last is listed once.  What the kernel knows of a connection is asked for when
+ * the flow is listed.
  */
 #include "flowpage.h"
 
@@ -13,10 +14,10 @@
 
 #include <assert.h>
 
-enum { LOOK = 256 }; /* places of the table in one turn: 0.2 ms */
+enum { LOOK = 256 }; /* entries of the table in one turn: 0.2 ms */
 
 struct place {
-	uint32_t at; /* the next place */
+	uint32_t at; /* the next entry */
 	bool tsv, headed, told;
 	bool by_addr;
 	uint16_t port; /* 0: any */
@@ -25,10 +26,10 @@ struct place {
 static_assert(sizeof(struct place) <= sizeof(((struct http_answer *)0)->cursor),
 	      "where a reader is");
 
-/* A flow as it is told */
+/* A flow as it is listed */
 struct view {
 	const struct flow *flow;
-	struct side guest, host; /* ours and theirs as they see them */
+	struct side guest, host; /* from that side's view */
 	unsigned guest_side;
 	struct flow_count count;
 };
@@ -80,7 +81,8 @@ static const char *begin(void *owner, char *query, struct http_answer *a)
 /* --- flows -----------------------------------------------------------------
  */
 
-/* What the kernel has chosen for a socket that was never bound is not noted */
+/* Ask the kernel for a local address or port that it chose itself for a socket
+ * that we never bound */
 static void look_up(struct side *s)
 {
 	struct addr a = { 0 };
@@ -95,7 +97,7 @@ static void look_up(struct side *s)
 	s->our_port = port;
 }
 
-/* For the guest, or the namespace, we are its peer */
+/* The side as the guest or the namespace sees it: we are its peer */
 static struct side turned(const struct side *s)
 {
 	struct side t = *s;

@@ -2,8 +2,8 @@
  *
  * flowtab - live flows as a table, for pesto
  *
- * Like ss(8), but a flow has two ends of ours: what the guest sees, and what
- * the host does.
+ * The table is like that of ss(8), but a flow has two local ends: what the
+ * guest sees and what the host sees.
  */
 #include "flowtab.h"
 
@@ -26,7 +26,8 @@ static const char **add_row(struct flowtab *t)
 	return t->row[t->n++];
 }
 
-/* False: it has not all of the fields.  A newer server may have more. */
+/* Split a line into fields; false if some are missing.  Those that a newer
+ * server adds are ignored. */
 static bool split(char *line, const char *field[FIELDS])
 {
 	unsigned i;

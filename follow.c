@@ -16,9 +16,9 @@
 #include <unistd.h>
 
 enum {
-	STEPS = 8, /* of a look in one turn: 256 KiB, a millisecond */
+	STEPS = 8, /* steps of a look in one turn: 256 KiB, a millisecond */
 	STEP_MS = 4,
-	FLOWS = 1024,      /* looked at in one turn */
+	FLOWS = 1024,      /* flows looked at in one turn */
 	BUFFER = 32 << 10, /* of notifications */
 	GROUPS = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
 		 RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
@@ -89,7 +89,7 @@ static void tell_address(struct events *e, const char *name,
 		events_text(e, name, addr_text(a, text));
 }
 
-/* One line for each family that has changed */
+/* Log a line if a family has changed */
 static void tell(struct events *e, const struct plan *was,
 		 const struct plan *is, const struct template *t, unsigned i)
 {
@@ -117,7 +117,7 @@ static void tell(struct events *e, const struct plan *was,
 	tell_address(e, "router", gw);
 }
 
-/* A family that has gone is kept for a while: at once, and when it is back */
+/* Log that a family has gone, and is kept for a while, and when it is back */
 static void tell_wait(struct follow *f, const struct hostnet_view *is)
 {
 	unsigned i;
@@ -141,7 +141,7 @@ static void tell_wait(struct follow *f, const struct hostnet_view *is)
 	}
 }
 
-/* Containers that come and go change them as well, so the log is spared */
+/* Addresses change with containers as well, so this is not logged by default */
 static void tell_addresses(struct follow *f, unsigned came, unsigned gone)
 {
 	if ((!came && !gone) || !f->done_ms) /* the first look */
@@ -163,7 +163,7 @@ static void tell_many(struct follow *f)
 	f->many = f->look.many;
 }
 
-/* What was done in the namespace */
+/* Log what was done in the namespace */
 static void tell_link(struct events *e, const struct nslink_done *d)
 {
 	if (!d->addresses && !d->routes && !d->old_addresses && !d->old_routes)
@@ -189,8 +189,8 @@ static void plan_again(struct follow *f)
 		tell(f->events, &was, &r->plan, &r->host.t[i], i);
 }
 
-/* Remember what is not there any more; it may be back by the time it matters.  Where
- * not all are known none is missed. */
+/* Remember addresses that have gone; they may be back by the time it matters.
+ * If not all addresses are known, none are missed. */
 static void note_gone(struct follow *f)
 {
 	struct addrset *gone = f->streams.timer.due_ms ? &f->late : &f->gone;
@@ -213,7 +213,8 @@ static void note_gone(struct follow *f)
 		tell_addresses(f, f->here.n + lost - was.n, lost);
 }
 
-/* Since when each family is without template: whether none has been for long */
+/* Note since when each family has had no template; it is patient if that is not
+ * long */
 static void be_patient(struct follow *f, const struct hostnet_view *is,
 		       bool patient[2])
 {
@@ -229,7 +230,7 @@ static void be_patient(struct follow *f, const struct hostnet_view *is,
 	}
 }
 
-/* Look again when the first of them has been without for long */
+/* Look again when the first family has been without a template for long */
 static void give_up_later(struct follow *f)
 {
 	uint64_t due = UINT64_MAX;
@@ -242,7 +243,8 @@ static void give_up_later(struct follow *f)
 		timer_set(&f->loop->timers, &f->lost, MAX(due, now(f) + 1));
 }
 
-/* Addresses stay until it is certain that nobody needs them */
+/* Update the link in the namespace; addresses stay until it is certain that
+ * nobody needs them */
 static void update_link(struct follow *f)
 {
 	bool patient = f->streams.timer.due_ms || f->purge.due_ms ||
@@ -282,7 +284,8 @@ static void act(struct follow *f, const struct hostnet_view *is)
 		plan_again(f);
 	if (todo & (FOLLOW_PLAN | FOLLOW_COPY))
 		update_link(f);
-	/* Names that stand for us, and neighbours of another link */
+	/* Addresses that stand for us may have changed, and neighbours are
+	 * those of another link */
 	if (todo & FOLLOW_PLAN)
 		neighwatch_renew(f->neigh, t[0].ifindex, t[1].ifindex);
 }
@@ -290,7 +293,7 @@ static void act(struct follow *f, const struct hostnet_view *is)
 /* --- flows whose address has gone ------------------------------------------
  */
 
-/* The side with a socket of the host; NULL: it is not one of those */
+/* The side of @f with a socket of the host; NULL: none */
 static const struct side *host_side(const struct flow *f)
 {
 	unsigned i;
@@ -309,14 +312,14 @@ static bool is_orphan(const struct follow *f, const struct side *s, bool stream)
 	if (!s || sock_local(s->fd, &ours, &port) ||
 	    addrset_has(&f->here, &ours))
 		return false;
-	/* A stream's has been gone for less than it may be, perhaps again */
+	/* An address of @late has not been gone for long enough for streams */
 	if (addrset_has(&f->late, &ours))
 		return !stream;
 	return addrset_has(&f->gone, &ours);
 }
 
-/* It began later than what it is dropped for: the address has been there since, for too
- * short a time to be seen */
+/* Whether a flow began too lately to be dropped: its address must have been
+ * there since, for too short a time to be seen */
 static bool is_younger(const struct follow *f, const struct flow *flow)
 {
 	return flow_age_ms(f->flows, flow) < FOLLOW_PATIENCE_MS;
@@ -336,7 +339,7 @@ static void look_at_flow(struct follow *f, struct follow_pass *p,
 	p->dropped++;
 }
 
-/* While a look is under way there is no other request */
+/* While a look is under way no other request may be sent */
 static void purge(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
@@ -347,8 +350,8 @@ static void purge(void *owner, struct timer *timer)
 		update_link(f);
 }
 
-/* What has not come back: the namespace need not have it any longer, once the guest
- * has heard that its connections were reset */
+/* Addresses have not come back and their flows were reset: remove them from the
+ * namespace, once the guest has heard of the resets */
 static void forget(struct follow *f)
 {
 	struct addrset was = f->gone;
@@ -388,8 +391,8 @@ static void pass(struct follow *f, struct follow_pass *p)
 }
 
 /* Datagrams have nothing to lose: the next one begins a flow from an address
- * that is there.  A connection is given up when its address does not come back.
- */
+ * that exists.  A connection is given up only when its address does not come
+ * back. */
 static void drop_datagrams(void *owner, struct timer *timer)
 {
 	struct follow *f = owner;
@@ -398,13 +401,15 @@ static void drop_datagrams(void *owner, struct timer *timer)
 	pass(f, &f->datagrams);
 }
 
-/* It may be back already: a look that is under way, is due or has failed is waited for,
- * but not the next one, as in a storm there always is */
+/* Whether an address may be back already: wait for a look that is under way,
+ * due or has failed, but not for a later one, as in a storm there is always
+ * another */
 static bool may_be_back(struct follow *f)
 {
 	if (!f->looking && !f->timer.due_ms)
 		return false;
-	if (!f->await) /* one that began before it came would not show it */
+	if (!f->await) /* a look that began before the address came back would
+			  not show it */
 		f->await = f->looks + 1 + f->looking;
 	return f->looks < f->await;
 }

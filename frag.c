@@ -2,13 +2,15 @@
  *
  * frag - fragments of the guest become datagrams again
  *
- * As RFC 791 and RFC 8200 (4.5) have it, and RFC 5722: where fragments overlap
- * one of them is forged, or two datagrams have met, and nothing of either goes
- * any further.  What is here already, as a whole, is a duplicate and harmless.
+ * Reassembly by RFC 791 and RFC 8200, 4.5.  By RFC 5722 a datagram is discarded
+ * if fragments of it overlap, as one of them is forged or two datagrams have
+ * the same identification, and so are its later fragments.  A fragment of which
+ * all bytes are here already is a duplicate and harmless.
  *
- * Fragments begin at multiples of 8, so a bit for each 8 bytes tells what is
- * here; only the end may be shorter.  The bytes go to their place at once, and
- * under vhost-user are not looked at in the guest's memory again.
+ * Fragments begin at multiples of 8 bytes, so a bitmap has a bit for each such
+ * unit; only the last unit of a datagram may be shorter.  The bytes are copied
+ * to their place at once: under vhost-user the guest's memory is not looked at
+ * again.
  */
 #include "frag.h"
 
@@ -43,8 +45,9 @@ static void expire(struct frags *t, uint64_t now_ms)
 			give_up(t, &t->f[i]);
 }
 
-/* A place: one that was used before, one that was not, or the oldest one's.  A
- * burst has FRAG_MAX frames at most, so not all are lent. */
+/* Find a place: a free one, a new one, or that of the oldest datagram, which is
+ * given up.  NULL: all are lent; as a burst has FRAG_MAX frames at most, that
+ * does not happen. */
 static struct frag *place(struct frags *t)
 {
 	struct frag *oldest = NULL;
@@ -88,7 +91,7 @@ static struct frag *find(struct frags *t, const struct packet *p,
 	return f;
 }
 
-/* Of the units from @from up to @to, how many are here */
+/* How many of the units from @from up to, not including, @to are here */
 static unsigned count(const uint64_t *here, unsigned from, unsigned to)
 {
 	unsigned n = 0, i;
@@ -106,8 +109,8 @@ static void mark(uint64_t *here, unsigned from, unsigned to)
 		here[i / 64] |= 1ULL << (i % 64);
 }
 
-/* RFC 3168, 5.3: congestion that one fragment has met is the datagram's.  False:
- * it was met by one of a sender that does not know of it. */
+/* RFC 3168, 5.3: if one fragment is marked CE, the datagram is.  False: some
+ * fragments are marked CE and others not ECN-capable, so it is dropped. */
 static bool merge_ecn(struct frag *f)
 {
 	enum { NOT_ECT = 1 << 0, CE = 3, HAS_CE = 1 << CE };
@@ -119,8 +122,8 @@ static bool merge_ecn(struct frag *f)
 	return true;
 }
 
-/* A frame of all of it: whatever stood between IP's own header and the fragment's
- * part is not looked at by anybody */
+/* Make a frame of the whole datagram.  What stood between the IP header and the
+ * fragments' data (options, extension headers) nobody looks at. */
 static void build(struct frag *f, struct frag_room *r)
 {
 	size_t head = head_len(&f->head.t);
@@ -132,7 +135,9 @@ static void build(struct frag *f, struct frag_room *r)
 				   .one = { at, head + f->end } };
 }
 
-/* Whether it may be one, for itself */
+/* Judge a fragment by itself: it must not be empty, be a multiple of 8 bytes
+ * unless it is the last, and not exceed the largest datagram; with TTL 0 it is
+ * unwanted */
 static enum verdict check(const struct packet *p)
 {
 	size_t end = (size_t)p->frag_off + p->payload_len;
@@ -143,7 +148,8 @@ static enum verdict check(const struct packet *p)
 	return p->ttl ? PASS : DROP_UNWANTED;
 }
 
-/* Whether it goes with what is here: false if one of them is forged */
+/* Whether the fragment agrees with what is known of the datagram's end; if not,
+ * one of them is forged */
 static bool agrees(const struct frag *f, const struct packet *p)
 {
 	uint32_t end = p->frag_off + p->payload_len;

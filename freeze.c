@@ -2,7 +2,8 @@
  *
  * freeze - flows as sections of a state, and back
  *
- * Ready bits are not kept: that a descriptor is watched again tells them.
+ * Ready bits are not saved: when a descriptor is watched again, epoll reports
+ * them.
  */
 #include "freeze.h"
 
@@ -103,7 +104,7 @@ struct flow *thaw_flow(struct flows *t, struct rd *body, const int fd[2])
 	thaw_side(body, &f->side[1]);
 	f->side[0].fd = fd[0];
 	f->side[1].fd = fd[1];
-	f->begun = begun & 15; /* what leaves with it is what came */
+	f->begun = begun & 15; /* flow_free() takes off what was added here */
 	t->begun += f->begun;
 	f->born -= (uint32_t)(age >> FLOW_BORN_SHIFT);
 	if (rd_ok(body) && enter(t, f, hashed) && watch(t, f, open) &&

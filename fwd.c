@@ -34,7 +34,7 @@ static bool is_dns(const struct fwd_dns *d, uint8_t proto,
 	return addr_equal(dst, &d->match[family(dst)]);
 }
 
-/* @a is not none */
+/* Whether @a, which is not none, is one of @names */
 static bool is_among(const struct addr *a, const struct addr names[FWD_NAMES])
 {
 	unsigned i;
@@ -56,7 +56,7 @@ static bool is_resolver(const struct fwd_dns *d, const struct addr *a)
 	return false;
 }
 
-/* Whether the user lets the guest have us connect to @to */
+/* Whether the user's rules let the guest reach @to */
 static enum verdict may_go(const struct fwd *f, uint8_t proto,
 			   const struct side *to)
 {
@@ -88,7 +88,7 @@ enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 	const struct addr *assigned = fam ? &f->lan->guest6 : &f->lan->guest4;
 	const struct addr *out;
 
-	/* The kernel takes connections to 0.0.0.0 and :: as to loopback */
+	/* The kernel connects 0.0.0.0 and :: to loopback */
 	if (addr_is_unspecified(&t->dst) || addr_is_loopback(&t->dst))
 		return DROP_ENDPOINT;
 
@@ -112,7 +112,7 @@ enum verdict fwd_out(const struct fwd *f, const struct tuple *t,
 	host->ours = addr_any(!fam);
 	if (!addr_is_none(out) && !addr_is_loopback(&host->theirs))
 		host->ours = *out;
-	/* Peers of UDP may know us by our port; TCP's is nobody's business */
+	/* UDP peers may know the guest by its port; TCP's does not matter */
 	if (t->proto != IPPROTO_TCP)
 		host->our_port = t->sport;
 	return may_go(f, t->proto, host);
@@ -154,7 +154,7 @@ bool fwd_guest_view(const struct fwd *f, const struct addr *host,
 	return true;
 }
 
-/* Where the guest is, for a peer that it will know as @from */
+/* The address at which the guest gets packets from @from */
 static struct addr guest_addr(const struct fwd *f, const struct addr *from)
 {
 	if (addr_is_v4(from))
@@ -216,7 +216,7 @@ enum verdict fwd_splice(const struct fwd *f, const struct rule *r,
 
 	*to = (struct side){ .pif = outbound ? PIF_HOST : PIF_SPLICE, .fd = -1,
 			     .their_port = target_port(r, from) };
-	/* The service knows which of its addresses was meant, 127/8 has many */
+	/* The service sees which address was used: 127/8 has many */
 	if (outbound || (f->map->host_lo_to_ns_lo && to_loopback))
 		to->theirs = from->ours;
 	else
@@ -331,7 +331,7 @@ struct fwd_told *fwd_told(const struct fwd *f, const struct flow *flow)
 	return NULL;
 }
 
-/* Where a message begins is known by those before it alone */
+/* Only the messages before tell where one begins */
 void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
 		    const struct side *host, const uint8_t *p, size_t len)
 {
@@ -344,7 +344,7 @@ void fwd_hear_bytes(const struct fwd *f, struct fwd_told *told,
 		told->len += (uint32_t)n;
 		if (told->len < 2 || told->len < 2U + ld_be16(told->b))
 			continue;
-		/* It may be a resolver no more */
+		/* It may not be a resolver any more */
 		if (fwd_hears(f, host))
 			fwd_hear(f, told->b + 2, told->len - 2);
 		told->len = 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * handover - all that a process has, as sections of a state and descriptors, and back
+ * handover - all that a process has, as sections of a state and descriptors,
+ * and back
  *
- * Not everything is worth it: neighbours, resolvers, which ports are bound and what
+ * Not everything is handed over: neighbours, resolvers, bound ports and what
  * the host's links look like are asked for again.
  */
 #include "handover.h"
@@ -116,11 +117,11 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* --- what is saved ------------------------------------------------------- */
 
-/* In this order.  Flows come behind the listeners, as ports of datagrams are
- * counted. */
+/* Sections are saved in this order.  Flows come after the listeners, as ports
+ * of datagrams are counted. */
 enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, RESOLVERS, FLOWS, TCP, GUEST, END };
 
-/* Those of one flow are not another one's */
+/* Forget the descriptors of the last flow */
 static void no_descriptors(struct handover *h)
 {
 	memset(h->side, -1, sizeof(h->side));
@@ -140,7 +141,8 @@ static bool is_vhost(const struct handover *h)
 	return h->conf->mode == MODE_VHOST;
 }
 
-/* Transfers of files end soon, and their files are not ours to give */
+/* Whether something is under way that ends soon and cannot be handed over, such
+ * as transfers of files */
 static bool is_busy(const struct handover *h)
 {
 	if (is_vhost(h) && h->migrate->step != MIGRATE_IDLE)
@@ -155,14 +157,14 @@ static int save_link(const struct handover *h, struct wr *w,
 {
 	size_t at = state_begin(w, STATE_LINK);
 
-	/* Where all is spliced there is none */
+	/* if everything is spliced there is no transport */
 	if (is_busy(h) || (h->tap->ops && !h->tap->ops->save(h->tap, w, fds)))
 		return -EAGAIN;
 	state_end(w, at);
 	return 0;
 }
 
-/* True: those were all */
+/* Save some rings; true: those were all */
 static bool save_rings(struct handover *h, struct wr *w, struct fdlist *fds)
 {
 	size_t at;
@@ -212,7 +214,7 @@ static enum pif next_pif(const struct handover *h)
 	return h->at ? last_pif(h) : PIF_HOST;
 }
 
-/* True: of both sides */
+/* Save the rules of a side; true: those of both sides were saved */
 static bool save_rules(struct handover *h, struct wr *w)
 {
 	enum pif pif = next_pif(h);
@@ -224,7 +226,8 @@ static bool save_rules(struct handover *h, struct wr *w)
 	return pif == last_pif(h);
 }
 
-/* True: that were all.  @at is a slot, and one for each side that is done. */
+/* Save some listeners; true: those were all.  @at is a slot, plus one for each
+ * side that was completed. */
 static bool save_listeners(struct handover *h, struct wr *w,
 			   struct fdlist *fds)
 {
@@ -252,7 +255,7 @@ static void save_key(const struct handover *h, struct wr *w)
 	state_end(w, at);
 }
 
-/* True: that were all */
+/* Save some names; true: those were all */
 static bool save_names(struct handover *h, struct wr *w)
 {
 	const struct egress_view *v = &h->fwd->view;
@@ -282,7 +285,8 @@ static bool find_flow(struct handover *h)
 	return h->at < h->flows->fresh;
 }
 
-/* A bit for each, in this order: sides, the ends of pipes of each way */
+/* Write a bit for each descriptor that there is, in this order: sides, then the
+ * ends of the pipe of each way */
 static void put_all(struct wr *w, struct fdlist *fds, const int *fd,
 		    unsigned n)
 {
@@ -347,7 +351,8 @@ static void go(struct handover *h, unsigned step)
 	h->at = 0;
 }
 
-/* The rest, which can't fail but for room: true if it was the last of its kind */
+/* Save one of the other sections, which can fail only for want of room; true if
+ * it was the last of its kind */
 static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 {
 	switch (h->step) {
@@ -383,7 +388,7 @@ static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 	}
 }
 
-/* Its descriptors, then the flow: 0 or -errno */
+/* Save the descriptors of the next flow, then the flow: 0 or -errno */
 static int save_next_flow(struct handover *h, struct wr *w,
 			  struct fdlist *fds)
 {
@@ -441,7 +446,8 @@ static int load_sockets(struct handover *h, struct rd *r, struct fdlist *fds)
 		i = rd_u8(r);
 		fd = fdlist_take(fds);
 		if (i >= HANDOVER_CAPTURE || *h->socket[i] >= 0)
-			close(fd); /* newer, or there is another one */
+			close(fd); /* of a newer version, or there is one
+				      already */
 		else
 			*h->socket[i] = fd;
 	}
@@ -537,7 +543,7 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 	case STATE_END:
 		h->whole = true;
 		return 0;
-	default: /* of a newer version, which can do without */
+	default: /* of a newer version, which does not depend on it */
 		return 0;
 	}
 }

@@ -13,7 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* What can be asked, and by which words */
+/* The members of a request that we know */
 enum field { EXECUTE, PROTO, HOST_ADDR, HOST_PORT, GUEST_ADDR, GUEST_PORT, ID };
 
 static const char *const names[] = {
@@ -25,7 +25,7 @@ static const char *const names[] = {
 
 struct word {
 	const char *at;
-	size_t len; /* 0: not there */
+	size_t len; /* 0: not in the request */
 };
 
 struct json {
@@ -61,7 +61,7 @@ static bool string(struct json *j, struct word *w)
 	return take(j, '"');
 }
 
-/* A number, true, false or null */
+/* Take a number, true, false or null */
 static bool bare(struct json *j, struct word *w)
 {
 	skip(j);
@@ -142,7 +142,7 @@ static bool port(const struct word *w, uint16_t *v)
 	return true;
 }
 
-/* Left alone where the request does not say */
+/* Parse an address of IPv4; without one, @a is left alone */
 static bool address(const struct word *w, struct addr *a)
 {
 	char text[ADDR_TEXT_LEN];
@@ -155,7 +155,8 @@ static bool address(const struct word *w, struct addr *a)
 	return addr_parse(text, a) && addr_is_v4(a);
 }
 
-/* NULL, or the field that is wrong */
+/* Read an entry from the request; returns NULL, or the name of the field that
+ * is wrong */
 static const char *read_entry(const struct json *j, struct hostfwd_entry *e)
 {
 	const struct word *f = j->field;
@@ -195,7 +196,8 @@ say(struct answer *a, const char *fmt, ...)
 		a->len += MIN((size_t)n, room - 1);
 }
 
-/* Without what would end the string, or has no place in it */
+/* Answer with an error.  In @why, which is text of others, quotes, backslashes
+ * and control characters are replaced. */
 static void refuse(struct answer *a, const char *verb, const char *what,
 		   char *why)
 {
@@ -259,7 +261,8 @@ static void entries(const struct hostfwd *h, struct answer *a)
 	say(a, "]");
 }
 
-/* Documented is what stands behind "return"; slirp4netns 1.2 says the other */
+/* List the entries twice: in "return", as slirp4netns documents it, and beside
+ * it, as slirp4netns 1.2 does */
 static void list(const struct hostfwd *h, struct answer *a)
 {
 	say(a, "{\"return\":{");

@@ -23,7 +23,7 @@ enum { TRIES = 4 }; /* when the kernel's tables change meanwhile */
 /* --- sums ------------------------------------------------------------------
  */
 
-/* All but the lifetimes, which are another each time */
+/* A checksum of a message without its lifetimes, which differ each time */
 static uint64_t sum_of(const struct nlmsghdr *h, size_t fixed, unsigned skip)
 {
 	const struct rtattr *a =
@@ -40,9 +40,10 @@ static uint64_t sum_of(const struct nlmsghdr *h, size_t fixed, unsigned skip)
 /* --- networks of the host ------------------------------------------------------
  */
 
-/* What the kernel or a router says of the link itself, as an address may have no
- * prefix of its own: DHCPv6 has none.  Routes that somebody has set, as for a tunnel,
- * tell nothing of neighbours. */
+/* Take a network from a route, as an address need not have a prefix of its own:
+ * those of DHCPv6 have none.  Only what the kernel, a router or a DHCP client
+ * says of the link itself: routes that somebody has added, as for a tunnel, say
+ * nothing about neighbours. */
 static void note_link(struct hostnet *h, const struct nlmsghdr *m)
 {
 	const struct rtmsg *r = NLMSG_DATA(m);
@@ -86,7 +87,7 @@ static bool is_named(const struct hostnet *h, unsigned i)
 	return h->ifname[i] && h->ifname[i][0];
 }
 
-/* By default route, else by any */
+/* Choose the template by the first default route, else by any route */
 static void choose(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 {
 	struct template *t = &h->view.t[i];
@@ -126,7 +127,7 @@ static void read_route(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
  */
 
 /* Whether the gateway is in the subnet of this address: one that was added for
- * some service, with a prefix of its own, is not where the host is */
+ * some service, with a prefix of its own, is not the host's main address */
 static bool has_gateway(const struct nlmsghdr *m, const struct template *t)
 {
 	const struct ifaddrmsg *a = NLMSG_DATA(m);
@@ -136,8 +137,8 @@ static bool has_gateway(const struct nlmsghdr *m, const struct template *t)
 	       addr_in_prefix(&t->gw, &net, a->ifa_prefixlen);
 }
 
-/* With the gateway in its subnet, then with the longest prefix, then the first
- */
+/* Prefer the address with the gateway in its subnet, then the longest prefix,
+ * then the first */
 static void prefer(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 {
 	const struct ifaddrmsg *a = NLMSG_DATA(m);
@@ -150,7 +151,7 @@ static void prefer(struct hostnet *h, unsigned i, const struct nlmsghdr *m)
 		t->ll = nlmsg_local(m);
 		h->ll_prefix = a->ifa_prefixlen;
 	}
-	/* Of no use to a guest */
+	/* The guest has no use for the others */
 	addr = nlmsg_local(m);
 	if ((i && a->ifa_scope >= RT_SCOPE_LINK) || addr_is_loopback(&addr))
 		return;
@@ -194,7 +195,7 @@ static void on_message(void *arg, const struct nlmsghdr *m)
 		read_route(h, h->phase == ROUTES6, m);
 }
 
-/* The dump of routes is done: what object leads to the world? */
+/* After the dump of routes: look up the nexthop object of the default route */
 static void look_up(struct hostnet *h, unsigned i)
 {
 	struct template *t = &h->view.t[i];
@@ -255,7 +256,7 @@ static void forget_addresses(struct hostnet *h)
 		h->view.t[i].addr = h->view.t[i].ll = (struct addr){ 0 };
 }
 
-/* Begin or repeat a phase; a family that is off has none */
+/* Begin or repeat a phase; families that are off are skipped */
 static int enter(struct hostnet *h, unsigned phase)
 {
 	while (phase < ADDRS && !h->on[phase == ROUTES6])

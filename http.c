@@ -2,10 +2,10 @@
  *
  * http - pages for who watches us, over HTTP/1.1 on UNIX sockets
  *
- * A client's socket is watched level-triggered, first for what it says, then for
- * room: so each turn makes one slice at most, and nobody is asked twice.  The
- * answer is chunked, or ends with the connection for HTTP/1.0; a page does not
- * know how long it will be.
+ * A client's socket is watched level-triggered, first for its request, then for
+ * room: so each turn makes one slice at most, and no system call is in vain.
+ * The answer is chunked, or for HTTP/1.0 ends with the connection, as a page
+ * does not know how long it will be.
  */
 #include "http.h"
 
@@ -16,12 +16,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Around a slice: its length in front, the end of it and of all behind */
+/* Room around a slice for its length, and for the end of the chunk and of the
+ * whole body */
 enum { CHUNK_HEAD = 6, CHUNK_END = 7 };
 
 /* --- requests ------------------------------------------------------------- */
 
-/* The next line without its end, or NULL; a bare LF ends one, too (RFC 9112 2.2) */
+/* Take the next line without its end, or NULL; a bare LF ends a line as well
+ * (RFC 9112 2.2) */
 static char *take_line(char **at, char *end)
 {
 	char *line = *at, *lf = memchr(line, '\n', (size_t)(end - line));
@@ -35,7 +37,8 @@ static char *take_line(char **at, char *end)
 	return line;
 }
 
-/* Up to the next blank, which becomes the end of it; NULL: there is none */
+/* Take a word up to the next blank, which is replaced by NUL; NULL: there is
+ * none */
 static char *take_word(char **at)
 {
 	char *word = *at, *blank = strchr(word, ' ');
@@ -47,7 +50,8 @@ static char *take_word(char **at)
 	return word;
 }
 
-/* The form that is for proxies is to be understood by everybody (RFC 9112 3.2.2) */
+/* Skip scheme and authority of an absolute-form target, which every server must
+ * accept (RFC 9112 3.2.2) */
 static char *skip_authority(char *target)
 {
 	static const char scheme[] = "http://";
@@ -81,7 +85,7 @@ static unsigned parse_first(char *line, struct http_request *r)
 	return 200;
 }
 
-/* Whether it is a field, and that of the host (RFC 9112 3.2, 5.1) */
+/* Whether @line is a field; *@host: whether it is Host (RFC 9112 3.2, 5.1) */
 static bool is_field(const char *line, bool *host)
 {
 	size_t name = strcspn(line, ": \t");
@@ -119,7 +123,7 @@ static int hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Percent signs and what follows them become bytes; false: two digits do not */
+/* Decode percent-encoded bytes in place; false if two digits are missing */
 static bool decode(char *s)
 {
 	char *to = s;
@@ -169,7 +173,7 @@ void http_print(struct wr *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf((char *)w->buf + w->len, room, fmt, ap);
 	va_end(ap);
-	if (n < 0 || (size_t)n >= room) /* a NUL more than there will be */
+	if (n < 0 || (size_t)n >= room) /* vsnprintf() needs room for a NUL */
 		w->bad = true;
 	else
 		w->len += (size_t)n;
@@ -206,7 +210,7 @@ static void head(struct http_client *c, struct wr *w, unsigned status,
 	c->answers = true;
 }
 
-/* One line, which @text is if it is not NULL */
+/* Answer with an error status and one line, @text if that is not NULL */
 static void refuse(struct http_client *c, unsigned status, const char *text,
 		   bool only_head)
 {
@@ -232,7 +236,7 @@ static void begin(struct http_client *c, bool only_head)
 		c->page = NULL;
 }
 
-/* Whether all who may stay do, besides @c */
+/* Whether as many clients besides @c stay as may */
 static bool is_full(const struct http_client *c)
 {
 	const struct http *h = c->http;
@@ -275,7 +279,7 @@ static void answer(struct http_client *c, const struct http_request *r)
 	}
 }
 
-/* As many pieces as there is room for */
+/* Make as many pieces of the page as there is room for */
 static struct wr make_text(struct http_client *c, size_t at)
 {
 	struct wr w = wr_init(c->buf + at, HTTP_BUF - at - CHUNK_END);
@@ -289,7 +293,7 @@ static struct wr make_text(struct http_client *c, size_t at)
 	return w;
 }
 
-/* The next slice; false: the page is not made well */
+/* Make the next slice; false: the page has made a mistake */
 static bool make_slice(struct http_client *c)
 {
 	size_t at = c->chunked ? CHUNK_HEAD : 0;
@@ -356,7 +360,7 @@ static void be_patient(struct http_client *c)
 	timer_set(&l->timers, &c->timer, l->now_ms + HTTP_MS);
 }
 
-/* Room for one more, who may take the place of somebody that says nothing */
+/* Find room for a client, which may replace one that has sent nothing */
 static struct http_client *make_room(struct http *h)
 {
 	struct http_client *c = pick(h, true);
@@ -378,7 +382,8 @@ static void start(struct http_client *c, int fd)
 	be_patient(c);
 }
 
-/* What was received, if that is a request; false: the client has to go */
+/* Process what was received if that is a request; false: the client has to
+ * go */
 static bool take_request(struct http_client *c)
 {
 	struct http *h = c->http;
@@ -426,8 +431,8 @@ static bool send_slice(struct http_client *c)
 	return true;
 }
 
-/* Room for what it is sent is of no interest, and there is no deadline; false: it
- * cannot be woken */
+/* Have a client wait, watched for its end only and without a deadline; false:
+ * it could not be woken */
 static bool wait(struct http_client *c)
 {
 	struct http *h = c->http;
@@ -448,10 +453,11 @@ static void wake(struct http_client *c)
 		hang_up(c);
 }
 
-/* As far as it goes in this turn; false: done, or the client has gone */
+/* Go on with a client in this turn; false: it is done, or has gone */
 static bool advance(struct http_client *c)
 {
-	if (c->waits) /* an event all the same: it has gone */
+	if (c->waits) /* a client that waits has an event only when it has
+			 gone */
 		return false;
 	if (!c->answers && !receive(c))
 		return false;
@@ -538,7 +544,8 @@ void http_page(struct http *h, const struct http_page *p, void *owner)
 
 int http_listen(struct http *h, int fd)
 {
-	/* Clients that do not wait are refused where the queue is short */
+	/* Clients that connect without blocking are refused if the queue is
+	 * short */
 	if (listen(fd, HTTP_BACKLOG))
 		return -errno;
 	h->listens = true;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * icmp - ICMP errors built from socket errors
+ * icmp - ICMP errors for the guest, made from socket errors
  *
- * An ICMP error is rebuilt, not forwarded: the socket's error queue says type,
- * code, offender and what was quoted, and the quoted packet is written as the
- * guest had sent it.
+ * An ICMP error is made anew, not forwarded: the socket's error queue tells
+ * type, code, offender and what was quoted, and the quoted packet is written as
+ * the guest has sent it.
  */
 #include "icmp.h"
 
 #include "emit.h"
 #include "log.h"
 
-#include <netinet/in.h> /* before linux: musl has the same structs */
+#include <netinet/in.h> /* before linux/: musl has the same structs */
 
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -23,7 +23,8 @@ enum {
 	ERROR4_MAX = 576,  /* RFC 1812 4.3.2.3 */
 	ERROR6_MAX = 1280, /* RFC 4443 2.4(c) */
 	IP4_MTU_MIN = 68,  /* RFC 791 */
-	ERROR_QUOTED = 128, /* of the guest's: as much as we look at */
+	ERROR_QUOTED = 128, /* bytes that we look at of an error from the
+			       guest */
 };
 
 static bool is_error(bool v4, uint8_t type)
@@ -35,7 +36,7 @@ static bool is_error(bool v4, uint8_t type)
 	return type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMPROB;
 }
 
-/* The word behind the checksum: only "too big" has something to say there */
+/* The word behind the checksum, which only "too big" uses */
 static uint32_t rest(bool v4, const struct sock_error *e)
 {
 	if (v4 && e->type == ICMP_DEST_UNREACH && e->code == ICMP_FRAG_NEEDED)
@@ -45,7 +46,7 @@ static uint32_t rest(bool v4, const struct sock_error *e)
 	return 0;
 }
 
-/* Layer 4 of the quoted packet up to what @payload would follow */
+/* Write layer 4 of the quoted packet up to where @payload follows */
 static void quote_l4(struct wr *w, const struct tuple *t, uint32_t seq,
 		     size_t len)
 {
@@ -111,7 +112,8 @@ bool icmp_error(const struct lan *lan, const struct seen *seen,
 	return wr_ok(&out->body);
 }
 
-/* The IP header that an error quotes, up to layer 4, and not of a later fragment */
+/* Read the quoted IP header up to layer 4; false for a fragment that is not the
+ * first */
 static bool quoted_ip(struct rd *r, bool v4, struct tuple *t)
 {
 	enum { IP4_OFFSET = 0x1fff, IP6_OFFSET = 0xfff8 };
@@ -133,7 +135,7 @@ static bool quoted_ip(struct rd *r, bool v4, struct tuple *t)
 	return h && !(ld_be16(h + 2) & IP6_OFFSET);
 }
 
-/* What @r, an error of the guest's, quotes, up to what is behind the ports */
+/* Read what an error from the guest quotes, up to what is behind the ports */
 static bool quoted(struct rd *r, bool v4, struct tuple *t)
 {
 	rd_skip(r, ICMP_HEAD);
@@ -181,7 +183,7 @@ bool icmp_too_long(const struct packet *p, struct tuple *t, uint32_t *seq,
 	if (!quoted(&r, v4, t))
 		return false;
 	*seq = t->proto == IPPROTO_TCP ? rd_be32(&r) : 0;
-	/* Routers of before that RFC do not say */
+	/* Routers from before that RFC do not tell an MTU */
 	return rd_ok(&r) && *mtu >= IP4_MTU_MIN;
 }
 
@@ -208,7 +210,7 @@ bool icmp_unknown(const struct lan *lan, const struct seen *seen,
 	return wr_ok(&out->body);
 }
 
-/* A datagram that did not fit our own interface: then we are the router */
+/* Whether a datagram did not fit our own interface: then we are the router */
 static bool own_too_big(const struct fwd *fwd, bool v4, struct sock_error *e,
 			struct addr *from)
 {
@@ -221,8 +223,8 @@ static bool own_too_big(const struct fwd *fwd, bool v4, struct sock_error *e,
 	return true;
 }
 
-/* An error from a resolver whose family is not the guest's, in the guest's
- * words: RFC 7915, 4.2 and 5.2.  What has none is not told. */
+/* Translate an error from a resolver of the other family to the guest's (RFC
+ * 7915, 4.2 and 5.2); false if it has no equivalent */
 static bool translate(bool v4, struct sock_error *e)
 {
 	enum { NONE = 0xff };
@@ -249,7 +251,7 @@ static bool translate(bool v4, struct sock_error *e)
 	return true;
 }
 
-/* What a packet of the guest's family may have so that the other one fits */
+/* The MTU for the guest's family, so that a packet of the other one fits */
 static uint32_t other_mtu(bool v4, uint32_t mtu)
 {
 	if (v4)
@@ -279,7 +281,8 @@ bool icmp_report(struct tap *tap, const struct fwd *fwd,
 	} else if (addr_equal(&e->offender, &host->theirs)) {
 		from = guest->ours;
 	} else if (other) {
-		/* Who it is has no name there: we have translated */
+		/* The router has no address in the guest's family: we have
+		 * translated */
 		from = v4 ? fwd->lan->our4 : fwd->lan->our_ll6;
 	} else if (!fwd_guest_view(fwd, &e->offender, &from)) {
 		log_limited(LOG_DBG, "ICMP error from %s cannot be shown",

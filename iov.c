@@ -2,9 +2,9 @@
  *
  * iov - walk, trim and copy scattered bytes
  *
- * Everything but iov_advance() is a walk over iov_slice()'s idea of one step:
- * skip what lies before the offset, then take pieces.  Empty entries are legal
- * and never appear in a slice.
+ * Every function but iov_advance() walks as iov_slice() does: skip what lies
+ * before the offset, then take pieces.  Empty entries are allowed and never
+ * appear in a slice.
  */
 #include "iov.h"
 
@@ -21,7 +21,7 @@ size_t iov_size(const struct iovec *iov, unsigned cnt)
 	return sum;
 }
 
-/* Copy between @flat and the iovec; @in tells the direction */
+/* Copy between @flat and the iovec; @in: from @flat into the iovec */
 static size_t copy(const struct iovec *iov, unsigned cnt, size_t off,
 		   uint8_t *flat, size_t len, int in)
 {
@@ -57,7 +57,7 @@ size_t iov_read(const struct iovec *iov, unsigned cnt, size_t off, void *dst,
 size_t iov_write(const struct iovec *iov, unsigned cnt, size_t off,
 		 const void *src, size_t len)
 {
-	/* Only read from: the cast serves the shared loop */
+	/* @src is only read; the cast is for the shared loop */
 	return copy(iov, cnt, off, (uint8_t *)(uintptr_t)src, len, 1);
 }
 

@@ -2,21 +2,23 @@
  *
  * log - messages to stderr and to a log file or syslog
  *
- * The one module with state of its own: there is one log per process and every
+ * The one module with state of its own: there is one log per process, and every
  * module writes to it.  A line is formatted once and goes out in one system
- * call a destination; behind the formatting nothing is called that a signal
- * handler may not.
+ * call for each destination; after the formatting nothing is called that a
+ * signal handler may not call.
  *
- * Once the daemon runs, none of the readers may hold it up.  O_NONBLOCK belongs
- * to an open file, and that of stderr is not ours: where it can be opened again
- * we have one of our own, a socket has a flag for each message, and of the rest
- * a private epoll instance says whether there is room.  What a destination does
- * not take is lost for it, and it is told how much when it takes lines again.
+ * Once the daemon runs, no reader may hold it up.  O_NONBLOCK belongs to the
+ * open file, and that of stderr is not ours.  So where possible it is opened
+ * again; for a socket there is a flag for each message; and for everything else
+ * a private epoll instance tells whether there is room.  What a destination
+ * does not take is lost for it; how much that was is written when it takes
+ * lines again.
  *
- * When the log file would grow beyond its limit the oldest three tenths go, in
- * whole pages, and the rest is moved.  (Some file systems could collapse it; not
- * tmpfs or btrfs, and it would be one more system call in the filter.)  What is
- * left of the first line after the cut is overwritten by the header.
+ * When the log file would grow beyond its limit, the oldest three tenths are
+ * dropped, in whole pages, and the rest is moved.  (Some file systems could
+ * collapse it; not tmpfs or btrfs, and it would be one more system call in the
+ * filter.)  What is left of the first line after the cut is overwritten by the
+ * header.
  */
 #include "log.h"
 
@@ -34,7 +36,7 @@
 #include <unistd.h>
 
 enum {
-	LINE = 2048,  /* longest message, the rest is cut off */
+	LINE = 2048,  /* longest message; the rest is cut off */
 	PAGE = 4096,
 	HEADER = 512,
 	PREFIX = 64,
@@ -42,11 +44,12 @@ enum {
 
 enum log_level log_max = LOG_INFORM;
 
-/* How to write without waiting */
+/* How to write to a destination without waiting */
 enum way {
-	WAY_PLAIN,  /* not at all, or the open file is ours and nonblocking */
+	WAY_PLAIN,  /* write(): it may wait, or the open file is ours and
+		       non-blocking */
 	WAY_SOCKET,
-	WAY_LOOK, /* whether there is room, first */
+	WAY_LOOK, /* poll for room first */
 };
 
 struct dest {
@@ -62,8 +65,8 @@ static struct {
 	struct timespec start;
 	bool quiet_stderr;
 	struct dest err, file, sock;
-	struct dest running; /* what err will be: see log_start() */
-	int cut;	     /* the file again, without O_APPEND */
+	struct dest running; /* what @err becomes in log_start() */
+	int cut;	     /* the file opened again, without O_APPEND */
 	size_t limit, size;
 	char header[HEADER]; /* first line of the log file */
 } lg = {
@@ -90,7 +93,7 @@ static const int level_priority[] = {
 
 /* --- stderr ---------------------------------------------------------------- */
 
-/* A pipe or terminal of somebody else: it cannot be opened again */
+/* Poll stderr for room: it is a pipe or terminal that cannot be opened again */
 static void watch_room(struct dest *d)
 {
 	struct epoll_event e = { .events = EPOLLOUT };
@@ -102,7 +105,8 @@ static void watch_room(struct dest *d)
 		d->way = WAY_LOOK;
 }
 
-/* Not a file: there, a second place to write at would overwrite the first */
+/* Open stderr again.  Not a file: there a second file position would overwrite
+ * what the first has written. */
 static void open_stderr(struct dest *d)
 {
 	int flags = O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
@@ -165,7 +169,7 @@ void log_sync(void)
 		fsync(lg.file.fd); /* #syscalls fsync */
 }
 
-/* Seconds and tenths of milliseconds since the start */
+/* Write the time since the start, in seconds with four decimals */
 static char *stamp(char *to)
 {
 	struct timespec now;
@@ -182,7 +186,7 @@ static char *stamp(char *to)
 
 /* --- log file ------------------------------------------------------------ */
 
-/* Also to where a reader may be slow, as in a FIFO */
+/* Open the log, non-blocking as it may be a FIFO with a slow reader */
 static int open_file(const char *path, bool on, int *cut)
 {
 	int flags = O_CREAT | O_APPEND | O_RDWR | O_CLOEXEC | O_NONBLOCK;
@@ -234,7 +238,7 @@ static bool put_at(int fd, const void *p, size_t len, off_t at)
 	       write(fd, p, len) == (ssize_t)len;
 }
 
-/* Bytes from @from on become the first ones; how many, or -1 */
+/* Move the bytes from @from on to the beginning; returns how many, or -1 */
 static off_t move_down(int fd, off_t from)
 {
 	static char buf[8 * PAGE];
@@ -249,8 +253,9 @@ static off_t move_down(int fd, off_t from)
 	return n || ftruncate(fd, to) ? -1 : to;
 }
 
-/* Overwrite what is left of the first line by the header.  At least that much
- * goes as the header needs, filled up with blanks to the next end of line. */
+/* Overwrite what is left of the first line by the header.  At least as much is
+ * overwritten as the header needs, filled with blanks up to the next end of
+ * line. */
 static size_t put_header(int fd)
 {
 	char line[HEADER + LINE + PREFIX], was[sizeof(line)];
@@ -271,7 +276,7 @@ static size_t put_header(int fd)
 	return put_at(fd, line, end, 0) ? end : 0;
 }
 
-/* The new size, 0 if it did not work */
+/* Cut the file; returns the new size, 0 on failure */
 static size_t cut(int fd, off_t size)
 {
 	off_t n = size * 3 / 10;
@@ -283,8 +288,8 @@ static size_t cut(int fd, off_t size)
 	return size > 0 && put_header(fd) ? (size_t)size : 0;
 }
 
-/* Make room for @more, unless somebody else has cut the file meanwhile.  What is open with
- * O_APPEND has no place but its end: the file is open twice. */
+/* Make room for @more bytes, unless another process has cut the file meanwhile.
+ * The file is open twice, as O_APPEND allows no other position than the end. */
 static void rotate(size_t more)
 {
 	off_t end = lseek(lg.cut, 0, SEEK_END);
@@ -355,8 +360,8 @@ static char *prefix(const struct dest *d, enum log_level l, char *to)
 	return log_max < LOG_DBG ? to : stpcpy(stamp(to), ": ");
 }
 
-/* There is room for the prefix in front of @msg, and it ends with an end of
- * line, which a datagram does not need */
+/* Write a line to a destination.  There is room for a prefix in front of @msg,
+ * which ends with a newline; a datagram does not need that. */
 static bool to_dest(struct dest *d, enum log_level l, char *msg, size_t len)
 {
 	char pre[PREFIX];
@@ -395,7 +400,7 @@ static void send_line(enum log_level l, char *msg, size_t len)
 {
 	bool debugging = log_max >= LOG_DBG;
 
-	/* Exactly one end of line, whether the message brings one or not */
+	/* Exactly one newline, whether the message has one or not */
 	if (!len || msg[len - 1] != '\n')
 		msg[len++] = '\n';
 	if (debugging || !lg.quiet_stderr)

@@ -2,11 +2,12 @@
  *
  * marker - a process that keeps the right to mark sockets (--mark)
  *
- * The kernel asks whoever marks a socket for a capability in the user namespace
- * that the host's network belongs to.  We leave that, with all capabilities in it,
- * before the first connection of the guest, and would not keep one that lets a
- * process see all packets of the host.  So a child keeps it: a few lines behind
- * the filter that know no more than how to make a socket, and end when we do.
+ * To mark a socket takes a capability in the user namespace that owns the
+ * host's network.  We leave that namespace, with all capabilities in it, before
+ * the guest's first connection, and would not keep one that also lets a process
+ * see all packets of the host.  So a child keeps it: a few lines behind the
+ * seccomp filter that can do no more than make and mark a socket, and that end
+ * when we do.
  */
 #include "marker.h"
 

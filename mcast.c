@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * mcast - which groups, and sources of them, the guest wants to hear
+ * mcast - which multicast groups, and which sources of them, the guest wants to
+ * hear
  *
- * There may be several hosts behind the guest's link (bridges, nested machines),
- * so all of the router's side is here: what one leaves is asked for again before it
- * is believed.  We ask by the newest versions only, which the older ones read as
- * theirs.  Who else asks is not listened to: a bridge that snoops hears us, and
- * sends us what is reported.
+ * There may be several hosts behind the guest's link (bridges, nested
+ * machines), so all of a router's part is here: when one leaves a group, the
+ * others are asked before that is believed.  Queries are of the newest versions
+ * only, which older hosts read as queries of theirs.  Other queriers are not
+ * listened to: a bridge that snoops hears us, and forwards reports to us.
  *
- * A source is wanted until its time is over.  In a group where all are wanted but
- * some, these have no time (RFC 3376, 6.2.3): so a set is a list with a number for
- * each, and the tables of 6.4 are what happens to those that are named, those that
- * are not, and those that are new.
+ * A source is wanted until its timer expires.  In a group where all sources but
+ * some are wanted, these have no timer (RFC 3376, 6.2.3).  So a set is a list
+ * with a number for each source, and the tables of 6.4 say what happens to
+ * those that a record names, those that it does not, and those that are new.
  */
 #include "mcast.h"
 
@@ -32,7 +33,7 @@ enum {
 	MLD2_REPORT = 143,
 };
 
-/* Of records, RFC 3376 4.2.12 and RFC 3810 5.2.12 */
+/* Types of records, RFC 3376 4.2.12 and RFC 3810 5.2.12 */
 enum { IS_IN = 1, IS_EX, TO_IN, TO_EX, ALLOW, BLOCK };
 
 #define SECONDS(n) ((n) * UINT64_C(1000))
@@ -120,7 +121,8 @@ static void refuse(struct mcast *m, const struct addr *group)
 			 addr_text(group, text));
 }
 
-/* Not of the guest's link alone: there is nothing to be had from the host's */
+/* Whether a group is carried: not one of the guest's link alone, for which the
+ * host has nothing */
 static bool is_carried(const struct addr *a)
 {
 	static const struct addr solicited = {
@@ -134,7 +136,7 @@ static bool is_carried(const struct addr *a)
 		       (a->b[15] != 1 && a->b[15] != 2 && a->b[15] != 22);
 	if ((a->b[1] & 15) < 2 || addr_in_prefix(a, &solicited, 104))
 		return false;
-	/* The same of MLD: ff02::1, ::2, ::16 */
+	/* likewise for MLD: ff02::1, ::2, ::16 */
 	return a->b[1] != 2 || memcmp(&a->b[2], solicited.b + 2, 9) ||
 	       memcmp(&a->b[11], "\0\0\0\0", 4) ||
 	       (a->b[15] != 1 && a->b[15] != 2 && a->b[15] != 0x16);
@@ -190,7 +192,8 @@ static void want(struct mcast *m, struct mcast_group *g,
 	s->asks = 0;
 }
 
-/* Whether anybody wants it: who does answers within this time */
+/* Ask whether anybody wants a source: a host that does answers within this
+ * time */
 static void ask_source(struct mcast_group *g, struct mcast_source *s,
 		       uint64_t now)
 {
@@ -216,8 +219,8 @@ static void ask_group(struct mcast_group *g, uint64_t now)
 
 /* --- reports ------------------------------------------------------------- */
 
-/* How a record changes what is in the table (RFC 3376, 6.4).  @rank is of what
- * a source is there: named by the record and known, or new, or not named. */
+/* How a record changes the table (RFC 3376, 6.4).  @rank says whether a source
+ * is named by the record and known, named and new, or not named. */
 enum rank { KNOWN, NEW, UNNAMED };
 
 static void included(struct mcast *m, struct mcast_group *g,
@@ -271,7 +274,8 @@ static void excluded(struct mcast *m, struct mcast_group *g,
 	}
 }
 
-/* The record's sources, the known ones and as many new ones as there is room for */
+/* Mark the record's sources that are known, and add as many new ones as there
+ * is room for */
 static void name(struct mcast *m, struct mcast_group *g, unsigned type,
 		 struct rd in, unsigned *fresh)
 {
@@ -305,7 +309,7 @@ static void apply(struct mcast *m, struct mcast_group *g, unsigned type,
 	struct mcast_source *s;
 	unsigned fresh, i;
 
-	/* Those that it does not name make room for those it does */
+	/* Sources that it does not name make room for those that it does */
 	if (all && !rd_left(&sources))
 		while (g->n)
 			free_source(m, g, &g->source[g->n - 1]);
@@ -337,7 +341,8 @@ static void apply(struct mcast *m, struct mcast_group *g, unsigned type,
 		free_group(m, g);
 }
 
-/* What older hosts cannot say, or would not understand (RFC 3376, 7.3.2) */
+/* Whether a record counts if there are older hosts, which cannot say the same,
+ * or would not understand our query (RFC 3376, 7.3.2) */
 static bool understood(const struct mcast_group *g, unsigned *type,
 		       struct rd *sources, uint64_t now)
 {
@@ -392,7 +397,7 @@ static bool records(struct mcast *m, struct rd in, bool v4, uint64_t now)
 	return rd_ok(&in);
 }
 
-/* Of IGMPv1, IGMPv2 and MLDv1: one group, all sources */
+/* A report of IGMPv1, IGMPv2 or MLDv1: one group, all sources */
 static bool old_report(struct mcast *m, struct rd in, bool v4, unsigned type,
 		       bool v1, uint64_t now)
 {
@@ -432,7 +437,7 @@ static bool sum_ok(const struct packet *p, const struct rd *in)
 	return !csum_finish(csum_add(sum, in->p, rd_left(in)));
 }
 
-/* From a host on this very link (RFC 3810, 5.2.13) */
+/* Whether a report is from a host on this very link (RFC 3810, 5.2.13) */
 static bool is_near(const struct packet *p)
 {
 	if (p->kind == PACKET_IGMP)
@@ -486,7 +491,8 @@ struct mac mcast_mac(const struct addr *a)
 			       a->b[15] } };
 }
 
-/* How long to take, group, QRV and QQIC of RFC 3376 4.1 and RFC 3810 5.1 */
+/* Write a query up to its sources: maximum response time, group, QRV and QQIC
+ * of RFC 3376 4.1 and RFC 3810 5.1 */
 static void query(const struct mcast *m, const struct addr *group, bool v4,
 		  unsigned answer_s, struct answer *out)
 {
@@ -525,8 +531,8 @@ static bool ask_all(struct mcast *m, unsigned i, uint64_t now,
 {
 	unsigned s = MCAST_QUERY_S, answer_s = MCAST_ANSWER_S;
 
-	/* At the start sooner (RFC 3376, 8.6), and nobody is to miss for long what he
-	 * had before us */
+	/* At the start soon (RFC 3376, 8.6), so that nobody is for long without
+	 * what it had before us */
 	if (++m->begun[i] == 1)
 		answer_s = MCAST_LAST_S;
 	if (m->begun[i] < MCAST_ROBUST)
@@ -539,7 +545,8 @@ static bool ask_all(struct mcast *m, unsigned i, uint64_t now,
 	return true;
 }
 
-/* For the group, or those sources of it that somebody does not want any more */
+/* Make a query for the group, or for sources of it that somebody does not want
+ * any more */
 static bool ask_again(struct mcast *m, struct mcast_group *g, uint64_t now,
 		      struct answer *out)
 {

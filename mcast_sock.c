@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * mcast_sock - the host's membership in groups that the guest has joined, and
- * what comes of it
+ * what is received by it
  *
- * Each socket is bound to the group, not to any address: it gets nothing that is
- * for others who have the port, such as the host's own mDNS responder, and is a
- * member of that one group on one interface, with the guest's filter of sources.
+ * Each socket is bound to the group, not to any address.  So it gets nothing
+ * that is for others who have the port, such as the host's own mDNS responder,
+ * and is a member of that one group on one interface, with the guest's source
+ * filter.
  *
- * What we send to a group the host gives to its own members (IP_MULTICAST_LOOP), so
- * that the host's programs and other guests on it hear the guest.  We are among
- * them.  That is told from what others send by what it is, since they may have the
- * same address and port: each datagram that was sent is expected once.
+ * The host gives what we send to a group to its own members
+ * (IP_MULTICAST_LOOP), so that its programs and other guests hear the guest.
+ * We are among these members.  What others send may have the same address and
+ * port, so our own datagrams are recognised by their contents: each that was
+ * sent is expected once.
  */
 #include "mcast_sock.h"
 
@@ -25,7 +27,7 @@
 enum {
 	ROUNDS = 2,
 	REPORT_MAX = 16384, /* the longest that is read */
-	HASHED = 512, /* bytes of a datagram that are looked at */
+	HASHED = 512, /* bytes of a datagram that are hashed */
 };
 
 /* mDNS, SSDP, WS-Discovery, LLMNR */
@@ -68,7 +70,7 @@ static void close_all(struct mcast_sock *m, struct mcast_member *x)
 	x->group = (struct addr){ 0 };
 }
 
-/* What the kernel is to keep from us, or to let pass */
+/* The source filter of a group, for the kernel */
 static struct sock_sources filter_of(const struct mcast_group *g)
 {
 	struct sock_sources f = { .exclude = g->exclude };
@@ -124,14 +126,15 @@ static void open_missing(struct mcast_sock *m, struct mcast_member *x,
 	}
 }
 
-/* The listener of a rule gets what comes to a group, too */
+/* Whether a rule's listener has @port: that gets what is sent to the group as
+ * well */
 static bool has_listener(const struct mcast_sock *m, const struct addr *group,
 			 uint16_t port)
 {
 	return listen_rule(m->listen, PIF_HOST, IPPROTO_UDP, group, port);
 }
 
-/* The ports that are to follow @group, at most MCAST_PORTS - 1 */
+/* List the ports that are to follow @group, at most MCAST_PORTS - 1 */
 static unsigned ports_of(const struct mcast_sock *m, const struct addr *group,
 			 uint16_t *port)
 {
@@ -158,7 +161,7 @@ static unsigned ports_of(const struct mcast_sock *m, const struct addr *group,
 	return n;
 }
 
-/* Those that follow no more give room to those that do now */
+/* Ports that no longer follow make room for those that do now */
 static void set_ports(struct mcast_sock *m, struct mcast_member *x)
 {
 	uint16_t port[MCAST_PORTS];
@@ -287,7 +290,7 @@ static void note(struct mcast_sock *m, const struct addr *group, uint16_t port)
 	*n = (struct mcast_note){ *group, port, ++m->noted };
 }
 
-/* RTP has two: the even one of the data, and the next one (RFC 3550, 11) */
+/* RTP has two ports: an even one for data, and the next one (RFC 3550, 11) */
 void mcast_sock_sends(struct mcast_sock *m, const struct tuple *t)
 {
 	if (!m->on || !addr_is_multicast(&t->dst))
@@ -317,7 +320,7 @@ static struct mcast_sent *set_of(struct mcast_sock *m, uint64_t h)
 	return &m->sent[h % (MCAST_SENT / MCAST_WAYS) * MCAST_WAYS];
 }
 
-/* What waits for too long does no more */
+/* Find a datagram that was sent; one that is too old is no longer expected */
 static struct mcast_sent *find(struct mcast_sock *m, uint64_t h)
 {
 	uint32_t now = (uint32_t)m->loop->now_ms;
@@ -333,7 +336,7 @@ static struct mcast_sent *find(struct mcast_sock *m, uint64_t h)
 	return NULL;
 }
 
-/* The same, or a place for it: one that is free, or that of who waits the longest */
+/* Find it, or a place for it: a free one, or that of the oldest */
 static struct mcast_sent *place(struct mcast_sock *m, uint64_t h)
 {
 	struct mcast_sent *s = find(m, h), *best = set_of(m, h);
@@ -393,7 +396,7 @@ static void lose(struct mcast_sock *m, enum verdict v, const struct head *h,
 	emit_lost(m->tap, v, h, p, len);
 }
 
-/* The host's own address may be the guest's, too */
+/* The host's own address may be the guest's as well */
 static bool shown(const struct mcast_sock *m, const struct addr *from,
 		  struct addr *as)
 {
@@ -434,7 +437,7 @@ void mcast_sock_pass(struct mcast_sock *m, const struct sock_dgram *d,
 	}
 }
 
-/* What there is no room for is lost, as on any link */
+/* Datagrams that there is no room for are lost, as on any link */
 static void event(void *owner, uint64_t ref, uint32_t events)
 {
 	struct mcast_sock *m = owner;

@@ -10,10 +10,10 @@ enum { BLOCK = 64, LENGTH_AT = 56 };
 struct sum {
 	uint32_t word[4];
 	uint64_t len;
-	uint8_t block[BLOCK]; /* of which len % BLOCK bytes are there */
+	uint8_t block[BLOCK]; /* the first len % BLOCK bytes count */
 };
 
-/* 2^32 times the absolute sine of 1, 2, ... */
+/* 2^32 times the absolute value of the sine of 1, 2, ... radians */
 static const uint32_t sine[64] = {
 	0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee, 0xf57c0faf, 0x4787c62a,
 	0xa8304613, 0xfd469501, 0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be,
@@ -42,7 +42,8 @@ static void put_le32(uint8_t *p, uint32_t v)
 		p[i] = (uint8_t)(v >> 8 * i);
 }
 
-/* Which bits of three words count, and which word of the block is next, by round */
+/* mix() is the function of step @i on three words, turn() the word of the block
+ * that it adds */
 static uint32_t mix(unsigned i, uint32_t b, uint32_t c, uint32_t d)
 {
 	switch (i / 16) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * metrics - what is counted: its names, and the text that watchers get
+ * metrics - what is counted: names, and the text that readers get
  *
- * The names and their meaning are part of the interface, and in the manual: they
- * stay as they are.  A row is a family of OpenMetrics 1.0, with a sample for each
- * combination of label values.
+ * The names and their meaning are an interface, documented in the manual: they
+ * must not change.  A row is a family of OpenMetrics 1.0, with a sample for
+ * each combination of label values.
  */
 #include "metrics.h"
 
@@ -32,7 +32,8 @@ typedef uint64_t get_fn(const struct metrics *m, const struct metrics_tally *t,
 
 enum kind { GAUGE, COUNTER, INFO };
 
-/* A unit is the end of the name.  Values of seconds are in nanoseconds. */
+/* A family of metrics.  The name ends with the unit.  Values in seconds are
+ * kept in nanoseconds. */
 struct family {
 	const char *name, *unit, *help;
 	enum kind kind;
@@ -142,7 +143,7 @@ static uint64_t made(const struct metrics *m, const struct metrics_tally *t,
 	return m->guest->flows->made[made_kind[i]];
 }
 
-/* Rows of one sample share a function, as far as it is a matter of one field */
+/* A function for rows of one sample that is just a field */
 #define FIELD(fn, expr)                                                        \
 	static uint64_t fn(const struct metrics *m,                            \
 			   const struct metrics_tally *t, unsigned i)          \
@@ -201,8 +202,8 @@ static const char *fd_use(unsigned i, unsigned key)
 	return i ? "listeners" : "flows";
 }
 
-/* All that we do is to work, or to wait in the loop: the CPU's time is the time
- * we were busy, and a turn needs no clock of its own for it */
+/* Busy time.  We either work or wait in the loop, so this is the process's CPU
+ * time, and needs no clock for each turn. */
 static uint64_t cpu(const struct metrics *m, const struct metrics_tally *t,
 		    unsigned i)
 {
@@ -307,7 +308,7 @@ static const struct family family[] = {
 	  COUNTER, PLAIN, cpu },
 };
 
-/* In the background we are 1 to ourselves: what others call us, /proc knows */
+/* In the background our own PID is 1; /proc has the one that others know */
 static void name_process(struct metrics *m)
 {
 	ssize_t n = -1;
@@ -356,7 +357,8 @@ bool metrics_tally(const struct metrics *m, struct metrics_tally *t)
 
 /* --- OpenMetrics ---------------------------------------------------------- */
 
-/* Where a reader is: behind @sample samples of @family, whose head they follow */
+/* Where a reader has got to: behind @sample samples of @family and its
+ * header */
 struct place {
 	struct metrics_tally tally;
 	bool tallied, headed;
@@ -446,7 +448,7 @@ const struct http_page metrics_page = {
 
 /* --- JSON ----------------------------------------------------------------- */
 
-/* How many of its labels sample @i has in common with the one before */
+/* How many labels sample @i has in common with the one before */
 static unsigned common(const struct family *f, unsigned i)
 {
 	unsigned k = 0;
@@ -466,7 +468,7 @@ static unsigned keys(const struct family *f)
 	return k;
 }
 
-/* Each label but the last is an object of those behind it */
+/* Write labels as nested objects: each but the last contains the next */
 static void put_labels(const struct family *f, unsigned i, struct wr *w)
 {
 	unsigned n = keys(f), k = common(f, i), open;

@@ -2,9 +2,9 @@
  *
  * migrate - a guest's connections, to and from another host
  *
- * Each step ends where something has to be waited for: the stream, or the helper.
- * What was saved stays as it is, deaf and in repair mode, until it is known where the
- * guest goes on: here, and then all is undone; or not.
+ * Each step ends where something has to be waited for: the stream, or the
+ * helper.  What was saved stays as it is, deaf and in repair mode, until it is
+ * known where the guest goes on.  If it goes on here, all of that is undone.
  */
 #include "migrate.h"
 
@@ -18,8 +18,8 @@
 enum {
 	QUEUES = 2 * SOCK_QUEUE_MAX,
 	BUFFER = QUEUES + 4096,
-	PIECE = 4096, /* a pipe that has room takes so much without a wait */
-	RECORDS = 512, /* at a time */
+	PIECE = 4096, /* a pipe with room takes that much without blocking */
+	RECORDS = 512, /* records at a time */
 	RETRY_MS = 10,
 };
 
@@ -57,7 +57,7 @@ static void close_stream(struct migrate *m)
 	(void)madvise(m->buf, BUFFER, MADV_DONTNEED);
 }
 
-/* 1: all is written, 0: not yet */
+/* Write to the stream: 1: all is written, 0: not yet */
 static int flush(struct migrate *m)
 {
 	ssize_t n;
@@ -72,7 +72,7 @@ static int flush(struct migrate *m)
 	return 0;
 }
 
-/* 1: what was wanted is there, 0: not yet */
+/* Read from the stream: 1: all that was wanted is there, 0: not yet */
 static int gather(struct migrate *m)
 {
 	ssize_t n;
@@ -96,7 +96,7 @@ static void want(struct migrate *m, enum migrate_step step, size_t bytes)
 	m->want = bytes;
 }
 
-/* What the front-end asked for has come to an end */
+/* The transfer has ended with @err */
 static void finish(struct migrate *m, int err)
 {
 	close_stream(m);
@@ -146,7 +146,7 @@ static void save_failed(struct migrate *m, int err)
 	back(m);
 }
 
-/* Without the helper none of them can move */
+/* Without the helper no connection can move */
 static void save_none(struct migrate *m)
 {
 	log_warn("Migration: without passt-repair %u connections will be reset",
@@ -157,8 +157,8 @@ static void save_none(struct migrate *m)
 	watch(m, true);
 }
 
-/* Of one that is still there.  One that was reset meanwhile has none, and its number
- * may be another's. */
+/* The socket of a connection that still exists.  One that was reset meanwhile
+ * has none, and its descriptor may be another's. */
 static int socket_of(const struct migrate *m, unsigned i)
 {
 	const struct flow *f = flow_of(m, i);
@@ -179,7 +179,7 @@ static bool ask(struct migrate *m, enum repair_mode mode)
 
 		if (s < 0)
 			continue;
-		/* What the probe is answered is to be heard */
+		/* The answer to the window probe must be heard */
 		if (mode == REPAIR_OFF)
 			(void)sock_deaf(s, false);
 		fd[n++] = s;
@@ -190,8 +190,8 @@ static bool ask(struct migrate *m, enum repair_mode mode)
 	return true;
 }
 
-/* Those that have ended since they were collected, or wait for nothing but to tell
- * the guest so, do not move */
+/* Leave out connections that have ended since they were collected, or only wait
+ * for room for a reset */
 static void weed(struct migrate *m)
 {
 	const struct flow *f;
@@ -246,7 +246,8 @@ static void save_head(struct migrate *m)
 	m->step = SAVE_FLOWS;
 }
 
-/* Of those that have ended meanwhile there is one as well, and then no socket */
+/* There is a record even for connections that have ended meanwhile, and then
+ * one without a socket */
 static void save_flows(struct migrate *m)
 {
 	struct wr w = wr_init(m->buf, BUFFER);
@@ -338,7 +339,7 @@ static void resume_some(struct migrate *m, unsigned end)
 	}
 }
 
-/* They cannot be put together any more */
+/* Reset connections that cannot be restored any more */
 static void reset_rest(struct migrate *m)
 {
 	struct flow *f;
@@ -361,7 +362,7 @@ static void back_next(struct migrate *m)
 	repair_end(m->repair);
 }
 
-/* All go on here */
+/* All connections go on here */
 static void back(struct migrate *m)
 {
 	m->at = 0;
@@ -371,9 +372,9 @@ static void back(struct migrate *m)
 	back_next(m);
 }
 
-/* None does.  Sockets that are left @open stay deaf, so that nobody is refused who
- * speaks to them until the network knows where the guest has gone; closing one in
- * repair mode says nothing either. */
+/* No connection goes on here.  Sockets that are left @open stay deaf, so that a
+ * peer that sends is not refused before the network knows where the guest has
+ * gone; closing one in repair mode sends nothing either. */
 static void forget(struct migrate *m, bool open)
 {
 	unsigned i;
@@ -381,7 +382,7 @@ static void forget(struct migrate *m, bool open)
 	for (i = 0; i < m->n; i++) {
 		struct flow *f = flow_of(m, i);
 
-		/* What has become a connection has the socket, if anybody */
+		/* a connection that was restored owns its socket */
 		if (m->m[i].gen)
 			m->m[i].fd = f ? host_fd(f) : -1;
 		if (f)
@@ -415,14 +416,15 @@ static void load_failed(struct migrate *m, int err)
 					  util_error(-err);
 
 	log_err("Migration: can't load the guest's state: %s", why);
-	if (m->step == LOAD_FLOWS) /* what has not been read has no socket */
+	if (m->step == LOAD_FLOWS) /* what was not read has no socket */
 		m->n = m->at;
 	forget(m, false);
 	m->n = 0;
 	finish(m, err);
 }
 
-/* Until the guest runs it may still do so where it came from */
+/* All is loaded.  Until the guest runs here, it may still go on where it came
+ * from. */
 static void loaded(struct migrate *m)
 {
 	log_info("Migration: %u connections loaded, %u lost", m->n - m->lost,
@@ -505,7 +507,7 @@ static void load_helper(struct migrate *m)
 	}
 }
 
-/* A socket that cannot be is that connection's loss alone */
+/* A socket that cannot be made costs only its own connection */
 static void load_repair(struct migrate *m)
 {
 	const struct sock_env *e = m->tcp->fwd->env;
@@ -528,7 +530,7 @@ static void load_repair(struct migrate *m)
 		load_failed(m, -ENOTCONN);
 }
 
-/* Now it runs here */
+/* The guest runs here now */
 static void load_last(struct migrate *m)
 {
 	if (m->at < m->n && !ask(m, REPAIR_OFF))
@@ -556,7 +558,7 @@ static void name(struct migrate *m, const struct flow *f)
 	m->m[m->at].gen = f->gen;
 }
 
-/* The guest will be told, its far end when it speaks to the guest */
+/* Loading failed: the guest gets resets, and the far ends when they send */
 static void load_lost(struct migrate *m, int err)
 {
 	struct moving *one = &m->m[m->at];
@@ -774,7 +776,7 @@ static int check(void *owner)
 	m->begun = false;
 	if (m->step == SAVE_OVER && m->exit_after)
 		loop_quit(m->loop, 0);
-	/* A guest without its state must not begin to run */
+	/* a guest without its state must not start */
 	if (m->result && m->loads)
 		loop_quit(m->loop, 1);
 	return m->result;

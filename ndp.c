@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * As with ARP, whatever address the guest solicits is ours to advertise.  We
- * are also its router: the advertisement hands out the prefix, MTU, resolvers
- * and search list of the configuration, for as long as routers usually do, and
- * takes back what is no longer in there.  Whoever is solicited answers from the address that was
- * asked for, as Linux does: GRUB notes the sender as the neighbour.  All else is
- * from our link-local address.  The hop limit is 255 as RFC 4861 demands, and we
- * believe nothing that has another one.
+ * As with ARP, we advertise whatever address the guest solicits.  We are also
+ * its router: the advertisement has prefix, MTU, resolvers and search list of
+ * the configuration, with the usual lifetimes, and takes back what is no longer
+ * in there.  An address that is solicited answers as itself, as with Linux:
+ * GRUB takes the sender for the neighbour.  Everything else comes from our
+ * link-local address.  The hop limit is 255 as RFC 4861 demands, and nothing
+ * with another one is believed.
  */
 #include "ndp.h"
 #include "dnsname.h"
@@ -37,8 +37,8 @@ enum {
 	MESSAGE_MAX = 1280 - IP6_HEAD, /* fits the smallest IPv6 MTU */
 };
 
-/* Seconds; the defaults of RFC 4861, 6.2.1, and RFC 8106, 5.1.  What may change is
- * for as long as RFC 9096, 3.2 has it. */
+/* In seconds; the defaults of RFC 4861, 6.2.1, and RFC 8106, 5.1.  What may
+ * change has the lifetimes of RFC 9096, 3.2. */
 enum {
 	ROUTER_S = UINT16_MAX, /* the longest: RFC 8319 */
 	PREFIX_VALID_S = 30 * 86400,
@@ -56,7 +56,7 @@ static const struct addr solicited_node = {
 };
 enum { SOLICITED_NODE_LEN = 104 };
 
-/* State that the message goes to @dst, at @mac unless @dst is a group */
+/* Address the message to @dst, with MAC address @mac unless @dst is a group */
 static void address(const struct lan *lan, const struct addr *dst,
 		    const struct mac *mac, struct answer *out)
 {
@@ -77,7 +77,7 @@ static void address(const struct lan *lan, const struct addr *dst,
 		h->dst = *mac;
 }
 
-/* Type, code and the checksum that the sender fills in */
+/* Write type, code, and a checksum of zero */
 static void put_start(struct wr *w, uint8_t type)
 {
 	wr_u8(w, type);
@@ -151,7 +151,8 @@ static void put_rdnss(struct wr *w, const struct addr *list, unsigned n,
 		wr_bytes(w, list[i].b, sizeof(list[i].b));
 }
 
-/* Names that do not fit are left out; no name, no option */
+/* Write a search list; names that do not fit are left out, and without any
+ * there is no option */
 static void put_dnssl(struct wr *w, const char list[LAN_SEARCH][LAN_NAME],
 		      unsigned n, uint32_t lifetime_s)
 {
@@ -173,8 +174,8 @@ static void put_dnssl(struct wr *w, const char list[LAN_SEARCH][LAN_NAME],
 		return;
 	}
 
-	/* Zero to seven bytes: a whole unit of zeroes would be an option of
-	 * length 0, for which the guest throws the message away */
+	/* Pad with zero to seven bytes: a whole unit of zeroes would be an
+	 * option of length 0, because of which the guest drops the message */
 	wr_fill(w, 0, (start - w->len) % UNIT);
 	wr_patch_u8(w, start + 1, (uint8_t)((w->len - start) / UNIT));
 }
@@ -192,8 +193,8 @@ static void put_ra_head(struct wr *w, const struct lan *lan, uint16_t router_s)
 	wr_u8(w, HOP_LIMIT);
 	wr_u8(w, lan->dhcpv6 ? RA_MANAGED | RA_OTHER : 0);
 	wr_be16(w, router_s);
-	wr_be32(w, 0);          /* reachable time: none of our business */
-	wr_be32(w, 0);          /* nor the retransmission timer */
+	wr_be32(w, 0);          /* reachable time: unspecified */
+	wr_be32(w, 0);          /* retransmission timer: unspecified */
 }
 
 static bool put_ra(const struct lan *lan, struct answer *out)
@@ -216,8 +217,8 @@ static bool put_ra(const struct lan *lan, struct answer *out)
 	return wr_ok(w);
 }
 
-/* RFC 4861, 6.1.1 and 7.1.1: an option of length 0 spoils the message, and so
- * does the link-layer address of a sender who has no address */
+/* Whether options are valid (RFC 4861, 6.1.1 and 7.1.1): none has length 0, and
+ * a sender without an address has no link-layer address option */
 static bool options_valid(const struct packet *p, struct rd in)
 {
 	bool nobody = addr_is_unspecified(&p->t.src);
@@ -249,7 +250,7 @@ static bool answer_ns(const struct lan *lan, const struct neigh *neigh,
 				   SOLICITED_NODE_LEN)) {
 		return false; /* 7.1.1 */
 	} else {
-		/* Duplicate address detection: is it taken? */
+		/* Duplicate address detection: is the address taken? */
 		if (addr_equal(&target, &lan->guest6) ||
 		    !(lan_is_ours(lan, &target) || neigh_has(neigh, &target)))
 			return false;
@@ -277,7 +278,7 @@ static bool answer_rs(const struct lan *lan, const struct packet *p,
 	return put_ra(lan, out);
 }
 
-/* Without a link-local address there is nothing that we could send from */
+/* Without a link-local address we have no source address */
 static bool mute(const struct lan *lan)
 {
 	return !lan->v6 || addr_is_none(&lan->our_ll6);
@@ -289,7 +290,7 @@ bool ndp_answer(const struct lan *lan, const struct neigh *neigh,
 	uint8_t type = rd_u8(&in), code = rd_u8(&in);
 
 	rd_skip(&in, 6); /* checksum, reserved */
-	/* A lower hop limit means that it did not come from this link */
+	/* A lower hop limit means that it does not come from this link */
 	if (!rd_ok(&in) || code || p->ttl != HOP_LIMIT || mute(lan))
 		return false;
 
@@ -343,7 +344,8 @@ static bool has_domain(const struct lan *lan, const char *name)
 	return false;
 }
 
-/* Add to what has gone those of a list that @now lacks */
+/* Add the resolvers of a list that @now does not have to those that have
+ * gone */
 static void retire_servers(struct lan *now, const struct addr *list,
 			       unsigned n)
 {
@@ -381,7 +383,7 @@ static bool retire_prefix(struct lan *now, const struct lan *was)
 	return true;
 }
 
-/* Whether the lists are not the same, or in another order */
+/* Whether the lists differ, or their order */
 static bool differ(const struct lan *a, const struct lan *b)
 {
 	unsigned i;
@@ -398,7 +400,7 @@ bool ndp_changed(struct lan *now, const struct lan *was)
 {
 	const struct lan_gone *g = &was->gone;
 
-	/* The latest first: what does not fit went long ago */
+	/* The latest first: what does not fit has gone long ago */
 	now->gone = (struct lan_gone){ .prefix6 = g->prefix6 };
 	retire_servers(now, was->dns6, was->dns6_n);
 	retire_servers(now, g->dns6, g->dns6_n);
@@ -439,7 +441,7 @@ bool ndp_call(const struct lan *lan, struct answer *out)
 	    addr_is_link_local(&lan->guest6))
 		return false;
 
-	/* RFC 4291, appendix A: as any host with our MAC address has it */
+	/* the interface identifier of our MAC address (RFC 4291, appendix A) */
 	st_be32(from.b + 8, (uint32_t)(m[0] ^ 2) << 24 | (uint32_t)m[1] << 16 |
 				    (uint32_t)m[2] << 8 | 0xff);
 	st_be32(from.b + 12, 0xfe000000 | (uint32_t)m[3] << 16 |
@@ -475,7 +477,8 @@ bool ndp_announce(const struct lan *lan, const struct addr *addr,
 
 	address(lan, &all_nodes, NULL, out);
 	out->head.t.src = *addr;
-	/* Still "router": taking that back would cost the guest a gateway */
+	/* Still with the router flag: without it the guest would drop a
+	 * gateway */
 	put_na(&out->body, NA_ROUTER | NA_OVERRIDE, addr, mac);
 	return wr_ok(&out->body);
 }

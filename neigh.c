@@ -13,7 +13,7 @@ static unsigned home(const struct addr *a)
 	return addr_hash(a) % NEIGH_SLOTS;
 }
 
-/* The entry of @a, or the empty one where it belongs */
+/* The index of the entry of @a, or of the empty one where it would go */
 static unsigned find(const struct neigh *n, const struct addr *a)
 {
 	unsigned i = home(a);
@@ -66,7 +66,8 @@ void neigh_forget(struct neigh *n, const struct addr *addr)
 		i = (i + 1) % NEIGH_SLOTS;
 		if (addr_is_none(&n->e[i].addr))
 			break;
-		/* Stays if its search does not pass the hole */
+		/* An entry stays if a search for it, from its home slot on,
+		 * does not pass the hole */
 		if (between(hole, home(&n->e[i].addr), i))
 			continue;
 		n->e[hole] = n->e[i];

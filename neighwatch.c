@@ -20,7 +20,8 @@ static void neighbour(void *owner, const struct nlmsghdr *h)
 		guest_neighbour(w->guest, &shown, n.gone ? NULL : &n.mac);
 }
 
-/* What changes meanwhile is reported by the other socket */
+/* Ask for all neighbours.  What changes meanwhile is reported by the other
+ * socket. */
 static void dump(struct neighwatch *w)
 {
 	unsigned i;
@@ -85,7 +86,7 @@ int neighwatch_start(struct neighwatch *w, struct loop *l, struct netlink *host,
 	set_names(w);
 	w->fd = nl_listen(RTMGRP_NEIGH);
 	if (w->fd < 0)
-		return 0; /* ours will do */
+		return 0; /* our own MAC will do */
 	err = loop_add(l, w->fd, loop_watch(l, event, w), 0, EPOLLIN);
 	if (!err)
 		dump(w);

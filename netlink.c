@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * netlink - requests, dumps and notifications of the kernel
+ * netlink - requests to the kernel, dumps and notifications
  *
- * One function sends a request and hands out every message of the answer, be
- * it an acknowledgement, one message or a dump of any length.  What has to be
- * looked at twice, or is asked here and told there, is gathered in a mapping
- * first, which grows as needed.  The kernel's messages are walked with its own
- * macros: it is not a stranger.
+ * One function sends a request and hands out every message of the answer, be it
+ * an acknowledgement, one message or a dump of any length.  What has to be
+ * looked at twice, or is asked in one namespace and set in another, is gathered
+ * in a mapping first, which grows as needed.  The kernel's messages are walked
+ * with its own macros: it is not a stranger.
  */
 #include "netlink.h"
 #include "util.h"
@@ -86,7 +86,8 @@ static int send_request(struct netlink *n, struct nlmsghdr *h)
 	return sent < 0 ? -errno : 0;
 }
 
-/* One datagram of messages; its length, 0 if it is not from the kernel */
+/* Receive a datagram of messages; returns its length, 0 if it is not from the
+ * kernel */
 static ssize_t receive(int fd, void *buf, size_t size, int flags)
 {
 	struct sockaddr_nl from = { 0 };
@@ -185,7 +186,7 @@ int nl_dump_step(struct netlink *n, nl_fn *fn, void *arg)
 	const struct nlmsghdr *h = (const void *)buf;
 	int err;
 
-	/* The kernel has always made the next piece before it returns */
+	/* The kernel has always queued the next piece before it returns */
 	if (got < 0)
 		return got == -EAGAIN ? -EIO : (int)got;
 	for (; NLMSG_OK(h, got); h = NLMSG_NEXT(h, got)) {

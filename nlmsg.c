@@ -29,7 +29,7 @@ const struct rtattr *nlmsg_attr_in(const struct rtattr *a, size_t left,
 	return NULL;
 }
 
-/* Of @type, and whole: @size is that of its fixed header */
+/* Whether a message is of @type and holds its fixed header of @size bytes */
 static bool is(const struct nlmsghdr *h, unsigned type, size_t size)
 {
 	return h->nlmsg_type == type && h->nlmsg_len >= NLMSG_LENGTH(size);
@@ -171,7 +171,8 @@ void nlmsg_read_hop(void *arg, const struct nlmsghdr *h)
 	hop->ifindex =
 		nlmsg_u32(nlmsg_attr(h, sizeof(struct nhmsg), NHA_OIF));
 	hop->gw = nlmsg_addr(nlmsg_attr(h, sizeof(struct nhmsg), NHA_GATEWAY));
-	/* A struct nexthop_grp begins with it */
+	/* Of a group, the ID of its first member, with which struct nexthop_grp
+	 * begins */
 	hop->first =
 		nlmsg_u32(nlmsg_attr(h, sizeof(struct nhmsg), NHA_GROUP));
 }
@@ -262,7 +263,7 @@ bool nlmsg_read_neigh(struct nlmsg_neigh *n, const struct nlmsghdr *h)
 	if (addr_is_none(&n->addr) || !addr_is_unicast(&n->addr))
 		return false;
 	n->gone = h->nlmsg_type == RTM_DELNEIGH || !(m->ndm_state & NUD_USABLE);
-	/* It has none on a link that is not Ethernet */
+	/* A neighbour on a link that is not Ethernet has no MAC address */
 	return nlmsg_mac(nlmsg_attr(h, sizeof(*m), NDA_LLADDR), &n->mac) ||
 	       n->gone;
 }

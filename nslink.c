@@ -2,8 +2,8 @@
  *
  * nslink - addresses and routes of the link in the namespace
  *
- * What is copied is asked for at the host as messages of the kernel, which
- * become requests for the other namespace with as little changed as possible.
+ * What is copied is requested from the host as messages of the kernel, which
+ * become requests for the other namespace with as few changes as possible.
  */
 #include "nslink.h"
 #include "log.h"
@@ -24,26 +24,28 @@ enum {
 	 * than one TCP window, which then overflows it */
 	QUEUE = 10000,
 	FIRST_SLOTS = 512,
-	WORLD = 8, /* prefixes shorter than that are nobody's network */
+	WORLD = 8, /* a shorter prefix is nobody's network */
 };
 
 /* --- configuration of the guest's link ----------------------------------- */
 
-/* What the steps have in common */
+/* What the steps of a configuration have in common */
 struct job {
 	struct nslink *link;
 	struct netlink *host, *ns;
-	unsigned from, to; /* interfaces: template's and guest's */
+	unsigned from, to; /* interface of the template, and the guest's */
 	bool v4, local;
-	bool object; /* there is a default route whose hop is not told */
+	bool object; /* there is a default route of which only the nexthop
+			object is known */
 	const struct conf *conf;
 	struct lan *lan;
-	struct addr ll; /* of the guest's interface; none: it has none */
+	struct addr ll; /* link-local address of the guest's interface; none: it
+			   has none */
 };
 
 /* --- what is wanted -------------------------------------------------------- */
 
-/* A request to @set; its sequence number comes when it is sent */
+/* Add a request to @set; its sequence number is set when it is sent */
 static void want(struct nslink_set *set, const struct nlmsghdr *h)
 {
 	size_t len = NLMSG_ALIGN(h->nlmsg_len);
@@ -69,7 +71,8 @@ static struct nlmsghdr *next(const struct nslink_set *set, size_t *at)
 	return h;
 }
 
-/* NODAD: the caller expects addresses that can be used as soon as we return */
+/* Put flags into a request for an address, with NODAD: our caller expects
+ * addresses that can be used at once */
 static void put_flags(struct nl_request *r, struct ifaddrmsg *m, uint32_t flags)
 {
 	flags |= IFA_F_NODAD;
@@ -80,7 +83,7 @@ static void put_flags(struct nl_request *r, struct ifaddrmsg *m, uint32_t flags)
 		nl_put_u32(r, IFA_FLAGS, flags);
 }
 
-/* Label, lifetime and state stay behind */
+/* Make a request to copy an address, without label, lifetime and state */
 static void copied(struct job *j, const struct nlmsghdr *h,
 		   struct nl_request *r)
 {
@@ -102,7 +105,8 @@ static void copied(struct job *j, const struct nlmsghdr *h,
 			  (IFA_F_HOMEADDRESS | IFA_F_NOPREFIXROUTE));
 }
 
-/* Addresses of the link stay behind, unless the guest has no other */
+/* Whether an address is copied: not link-local ones, unless the guest has no
+ * other */
 static bool is_copied(struct job *j, const struct nlmsghdr *h)
 {
 	const struct ifaddrmsg *m = NLMSG_DATA(h);
@@ -151,7 +155,7 @@ static int add_address(struct job *j)
 	return 0;
 }
 
-/* What of a route is not copied */
+/* Which attributes of a route are removed */
 enum { SOURCE = 1, HOPS = 2 };
 
 static bool stays_behind(unsigned type, unsigned what)
@@ -164,12 +168,12 @@ static bool stays_behind(unsigned type, unsigned what)
 		return what & HOPS;
 	case RTA_PREFSRC:
 		return what & SOURCE;
-	case RTA_NH_ID:     /* the object is not known there */
-	case RTA_CACHEINFO: /* lifetimes are not ours to count */
+	case RTA_NH_ID:     /* the object does not exist there */
+	case RTA_CACHEINFO: /* lifetimes are not counted by us */
 	case RTA_EXPIRES:
 	case RTA_UID:
 	case RTA_MARK:
-	case RTA_ENCAP: /* the host does it with what leaves its sockets */
+	case RTA_ENCAP: /* the host encapsulates what leaves its sockets */
 	case RTA_ENCAP_TYPE:
 		return true;
 	default:
@@ -177,7 +181,7 @@ static bool stays_behind(unsigned type, unsigned what)
 	}
 }
 
-/* Of @left bytes of attributes; returns where the rest ends */
+/* Remove attributes from @left bytes of them; returns the end of the rest */
 static uint8_t *strip_attrs(void *attrs, size_t left, unsigned what)
 {
 	struct rtattr *a = attrs, *after;
@@ -205,7 +209,7 @@ static void strip(struct nlmsghdr *h, unsigned what)
 				  (uint8_t *)h);
 }
 
-/* Of several hops those that leave by the template */
+/* Keep those hops of a multipath route that leave by the template */
 static void copy_hops(struct job *j, struct nlmsghdr *h)
 {
 	uint8_t *end = (uint8_t *)h + h->nlmsg_len, *to, *rest;
@@ -237,7 +241,8 @@ static void copy_hops(struct job *j, struct nlmsghdr *h)
 	h->nlmsg_len -= (uint32_t)(rest - to);
 }
 
-/* Whether a gateway can be used only if the kernel is told that it is there */
+/* Whether a gateway needs the onlink flag, as no address has it in its
+ * subnet */
 static bool is_outside(const struct job *j, const struct addr *gw)
 {
 	if (!j->v4)
@@ -246,8 +251,9 @@ static bool is_outside(const struct job *j, const struct addr *gw)
 	return !addr_in_prefix(gw, &j->lan->guest4, j->lan->prefix4);
 }
 
-/* One hop by a gateway of the other family, or none to the world or a large part
- * of it, as of two routes that stand for a default one */
+/* Whether a hop has a gateway of the other family, or none on the way to the
+ * world or a large part of it, as with two routes that stand for a default
+ * one */
 static bool hop_leads_nowhere(const struct nlmsghdr *h, const struct rtattr *gw,
 			      const struct rtattr *via)
 {
@@ -276,9 +282,10 @@ static bool leads_nowhere(const struct nlmsghdr *h)
 	return false;
 }
 
-/* What the host reaches by IPv6 (RFC 9229), or without a gateway as at the end
- * of a line, is behind our address in there: neighbours of a whole world do not
- * fit a table, and without IPv6 there are none */
+/* Lead a route to our own address.  The host reaches its destination by an IPv6
+ * gateway (RFC 9229), or without one as on a point-to-point link; but the
+ * neighbours of a whole world do not fit into a table, and the guest may not
+ * have IPv6. */
 static void redirect(struct job *j, struct nlmsghdr *h)
 {
 	const struct addr *gw = j->v4 ? &j->lan->gw4 : &j->lan->gw6;
@@ -293,9 +300,10 @@ static void redirect(struct job *j, struct nlmsghdr *h)
 	m->rtm_flags = is_outside(j, gw) ? RTNH_F_ONLINK : 0;
 }
 
-/* A route of the host becomes a request for the guest's link.  The source
- * address goes, as the guest may not have it; but the route that the kernel
- * itself makes with an address is to be recognised as the one that is there. */
+/* Make a request for the guest's link of a route of the host.  The source
+ * address is removed, as the guest may not have it; but the route that the
+ * kernel itself makes with an address must be recognised as existing
+ * already. */
 static void rewrite(struct job *j, struct nlmsghdr *h)
 {
 	struct rtmsg *m = NLMSG_DATA(h);
@@ -303,8 +311,8 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 
 	strip(h, m->rtm_protocol != RTPROT_KERNEL ? SOURCE : 0);
 	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
-	/* In the host's order.  For IPv6 this flag would make multipath routes
-	 * of those that differ in their gateway only. */
+	/* In the host's order.  For IPv6 this flag would join routes that
+	 * differ only in their gateway to a multipath route. */
 	if (j->v4)
 		h->nlmsg_flags |= NLM_F_APPEND;
 	m->rtm_flags &= RTNH_F_ONLINK;
@@ -318,7 +326,7 @@ static void rewrite(struct job *j, struct nlmsghdr *h)
 static void want_route(void *arg, const struct nlmsghdr *orig)
 {
 	static uint8_t copy[NL_ANSWER] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct nlmsghdr *h = (void *)copy; /* and room for what is appended */
+	struct nlmsghdr *h = (void *)copy; /* with room for what is appended */
 	struct job *j = arg;
 
 	if (!nlmsg_is_route(orig, j->v4))
@@ -345,7 +353,7 @@ static int add_default_route(struct job *j)
 
 	if (addr_is_none(gw))
 		return 0;
-	/* With --gateway it may lie anywhere, and still it is us */
+	/* with --gateway it may be any address, and it is us in any case */
 	if (is_outside(j, gw))
 		m.rtm_flags = RTNH_F_ONLINK;
 	nl_begin(&r, RTM_NEWROUTE, NLM_F_CREATE, &m, sizeof(m));
@@ -355,8 +363,8 @@ static int add_default_route(struct job *j)
 	return 0;
 }
 
-/* A router of the Internet has a million, which are not to be asked for at each of
- * their changes */
+/* Copy routes.  An Internet router has a million of them, too many to be
+ * requested at each change. */
 static int copy_routes(struct job *j)
 {
 	struct nslink *l = j->link;
@@ -414,7 +422,7 @@ static int want_family(struct job *j)
 
 /* --- from what there is to what is wanted ---------------------------------- */
 
-/* All but what is another with each message: sequence number, port */
+/* The part of a header that is compared: not sequence number and port */
 enum { SAME = offsetof(struct nlmsghdr, nlmsg_seq) };
 
 static bool same(const struct nlmsghdr *a, const struct nlmsghdr *b)
@@ -424,7 +432,7 @@ static bool same(const struct nlmsghdr *a, const struct nlmsghdr *b)
 		       a->nlmsg_len - NLMSG_HDRLEN);
 }
 
-/* Where @h stands in the index of @set, or the empty place where it would */
+/* Find @h in the index of @set; if it is not there, the empty place for it */
 static uint32_t *find(struct nslink *l, const struct nslink_set *set,
 		      const struct nlmsghdr *h)
 {
@@ -437,7 +445,7 @@ static uint32_t *find(struct nslink *l, const struct nslink_set *set,
 	return &l->index[i];
 }
 
-/* What of @set is not in @other as well is marked by its nlmsg_seq */
+/* Mark requests of @set that are not in @other, by their nlmsg_seq */
 static void mark(struct nslink *l, struct nslink_set *set,
 		 const struct nslink_set *other)
 {
@@ -453,7 +461,7 @@ static void mark(struct nslink *l, struct nslink_set *set,
 		h->nlmsg_seq = !*find(l, other, h);
 }
 
-/* Send a copy: what is remembered stays as it is */
+/* Send a copy of a request, so that what is remembered stays as it is */
 static int send_copy(struct job *j, const struct nlmsghdr *orig, unsigned type,
 		     unsigned without)
 {
@@ -478,8 +486,8 @@ static bool is_of(const struct job *j, const struct nlmsghdr *h, unsigned type)
 	       g->rtgen_family == (j->v4 ? AF_INET : AF_INET6);
 }
 
-/* One that cannot be is no reason against the others, and is not remembered: the next
- * time it is tried again */
+/* Add new addresses.  One that is refused does not stop the others and is not
+ * remembered, so that it is tried again the next time. */
 static int add_new_addresses(struct job *j)
 {
 	struct nlmsghdr *h;
@@ -504,7 +512,8 @@ static struct addr destination(const struct nlmsghdr *h)
 	return nlmsg_addr(nlmsg_route_attr(h, RTA_DST));
 }
 
-/* Another route to where @h leads is the user's business from now on */
+/* Do not set another route to the same destination: it is the user's business
+ * now */
 static void leave_to_user(struct job *j, const struct nlmsghdr *gone)
 {
 	const struct rtmsg *m = NLMSG_DATA(gone), *o;
@@ -522,7 +531,8 @@ static void leave_to_user(struct job *j, const struct nlmsghdr *gone)
 	}
 }
 
-/* What cannot be taken away now is remembered as ours, for the next time */
+/* Remove old routes; one that cannot be removed now is remembered as ours for
+ * the next time */
 static void remove_old_routes(struct job *j)
 {
 	struct nlmsghdr *h;
@@ -557,9 +567,9 @@ static bool leads_on(int err)
 	return err != -ENETUNREACH && err != -EHOSTUNREACH;
 }
 
-/* A gateway can be used only once there is a route to it, and the order of the
- * dump does not tell: go on as long as a round helps.  What is not there is not
- * remembered. */
+/* Insert new routes.  A gateway can be used only once there is a route to it,
+ * and the order of a dump does not respect that: so go on as long as a round
+ * helps.  Routes that could not be inserted are not remembered. */
 static void insert_new_routes(struct job *j)
 {
 	unsigned left = UINT32_MAX, before;
@@ -591,7 +601,8 @@ static void insert_new_routes(struct job *j)
 			  j->v4 ? '4' : '6');
 }
 
-/* The kernel takes away what was secondary to @gone: put back what is wanted */
+/* With @gone the kernel has removed its secondary addresses: add again those
+ * that are wanted */
 static void restore_secondaries(struct job *j, const struct nlmsghdr *gone)
 {
 	const struct ifaddrmsg *m = NLMSG_DATA(gone), *o;
@@ -611,8 +622,8 @@ static void restore_secondaries(struct job *j, const struct nlmsghdr *gone)
 	}
 }
 
-/* Connections have an address that the host still has, or may get back: it stays,
- * and is remembered for the next time */
+/* Remove old addresses, except those that the host still has, or may get back,
+ * as connections use them; these are remembered for the next time */
 static void remove_old_addresses(struct job *j, const struct addrset *stay,
 				 bool patient)
 {
@@ -637,7 +648,7 @@ static void remove_old_addresses(struct job *j, const struct addrset *stay,
 	}
 }
 
-/* What the guest has of the host's */
+/* Note which addresses of the host the guest has */
 static void note_copies(struct nslink *l, struct addrset *copies)
 {
 	struct nlmsghdr *h;
@@ -700,11 +711,11 @@ static int each_link_local(struct job *j, const struct nl_store *addrs,
 	return err;
 }
 
-/* The kernel's own link-local address is tentative for as long as a second,
- * with or without NODAD set later: have the same again, born without.  With
- * IFF_NOARP it was not looked for on the link.  Clearing that has the kernel
- * begin again with every address there is, up to a second later, so there is
- * none meanwhile. */
+/* Make the link-local address usable at once.  The kernel's own is tentative
+ * for up to a second, with or without NODAD set later; so it is replaced by the
+ * same one, added with NODAD.  With IFF_NOARP there was no duplicate address
+ * detection.  Clearing that makes the kernel begin anew, up to a second later,
+ * with every address there is; so there must be none meanwhile. */
 static int settle_link_local(struct job *j)
 {
 	struct nl_store addrs;
@@ -721,7 +732,7 @@ static int settle_link_local(struct job *j)
 	return err;
 }
 
-/* The first time there is nothing yet */
+/* Configure a family for the first time */
 static int configure_family(struct job *j)
 {
 	struct nslink *l = j->link;
@@ -739,7 +750,8 @@ static int configure_family(struct job *j)
 	return err;
 }
 
-/* No such family in this kernel, or disable_ipv6 is set */
+/* Whether @err means that the kernel lacks the family, or disable_ipv6 is
+ * set */
 static bool means_unavailable(int err, bool v4)
 {
 	return err == -EOPNOTSUPP || err == -EAFNOSUPPORT ||
@@ -777,8 +789,9 @@ static void note_local(void *arg, const struct nlmsghdr *h)
 	*local = h->nlmsg_type == RTM_NEWROUTE && m->rtm_type == RTN_LOCAL;
 }
 
-/* An IPv6 address is not the namespace's own before the kernel's worker has got
- * round to it, and what was sent there earlier keeps going out to us */
+/* Wait until an IPv6 address is local to the namespace.  The kernel's worker
+ * takes some time to add the route, and what is sent there before keeps going
+ * out to us. */
 static void await_own_address(struct job *j, const struct addr *a)
 {
 	const struct timespec step = { .tv_nsec = SETTLE_STEP_MS * 1000000 };

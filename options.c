@@ -31,11 +31,11 @@ enum {
 	DIRECT = 256,
 	ROWS_MAX = 128,
 	HELP_COLUMN = 30,
-	NAME_MAX_LEN = 32, /* of an option */
+	NAME_MAX_LEN = 32, /* longest of an option */
 	FAR = 1000,
 };
 
-/* Kinds of addresses, for what an option refuses */
+/* Kinds of addresses: a row of the table says which its option refuses */
 enum {
 	UNSPECIFIED = 1 << 0,
 	LOOPBACK = 1 << 1,
@@ -71,7 +71,7 @@ static void set_bool(struct conf *c, const struct option_row *o,
 	*(bool *)field(c, o) = o->value;
 }
 
-/* Text into an array of @value bytes; the empty one means "not given" */
+/* Store text in an array of @value bytes; the empty string means "not given" */
 static void set_text(struct conf *c, const struct option_row *o,
 		     const char *arg)
 {
@@ -128,7 +128,7 @@ static struct addr address(const struct option_row *o, const char *arg)
 	return a;
 }
 
-/* One of two elements, IPv4 first */
+/* Store an address in the element of its family, IPv4 first */
 static void set_pair(struct addr pair[2], const struct option_row *o,
 		     const char *arg)
 {
@@ -229,7 +229,8 @@ static void set_label(struct conf *c, const struct option_row *o,
 	strcpy(c->label, arg);
 }
 
-/* Bytes, with or without a unit */
+/* Parse a number of bytes, with or without a unit; ends the process unless it
+ * is @least or more */
 static size_t parse_size(const struct option_row *o, const char *arg,
 			 uint64_t least)
 {
@@ -275,7 +276,7 @@ static void set_pcap_files(struct conf *c, const struct option_row *o,
 	c->capture.files = (unsigned)v;
 }
 
-/* (uid_t)-1 means "leave alone" to setresuid(): no user has it */
+/* No user has (uid_t)-1, which means "leave alone" to setresuid() */
 static bool parse_id(const char *s, uint64_t *id)
 {
 	return util_parse_u64(s, 0, UINT32_MAX - 1, id);
@@ -337,7 +338,7 @@ static void set_runas(struct conf *c, const struct option_row *o,
 	c->runas = true;
 }
 
-/* The last of --fd and --socket-path counts */
+/* Of --fd and --socket-path the last one counts */
 static void set_fd(struct conf *c, const struct option_row *o, const char *arg)
 {
 	uint64_t v;
@@ -396,7 +397,7 @@ static void set_vhost(struct conf *c, const struct option_row *o,
 {
 	(void)o;
 	(void)arg;
-	c->mode = MODE_VHOST; /* conf_mode() knew */
+	c->mode = MODE_VHOST; /* conf_mode() has seen it */
 }
 
 static void set_repair(struct conf *c, const struct option_row *o,
@@ -409,7 +410,8 @@ static void set_repair(struct conf *c, const struct option_row *o,
 
 /* --- namespace ---------------------------------------------------------- */
 
-/* fd:N, a descriptor that we were started with, as a path; false: it is none */
+/* Turn "fd:N", a descriptor that we were started with, into a path; false: @arg
+ * has another form */
 static bool descriptor_path(char path[32], const struct option_row *o,
 			    const char *arg)
 {
@@ -457,7 +459,7 @@ static void set_netns_only(struct conf *c, const struct option_row *o,
 	c->userns[0] = '\0';
 }
 
-/* lo is there already */
+/* Any name but lo, which each namespace has already */
 static void set_ns_ifname(struct conf *c, const struct option_row *o,
 			  const char *arg)
 {
@@ -475,7 +477,8 @@ static void set_config_net(struct conf *c, const struct option_row *o,
 	c->lan.ra = false;
 }
 
-/* @value: 0 routes, 1 addresses */
+/* --no-copy-routes has @value 0, --no-copy-addrs 1; either applies to both
+ * families */
 static void set_no_copy(struct conf *c, const struct option_row *o,
 			const char *arg)
 {
@@ -544,7 +547,7 @@ static void set_address(struct conf *c, const struct option_row *o,
 {
 	size_t n = strcspn(arg, "/");
 	char text[ADDR_TEXT_LEN];
-	uint64_t len = 0, mapped; /* bits of ::ffff:0:0/96 in it */
+	uint64_t len = 0, mapped; /* 96 if the length counts ::ffff:0:0/96 */
 	struct addr a;
 	bool v4;
 
@@ -566,7 +569,8 @@ static void set_address(struct conf *c, const struct option_row *o,
 		set_guest4(c, &a, arg[n], (unsigned)len);
 		return;
 	}
-	/* The length is checked, then 64 is used: SLAAC has no other */
+	/* The length is only checked: the guest's prefix is 64 bits, as SLAAC
+	 * needs them */
 	c->lan.guest6 = a;
 	c->lan.fixed6 = true;
 }
@@ -748,7 +752,8 @@ static void set_dhcp_boot(struct conf *c, const struct option_row *o,
 
 /* --- translation and forwarding ----------------------------------------- */
 
-/* Each one counts, the first is shown */
+/* Add an address to the list of its family.  The guest may use any of them and
+ * is shown the first. */
 static void add_name(struct addr names[2][FWD_NAMES],
 		     const struct option_row *o, const char *arg)
 {
@@ -792,7 +797,7 @@ static void set_ports(struct conf *c, const struct option_row *o,
 	c->spec[c->specs++].arg = arg;
 }
 
-/* @value: allow */
+/* @value is 1 for the option that allows, 0 for the one that denies */
 static void set_egress(struct conf *c, const struct option_row *o,
 		       const char *arg)
 {
@@ -1149,7 +1154,9 @@ _Static_assert(ARRAY_SIZE(option_table) < ROWS_MAX, "room for getopt");
 
 /* --- reading it --------------------------------------------------------- */
 
-/* The table in getopt's words: an option's code is its row's index */
+/* The table as getopt_long() wants it.  The code of a long option is DIRECT
+ * plus the index of its row; a row without help text is an alias and has the
+ * code of the row before. */
 struct getopt_tables {
 	char letters[2 * ROWS_MAX + 3];
 	struct option longs[ROWS_MAX];
@@ -1160,8 +1167,8 @@ static void translate(struct getopt_tables *g)
 	unsigned i, code = 0;
 	char *s = g->letters;
 
-	*s++ = '+'; /* what follows the first other word is not ours */
-	*s++ = ':'; /* a missing argument is told from an unknown option */
+	*s++ = '+'; /* stop at the first word that is no option */
+	*s++ = ':'; /* return ':' for a missing argument */
 	for (i = 0; i < option_count; i++) {
 		const struct option_row *o = &option_table[i];
 
@@ -1209,7 +1216,7 @@ static const char *mode_names(unsigned modes)
 }
 
 /* How many letters are to be changed, swapped, added or left out to make @a of
- * @b; more than NEAR if it is a matter of taste */
+ * @b (optimal string alignment).  FAR if either is longer than any option. */
 static unsigned distance(const char *a, const char *b)
 {
 	unsigned row[3][NAME_MAX_LEN + 1], n = (unsigned)strlen(b), i, j;
@@ -1233,7 +1240,8 @@ static unsigned distance(const char *a, const char *b)
 	return row[(i + 2) % 3][n];
 }
 
-/* The option of @mode that @name comes near to, or NULL */
+/* The option of @mode whose name is nearest to @name, or NULL if more than a
+ * third of the letters differ */
 static const char *nearest(enum mode mode, const char *name)
 {
 	unsigned best = (unsigned)strlen(name) / 3 + 1, modes = 0, i;
@@ -1253,8 +1261,8 @@ static const char *nearest(enum mode mode, const char *name)
 	return found;
 }
 
-/* getopt_long() knows less about what is wrong than it says itself, and what it
- * says depends on the libc */
+/* Say what is wrong with @word and end.  getopt_long() would print more than it
+ * returns, but what it prints depends on the libc. */
 static _Noreturn void complain(enum mode mode, const char *word, int code)
 {
 	const char *name = word + 2, *near;
@@ -1291,14 +1299,14 @@ int options_run(struct conf *c, int argc, char **argv)
 	int code;
 
 	translate(&g);
-	optind = 0; /* start over: conf_mode() has used it */
+	optind = 0; /* start over after conf_mode() */
 	opterr = 0;
 	while (word = argv[MAX(optind, 1)],
 	       (code = getopt_long(argc, argv, g.letters, g.longs, NULL)) >= 0) {
 		o = row(code);
 		if (!o)
 			complain(c->mode, word, code);
-		/* "-T 80" in one word, as a line of a file that is not split */
+		/* "-T 80" as one word: a line of a file that was not split */
 		if (optarg && code < DIRECT)
 			optarg += strspn(optarg, " \t");
 		if (!(o->modes & (ANYWHERE | 1U << c->mode)))

@@ -2,11 +2,11 @@
  *
  * packet - frame to checked headers and tuple; tuple to headers
  *
- * Parsing runs over the private copy only.  Two ends are kept apart: the end of
- * the copy, which a chain of IPv6 extension headers may exceed, and the end of
- * the packet, which layer 3 says and Ethernet padding does not move.  The
- * latter is kept as an offset into the frame in @payload_len until layer 4 has
- * found where its payload begins.
+ * Parsing reads the private copy only.  Two ends are kept apart: the end of the
+ * copy, beyond which a chain of IPv6 extension headers may go, and the end of
+ * the packet, which the IP header states without Ethernet's padding.  The
+ * latter is kept as an offset into the frame until layer 4 has found where its
+ * payload begins.
  */
 #include "packet.h"
 #include "checksum.h"
@@ -60,13 +60,13 @@ const char *verdict_name(enum verdict v)
 
 /* --- from the guest ----------------------------------------------------- */
 
-/* What is known while layers are peeled off */
+/* State of parsing, header by header */
 struct parse {
 	struct packet *p;
-	struct rd in;  /* the private copy */
+	struct rd in;  /* reads the private copy */
 	size_t end;    /* of the packet, from the start of the frame */
-	uint8_t proto; /* what comes next */
-	bool fragment; /* behind the header that says so */
+	uint8_t proto; /* of the next header */
+	bool fragment; /* a fragment header was seen */
 };
 
 static size_t at(const struct parse *s)
@@ -74,7 +74,8 @@ static size_t at(const struct parse *s)
 	return (size_t)(s->in.p - s->p->hdr);
 }
 
-/* Cut the packet where layer 3 says it ends: what follows is padding */
+/* Cut the packet where its IP header says that it ends: what follows is
+ * padding.  False: it ends beyond the frame. */
 static bool cut(struct parse *s, size_t end)
 {
 	if (end > s->end)
@@ -97,7 +98,7 @@ static void set_payload(struct parse *s, size_t off, size_t end)
 	s->p->payload_len = (uint32_t)(end - off);
 }
 
-/* The least that layer 4 has of headers */
+/* The shortest header of a layer-4 protocol */
 static size_t l4_least(uint8_t proto)
 {
 	switch (proto) {
@@ -115,8 +116,9 @@ static size_t l4_least(uint8_t proto)
 
 static enum verdict skip_extensions(struct parse *s);
 
-/* What comes next is a part of a datagram.  The first one without all headers is
- * made to get past filters (RFC 3128, RFC 7112). */
+/* Note what is behind the IP header as a fragment.  A first fragment must have
+ * all headers up to layer 4: without, it is made to get past filters (RFC 3128,
+ * RFC 7112). */
 static enum verdict parse_fragment(struct parse *s, uint32_t id, size_t off,
 				   bool more)
 {
@@ -172,7 +174,8 @@ static enum verdict parse_ip4(struct parse *s)
 			      frag & IP4_MORE);
 }
 
-/* Skip one header of the generic form: next header, length in units of 8 */
+/* Skip one extension header of the generic form: next header, length in units
+ * of 8 bytes without the first 8 */
 static enum verdict skip_extension(struct parse *s)
 {
 	const uint8_t *h = s->in.p;
@@ -191,7 +194,8 @@ static enum verdict skip_extension(struct parse *s)
 	return rd_ok(&s->in) ? PASS : DROP_EXTENSION;
 }
 
-/* PASS: it is none, for all that (RFC 6946) */
+/* Parse a fragment header.  PASS: it is that of an atomic fragment (RFC 6946),
+ * which is the whole datagram. */
 static enum verdict parse_frag6(struct parse *s)
 {
 	const uint8_t *h = s->in.p;
@@ -219,7 +223,7 @@ static enum verdict skip_extensions(struct parse *s)
 	for (;; first = false) {
 		switch (s->proto) {
 		case IPPROTO_HOPOPTS:
-			if (!first) /* RFC 8200 4.1: right behind IPv6 only */
+			if (!first) /* RFC 8200, 4.1: first or never */
 				return DROP_EXTENSION;
 			break;
 		case IPPROTO_ROUTING:
@@ -263,10 +267,11 @@ static enum verdict parse_ip6(struct parse *s)
 	s->proto = h[6];
 	p->proto_off = 6;
 	p->ttl = h[7];
-	p->df = true; /* RFC 8200, 4.5: routers fragment nothing */
+	p->df = true; /* RFC 8200, 4.5: no router fragments */
 	p->t.src = addr_from6(h + 8);
 	p->t.dst = addr_from6(h + 24);
-	/* Inside of us a v4-mapped address is IPv4: the guest cannot have it */
+	/* We store IPv4 addresses as v4-mapped ones: the guest cannot use these
+	 * itself */
 	if (addr_is_v4(&p->t.src) || addr_is_v4(&p->t.dst))
 		return DROP_ENDPOINT;
 	if (loopback(&p->t))
@@ -274,8 +279,8 @@ static enum verdict parse_ip6(struct parse *s)
 	return skip_extensions(s);
 }
 
-/* The next @n bytes of the packet's copy, or why there are none.  They can lie
- * behind the copy only if extension headers filled it. */
+/* View the next @n bytes of the copy.  DROP_SHORT: the packet ends before.
+ * DROP_EXTENSION: the copy does, which takes many extension headers. */
 static enum verdict view_l4(struct parse *s, size_t n, const uint8_t **h)
 {
 	if (at(s) + n > s->end)
@@ -397,7 +402,8 @@ static enum verdict parse_arp(struct parse *s)
 	return PASS;
 }
 
-/* Everything before @hdr: what no header of this packet states is zero */
+/* Clear all fields before @hdr, as what no header of this packet states is
+ * zero, and copy the frame's first bytes to @hdr */
 static void reset(struct packet *p, const struct frame *f)
 {
 	memset(p, 0, offsetof(struct packet, hdr));
@@ -445,8 +451,8 @@ unsigned packet_iov(const struct packet *p, size_t off, size_t len,
 	return 1;
 }
 
-/* Bytes that were copied once are not looked at again: what was checked in the
- * copy and what the caller gets are the same, whatever the guest writes. */
+/* Bytes that are in the private copy are taken from there: what was checked and
+ * what the caller gets are the same, whatever the guest writes meanwhile */
 size_t packet_copy(const struct packet *p, size_t off, void *dst, size_t len)
 {
 	const struct frame *f = p->frame;
@@ -472,7 +478,8 @@ bool packet_sum_ok(const struct packet *p)
 	const struct frame *f = p->frame;
 	uint64_t sum = 0;
 
-	/* RFC 768 and RFC 8200, 8.1: no sum */
+	/* No checksum: allowed with IPv4 (RFC 768), not with IPv6 (RFC 8200,
+	 * 8.1) */
 	if (p->kind == PACKET_UDP && !ld_be16(p->hdr + p->l4_off + 6))
 		return addr_is_v4(&p->t.src);
 	if (p->kind != PACKET_ICMP4 && p->kind != PACKET_IGMP)
@@ -503,7 +510,7 @@ static void put_frag4(uint8_t *b, const struct head *h)
 				  (h->frag_more ? IP4_MORE : 0)));
 }
 
-/* Whole words, which are read back as such for the sum */
+/* Written as whole words, which the checksum reads back as such */
 static size_t put_ip4(uint8_t *b, const struct head *h, size_t l4_len)
 {
 	uint32_t ttl = h->ttl ? h->ttl : 255, len = (uint32_t)(IP4_HEAD + l4_len);
@@ -555,7 +562,7 @@ size_t packet_put_ip(uint8_t *b, const struct head *h, size_t l4_len)
 	return ETH_HEAD + put_ip6(b + ETH_HEAD, h, l4_len);
 }
 
-/* The checksum at @offset of layer 4 is left to whoever finishes the frame */
+/* Have whoever finishes the frame compute the checksum at @offset of layer 4 */
 static void leave_sum(struct note *n, size_t start, size_t offset, size_t head)
 {
 	*n = (struct note){
@@ -613,13 +620,15 @@ void packet_finish_udp(uint8_t *udp, const uint8_t *payload, size_t len)
 	uint64_t sum = csum_add(csum_add(0, udp, UDP_HEAD), payload, len);
 	uint16_t v = csum_finish(sum);
 
-	/* RFC 768: a sum of zero is sent as all ones, zero means none */
+	/* RFC 768: a sum of zero is sent as all ones, zero means "no
+	 * checksum" */
 	if (!v)
 		v = 0xffff;
 	memcpy(udp + 6, &v, sizeof(v));
 }
 
-/* ICMP and IGMP have no pseudo-header, ICMPv6 has (RFC 4443 2.3) */
+/* Set the checksum of a message of @len bytes.  ICMP and IGMP have no
+ * pseudo-header, ICMPv6 has one (RFC 4443, 2.3). */
 static void finish_icmp(const struct tuple *t, uint8_t *m, size_t len)
 {
 	uint16_t sum = 0;
@@ -633,8 +642,9 @@ static void finish_icmp(const struct tuple *t, uint8_t *m, size_t len)
 	memcpy(m + 2, &sum, sizeof(sum));
 }
 
-/* Headers with an option for each router to look at the packet.  Nothing else
- * that we send has options, so it is put in between. */
+/* Write headers with the Router Alert option (RFC 2113, RFC 2711), which IGMP
+ * and MLD need.  No other packet of ours has options, so it is inserted behind
+ * the usual header. */
 static size_t put_alert(uint8_t *b, const struct head *h, size_t len)
 {
 	static const uint8_t option4[4] = { 0x94, 4 };
@@ -650,7 +660,7 @@ static size_t put_alert(uint8_t *b, const struct head *h, size_t len)
 		return ip + sizeof(option6);
 	}
 	memcpy(b + ip, option4, sizeof(option4));
-	at[0]++; /* a word more */
+	at[0]++; /* one word longer */
 	st_be16(at + 2, (uint16_t)(IP4_HEAD + sizeof(option4) + len));
 	memcpy(at + 10, &sum, sizeof(sum));
 	sum = csum_finish(csum_add(0, at, IP4_HEAD + sizeof(option4)));

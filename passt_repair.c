@@ -2,10 +2,10 @@
  *
  * passt_repair - sets TCP_REPAIR for a passt that has no right to
  *
- * A migration takes connections apart and puts them together elsewhere, which is
- * for CAP_NET_ADMIN.  passt sends the sockets, and with them a byte that says what
- * the option is to be; we set it and send the byte back.  That is all we do, and
- * all that we may, once we are connected.
+ * A migration takes connections apart and puts them together elsewhere, which
+ * needs CAP_NET_ADMIN.  passt sends the sockets, and with them a byte with the
+ * value for the option; we set it and send the byte back.  Once we are
+ * connected that is all we do, and all that the seccomp filter allows.
  */
 #include "passt_repair.h"
 
@@ -31,18 +31,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* There is nothing to lose but this connection, and somebody to tell */
+/* A denied call fails, so that we can report it: there is nothing to protect
+ * but this connection */
 #define SECCOMP_DENY (SECCOMP_RET_ERRNO | EPERM)
 #include "seccomp_repair.h"
 
 enum {
-	SOCKETS = 253, /* in a message, SCM_MAX_FD of the kernel */
+	SOCKETS = 253, /* per message: SCM_MAX_FD of the kernel */
 	MISUSE = 2,    /* exit status */
 	RETRY_MS = 10,
 };
 
 struct batch {
-	int8_t mode; /* of TCP_REPAIR: 1, 0, or -1: off without a probe */
+	int8_t mode; /* TCP_REPAIR: 1, 0, or -1: off, no probe */
 	int fd[SOCKETS];
 	size_t n;
 };
@@ -55,7 +56,8 @@ static _Noreturn void misuse(const char *what, const char *arg)
 
 /* --- finding passt -------------------------------------------------------- */
 
-/* -1: nobody is there */
+/* Connect to @path; -1: nobody listens, and we are not @patient.  Other
+ * failures end the process. */
 static int dial(const char *path, bool patient)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
@@ -66,7 +68,7 @@ static int dial(const char *path, bool patient)
 	strcpy(sun.sun_path, path);
 	if (fd < 0)
 		die("Failed to create AF_UNIX socket: %s", util_error(errno));
-	/* Between bind() and listen() */
+	/* passt may be between bind() and listen() */
 	while (connect(fd, (struct sockaddr *)&sun, sizeof(sun))) {
 		if (errno != ECONNREFUSED)
 			die("Failed to connect to %s: %s", path,
@@ -96,7 +98,8 @@ static int dial_in(const char *dir, const char *name, bool patient)
 	return dial(path, patient);
 }
 
-/* One that is there already and answers */
+/* Connect to a repair socket in the directory that exists already and answers,
+ * or -1 */
 static int dial_present(const char *path)
 {
 	DIR *d = opendir(path);
@@ -129,7 +132,8 @@ static int dial_created(const char *path, int watch)
 	}
 }
 
-/* A socket, or a directory in which there is or will be one */
+/* Connect to @path: a socket, or a directory in which there is or will be
+ * one */
 static int find(const char *path)
 {
 	struct stat st;
@@ -153,7 +157,7 @@ static int find(const char *path)
 
 /* --- confinement ---------------------------------------------------------- */
 
-/* What it takes, and nothing to be gained from elsewhere */
+/* Keep CAP_NET_ADMIN alone, and gain nothing by exec */
 static void drop_privileges(void)
 {
 	struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
@@ -191,7 +195,7 @@ static void allow_little(void)
 
 /* --- repair --------------------------------------------------------------- */
 
-/* False: passt has gone */
+/* Receive a message; false: passt has gone */
 static bool receive(int s, struct batch *b)
 {
 	uint8_t control[CMSG_SPACE(sizeof(b->fd))] __attribute__((aligned(8)));

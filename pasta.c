@@ -3,13 +3,13 @@
  * pasta - namespaces: join, make, enter, watch
  *
  * Work in the network namespace is done by a short-lived clone that shares
- * memory and descriptors with us: it needs the right to enter, but unlike
- * setns() there and back not the right to return, which an ordinary user does
- * not have.  We are suspended meanwhile, so there is no concurrency.
+ * memory and descriptors with us.  It needs the right to enter, but not, like
+ * setns() there and back, the right to return, which an ordinary user does not
+ * have.  We are suspended meanwhile, so there is no concurrency.
  *
- * A spawned command is the first process of its PID namespace, unless it has
- * none.  It reads one byte when its user namespace is mapped and another one when all is up; if
- * the pipe closes before, it ends.
+ * A command that we run is the first process of its PID namespace, unless it
+ * has none.  It reads one byte when its user namespace is mapped, and another
+ * one when everything is set up; if the pipe is closed before, it ends.
  */
 #include "pasta.h"
 #include "log.h"
@@ -51,10 +51,10 @@
 enum { STACK = 256 << 10, POLL_MS = 1000, GRACE_MS = 200, PATH_LEN = 64 };
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 }; /* as shells have it */
 
-/* Of clones: ours is in use while they share our memory */
+/* The stack of clones: ours is in use while they share our memory */
 static uint8_t stack[STACK] __attribute__((aligned(16)));
 
-/* What our parent gave us, for the command: we have changed ours */
+/* What our parent gave us, for the command, as we change ours */
 static struct {
 	rlim_t nofile;
 	sigset_t blocked, ignored;
@@ -163,7 +163,7 @@ static int first_visit(void *arg)
 	return 0;
 }
 
-/* Shows whether we may enter at all */
+/* The first visit, which shows whether we may enter at all */
 static void visit(struct pasta *p)
 {
 	struct first f = { 0, -1 };
@@ -187,8 +187,8 @@ static void visit(struct pasta *p)
 
 /* --- what tells the end --------------------------------------------------- */
 
-/* Where the end of a process can be polled; before 5.3 the signal is left,
- * which tells about our own children only */
+/* A descriptor that tells the end of a process.  Before Linux 5.3 only SIGCHLD
+ * is left, which tells about our own children. */
 static int end_fd(pid_t pid, bool ours)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -204,7 +204,8 @@ static int end_fd(pid_t pid, bool ours)
 	return fd;
 }
 
-/* The process behind /proc/PID/ns/net: its end is known at once */
+/* The process of a path /proc/PID/ns/net, 0: it is none; such a process's end
+ * is known at once */
 static pid_t process_behind(const struct pasta *p)
 {
 	int pid, end = 0;
@@ -229,7 +230,7 @@ static long fs_type(const char *dir)
 	return statfs(dir, &fs) ? 0 : (long)fs.f_type;
 }
 
-/* Files that come and go without anybody deleting them */
+/* Whether files in @dir come and go without anybody deleting them */
 static bool is_virtual(const char *dir)
 {
 	long type = fs_type(dir);
@@ -238,8 +239,8 @@ static bool is_virtual(const char *dir)
 	       type == DEVPTS_SUPER_MAGIC;
 }
 
-/* /proc/PID/fd/ or a name for it: somebody's descriptors, whose numbers say
- * nothing about the namespace */
+/* Whether @dir is /proc/PID/fd/ or another path to it: descriptors of a
+ * process, whose numbers say nothing about the namespace */
 static bool is_descriptor(const char *dir)
 {
 	size_t len = strlen(dir);
@@ -248,7 +249,8 @@ static bool is_descriptor(const char *dir)
 	       fs_type(dir) == PROC_SUPER_MAGIC;
 }
 
-/* Where to look for it: its directory, or where all paths begin */
+/* Open the directory to look for the namespace's path in, or if that fails
+ * where all paths begin */
 static void open_dir(struct pasta *p, const char *dir)
 {
 	bool absolute = *p->path == '/';
@@ -300,7 +302,7 @@ static bool same_ns(int fd, const char *path)
 	       a.st_ino == b.st_ino;
 }
 
-/* Whether it is the user namespace @owner, or one of those above */
+/* Whether @userns is the user namespace @owner, or one of its ancestors */
 static bool is_over(int userns, int owner)
 {
 	int at = dup(owner), above;
@@ -319,7 +321,7 @@ static bool is_over(int userns, int owner)
 	return found;
 }
 
-/* We can do without what was named, but whoever named it has something in mind */
+/* Check --userns: we could do without it, but the user has something in mind */
 static void check_named(const struct pasta *p, const struct conf *c, int owner)
 {
 	int fd = open(c->userns, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -333,8 +335,8 @@ static void check_named(const struct pasta *p, const struct conf *c, int owner)
 	close(fd);
 }
 
-/* Where the rights over a network namespace are: its owner.  What was named
- * is taken only where the kernel (before 4.9) cannot tell. */
+/* The user namespace that owns the network namespace, and so has rights over
+ * it.  --userns is used only where the kernel (before 4.9) cannot tell. */
 static int owner_of(const struct pasta *p, const struct conf *c)
 {
 	char path[PATH_LEN];
@@ -343,7 +345,8 @@ static int owner_of(const struct pasta *p, const struct conf *c)
 	fd = ioctl(p->netns, NS_GET_USERNS);
 	if (fd >= 0 && c->userns[0])
 		check_named(p, c, fd);
-	/* Before 4.9, or where a policy does not know the call */
+	/* Before Linux 4.9, or where a security policy does not know the
+	 * call */
 	if (fd < 0 && (errno == ENOTTY || errno == EACCES)) {
 		snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)c->pid);
 		fd = open(c->userns[0] ? c->userns : path,
@@ -376,8 +379,8 @@ static void join(struct pasta *p, const struct conf *c, bool outside)
 	if (p->netns < 0)
 		die("Can't open network namespace %s: %s", p->path,
 		    util_error(errno));
-	/* As of a container that has the host's: its routes would be for us, and
-	 * ours are its own */
+	/* A container may have the host's network: its routes would be for us,
+	 * and ours are its own */
 	if (c->fd < 0 && !c->takeover[0] &&
 	    same_ns(p->netns, "/proc/self/ns/net"))
 		die("Network namespace %s is the one that we are in", p->path);
@@ -482,10 +485,11 @@ static void wait_parent(int fd)
 		_exit(EXIT_FAILURE);
 }
 
-/* A /proc of the new PID namespace.  Where parts of the old one are covered,
- * as in containers, this is not allowed, and the old one stays.  With a user
- * namespace mounts do not go back to where they came from, even if a policy does
- * not let us say so; the source is empty for the same policy, Debian's. */
+/* Mount a /proc of the new PID namespace.  Where parts of the old one are
+ * covered, as in containers, this is not permitted, and the old one stays.
+ * With a user namespace mounts do not propagate back, even if a policy does not
+ * let us make them slaves.  The source is empty because of the same policy,
+ * Debian's. */
 static void mount_proc(const struct conf *c, bool slave)
 {
 	if ((!slave && c->netns_only) ||
@@ -493,8 +497,9 @@ static void mount_proc(const struct conf *c, bool slave)
 		log_debug("Can't mount a new /proc: %s", util_error(errno));
 }
 
-/* By these libc has names resolved by others, whose answers we do not hear: so there is
- * nobody, and it asks by DNS.  A file that is no socket refuses connections. */
+/* Cover the sockets by which libc has names resolved by other processes, whose
+ * answers we do not read, so that it asks by DNS.  A file that is no socket
+ * refuses connections. */
 static void cover_resolvers(const struct conf *c, bool slave)
 {
 	static const char *const path[] = {
@@ -545,14 +550,15 @@ static void furnish(const struct conf *c)
 		cover_resolvers(c, slave);
 	name_host(c);
 	err = write_text("/proc/sys/net/ipv4/ping_group_range", "0 0");
-	/* There is no group 0 if users could not be mapped: that has been said */
+	/* If users could not be mapped, which was logged, there is no group
+	 * 0 */
 	if (err && err != -EINVAL)
 		log_warn("Can't set ping_group_range in the namespace: %s",
 			 util_error(-err));
 }
 
-/* Why execvp() failed.  A directory of PATH that is closed to us, as root's are
- * to nobody, has it say EACCES for what is in none of them. */
+/* Why execvp() has failed.  If a directory of PATH is not accessible, as root's
+ * are not to nobody, it says EACCES even for a name that is in none of them. */
 static int exec_error(const char *name, int err)
 {
 	const char *dir = getenv("PATH"), *end;
@@ -587,7 +593,8 @@ static _Noreturn void run_command(const struct conf *c)
 	_exit(err == ENOENT ? NOT_FOUND : NOT_EXECUTABLE);
 }
 
-/* What we changed is not for the command; our descriptors close themselves */
+/* Undo for the command what we have changed; our descriptors close
+ * themselves */
 static void clean_up(void)
 {
 	struct rlimit r;
@@ -607,7 +614,7 @@ static int be_command(void *arg)
 {
 	const struct command *cmd = arg;
 
-	/* Stays, as execve() gives back no capabilities: there are all */
+	/* Not reset by execve(), which adds no capabilities: we have all */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(cmd->go_fd);
 	wait_parent(cmd->wait_fd);
@@ -635,7 +642,7 @@ static int open_proc(pid_t pid, const char *name)
 	return fd;
 }
 
-/* What the terminal has for both of us; to stop takes pidfds */
+/* Signals that the terminal sends to both of us; stopping needs pidfds */
 static void terminal_signals(const struct pasta *p, sigset_t *set)
 {
 	sigemptyset(set);
@@ -722,7 +729,7 @@ void pasta_go(struct pasta *p)
 
 /* --- the end ------------------------------------------------------------- */
 
-/* What it has sent may still be on its way */
+/* What the command has sent may still be under way */
 static void over(struct pasta *p, int status)
 {
 	if (p->ended)
@@ -743,7 +750,8 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 	(void)events;
 	/* #syscalls:pasta waitid read */
 	if (waitid(P_PID, (id_t)p->child, &si, WEXITED | WNOHANG)) {
-		/* Somebody else has its status.  Not to go would be worse. */
+		/* Somebody else has got its status.  Not to end would be
+		 * worse. */
 		if (errno == ECHILD)
 			over(p, EXIT_FAILURE);
 	} else if (si.si_pid == p->child) {
@@ -754,7 +762,7 @@ static void on_command_end(void *owner, uint64_t ref, uint32_t events)
 	}
 }
 
-/* What the command does about signals */
+/* How the command handles signals */
 struct manners {
 	unsigned long long blocked, ignored, caught;
 };
@@ -781,7 +789,7 @@ static bool has(unsigned long long set, unsigned number)
 	return set >> (number - 1) & 1;
 }
 
-/* Does the command leave this signal to the kernel? */
+/* Whether the command leaves this signal to the kernel */
 static bool is_deaf(const struct pasta *p, unsigned number)
 {
 	struct manners m = manners_of(p);
@@ -797,9 +805,9 @@ static void send(int pidfd, unsigned number)
 	(void)syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0);
 }
 
-/* As the kernel would have done with a command that is not the first process of
- * a namespace.  We do not use SIGSTOP for ourselves: where no shell could have
- * us go on, the kernel lets nobody stop that way. */
+/* Stop both, as the kernel would do with a command that is not the first
+ * process of a namespace.  We do not send ourselves SIGSTOP: where no shell
+ * could continue us, the kernel lets nobody stop by the terminal's signal. */
 static void stop_both(struct pasta *p)
 {
 	sigset_t set;
@@ -832,10 +840,11 @@ static void speak_up(void *owner, struct timer *t)
 		stop_both(p);
 }
 
-/* What the terminal has to say is for the command.  That is the first process
- * of its PID namespace, so the kernel keeps from it what it has no handler for:
- * then it is for us to end or stop both.  Not at once: one that was told to leave
- * may have let go of its handlers, and one that was told to stop does so. */
+/* A signal from the terminal, which is for the command.  As that is the first
+ * process of its PID namespace, the kernel keeps signals from it that it has no
+ * handler for: then we end or stop both.  Not at once: a command that was told
+ * to end may just have removed its handlers, and one that was told to stop does
+ * so. */
 static void on_terminal(void *owner, uint64_t ref, uint32_t events)
 {
 	struct signalfd_siginfo si;
@@ -886,7 +895,7 @@ static void on_process_end(void *owner, uint64_t ref, uint32_t events)
 	leave(owner);
 }
 
-/* Not to be allowed to look does not mean that it is gone */
+/* That we may not look does not mean that it has gone */
 static bool is_gone(struct pasta *p)
 {
 	/* #syscalls:pasta openat(.,.,!O_WRONLY+O_RDWR+O_CREAT+O_TRUNC) */
@@ -945,7 +954,8 @@ int pasta_watch(struct pasta *p, struct loop *l, const struct conf *c)
 	if (p->child_fd >= 0)
 		err = loop_add(l, p->child_fd, loop_watch(l, fn, p), 0,
 			       EPOLLIN);
-	/* The end of the process tells all; a path has to be looked at */
+	/* If a process's end is watched, that is enough; otherwise a path has
+	 * to be looked at */
 	if (err || p->child_fd >= 0 || p->dir_fd < 0)
 		return err;
 	timer_init(&p->poll, look, p);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * pcap - writes finished copies of frames of both directions
+ * pcap - captures finished copies of frames of both directions
  *
  * A frame is collected in one buffer behind its record header, a checksum that
- * was left to the transport is finished there, and the record goes out in one
- * write.  Traffic is more important than any capture.  What a disk takes in part
- * is cut off again, so that the file ends with a whole record; if the disk is
- * full that is tried again a second later, at other errors the capture ends.  A
+ * was left to the transport is finished there, and the record is written at
+ * once.  Traffic is more important than any capture.  What a disk takes only in
+ * part is cut off again, so that the file ends with a whole record; if the disk
+ * is full, that is tried again a second later; other errors end the capture.  A
  * FIFO cannot be cut: a record that went in part is completed before the next,
- * also at the end, and what has no room is counted.
+ * also at the end, and frames that there is no room for are counted.
  *
- * Why a frame was dropped is known after it has come, and its answer would be
- * written before it: so a block of pcapng waits in the buffer, and what is sent
- * meanwhile lies behind it.  A comment is put in by moving that.
+ * Why a frame was dropped is known only after it has arrived, and its answer
+ * would be written before that.  So a block of pcapng is held in the buffer,
+ * and what is sent meanwhile lies behind it.  A comment is inserted by moving
+ * that.
  */
 #include "pcap.h"
 #include "checksum.h"
@@ -32,8 +33,9 @@
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html */
 enum { SNAPLEN = 65535, LINKTYPE_ETHERNET = 1, PIPE_BYTES = 1 << 20 };
 
-/* How long until a full disk is tried again, and without one until the next is news;
- * how long the reader of a FIFO has for the end of a record, when we end */
+/* Time until a full disk is tried again; time without one after which the next
+ * is logged; time that the reader of a FIFO has for the rest of a record when
+ * we end */
 enum { FULL_MS = 1000, FULL_QUIET_MS = 60000, END_MS = 1000 };
 
 /* https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html */
@@ -49,7 +51,7 @@ enum {
 	EPB_FLAGS = 2,
 	EPB_INBOUND = 1,
 	EPB_OUTBOUND = 2,
-	BLOCK_END = 8, /* the end of the options, and the length again */
+	BLOCK_END = 8, /* end of options, and the block's length again */
 	COMMENT = 64,  /* at most */
 	RECORD = SNAPLEN + 1 + 128,
 };
@@ -91,7 +93,7 @@ struct packet_block {
 	uint32_t stored, len;
 };
 
-/* What is to be written, as far as @used says */
+/* What is to be written: the first @used bytes */
 static uint8_t buf[4 * RECORD];
 
 /* --- pcapng ---------------------------------------------------------------- */
@@ -118,7 +120,7 @@ static void put_option(struct pcap *p, uint16_t type, const void *v, size_t len)
 	put(p, v, len);
 }
 
-/* The block that began at @at is complete */
+/* End the block that begins at @at */
 static void end_block(struct pcap *p, size_t at)
 {
 	uint32_t len = (uint32_t)(p->used - at + BLOCK_END);
@@ -244,7 +246,7 @@ int pcap_open(struct pcap *p, const char *path, const struct pcap_conf *c)
 	}
 	p->size = p->used;
 	p->used = 0;
-	/* Whatever it is, this open file is ours */
+	/* Whatever it is, the open file is ours */
 	fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK);
 	fcntl(p->fd, F_SETPIPE_SZ, PIPE_BYTES);
 	return 0;
@@ -270,7 +272,7 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* What of the last records was written goes again; false: that cannot be done */
+/* Cut off what was written of the last records; false: that is not possible */
 static bool cut(struct pcap *p)
 {
 	off_t at, written = p->rest - buf;
@@ -301,7 +303,7 @@ static void failed(struct pcap *p, int err)
 	p->full_until = now + FULL_MS;
 }
 
-/* What there is to write, or false: not now, or never */
+/* Write what is left; false: not now, or never */
 static bool flush(struct pcap *p)
 {
 	while (p->rest_len) {
@@ -320,7 +322,8 @@ static bool flush(struct pcap *p)
 	return true;
 }
 
-/* Nobody wants more than the rest of the last record.  It may take its time. */
+/* The capture has ended in this process: only the rest of the last record is to
+ * be written, which may take its time */
 static void flush_last(struct pcap *p)
 {
 	p->fd = p->file[0];
@@ -330,8 +333,8 @@ static void flush_last(struct pcap *p)
 		p->fd = -1;
 }
 
-/* The oldest file begins anew.  There are no paths any more, and with O_APPEND
- * no position to be set. */
+/* Begin the next file, the oldest one, anew.  There are no paths any more, and
+ * with O_APPEND no position has to be set. */
 static bool next_file(struct pcap *p)
 {
 	p->at = (p->at + 1) % p->files;
@@ -344,7 +347,7 @@ static bool next_file(struct pcap *p)
 	return false;
 }
 
-/* The head of a file, in front of what is to follow it */
+/* Insert the header of a file in front of what is to follow it */
 static void insert_head(struct pcap *p)
 {
 	size_t used = p->used;
@@ -370,7 +373,8 @@ static void write_out(struct pcap *p)
 	p->frames = 0;
 }
 
-/* False if the disk is full, or the reader has not taken the last one yet */
+/* Whether a frame can be written: not if the disk is full, or the reader has
+ * not taken the last one yet */
 static bool is_ready(struct pcap *p)
 {
 	if (p->fd < 0)
@@ -402,7 +406,7 @@ static void finish(uint8_t *frame, size_t len, const struct note *n)
 	memcpy(frame + at, &sum, sizeof(sum));
 }
 
-/* The bytes of a frame, as many as are kept */
+/* Write the bytes of a frame, as many as are captured */
 static void put_bytes(struct pcap *p, const struct iovec *iov, unsigned cnt,
 		      size_t len, const struct note *n)
 {
@@ -459,7 +463,8 @@ static void capture(struct pcap *p, bool out, enum verdict v,
 {
 	struct timespec now;
 
-	/* Room for this one, and for a header if they move to another file */
+	/* There must be room for this frame, and for a header if the next file
+	 * begins */
 	if (p->used > sizeof(buf) - 2 * RECORD)
 		write_out(p);
 	if (!p->used && !is_ready(p))
@@ -510,7 +515,8 @@ void pcap_verdict(struct pcap *p, enum verdict v)
 	if (!held || p->verdict != PASS)
 		return;
 	p->verdict = v;
-	/* Once more, in front of what was sent meanwhile */
+	/* Write the options again, with a comment, in front of what was sent
+	 * meanwhile */
 	p->used = held - BLOCK_END;
 	memmove(buf + held + COMMENT, buf + held, was - held);
 	put_comment(p, v);
@@ -555,7 +561,8 @@ static void load_rest(struct pcap *p, struct rd *r)
 	p->rest_len = rd_ok(r) ? len : 0;
 }
 
-/* It is off.  What a reader has a part of is for flush_last(). */
+/* The capture is off here.  The rest of a record of which a reader has a part
+ * is for flush_last(). */
 static void unwanted(struct pcap *p)
 {
 	int fd = p->fd;
@@ -602,7 +609,8 @@ void pcap_given(struct pcap *p)
 	p->rest_len = 0;
 }
 
-/* A reader that is slow, not one that is gone or does nothing */
+/* Give a slow reader time for the rest of a record; not one that is gone or
+ * does nothing */
 static void finish_record(struct pcap *p)
 {
 	const struct timespec wait = { .tv_sec = END_MS / 1000 };

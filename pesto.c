@@ -2,9 +2,10 @@
  *
  * pesto - changes and shows the forwarding rules of a running passt or pasta
  *
- * The server tells all its tables, the edits are made in our copy, in the order
- * of the command line, and all tables are sent back.  A server of ours then says
- * what came of it; that of the reference closes the connection.
+ * The server sends all its tables, the edits are applied to our copy in the
+ * order of the command line, and all tables are sent back.  A server of ours
+ * then answers what came of it; that of upstream passt just closes the
+ * connection.
  */
 #include "pesto.h"
 
@@ -29,19 +30,19 @@
 
 enum { EDITS = 1024 };
 
-/* What is done, in order */
+/* An edit of the command line; they are applied in order */
 struct edit {
 	enum { ADD, DELETE, REPLACE, CLEAR } verb;
-	char opt; /* of t u T U */
+	char opt; /* -t, -u, -T or -U */
 	const char *arg;
 };
 
 struct pesto {
 	const char *path;
-	int verb;    /* of the edits that follow on the command line */
-	bool listed; /* ... of which there was one since -A or -D */
+	int verb;    /* of the next edits on the command line */
+	bool listed; /* ... there was one since -A or -D */
 	bool show, json, debug;
-	int watch; /* 0: rules, else the option that asks for something else */
+	int watch; /* 0: rules, else the option for something else */
 	char filter[128]; /* of flows */
 	unsigned edits;
 	struct edit edit[EDITS];
@@ -153,7 +154,7 @@ static _Noreturn void leave(void)
 	exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* Whether what -A or -D announced has come */
+/* End unless -A or -D was followed by a rule */
 static void check_verb(const struct pesto *p)
 {
 	if (p->verb != REPLACE && !p->listed)
@@ -238,7 +239,8 @@ static void parse(struct pesto *p, int argc, char **argv)
 
 /* --- the connection ------------------------------------------------------ */
 
-/* More bytes behind the @len that there are; 0 at the end */
+/* Receive more bytes behind the @len that are in @buf; returns how many, 0 at
+ * the end */
 static size_t receive(int fd, void *buf, size_t len, size_t size)
 {
 	ssize_t n;
@@ -337,7 +339,8 @@ static void clear_named(struct pesto *p, const char *name)
 	clear(&t->rules);
 }
 
-/* A rule that is not there is as good as deleted, unless a part of it is */
+/* Delete a rule.  It is no error if there is none, unless another rule overlaps
+ * it. */
 static void delete_rule(struct rules *t, const struct rule *r)
 {
 	char a[RULE_TEXT], b[RULE_TEXT];
@@ -351,7 +354,8 @@ static void delete_rule(struct rules *t, const struct rule *r)
 		    "it, can't delete", rule_text(r, a), rule_text(other, b));
 }
 
-/* Rules that are there already are left alone by rules_add() */
+/* Add the rules of a specifier; rules_add() skips those that are there
+ * already */
 static void add_spec(struct rules *t, const struct edit *e, uint32_t caps)
 {
 	struct rules_env env = rulewire_env(caps);
@@ -403,7 +407,7 @@ static void apply(struct pesto *p, const struct edit *e)
 
 /* --- what came of them ---------------------------------------------------- */
 
-/* Whether we have asked for the rule that @line tells */
+/* Whether one of our edits adds the rule that the server prints as @line */
 static bool is_asked(struct pesto *p, const char *line)
 {
 	char text[RULE_TEXT];
@@ -425,8 +429,9 @@ static bool is_asked(struct pesto *p, const char *line)
 	return false;
 }
 
-/* A line that says what went wrong, and behind it one for each rule that has not got
- * its ports, those of others, too */
+/* Print a failure that the server reports: a line that says what went wrong,
+ * then one for each rule that has not got all its ports.  Such rules of others
+ * are not printed, and are no failure of ours. */
 static int take_failure(struct pesto *p, char *text)
 {
 	const char *what = strsep(&text, "\n"), *rule;
@@ -445,7 +450,8 @@ static int take_failure(struct pesto *p, char *text)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* What the server says of the update: nothing, or "ok", or what went wrong */
+/* Read the server's answer to the update: nothing, "ok", or what went wrong;
+ * returns the exit status */
 static int take_status(struct pesto *p, int fd)
 {
 	size_t len = 0, n;
@@ -486,7 +492,7 @@ static void show_text(const struct pesto *p, const char *what)
 	}
 }
 
-/* Names of interfaces are bytes that somebody sent */
+/* Print a string with escapes: names of interfaces may have any bytes */
 static void put_json_string(const char *s)
 {
 	putchar('"');
@@ -539,7 +545,7 @@ static void put_json_table(const struct rulewire_table *t)
 	printf(k ? "\n    ]" : "]");
 }
 
-/* One object for all, with "previous" if there was a change */
+/* Print all tables as one member @key of the object */
 static void show_json(const struct pesto *p, const char *key)
 {
 	unsigned i;
@@ -560,7 +566,7 @@ static void show_before(const struct pesto *p)
 		show_json(p, "previous");
 	else if (!p->json)
 		show_text(p, p->edits ? "Previous" : "passt/pasta");
-	fflush(stdout); /* ahead of what may be wrong with the edits */
+	fflush(stdout); /* before messages about the edits */
 }
 
 static void show_after(const struct pesto *p)
@@ -588,7 +594,8 @@ static void show_page(const struct pesto *p, const char *page,
 	free(text);
 }
 
-/* Not all of it may have waited in the buffer until now */
+/* Flush standard output, and report an earlier error of writing, too; returns
+ * the exit status */
 static int told(int status)
 {
 	if (!fflush(stdout) && !ferror(stdout))
@@ -597,7 +604,8 @@ static int told(int status)
 	return EXIT_FAILURE;
 }
 
-/* A line begins with the time of day in seconds */
+/* Print an event with its time, seconds since 1970 at the begin of @line, as
+ * local time */
 static void print_event(const char *line, const char *end)
 {
 	char when[32], *dot;
@@ -622,7 +630,7 @@ static void print_events(const char *text)
 	}
 }
 
-/* Each is told as it comes */
+/* Print events as they come */
 static int follow(const struct pesto *p)
 {
 	const char *target = p->json ? "/events?follow" :

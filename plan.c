@@ -3,8 +3,9 @@
  * plan - what follows from the user's wishes and from what the host says
  *
  * The gaps are filled in the order template, translations, resolvers, because
- * each step reads the one before.  A family without template is in local mode:
- * the guest gets a link-local network that is complete enough to start with.
+ * each step reads the one before.  A family for which the host has no template
+ * interface is in local mode: the guest gets a link-local network that is
+ * complete enough to start with.
  */
 #include "plan.h"
 #include "log.h"
@@ -16,8 +17,8 @@ static const char *const family[] = { "IPv4", "IPv6" };
 
 /* --- template ----------------------------------------------------------- */
 
-/* What a guest gets whose host has no network: RFC 3927 and RFC 4291 give
- * addresses that collide with nobody's. */
+/* What the guest gets in local mode: link-local addresses (RFC 3927, RFC 4291)
+ * that collide with nobody's */
 static struct template local_template(bool v4)
 {
 	struct template t = { 0 };
@@ -32,16 +33,17 @@ static struct template local_template(bool v4)
 	return t;
 }
 
-/* Where the host has no router for IPv4, such as behind one that speaks IPv6
- * alone (RFC 9229) or at the end of a line, the guest has one all the same: us
- */
+/* The router that the guest is told of where the host has none for IPv4, such
+ * as behind one that speaks IPv6 alone (RFC 9229) or on a point-to-point link:
+ * an address of ours in the guest's prefix, or a link-local one if that is a
+ * single address */
 static struct addr own_router(const struct addr *guest, unsigned prefix)
 {
 	struct addr a = addr_mask(guest, prefix);
 
 	if (prefix == 32) /* DHCP adds a route to it */
 		return addr_v4(169, 254, 2, addr_is_link_local(guest) ? 3 : 2);
-	if (prefix == 31) { /* RFC 3021: the other one */
+	if (prefix == 31) { /* RFC 3021: the other of two addresses */
 		a = *guest;
 		a.b[15] ^= 1;
 		return a;
@@ -78,7 +80,8 @@ static void adopt6(const struct conf *c, const struct template *t,
 		l->our_ll6 = l->gw6;
 	else if (!addr_is_none(&t->ll))
 		l->our_ll6 = t->ll;
-	else /* a tunnel without one: neighbours need some name for us */
+	else /* the interface has none, as some tunnels: the guest's neighbour
+		needs some address of us */
 		addr_parse("fe80::1", &l->our_ll6);
 	if (addr_is_none(&l->gw6))
 		l->gw6 = l->our_ll6;
@@ -104,8 +107,8 @@ static void adopt(const struct conf *c, bool v4, const struct template *t,
 		adopt6(c, t, &p->lan);
 }
 
-/* Whether the guest's router has an address that may be a neighbour's of the host,
- * which has no router there */
+/* Whether the guest's router has an address, made by own_router(), that a
+ * neighbour of the host may have: the host has no router in that prefix */
 static bool is_borrowed(const struct conf *c, const struct template *t,
 			const struct lan *l)
 {
@@ -113,7 +116,7 @@ static bool is_borrowed(const struct conf *c, const struct template *t,
 	       !l->fixed4 && addr_in_prefix(&l->gw4, &t->addr, t->prefix);
 }
 
-/* The guest reaches the host's loopback through its gateway's address */
+/* Have the guest's gateway address stand for the host's loopback (--map-gw) */
 static void map_gateway(const struct conf *c, const struct host *h,
 			struct plan *p)
 {
@@ -142,8 +145,11 @@ static bool is_host_loopback(const struct fwd_map *m, const struct addr *a)
 	return addr_is_loopback(a);
 }
 
-/* What the guest is told instead of a resolver that only the host can reach;
- * none: nothing.  Its questions to that address are then for the resolver. */
+/* The address that the guest is told for resolver @a of the host.  A loopback
+ * address only the host can reach: in its place stands the address of
+ * --dns-forward, or else the one that is mapped to the host's loopback, and
+ * becomes the address whose queries are forwarded.  None: the guest is not
+ * told. */
 static struct addr stand_in(struct fwd_map *m, unsigned i, const struct addr *a)
 {
 	struct addr *match = &m->dns.match[i];
@@ -162,8 +168,10 @@ static void add_host(const struct conf *c, struct fwd_dns *d, unsigned i,
 		d->host[i][d->n[i]++] = *a;
 }
 
-/* Where questions that come by family @i go.  A resolver that was given is the
- * only one of its family, and what it is given for asks no other. */
+/* List the resolvers that queries which come by family @i are forwarded to:
+ * first those of family @i, then those of the other.  A resolver given by
+ * --dns-host is the only one for queries of its own family; for those of the
+ * other it replaces the host's resolvers of its family. */
 static void order(const struct conf *c, const struct resolvconf *rc,
 		  struct fwd_dns *d, unsigned i)
 {
@@ -184,8 +192,9 @@ static void order(const struct conf *c, const struct resolvconf *rc,
 		add_host(c, d, i, &rc->ns[!i][k]);
 }
 
-/* Is the list of this family shown to the guest?  A pasta user who names a
- * resolver means it, one who does not asks with --dhcp-dns. */
+/* Whether the guest is told the resolvers of this family.  A pasta user who
+ * names a resolver (--dns) means it; one who does not asks for the host's with
+ * --dhcp-dns. */
 static bool advertised(const struct conf *c, unsigned i)
 {
 	return c->dhcp_dns || (c->mode == MODE_PASTA && c->dns_given[i]);
@@ -270,8 +279,9 @@ void plan_make(const struct conf *c, const struct host *h, struct plan *p)
 	resolve(c, &h->rc, p);
 }
 
-/* What the guest was told stands for the resolver even when that has another
- * address, which needs no stand-in */
+/* The guest still uses the resolver's address that it was told by the previous
+ * plan: keep it as the one whose queries are forwarded, even where the new
+ * resolver needs no stand-in */
 void plan_keep(struct plan *now, const struct plan *was)
 {
 	unsigned i;
@@ -300,7 +310,8 @@ void plan_ifname(const struct conf *c, const struct host *h, char name[16])
 
 /* --- what there is to say ------------------------------------------------- */
 
-/* The outbound interface is the template unless there is an explicit one */
+/* An outbound interface is the template as well, unless -i names another, and
+ * must then be usable */
 static void check_outbound(const struct conf *c, const struct host *h,
 			   unsigned i)
 {
@@ -324,7 +335,8 @@ static void note_local(const bool local[2])
 					 family[i]);
 }
 
-/* Not a fault: many hosts have one family alone */
+/* Log which resolvers there are not.  That is no error: many hosts have one
+ * family alone. */
 static void note_resolvers(const struct conf *c, const struct plan *p)
 {
 	const struct fwd_dns *d = &p->map.dns;

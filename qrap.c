@@ -3,12 +3,13 @@
  * qrap - starts a QEMU before 7.2, which has no stream sockets, behind passt
  *
  * Such a QEMU can only be given a descriptor that is connected already.  With a
- * number and a command that is all that happens.  Without, the arguments are an
- * emulator's: its network devices give way to one that uses the descriptor, at
- * an address that no other device names.
+ * number and a command, qrap connects that descriptor and runs the command.
+ * Without, its arguments are an emulator's: their network devices are replaced
+ * by one that uses the descriptor, at an address that no other device names.
  *
- * Which of passt's default sockets is free shows in an answer: what is asked is
- * of no consequence to a guest that may be there.
+ * Which of passt's default sockets is free is found by a probe that passt
+ * answers: an ARP request and a neighbour solicitation that are harmless to a
+ * guest that may be there.
  */
 #include "qrap.h"
 
@@ -27,7 +28,7 @@
 
 enum {
 	FD_DEFAULT = 5,
-	PATHS = 99, /* /tmp/passt_1.socket and so on */
+	PATHS = 99, /* /tmp/passt_1.socket and up */
 	PROBE_MS = 500,
 	RETRIES = 50, /* of a passt that is starting, */
 	RETRY_MS = 50, /* so far apart */
@@ -41,7 +42,8 @@ enum {
 
 /* --- passt's socket ------------------------------------------------------- */
 
-/* Who has 0.0.0.0, and who has ::, from nobody: 128 bytes in all */
+/* Write the probe, 128 bytes: an ARP request for 0.0.0.0 and a neighbour
+ * solicitation for :: */
 static void put_probe(struct wr *w)
 {
 	wr_be32(w, ARP_LEN);
@@ -80,12 +82,13 @@ static bool answers(int fd)
 	put_probe(&w);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
-	errno = ECONNREFUSED; /* if it ends */
+	errno = ECONNREFUSED; /* if the peer closes */
 	return send(fd, probe, w.len, MSG_NOSIGNAL) == (ssize_t)w.len &&
 	       recv(fd, &byte, 1, MSG_PEEK) == 1;
 }
 
-/* The answers that peeking has left are the guest's: it drops them */
+/* Remove the timeouts of answers().  The answer that it peeked at stays in the
+ * socket for the guest, which drops it. */
 static void no_timeout(int fd)
 {
 	const struct timeval never = { 0 };
@@ -94,7 +97,8 @@ static void no_timeout(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &never, sizeof(never));
 }
 
-/* A connected socket, -1 with errno set */
+/* Connect to passt at @path and probe it; returns the socket, or -1 with errno
+ * set */
 static int try_path(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -141,8 +145,8 @@ enum machine { Q35, PC, S390 };
 
 struct line {
 	enum machine machine;
-	bool devices, json; /* there are others; some in JSON */
-	uint32_t taken;	    /* a bit for each slot, bus or number */
+	bool devices, json; /* seen; written as JSON */
+	uint32_t taken;	    /* a bit per slot, bus or number */
 	int argc;
 	char *argv[ARGS_MAX + 5];
 	char device[128], netdev[64];
@@ -160,8 +164,8 @@ static bool begins(const char *s, const char *with)
 	return !strncmp(s, with, strlen(with));
 }
 
-/* The value of @key in "driver,key=value,..." or {"key":"value",...}, NULL: it
- * has none */
+/* The value of @key in "driver,key=value,..." or {"key":"value",...}, or
+ * NULL */
 static const char *find_value(const char *s, const char *key)
 {
 	char pattern[16];
@@ -214,7 +218,8 @@ static enum machine machine_of(const char *s)
 	return begins(s, "pc-") && !begins(s, "pc-q35") ? PC : Q35;
 }
 
-/* What @device occupies, by the notation of the machine */
+/* Mark what @device occupies: a bus of Q35, a slot of PC, a device number of
+ * S390 */
 static void take(struct line *l, const char *device)
 {
 	const char *bus = find_value(device, "bus"), *v;
@@ -286,7 +291,7 @@ static const char *option(const char *arg)
 	return begins(arg, "--") ? arg + 1 : arg;
 }
 
-/* All but the network; @l->machine is known */
+/* Copy all arguments but those of the network; @l->machine is known */
 static void copy(struct line *l, int argc, char **argv)
 {
 	int i;
@@ -322,7 +327,7 @@ static void edit(struct line *l, int argc, char **argv)
 		if (!strcmp(option(argv[i]), "-machine") ||
 		    !strcmp(argv[i], "-M"))
 			l->machine = machine_of(argv[i + 1]);
-	l->argc = 1; /* argv[0]: the emulator that is found */
+	l->argc = 1; /* argv[0] is set by exec_emulator() */
 	copy(l, argc, argv);
 	name_device(l);
 	if (l->devices) {
@@ -336,7 +341,7 @@ static void edit(struct line *l, int argc, char **argv)
 
 /* --- becoming QEMU --------------------------------------------------------- */
 
-/* @fd as number @as, whatever was there, for the program that we become */
+/* Move @fd to number @as, whatever that was, for the program that we become */
 static void place(int fd, int as)
 {
 	if (fd == as)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * repair - has somebody who may set sockets' TCP_REPAIR: passt-repair(1)
+ * repair - has a helper, passt-repair(1), set TCP_REPAIR of our sockets
  */
 #include "repair.h"
 
@@ -18,7 +18,8 @@ static void drop(struct repair *r)
 	timer_off(&r->timer);
 }
 
-/* What was asked for has an end */
+/* End the request with @err and report that; on an error the helper is
+ * dropped */
 static void finish(struct repair *r, int err)
 {
 	r->asked = false;

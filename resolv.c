@@ -2,15 +2,16 @@
  *
  * resolv - follows the host's resolv.conf while we run
  *
- * The file is mostly replaced by renaming another one, often it is a symbolic
- * link: so the directories are watched, that of the file and those of links'
- * targets.  In the sandbox paths lead nowhere and mounts are apart from each
- * other, but what lies in a directory that is held open can still be opened.
- * A link that leads to any other directory cannot be followed then, and what we
- * know stays.
+ * The file is mostly replaced by renaming another one, and often is a symbolic
+ * link: so the directories are watched, that of the file and those of the
+ * links' targets.  In the sandbox no path leads there and mounts are
+ * unreachable from each other, but a file in a directory that is held open can
+ * still be opened.  A link that leads to any other directory cannot be followed
+ * then, and what we know stays.
  *
  * Container engines mount a file over resolv.conf.  It cannot be replaced, only
- * written, and the directory would show what is below: the file is held.
+ * written, and through its directory one would see the file below the mount: so
+ * that file is held open.
  */
 #include "resolv.h"
 #include "log.h"
@@ -23,14 +24,16 @@
 #include <unistd.h>
 
 enum {
-	SETTLE_MS = 100, /* a change has several parts */
-	POLL_MS = 10000, /* without inotify: its instances are limited */
+	SETTLE_MS = 100, /* a change may take several steps */
+	POLL_MS = 10000, /* without inotify, whose instances are limited */
 	WATCHED = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO,
 };
 
 /* --- finding the file ----------------------------------------------------- */
 
-/* Where @link of directory @dir leads: by words, nothing else is known later */
+/* The path to which symbolic link @link in directory @dir leads, by text alone,
+ * as in the sandbox paths can't be looked up.  False: it is too long, or the
+ * root. */
 static bool join(char out[RESOLV_PATH], const char *dir, const char *link)
 {
 	size_t len = *link == '/' ? 0 : strlen(dir), n;
@@ -86,7 +89,9 @@ static int find_dir(struct resolv *r, const char *path, bool add)
 	return add ? add_dir(r, path) : -1;
 }
 
-/* Through links to the file: its descriptor or -errno */
+/* Follow links to the file and open it: returns the descriptor or -errno.  With
+ * @add directories on the way are opened and watched, else only known ones are
+ * used. */
 static int open_file(struct resolv *r, bool add)
 {
 	char path[RESOLV_PATH], dir[RESOLV_PATH], link[RESOLV_PATH];
@@ -125,7 +130,8 @@ static int open_file(struct resolv *r, bool add)
 
 /* --- changes --------------------------------------------------------------- */
 
-/* As the file has them, with a blank between */
+/* Log the resolvers and report them as an event: a list separated by blanks,
+ * IPv4 first */
 static void tell(const struct resolv *r, const struct resolvconf *rc)
 {
 	char list[2 * LAN_DNS * ADDR_TEXT_LEN] = "", text[ADDR_TEXT_LEN];
@@ -164,12 +170,13 @@ static void look(void *owner, struct timer *timer)
 	if (fd == -EXDEV)
 		log_limited(LOG_WARN, "%s leads out of the sandbox, not read",
 			    r->path);
-	/* AppArmor, to name one, refuses what was opened before the sandbox */
+	/* A security module such as AppArmor may refuse in the sandbox what it
+	 * allowed before */
 	if ((fd == -EACCES || fd == -EPERM) && !r->refused)
 		log_warn("%s can't be read again (%s), going on with what it "
 			 "said", r->path, util_error(-fd));
 	r->refused = fd == -EACCES || fd == -EPERM;
-	if (fd < 0) /* it may come back */
+	if (fd < 0) /* the file may come back */
 		return;
 	err = resolvconf_read(&rc, fd);
 	if (fd != r->file)
@@ -227,7 +234,7 @@ static bool wanted(const struct conf *c, const struct fwd_dns *d)
 	       (c->dhcp_search && !c->search_given);
 }
 
-/* 0: not known */
+/* The ID of the mount that @fd is on, 0: not known */
 static unsigned long mount_id(int fd)
 {
 	char path[64], text[512];
@@ -281,7 +288,8 @@ void resolv_open(struct resolv *r, struct loop *l, struct renew *renew,
 		close(r->notify);
 		r->notify = -1;
 	}
-	/* What changed between the first plan and the watch */
+	/* Read the file once more, for what changed between the first plan and
+	 * the watch */
 	if (r->dirs)
 		timer_set(&l->timers, &r->timer, l->now_ms + SETTLE_MS);
 }

@@ -2,8 +2,8 @@
  *
  * resolvconf - what a resolv.conf(5) says of resolvers and search domains
  *
- * The file is no stranger's, but it may be of any length, and so may a line: it
- * is taken in by pieces, and of a line that is too long the beginning counts.
+ * The file is trusted, but it may be of any length, and so may a line: it is
+ * read in pieces, and of a line that is too long the beginning counts.
  */
 #include "resolvconf.h"
 #include "util.h"
@@ -14,7 +14,8 @@
 static const char blank[] = " \t";
 static const char space[] = " \t\r";
 
-/* The text after @key if the line has that key, which begins it */
+/* The text after @key if the line begins with that key and a blank, else
+ * NULL */
 static const char *value(const char *line, const char *key)
 {
 	size_t n = strlen(key);
@@ -31,7 +32,8 @@ static void add_server(struct resolvconf *r, const char *s)
 	struct addr a;
 	unsigned i, k;
 
-	len = MIN(len, strcspn(s, "%")); /* the guest's scopes are its own */
+	len = MIN(len, strcspn(s, "%")); /* a scope of the host's means nothing
+					    to the guest */
 	if (len >= sizeof(text))
 		return;
 	memcpy(text, s, len);
@@ -63,12 +65,12 @@ static void set_search(struct resolvconf *r, const char *s, unsigned max)
 	}
 }
 
-/* The end of a line */
+/* Evaluate a line that is complete, and begin the next */
 static void finish(struct resolvconf *r)
 {
 	const char *v;
 
-	/* The last word of half a line is half a word */
+	/* The last word of a truncated line may be truncated: drop it */
 	while (r->cut && r->len && !strchr(space, r->line[r->len - 1]))
 		r->len--;
 	r->line[r->len] = '\0';

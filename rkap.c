@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * rkap - how a DHCP client knows that it is us who want it to ask again
+ * rkap - Reconfigure Key Authentication Protocol (RFC 8415, 20.4): how a DHCP
+ * client knows that it is us who ask it to renew
  */
 #include "rkap.h"
 
@@ -10,13 +11,14 @@
 enum {
 	PROTOCOL = 3,
 	HMAC_MD5 = 1,
-	COUNTER = 0, /* the way to detect replay */
+	COUNTER = 0, /* replay detection: a counter */
 	TYPE_KEY = 1,
 	TYPE_DIGEST = 2,
 	DIGEST_AT = RKAP_LEN - MD5_LEN,
 };
 
-/* Time goes on while we do not run, whoever comes after us */
+/* The next counter against replay.  It begins at the time of day, so that it
+ * increases across restarts, whoever succeeds us. */
 static uint64_t next_count(struct rkap *r)
 {
 	struct timespec ts;
@@ -40,8 +42,8 @@ bool rkap_keep(struct rkap *r, struct rd request)
 	return true;
 }
 
-/* Hashed times do: who does not know the secret cannot tell one from another, and
- * no system call is needed */
+/* Make a new key of the hashed time: to whoever does not know the secret that
+ * is as good as random, and no system call is needed */
 void rkap_new_key(struct rkap *r)
 {
 	uint64_t w[2] = { next_count(r) }, half;

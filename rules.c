@@ -29,10 +29,11 @@
 enum {
 	PORT_MAX = 65535,
 	LISTEN_TEXT = ADDR_TEXT_LEN + 2 + 1 + 16,
-	CHUNK_TEXT = 128, /* a chunk in its longest sane form is below 80 */
+	CHUNK_TEXT = 128, /* the longest chunk that makes sense has less than
+			     80 */
 };
 
-/* Put the reason into @err; false, so that callers can return it */
+/* Write the reason to @err and return false, so that callers can return that */
 PRINTF(2, 3) static bool refuse(char err[RULE_ERR], const char *fmt, ...)
 {
 	va_list ap;
@@ -145,7 +146,7 @@ static bool check_listen(const struct rules *t, const struct rule *r,
 		return refuse(err, "IPv6 forward, but IPv6 not enabled");
 	if (r->ifname[0] && !rules_ifname_ok(r->ifname, sizeof(r->ifname)))
 		return refuse(err, "Invalid interface name in forwarding rule");
-	/* Else the namespace's network could use what is the host's */
+	/* Else whoever can reach the namespace could use what is the host's */
 	if (t->splice && strcmp(r->ifname, "lo") &&
 	    !addr_is_loopback(&r->listen))
 		return refuse(err, "Forwarding rule of a namespace must be "
@@ -240,7 +241,7 @@ const char *rule_text(const struct rule *r, char buf[RULE_TEXT])
 	if (!(r->flags & RULE_DUAL))
 		addr_text(&r->listen, listen);
 	addr_text(&r->target, text);
-	if (!addr_is_none(&r->target)) /* as the reference has it, no brackets */
+	if (!addr_is_none(&r->target)) /* upstream prints no brackets either */
 		snprintf(target, sizeof(target), "%s:", text);
 	put_range(from, sizeof(from), r->first, r->last);
 	put_range(to, sizeof(to), r->to, r->to + ports(r) - 1);
@@ -307,13 +308,13 @@ bool rules_range(const char **s, struct port_range *r)
 	return take_port(s, &r->last) && r->last >= r->first;
 }
 
-/* The whole of @s */
+/* Parse a range that is all of @s */
 static bool parse_range(const char *s, struct port_range *r)
 {
 	return rules_range(&s, r) && !*s;
 }
 
-/* ADDR; @s is changed */
+/* Parse ADDR of the grammar, and remove its closing bracket from @s */
 static bool parse_addr(char *s, struct addr *a)
 {
 	size_t len = strlen(s);
@@ -326,7 +327,8 @@ static bool parse_addr(char *s, struct addr *a)
 	return addr_parse(s + 1, a);
 }
 
-/* ADDR of a target, where the zero address would say that there is none */
+/* Parse ADDR of a target.  The all-zero address is refused: it stands for "no
+ * address" in a rule. */
 static bool parse_target_addr(char *s, struct addr *a)
 {
 	return parse_addr(s, a) && !addr_is_none(a);
@@ -391,15 +393,16 @@ struct spec {
 	struct rules *t;
 	const struct rules_env *env;
 	char *err;
-	const char *text, *chunks; /* all of it; what follows LISTEN */
-	struct rule base[2];       /* what its rules have in common */
+	const char *text, *chunks; /* the specifier; its part behind LISTEN */
+	struct rule base[2];       /* what all its rules begin as */
 	unsigned bases;
-	bool named, all; /* there was a chunk of that kind */
+	bool named, all; /* a chunk of that kind was read */
 	struct addr all_target;
 	uint8_t taken[(PORT_MAX + 1) / 8];
 };
 
-/* How long the address is in ADDR:PORT, 0 if it is something else */
+/* The length of ADDR in text of the form "ADDR:PORT", 0 if it has another
+ * form */
 static size_t address_before_port(const char *s)
 {
 	size_t n = *s == '[' ? strcspn(s, "]") + 1 : strcspn(s, ":");
@@ -413,7 +416,8 @@ static size_t address_before_port(const char *s)
 	return !strcmp(text, "*") || parse_addr(text, &a) ? n : 0;
 }
 
-/* With our words for what container engines call ADDR:PORT:PORT and PORT/tcp */
+/* Refuse the specifier.  If it has a form that container engines use,
+ * ADDR:PORT:PORT or PORT/tcp, suggest how to write it here. */
 static bool invalid(const struct spec *s)
 {
 	const char *text = s->text, *ports;
@@ -451,7 +455,7 @@ static void take(struct spec *s, unsigned first, unsigned last)
 		s->taken[first / 8] |= (uint8_t)(1 << first % 8);
 }
 
-/* The same rule for each base */
+/* Add a rule for @run on each listening address of the specifier */
 static bool add_run(struct spec *s, const struct chunk *c, struct port_range run,
 		    uint8_t flags)
 {
@@ -471,7 +475,7 @@ static bool add_run(struct spec *s, const struct chunk *c, struct port_range run
 	return true;
 }
 
-/* Rules for the ports of @c that are not taken */
+/* Add rules for the ports of @c that are not taken, one per run of them */
 static bool add_chunk(struct spec *s, const struct chunk *c, uint8_t flags)
 {
 	unsigned port = c->from.first;
@@ -567,7 +571,8 @@ static bool add_all(struct spec *s)
 
 /* --- listening address --------------------------------------------------- */
 
-/* What "no address" means: both families or the only one */
+/* Listen on any address: of both families if both are enabled, else of the
+ * enabled one */
 static void listen_any(const struct rules_env *env, struct rule *r)
 {
 	if (env->v4 && env->v6)
@@ -576,7 +581,7 @@ static void listen_any(const struct rules_env *env, struct rule *r)
 		r->listen = addr_any(env->v4);
 }
 
-/* LISTEN, which is @s and ends at @end */
+/* Parse LISTEN of the grammar, from @s to @end */
 static bool parse_listen(const struct rules_env *env, const char *s,
 			 const char *end, struct rule *r)
 {
@@ -600,8 +605,9 @@ static bool parse_listen(const struct rules_env *env, const char *s,
 	return true;
 }
 
-/* Without SO_BINDTODEVICE a wildcard would be open to the namespace's network:
- * take the loopback address of each family instead */
+/* Listening addresses in the namespace: any address on interface lo.  Without
+ * SO_BINDTODEVICE the wildcard would be open to the namespace's network: then
+ * the loopback address of each family. */
 static void namespace_bases(struct spec *s, char opt)
 {
 	struct rule r = { .proto = s->base[0].proto };
@@ -622,8 +628,8 @@ static void namespace_bases(struct spec *s, char opt)
 		s->base[s->bases++] = r;
 }
 
-/* Find LISTEN, if any.  A slash may also belong to a target: then what is in
- * front of it is no LISTEN. */
+/* Find LISTEN, if any.  A slash may also belong to a target: then what stands
+ * before it does not parse as LISTEN. */
 static bool read_listen(struct spec *s, char opt)
 {
 	const char *slash = strchr(s->text, '/');

@@ -2,10 +2,10 @@
  *
  * rulewire - the tables of forwarding rules as the control socket carries them
  *
- * A message is read from its first byte each time that more of it has come:
- * what it needs is known from a handful of counts, so that costs nothing, and
- * there is no state in which a client could leave us.  Rules are looked at when
- * all are there.
+ * Whenever more of a message has come it is read from its first byte again: a
+ * handful of counts tell how long it has to be, so that costs nothing, and no
+ * state is kept that a client could leave unfinished.  Rules are looked at once
+ * all of them have arrived.
  */
 #include "rulewire.h"
 
@@ -104,7 +104,7 @@ static bool has_nul(const char *s, size_t n)
 	return memchr(s, '\0', n) != NULL;
 }
 
-/* False if the name of its interface has no end */
+/* Read a rule; false if the name of its interface has no terminating NUL */
 static bool get_rule(struct rd *in, struct rule *r)
 {
 	bool ok;
@@ -118,13 +118,13 @@ static bool get_rule(struct rd *in, struct rule *r)
 	r->proto = rd_u8(in);
 	r->flags = rd_u8(in);
 	ok = has_nul(r->ifname, IFNAME);
-	if (ok) /* rules are compared by all of their bytes */
+	if (ok) /* control.c compares tables with memcmp() */
 		memset(r->ifname + strlen(r->ifname), 0,
 		       IFNAME - strlen(r->ifname));
 	return ok;
 }
 
-/* A count and as many rules, of which @rules is left to be a view */
+/* Read a count and as many rules; @rules becomes a reader of them */
 static enum rulewire get_count(struct rd *in, struct rd *rules, char *err)
 {
 	uint32_t count = rd_be32(in);
@@ -175,7 +175,7 @@ static enum rulewire get_hello(struct rd *in, char *err)
 	if (version > RULEWIRE_VERSION)
 		return bad(err, "Unknown server protocol version %u > %d",
 			   version, RULEWIRE_VERSION);
-	if (version < RULEWIRE_VERSION) /* its rules are shorter */
+	if (version < RULEWIRE_VERSION) /* its rules have another length */
 		return bad(err, "Server protocol version %u is too old",
 			   version);
 	if (name != RULEWIRE_NAME)
@@ -191,7 +191,7 @@ static enum rulewire get_table(struct rd *in, struct rulewire_table *t,
 			       unsigned n, char *err)
 {
 	struct rulewire_table *new = &t[n];
-	struct rd rules = { 0 }; /* gcc 12 with -flto can't tell */
+	struct rd rules = { 0 }; /* gcc 12 with -flto warns otherwise */
 	enum rulewire ret;
 
 	if (n == RULEWIRE_TABLES)
@@ -253,7 +253,8 @@ size_t rulewire_greeting(const struct rulewire_table *t, unsigned n)
 	return len;
 }
 
-/* Whether all of an update is there; where the rules of each table lie */
+/* Tell whether all of an update is there, and set @view to where the rules of
+ * each table are */
 static enum rulewire measure(struct rd *in, struct rulewire_table *t,
 			     unsigned n, struct rd view[RULEWIRE_TABLES],
 			     char *err)

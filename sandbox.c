@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * sandbox - keep a process away from files: an empty root, or Landlock
+ * sandbox - keeps a process away from files: an empty root, or Landlock
  */
 #include "sandbox.h"
 #include "log.h"
@@ -22,8 +22,8 @@ static bool refused(struct sandbox_denied *d, const char *what)
 	return false;
 }
 
-/* Of all users we are the one that there is a name for in there: who connects can be
- * told by it.  Not root, as names that start programs have rights. */
+/* Map our own user, so that others that connect can be told from us.  Not as
+ * root, as programs started by some names have rights. */
 static void map_self(uid_t uid)
 {
 	char map[32];
@@ -43,7 +43,7 @@ static void map_self(uid_t uid)
 static bool leave_namespaces(const struct sandbox *s, struct sandbox_denied *d)
 {
 	/* In a new PID namespace the next child is the first process, and when
-	 * that ends there are no more: it is to be the daemon */
+	 * that ends there are no others: it has to be the daemon */
 	int flags = CLONE_NEWIPC | CLONE_NEWNS | CLONE_NEWUTS |
 		    (s->new_pid ? CLONE_NEWPID : 0);
 
@@ -60,7 +60,7 @@ static bool leave_namespaces(const struct sandbox *s, struct sandbox_denied *d)
 	return !unshare(flags) || refused(d, "leaving namespaces");
 }
 
-/* Somewhere to put a file system: what is there, is covered */
+/* Mount an empty file system on some directory, whose contents are covered */
 static bool mount_empty(void)
 {
 	static const char *const dirs[] = { "/tmp", "/run", "/proc" };
@@ -77,8 +77,8 @@ static bool mount_empty(void)
 	return false;
 }
 
-/* Where / is the first file system of all, as on an initramfs, it cannot be
- * swapped, only covered */
+/* Where / is the initial file system, as on an initramfs, it cannot be swapped,
+ * only covered */
 static bool cover_root(void)
 {
 	return !mount(".", "/", NULL, MS_MOVE, NULL) && !chroot(".") &&
@@ -110,8 +110,8 @@ bool sandbox_enter(const struct sandbox *s, struct sandbox_denied *d)
 #define SYS_landlock_restrict_self 446
 #endif
 
-/* Of linux/landlock.h, which is not everywhere; the first version has all that
- * is needed here */
+/* From linux/landlock.h, which is not everywhere; the first version has all
+ * that is needed here */
 enum {
 	LANDLOCK_VERSION = 1,
 	LANDLOCK_PATH_BENEATH = 1,

@@ -2,16 +2,15 @@
  *
  * scan - looks which ports are bound in both namespaces and has listen follow
  *
- * The kernel is asked for nothing but listening TCP sockets and unconnected UDP
- * sockets, which takes it some microseconds; /proc/net has all the others as
- * well and is for kernels that have no NETLINK_SOCK_DIAG.  Our own sockets are
- * told by their inodes and left out: otherwise what is forwarded one way would
- * be forwarded back.  When nothing has changed since the last time, nothing is
- * done.
+ * The kernel is asked for listening TCP sockets and unconnected UDP sockets
+ * alone, which takes it some microseconds.  /proc/net lists all others as well
+ * and is for kernels without NETLINK_SOCK_DIAG.  Our own sockets are recognized
+ * by their inodes and left out: otherwise what is forwarded one way would be
+ * forwarded back.  If nothing has changed since the last look, nothing is done.
  *
- * To find them, and be it none, the kernel walks large tables.  Where it counts as
- * many sockets as at the last look it is spared that, but not more than a few
- * times in a row: somebody may have closed one and opened another.
+ * To find even no socket the kernel walks large tables.  It is spared that
+ * while /proc/net/sockstat has the counts of the last look, but only a few
+ * times in a row: one socket may have been closed and another opened.
  */
 #include "scan.h"
 
@@ -32,14 +31,14 @@
 enum {
 	PERIOD_MS = 950, /* a new server is seen within a second */
 	PAUSE_MAX = 64,	 /* periods between attempts that keep failing */
-	SKIP_MAX = 2,	 /* looks in a row that only count */
+	SKIP_MAX = 2,	 /* looks in a row that compare counts only */
 	HOST = 0,
 	SPLICE = 1,
 };
 
 static const struct {
 	uint8_t number;
-	uint8_t state; /* of sockets that can be sent to */
+	uint8_t state; /* of sockets that a peer can send to */
 	const char *file[2];
 } proto[SCAN_PROTOS] = {
 	[SCAN_TCP] = { IPPROTO_TCP, TCP_LISTEN,
@@ -55,8 +54,9 @@ static enum pif pif_of(unsigned side)
 
 /* --- what is ours ------------------------------------------------------- */
 
-/* A datagram flow's socket that is not connected looks like a server's.  Of those
- * with one port as many are not counted as are flows'. */
+/* Whether an unconnected UDP socket is to be taken for a flow's: of the sockets
+ * with one port as many are left out as there are such sockets of flows, as
+ * they look like a server's */
 static bool is_flow(struct scan *s, unsigned side, uint16_t port)
 {
 	uint32_t ours = flow_port(s->flows, pif_of(side), port)->open;
@@ -93,7 +93,7 @@ static int ask(struct scan *s, unsigned side, struct nlmsghdr *h, size_t len)
 	return send(s->diag[side], h, len, 0) < 0 ? -errno : 0;
 }
 
-/* The older request, which is about both families at once */
+/* Ask for TCP sockets with the older request, which covers both families */
 static int ask_tcp(struct scan *s, unsigned side)
 {
 	struct {
@@ -123,7 +123,8 @@ static int ask_udp(struct scan *s, unsigned side, int family)
 	return ask(s, side, &q.h, sizeof(q));
 }
 
-/* 1: there is more to come */
+/* Read one message of a dump; returns 0 at its end, 1 if there is more to come,
+ * -errno */
 static int take(struct scan *s, unsigned side, unsigned p, size_t len)
 {
 	const struct nlmsghdr *h = (const void *)s->buf;
@@ -136,7 +137,7 @@ static int take(struct scan *s, unsigned side, unsigned p, size_t len)
 			continue;
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return *err ? *err : -EPROTO;
-		/* Who could not begin, or go on, says so at the end */
+		/* A dump that failed has -errno in its last message */
 		if (h->nlmsg_type == NLMSG_DONE)
 			return h->nlmsg_len < NLMSG_LENGTH(sizeof(*err)) ?
 				       0 : MIN(*err, 0);
@@ -147,7 +148,8 @@ static int take(struct scan *s, unsigned side, unsigned p, size_t len)
 	return 1;
 }
 
-/* @err is what asking gave */
+/* Read the answer to a request, unless sending it failed with @err; returns 0
+ * or -errno */
 static int answer(struct scan *s, unsigned side, unsigned p, int err)
 {
 	ssize_t n;
@@ -219,7 +221,9 @@ static int read_file(struct scan *s, unsigned side, unsigned p, int fd)
 
 /* --- by /proc/net/sockstat ------------------------------------------------ */
 
-/* The counts are taken before the look that they are to spare next time */
+/* Whether a look can be skipped, as the counts are those of the last time.
+ * They are read before the look, so that a socket which comes meanwhile differs
+ * next time. */
 static bool may_skip(struct scan *s, unsigned side)
 {
 	struct scan_stat *last = &s->last[side], now;
@@ -260,7 +264,7 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 	s->looks++;
 	memset(&s->now[side][p], 0, sizeof(s->now[side][p]));
 	err = s->diag[side] >= 0 ? dump(s, side, p) : read_files(s, side, p);
-	/* Rather what was true a second ago than nothing */
+	/* On failure keep what was true a second ago */
 	if (err) {
 		s->now[side][p] = s->before[side][p];
 		s->last[side].skipped = SKIP_MAX;
@@ -268,7 +272,7 @@ static int look_at(struct scan *s, unsigned side, unsigned p)
 	return err;
 }
 
-/* Which error to act upon: that there is more to do counts first */
+/* Which of two errors to act upon: first -EAGAIN, that there is more to do */
 static int first(int a, int b)
 {
 	if (a == -EAGAIN || b == -EAGAIN)
@@ -285,12 +289,13 @@ static int follow(struct scan *s, unsigned side)
 	unsigned i;
 	int err, ret;
 
-	/* Where a TCP port is taken already, bind() tells */
+	/* A TCP port that is taken already makes bind() fail */
 	err = listen_scan(s->listen, pif, IPPROTO_TCP, tcp, &none);
-	/* What serves TCP may serve UDP on demand, as QUIC does */
+	/* Whoever serves TCP may serve UDP on demand, as for QUIC */
 	for (i = 0; i < ARRAY_SIZE(udp.w); i++)
 		udp.w[i] |= tcp->w[i];
-	/* Two UDP sockets can have one port: ours would take over a server's */
+	/* Two UDP sockets can be bound to one port, and ours would take a
+	 * server's datagrams: leave out ports that are in use on our side */
 	ret = listen_scan(s->listen, pif, IPPROTO_UDP, &udp,
 			  &s->now[side][SCAN_UDP]);
 	return first(err, ret);
@@ -330,7 +335,8 @@ void scan_look(struct scan *s)
 		s->pause = s->left = 1;
 	if (!s->pause || --s->left)
 		return;
-	/* Somebody else may have a port for a moment, or for good */
+	/* A port may be somebody else's for a moment or for good: try again,
+	 * ever more rarely */
 	s->pause = MIN(s->pause * 2, (unsigned)PAUSE_MAX);
 	s->left = s->pause;
 	err = first(follow(s, HOST), follow(s, SPLICE));
@@ -393,7 +399,7 @@ static int open_stat(void *arg)
 	const struct opening *o = arg;
 
 	o->s->stat[o->side] = open("/proc/net/sockstat", O_RDONLY | O_CLOEXEC);
-	return 0; /* it does without */
+	return 0; /* scan works without */
 }
 
 static int in_side(struct scan *s, unsigned side, int (*fn)(void *arg))

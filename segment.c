@@ -2,11 +2,11 @@
  *
  * segment - turns a frame that promises offload into frames that need none
  *
- * The head of a run is the template of all its heads: only lengths, the TCP
- * sequence number and a few flags differ.  Its checksum field holds the sum of
- * the pseudo-header with the length of the whole run; since one's complement
- * sums can be subtracted, each segment swaps that length for its own, and no
- * address is looked at.
+ * The head of a GSO frame is the template of all its segments' heads: only
+ * lengths, the TCP sequence number and a few flags differ.  Its checksum field
+ * holds the sum of the pseudo-header with the length of the whole frame.  Since
+ * one's complement sums can be subtracted, each segment replaces that length by
+ * its own, and the addresses need not be summed.
  */
 #include "segment.h"
 #include "checksum.h"
@@ -15,7 +15,7 @@
 #include <linux/virtio_net.h>
 
 enum {
-	UDP_SUM = 6,    /* offset of the checksum: tells UDP */
+	UDP_SUM = 6,    /* offset of its checksum, by which UDP is known */
 	TCP_CWR = 0x80, /* RFC 3168 6.1.2 */
 };
 
@@ -43,7 +43,8 @@ static uint16_t sum_of(const struct note *n, uint64_t sum)
 {
 	uint16_t v = csum_finish(sum);
 
-	/* RFC 768: a sum of zero is sent as all ones, zero means none */
+	/* RFC 768: a sum of zero is sent as all ones, zero means "no
+	 * checksum" */
 	return !v && n->csum_offset == UDP_SUM ? 0xffff : v;
 }
 
@@ -52,7 +53,8 @@ static bool is_udp(const struct note *n)
 	return n->gso_type == VIRTIO_NET_HDR_GSO_UDP_L4;
 }
 
-/* @len bytes behind the Ethernet header: into either kind of IP header */
+/* Set the length in either kind of IP header, @len bytes with that header, and
+ * the checksum of IPv4 */
 static void set_ip_len(uint8_t *ip, size_t len)
 {
 	uint16_t sum = 0;
@@ -130,7 +132,8 @@ void segment_finish_iov(const struct iovec *iov, unsigned cnt, size_t len,
 	iov_write(iov, cnt, start + n->csum_offset, &v, sizeof(v));
 }
 
-/* Whether the frame is a run whose heads can be made from its own */
+/* Whether the frame can be segmented: its heads are complete and where the note
+ * says */
 static bool is_run(const uint8_t *frame, size_t len, const struct note *n)
 {
 	size_t l4 = is_udp(n) ? UDP_HEAD : TCP_HEAD, ip = IP6_HEAD;

@@ -2,10 +2,11 @@
  *
  * slirp4netns - the command line and the API socket of slirp4netns, for pasta
  *
- * The options become those of pasta, which is started as a child and joins the
- * namespace.  We stay for what it does not know: the "1" that a caller waits for,
- * and the API socket, whose requests become runs of pesto.  The child ends when
- * we do, by a pipe (--exit-fd); that it ends we see by another (--ready-fd).
+ * The options are translated to those of pasta, which is started as a child and
+ * joins the namespace.  We stay for what pasta does not have: the "1" that a
+ * caller waits for, and the API socket, whose requests become runs of pesto.
+ * The child ends when we do, by a pipe (--exit-fd), and another pipe
+ * (--ready-fd) tells us when the child ends.
  */
 #include "slirp4netns.h"
 
@@ -29,7 +30,7 @@
 enum {
 	ARGS = 64,
 	CLIENT_MS = 5000,
-	/* Of the network, by the numbers that slirp gives them */
+	/* Host numbers in the network, as slirp assigns them */
 	GATEWAY = 2,
 	RESOLVER = 3,
 	GUEST = 100,
@@ -41,7 +42,7 @@ struct slirp {
 	int exit_fd, ready_fd;
 	const char *mtu, *api, *cidr, *userns, *mac, *outbound[2];
 	const char *target, *tap;
-	/* what comes of it */
+	/* derived from that */
 	char gateway[ADDR_TEXT_LEN], resolver[ADDR_TEXT_LEN];
 	char guest[ADDR_TEXT_LEN + 4]; /* with its prefix */
 	char dir[64], control[80], fds[2][12];
@@ -62,7 +63,7 @@ static struct slirp the = {
 
 /* --- the command line ---------------------------------------------------- */
 
-/* Callers look into this for what they may use */
+/* Callers parse this text for the options that they may use */
 static const char usage_text[] =
 	"  -c, --configure          Bring up the interface, with an address\n"
 	"  -e, --exit-fd=FD         Exit when the other end of FD is closed\n"
@@ -215,7 +216,8 @@ static void parse(struct slirp *s, int argc, char **argv)
 		s->tap = argv[optind + 1];
 }
 
-/* The addresses that slirp has in a network */
+/* Set the addresses of gateway, resolver and guest in the network, as slirp
+ * assigns them */
 static void number_network(struct slirp *s)
 {
 	const char *slash = strchr(s->cidr, '/');
@@ -226,7 +228,7 @@ static void number_network(struct slirp *s)
 	snprintf(text, sizeof(text), "%.*s",
 		 slash ? (int)MIN(slash - s->cidr, ADDR_TEXT_LEN - 1) : 0,
 		 s->cidr);
-	/* As many as the last of these numbers needs */
+	/* The prefix must leave room for host number GUEST */
 	if (!slash || !addr_parse(text, &net) || !addr_is_v4(&net) ||
 	    !util_parse_u64(slash + 1, 10, 25, &len) || !len)
 		die("Invalid CIDR, which needs a prefix of 1 to 25: %s",
@@ -331,7 +333,7 @@ static void build(struct slirp *s, int ready, int tether)
 
 /* --- other programs ------------------------------------------------------- */
 
-/* Its end takes along what was opened, but not these files */
+/* Remove our files, which outlive the process */
 static void clean_up(const struct slirp *s)
 {
 	if (s->api_fd >= 0)
@@ -390,7 +392,7 @@ static void start_pasta(struct slirp *s)
 	s->tether = tether[1];
 }
 
-/* The status that pasta has left; its end may take a moment */
+/* Wait for a child to end and return its exit status */
 static int status_of(pid_t pid)
 {
 	int status;
@@ -402,7 +404,8 @@ static int status_of(pid_t pid)
 				   128 + WTERMSIG(status);
 }
 
-/* One rule more or less: the first line of what pesto says is the reason */
+/* Add or remove one rule with pesto; on failure @why is the first line of what
+ * pesto prints */
 static bool edit(struct slirp *s, const struct hostfwd_entry *e, bool add_it,
 		 char why[HOSTFWD_WHY])
 {
@@ -442,7 +445,8 @@ static bool change(void *owner, const struct hostfwd_entry *e, bool add_it,
 
 	if (edit(owner, e, add_it, why))
 		return true;
-	/* A port that cannot be bound leaves its rule behind */
+	/* If its port cannot be bound the rule is there all the same: remove
+	 * it */
 	if (add_it)
 		edit(owner, e, false, drop);
 	return false;
@@ -467,7 +471,7 @@ static void open_api(struct slirp *s)
 		die("Can't make a directory in %s: %s", tmp,
 		    util_error(errno));
 	snprintf(s->control, sizeof(s->control), "%s/control", s->dir);
-	/* What another has left, as slirp4netns does */
+	/* Replace a socket that another process left, as slirp4netns does */
 	unlink(s->api);
 	s->api_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (s->api_fd < 0 ||
@@ -486,7 +490,8 @@ static int64_t now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Wait for the client, as long as nothing else wants us; false: no longer */
+/* Wait for the client until @end.  False: that has passed, or the child, a
+ * signal or --exit-fd needs us. */
 static bool await(const struct slirp *s, int fd, int64_t end)
 {
 	struct pollfd p[] = {
@@ -501,8 +506,8 @@ static bool await(const struct slirp *s, int fd, int64_t end)
 	       p[0].revents && !p[1].revents && !p[2].revents && !p[3].revents;
 }
 
-/* All that the client says until it shuts its side; 0: it says too much, or
- * takes too long */
+/* Read all that the client sends until it shuts down its side; returns the
+ * length, 0: it sends too much, takes too long or fails */
 static size_t read_request(const struct slirp *s, int fd,
 			   char buf[HOSTFWD_REQUEST])
 {
@@ -549,9 +554,10 @@ static void hold_signals(struct slirp *s)
 	sigset_t set;
 	unsigned i;
 
-	/* Who ignores it has no children to wait for, if our parent did */
+	/* SIGCHLD may be inherited as ignored: then children can't be waited
+	 * for */
 	signal(SIGCHLD, SIG_DFL);
-	/* Nobody has to wait for our "1" */
+	/* The reader of our "1" may be gone */
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	for (i = 0; i < ARRAY_SIZE(ends); i++)
@@ -562,7 +568,8 @@ static void hold_signals(struct slirp *s)
 		die("Can't watch signals: %s", util_error(errno));
 }
 
-/* The child says that all is set up, once, and by its end that it has gone */
+/* Read the pipe of --ready-fd: when pasta writes to it, tell the caller and
+ * return true; false: it was closed, so pasta has ended */
 static bool hear(struct slirp *s)
 {
 	char b;
@@ -578,7 +585,8 @@ static bool hear(struct slirp *s)
 	return true;
 }
 
-/* The signal that ended it, or 0 */
+/* Serve until pasta ends, --exit-fd is closed or a signal comes; returns the
+ * signal or 0 */
 static int run(struct slirp *s)
 {
 	enum { CHILD, EXIT, SIGNAL, API, POLLS };
@@ -596,7 +604,7 @@ static int run(struct slirp *s)
 		if (p[CHILD].revents) {
 			if (!hear(s))
 				return 0;
-			/* Not before there is something to change */
+			/* There is no control socket of pasta before that */
 			p[API].fd = s->api_fd;
 		}
 		if (p[EXIT].revents)
@@ -609,7 +617,7 @@ static int run(struct slirp *s)
 	}
 }
 
-/* As if we had not held it back */
+/* Die by signal @number, which was blocked */
 static void end_by(int number)
 {
 	sigset_t set;

@@ -3,20 +3,21 @@
  * sock - the host's sockets, for an address and a port
  *
  * An IPv4 address makes an AF_INET socket, an IPv6 address an AF_INET6 socket
- * with V6ONLY said explicitly; one dual listener serves both, and its IPv4
- * peers come out v4-mapped, which is our form anyway.  Every socket is
- * non-blocking, so no call here can be interrupted: EINTR needs a sleep.
+ * with V6ONLY set explicitly.  A dual listener serves both, and its IPv4 peers
+ * come out v4-mapped, which is our form anyway.  Every socket is non-blocking,
+ * so no call here can be interrupted: EINTR needs a sleep.
  *
- * What the kernel can do is tried, not read from a version number: SO_PEEK_OFF
- * and inheritance through accept() with a real connection over the loopback.
- * Where there is none (a fresh namespace) the answer is the slower way.
+ * What the kernel can do is tried, not derived from a version number:
+ * SO_PEEK_OFF and inheritance through accept() with a real connection over the
+ * loopback.  Where there is no loopback (a fresh namespace) the slower way is
+ * chosen.
  */
 #include "sock.h"
 
 #include "log.h"
 #include "util.h"
 
-#include <time.h> /* errqueue.h wants it without saying so */
+#include <time.h> /* errqueue.h needs it, but does not include it */
 
 #include <linux/errqueue.h>
 #include <linux/sock_diag.h>
@@ -46,17 +47,18 @@
 #endif
 
 enum {
-	BACKLOG = 4096, /* a listener's events come once: let many wait */
+	BACKLOG = 4096, /* one connection is accepted for an event: let many
+			   wait */
 	PROBE_MS = 200, /* a firewall may swallow the probe's connection */
 	/* Datagrams wait in the kernel while the guest is full.  There is no
 	 * auto-tuning to lose; the kernel cuts this to rmem_max. */
 	UDP_QUEUE = 4 << 20,
-	/* PKTINFO of a v6 socket, a traffic class, a hop limit, the segment size of
-	 * UDP_GRO */
+	/* Control messages: PKTINFO of an IPv6 socket, a traffic class, a hop
+	 * limit, and the segment size of UDP_GRO */
 	CTRL_RECV = CMSG_SPACE(sizeof(struct in6_pktinfo)) +
 		    3 * CMSG_SPACE(sizeof(int)),
 	CTRL_SEND = CMSG_SPACE(sizeof(uint16_t)),
-	/* The same, and an error with its offender */
+	/* These, and an error with its offender */
 	CTRL_ERROR = CTRL_RECV + CMSG_SPACE(sizeof(struct in_pktinfo)) +
 		     CMSG_SPACE(sizeof(struct sock_extended_err) +
 				sizeof(struct sockaddr_in6)),
@@ -98,7 +100,7 @@ static int set(int fd, int level, int opt, int v)
 	return result(setsockopt(fd, level, opt, &v, sizeof(v)));
 }
 
-/* Addresses that mean nothing without an interface (RFC 4007, 6) */
+/* Whether an address means nothing without an interface (RFC 4007, 6) */
 static bool needs_scope(const struct addr *a)
 {
 	if (addr_is_v4(a))
@@ -147,8 +149,8 @@ static int make(bool v4, int type, int proto)
 
 /* --- marked ones ---------------------------------------------------------- */
 
-/* What the process of marker.c is asked for; it answers with 0, and a socket, or
- * an errno */
+/* A request to the process of marker.c, which answers with 0 and a socket, or
+ * with -errno */
 struct order {
 	bool v4;
 	int type, proto;
@@ -299,7 +301,7 @@ static bool wait_for(int fd, short events)
 	return poll(&p, 1, PROBE_MS) == 1 && (p.revents & events);
 }
 
-/* Two ends of a connection over the loopback, or false */
+/* Make both ends of a connection over the loopback; false on failure */
 static bool pair(bool v4, int *listener, int end[2])
 {
 	struct addr lo = addr_loopback(v4), a;
@@ -341,7 +343,8 @@ static bool is_set(int fd, int level, int opt, int want)
 	return !getsockopt(fd, level, opt, &v, &len) && v == want;
 }
 
-/* One connection answers both questions */
+/* Find out, by a connection, whether a peek offset works, and whether accepted
+ * sockets inherit options */
 static void probe_tcp(bool v4, bool *peek, bool *inherits)
 {
 	int listener = make(v4, SOCK_STREAM, 0), end[2] = { -1, -1 };
@@ -367,8 +370,8 @@ static void probe_tcp(bool v4, bool *peek, bool *inherits)
 	close(listener);
 }
 
-/* A dual listener's connections of IPv4 are sockets of IPv6, whether or not that has an
- * address here */
+/* Whether IPv6 sockets have a peek offset: IPv4 connections of a dual listener
+ * are such sockets, whether or not IPv6 has an address here */
 static bool dual_peeks(void)
 {
 	int fd = make(false, SOCK_STREAM, 0);
@@ -415,7 +418,7 @@ void sock_init(struct sock_env *e)
 
 /* --- TCP ---------------------------------------------------------------- */
 
-/* --outbound and --outbound-if for a socket that is to reach @to; the host
+/* Apply --outbound and --outbound-if to a socket that is to reach @to; the host
  * itself is not reached through either */
 static int bind_outbound(const struct sock_env *e, int fd,
 			 const struct addr *to, uint16_t port)
@@ -437,7 +440,8 @@ static int bind_outbound(const struct sock_env *e, int fd,
 	return bind_to(fd, out, port, e->scope);
 }
 
-/* Where there is a peek offset, who reads without one would get other bytes */
+/* Set options of a stream socket.  If there may be peek offsets, reading
+ * without one would give other bytes than expected. */
 static int set_stream(const struct sock_env *e, int fd)
 {
 	int err = 0;
@@ -449,7 +453,7 @@ static int set_stream(const struct sock_env *e, int fd)
 	return err == -EOPNOTSUPP ? 0 : err; /* of this family */
 }
 
-/* Reno is there and allowed everywhere */
+/* Use CUBIC or Reno, which exists and is permitted everywhere */
 static void unpace(int fd)
 {
 	if (setsockopt(fd, SOL_TCP, TCP_CONGESTION, "cubic", 5))
@@ -463,7 +467,8 @@ int sock_tcp(const struct sock_env *e, const struct addr *to)
 
 	if (fd < 0)
 		return fd;
-	/* Not when such data come: a read that was under way would skip them */
+	/* In advance: when urgent data arrive, a read under way would skip
+	 * them */
 	set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if (e->paced && (e->inside || addr_is_loopback(to)))
 		unpace(fd);
@@ -488,7 +493,7 @@ int sock_connect(const struct sock_env *e, int fd, const struct addr *to,
 	return connect_to(fd, to, port, e->scope);
 }
 
-/* What listeners and datagram sockets bound for others have in common */
+/* Make a socket that listens or is bound for several senders */
 static int make_bound(const struct sock_env *e, const struct sock_bind *b,
 		      int type)
 {
@@ -514,8 +519,8 @@ static const struct addr *bind_addr(const struct sock_bind *b)
 	return b->dual ? &any6 : &b->addr;
 }
 
-/* A socket with an interface of its own has that scope: to name another one
- * would bind it elsewhere */
+/* The scope for binding; a socket with an interface of its own has that scope,
+ * and naming another one would bind it elsewhere */
 static unsigned scope_of(const struct sock_env *e, const struct sock_bind *b)
 {
 	return b->ifname && *b->ifname ? 0 : e->scope;
@@ -528,7 +533,7 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 	if (fd < 0)
 		return fd;
 	err = set_stream(e, fd);
-	if (e->paced && e->inside) /* from there on it may be forbidden */
+	if (e->paced && e->inside) /* later it may be forbidden */
 		unpace(fd);
 	if (!err)
 		err = bind_to(fd, bind_addr(b), b->port, scope_of(e, b));
@@ -537,7 +542,7 @@ int sock_listen(const struct sock_env *e, const struct sock_bind *b)
 	return err ? fail(fd, err) : fd;
 }
 
-/* Kernels before 3.8 do not tell */
+/* Whether @fd is bound to device @ifname; kernels before 3.8 do not tell */
 static bool has_device(int fd, const char *ifname)
 {
 	char name[16] = "";
@@ -687,7 +692,7 @@ unsigned sock_path_mtu(int fd, bool v4)
 	return (unsigned)mtu;
 }
 
-/* Of struct tcp_info, which libc's headers have in part */
+/* Offsets in struct tcp_info, of which libc's headers have only a part */
 enum {
 	INFO_CLOSED = 7, /* the first byte */
 	INFO_RECEIVED = 128,
@@ -745,9 +750,9 @@ int sock_error(int fd)
 	return -v;
 }
 
-/* Of an ICMP error Linux first fills the error queue, whether or not that is wanted
- * (IPv4, since 5.9), which is EPOLLERR, and then ends the connection: who asks in
- * between is told of no error */
+/* For an ICMP error, Linux first fills the error queue, whether or not that was
+ * asked for (IPv4, since 5.9), which is EPOLLERR, and then ends the connection:
+ * in between no error is pending */
 int sock_connected(int fd, uint32_t events)
 {
 	int err = 0;
@@ -782,7 +787,8 @@ static void set_datagram(int fd, bool v4, bool errors)
 	set(fd, SOL_SOCKET, SO_RCVBUF, UDP_QUEUE);
 }
 
-/* Kernels before Linux 4.20 have the second for IPv4 only */
+/* Whether all groups are heard that the host is a member of.  Linux before 4.20
+ * has the option for IPv4 only. */
 static void set_groups(int fd, bool v4, bool all)
 {
 	set(fd, v4 ? SOL_IP : SOL_IPV6,
@@ -836,8 +842,8 @@ static socklen_t put_storage(struct sockaddr_storage *s, const struct addr *a)
 	return len;
 }
 
-/* The first join says already whether all sources are meant, so that nobody on
- * the network is told so in between */
+/* The first join: it says whether all sources are wanted, so that the network
+ * is not told anything else in between */
 static int join_first(int fd, const struct addr *group, unsigned ifindex,
 		      const struct sock_sources *f)
 {
@@ -950,7 +956,7 @@ int sock_udp_listen(const struct sock_env *e, const struct sock_bind *b)
 
 	if (fd < 0)
 		return fd;
-	/* It never sends: errors that match its port are about flows */
+	/* It never sends: errors that match its port are for flows */
 	set_datagram(fd, !b->dual && addr_is_v4(&b->addr), false);
 	if (b->dual || addr_is_v4(&b->addr)) {
 		sock_hear_tos(fd, true);
@@ -997,7 +1003,7 @@ static void set_ttl(int fd, bool v4, uint8_t ttl)
 	}
 }
 
-/* The values are those of IPv6, too */
+/* The values for IPv6 are the same */
 static int discovery(uint8_t df)
 {
 	return df == SOCK_DF_SET ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
@@ -1061,7 +1067,8 @@ static void take_ctrl(struct sock_dgram *d, struct msghdr *m)
 
 		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
 			memcpy(&size, v, sizeof(size));
-			/* One datagram that happens to be marked is no run */
+			/* A single datagram that happens to be marked is no
+			 * run */
 			d->gso_size = (size_t)size < d->len ? (uint16_t)size
 							    : 0;
 		} else if (c->cmsg_level == SOL_IP &&
@@ -1147,7 +1154,8 @@ int sock_send_dgrams(int fd, const struct sock_dgram *d, unsigned n)
 	union sa to[SOCK_BATCH];
 	unsigned i;
 
-	/* Most often: a message header costs the kernel as much as a small copy */
+	/* The usual case: a message header costs the kernel as much as copying
+	 * a little */
 	if (n == 1 && d->iov_cnt == 1 && !d->gso_size && !d->to_port)
 		return send(fd, d->iov->iov_base, d->iov->iov_len,
 			    MSG_NOSIGNAL) < 0 ? -errno : 1;
@@ -1175,8 +1183,8 @@ int sock_send_cut(int fd, bool v4, struct sock_ip *ip,
 	return ret;
 }
 
-/* @len is what the control message holds: the kernel may leave the offender
- * out, or give one of no family */
+/* Read an error from a control message of @len bytes: the kernel may leave out
+ * the offender, or give one without a family */
 static void take_error(struct sock_error *e, const void *data, size_t len)
 {
 	struct sock_extended_err ee;
@@ -1249,10 +1257,11 @@ int sock_ping(const struct sock_env *e, const struct addr *to, uint16_t id,
 	if (fd < 0)
 		return fd;
 	set(fd, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
-	/* On for ping sockets: one would get the replies of the other */
+	/* This is on by default for ping sockets: one would get the replies of
+	 * the other */
 	set(fd, SOL_SOCKET, SO_REUSEADDR, 0);
 	if (bind_outbound(e, fd, to, id)) {
-		/* Somebody has this identifier: any will do */
+		/* the identifier is taken: any will do */
 		err = bind_outbound(e, fd, to, 0);
 		if (err)
 			return fail(fd, err);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * sock_repair - a connection's socket as numbers and bytes, and back (TCP_REPAIR)
+ * sock_repair - a connection's socket as numbers and bytes, and back
+ * (TCP_REPAIR)
  *
- * FINs have a number in the kernel's counts, but no byte.  One of ours that is not
- * acknowledged counts as the last of what was queued; the peer's as received.
+ * In the kernel's counts a FIN has a number but no byte.  A FIN of ours that
+ * was not acknowledged counts as the last of what was queued, the peer's as
+ * received.
  */
 #include "sock_repair.h"
 
@@ -33,8 +35,9 @@ enum {
 	OPTION_SCALE = 3,
 	OPTION_SACK = 4,
 	OPTION_STAMPS = 8,
-	MSS_MOST = 32767, /* that TCP_MAXSEG takes */
-	SEND_LEAST = 32 << 10, /* that a new socket has room for */
+	MSS_MOST = 32767, /* the most that TCP_MAXSEG takes */
+	SEND_LEAST = 32 << 10, /* what the send buffer of a new socket holds in
+				  any case */
 	PIECE = 1 << 20,
 };
 
@@ -75,7 +78,7 @@ int sock_deaf(int fd, bool deaf)
 	uint32_t least = deaf ? UINT8_MAX : 0;
 	int err = put(fd, SOL_IP, IP_MINTTL, &least, sizeof(least));
 
-	/* One of them is not for its family */
+	/* one of the two options is for the other family */
 	if (!put(fd, SOL_IPV6, IPV6_MINHOPCOUNT, &least, sizeof(least)))
 		err = 0;
 	return err;
@@ -86,7 +89,7 @@ bool sock_image_eof(const struct sock_image *i)
 	return i->state >= SOCK_TIME_WAIT; /* and so on */
 }
 
-/* Our FIN is the last one in the send queue */
+/* Whether our FIN is the last in the send queue */
 static bool fin_queued(const struct sock_image *i)
 {
 	return sock_image_shut(i) && i->state != SOCK_FIN_WAIT2;
@@ -134,7 +137,7 @@ uint32_t sock_image_queued(int fd)
 	return (uint32_t)n - fin_queued(&i);
 }
 
-/* All of the queue at once, or as much as there is up to an urgent byte */
+/* Read the whole queue at once, or what there is up to an urgent byte */
 static ssize_t peek(int fd, uint8_t *buf, size_t cap)
 {
 	size_t len = 0;
@@ -279,7 +282,7 @@ static int set_options(int fd, const struct sock_image *i)
 	return put(fd, SOL_TCP, TCP_REPAIR_OPTIONS, o, n * sizeof(o[0]));
 }
 
-/* The kernel may have no block of memory that is so long */
+/* In pieces, as the kernel may have no memory for a long one */
 static int fill(int fd, const uint8_t *p, size_t len)
 {
 	size_t most = PIECE;
@@ -333,7 +336,7 @@ int sock_image_put(const struct sock_env *e, int fd, const struct side *host,
 
 	if (!err)
 		err = set_numbers(fd, i, kept);
-	/* A new socket's buffer is twenty segments of this long */
+	/* The buffer of a new socket holds twenty segments: make them long */
 	if (!err && i->snd_len - i->unsent > SEND_LEAST)
 		err = set(fd, TCP_MAXSEG, MSS_MOST);
 	if (!err)

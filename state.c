@@ -12,7 +12,7 @@ void state_head(struct wr *w)
 {
 	wr_bytes(w, magic, sizeof(magic));
 	wr_be32(w, STATE_VERSION);
-	wr_be32(w, STATE_VERSION); /* the oldest that must be known */
+	wr_be32(w, STATE_VERSION); /* oldest that a reader must know */
 }
 
 int state_check(struct rd *r)

@@ -13,7 +13,7 @@ static void show(const char *what, const struct addr *a)
 		log_info("    %s: %s", what, addr_text(a, text));
 }
 
-/* "what: x (IPv4), y (IPv6)", of those that are not empty */
+/* Log "what: x (IPv4), y (IPv6)", without what is empty */
 static void show_both(const char *what, const char *x, const char *y)
 {
 	if (*x || *y)

@@ -2,13 +2,13 @@
  *
  * takeover - a process gives way to its successor (--takeover)
  *
- * Who gives does so at the end of a turn, in one piece: nothing else happens from
- * the first section to the last word, and nothing has changed if that is not said.
- * Who takes reads from no descriptor before it.
+ * The predecessor does all of this at the end of a turn: nothing else happens
+ * from the first section to the last word, and nothing has changed unless that
+ * is said.  The successor reads from no descriptor before it.
  *
- * A successor is one of us: it was started in the same namespaces, which it shows by
- * descriptors of them that nobody else can have, it is the same user, and a security
- * module, where there is one, has it under the same name.
+ * A successor must be one of us: it was started in the same namespaces, which
+ * it shows by descriptors of these that nobody else can have; it is the same
+ * user; and if there is a security module, that has it under the same label.
  */
 #include "takeover.h"
 
@@ -33,14 +33,14 @@
 #endif
 
 enum {
-	NOBODY = 65534, /* whom a namespace does not know */
+	NOBODY = 65534, /* the user ID of unmapped users */
 	MESSAGE = 64 << 10, /* sections that are sent together */
 	MESSAGE_FDS = 128,
 	REASON = 200,
 };
 
-/* The last is what a container of an ordinary user with the host's network has for
- * itself, if all are in the user namespace of that user */
+/* A container of an ordinary user that has the host's network still differs in
+ * the last one, if all are in that user's user namespace */
 static const char *const place[TAKEOVER_PROOF] = { "/proc/self/ns/user",
 						   "/proc/self/ns/net",
 						   "/proc/self/ns/pid" };
@@ -77,7 +77,7 @@ union control {
 	uint8_t buf[CMSG_SPACE(sizeof(int) * (MESSAGE_FDS + FDLIST_SECTION))];
 };
 
-/* All of it, the descriptors with the first byte: 0 or -errno */
+/* Send all bytes, with the descriptors beside the first: 0 or -errno */
 static int send_all(int fd, const void *p, size_t len, const int *fds,
 		    unsigned n)
 {
@@ -121,7 +121,7 @@ static void keep_fds(struct msghdr *m, struct fdlist *fds)
 	}
 }
 
-/* Those that nobody has taken move to the front */
+/* Move descriptors that nobody has taken to the front */
 static void tidy(struct fdlist *fds)
 {
 	fds->n -= fds->at;
@@ -136,7 +136,7 @@ static void drop_fds(struct fdlist *fds)
 	*fds = (struct fdlist){ 0 };
 }
 
-/* As recvmsg(), or -errno; descriptors that come are appended to @fds */
+/* Like recvmsg(), or -errno; descriptors are appended to @fds */
 static ssize_t receive(int fd, void *p, size_t len, int flags,
 		       struct fdlist *fds)
 {
@@ -156,7 +156,7 @@ static ssize_t receive(int fd, void *p, size_t len, int flags,
 	return m.msg_flags & MSG_CTRUNC ? -EMFILE : n;
 }
 
-/* A word without more to it */
+/* Send a section without a body */
 static int say(int fd, enum state_tag tag)
 {
 	uint8_t text[STATE_SECTION];
@@ -166,7 +166,7 @@ static int say(int fd, enum state_tag tag)
 	return send_all(fd, text, w.len, NULL, 0);
 }
 
-/* Whether that is what comes next, within the time: 0 or -errno */
+/* Wait for a section without a body: 0 or -errno */
 static int hear(int fd, enum state_tag tag, struct fdlist *fds)
 {
 	uint8_t text[STATE_SECTION];
@@ -185,7 +185,7 @@ static int hear(int fd, enum state_tag tag, struct fdlist *fds)
 	return rd_be32(&r) == tag && !rd_be32(&r) ? 0 : -EPROTO;
 }
 
-/* As SO_PEERSEC has it, "" if there is none */
+/* Our label as SO_PEERSEC would give it, "" if there is none */
 static void read_label(char label[TAKEOVER_LABEL])
 {
 	int len = util_read_file("/proc/self/attr/current", label,
@@ -221,7 +221,7 @@ static void hang_up(struct takeover *t)
 		acceptor_hold(&t->acceptor, false);
 }
 
-/* Short enough for any socket */
+/* Send an answer that is short enough for any socket's buffer */
 static void answer(struct takeover *t, struct wr *w)
 {
 	struct iovec iov = { w->buf, w->len };
@@ -249,7 +249,7 @@ static void refuse(struct takeover *t, const char *why)
 		hang_up(t);
 }
 
-/* What it has to know before it can be in our place */
+/* Write what a successor has to know before it can take over */
 static void introduce(const struct takeover *t, struct wr *w)
 {
 	size_t at;
@@ -287,8 +287,9 @@ static const char *objection(const struct takeover *t)
 			    "by it" : NULL;
 }
 
-/* Its namespaces are those in which we were started.  Who has been put in others,
- * as the command of pasta or a container, can have no descriptors of these. */
+/* Whether the successor has shown that it is in the namespaces in which we were
+ * started.  A process that was put into others, as the command of pasta or a
+ * container, can have no descriptors of these. */
 static bool is_one_of_us(struct takeover *t)
 {
 	struct takeover_place p;
@@ -350,7 +351,7 @@ static void heard(struct takeover *t)
 		asked(t);
 	else if (t->phase == TAKEOVER_OFFERED)
 		wanted(t);
-	else /* it has no word now */
+	else /* it has nothing to say now */
 		hang_up(t);
 }
 
@@ -418,7 +419,7 @@ static bool is_same_user(const struct takeover *t, int fd)
 	       u.uid == t->uid;
 }
 
-/* A front-end is often the same user, but then confined under another name */
+/* A front-end is often the same user, but then confined under another label */
 static bool has_same_label(const struct takeover *t, int fd)
 {
 	char label[TAKEOVER_LABEL] = "";
@@ -426,13 +427,14 @@ static bool has_same_label(const struct takeover *t, int fd)
 
 	if (!t->label[0])
 		return true;
-	/* Not every module has something to say of sockets */
+	/* Not every security module labels sockets */
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERSEC, label, &len))
 		return errno == ENOPROTOOPT;
 	return !strcmp(label, t->label);
 }
 
-/* Who else may change rules there may not be in our place.  If we have become
+/* Whether a client of the control socket may take over.  If others than its
+ * owner may connect there to change rules, nobody may.  If we have become
  * another user, the one who started us has no name here. */
 static bool may_by_control(const struct takeover *t, int fd)
 {
@@ -485,8 +487,9 @@ static socklen_t name_of(struct sockaddr_un *a, long pid)
 			   (size_t)n);
 }
 
-/* An abstract socket: those are of a network namespace, so the guest's can't reach
- * it.  Our number is that of the namespace in which @proc was mounted. */
+/* Listen on an abstract socket, which belongs to a network namespace, so the
+ * guest's cannot reach it.  Our PID is that of the namespace in which @proc was
+ * mounted. */
 static int listen_by_number(int proc)
 {
 	struct sockaddr_un a;
@@ -528,7 +531,7 @@ void takeover_offer(struct takeover *t, int proc)
 	timer_init(&t->timer, expire, t);
 	t->watch = loop_watch(t->loop, event, t);
 	t->uid = geteuid();
-	/* Everybody has the same name where there is none */
+	/* unmapped users all look the same */
 	fd = t->anybody || t->uid == NOBODY ? -1 : listen_by_number(proc);
 	if (fd >= 0 && acceptor_start(&t->acceptor, t->loop, fd, accept_one, t))
 		close(fd);
@@ -536,7 +539,7 @@ void takeover_offer(struct takeover *t, int proc)
 
 /* --- at the end of a turn ------------------------------------------------- */
 
-/* Sections as far as they go into one message: as handover_save() */
+/* Gather sections for one message; returns what handover_save() does */
 static int gather(struct takeover *t, struct wr *w)
 {
 	int more;
@@ -548,7 +551,7 @@ static int gather(struct takeover *t, struct wr *w)
 	return more;
 }
 
-/* 0 or -errno; -EAGAIN: not now */
+/* Send all sections: 0 or -errno; -EAGAIN: not now */
 static int give_all(struct takeover *t)
 {
 	struct wr w;
@@ -587,7 +590,7 @@ void takeover_turn_end(struct takeover *t)
 	set_patience(t->fd, TAKEOVER_STEP_S);
 	err = give_way(t);
 	t->fds = (struct fdlist){ 0 }; /* all of them are in use */
-	/* What is in the way has the loop turn */
+	/* What is in the way will have the loop turn */
 	if (err == -EAGAIN)
 		return;
 	/* #syscalls madvise(.,.,MADV_DONTNEED) */
@@ -603,7 +606,7 @@ void takeover_turn_end(struct takeover *t)
 	loop_quit(t->loop, EXIT_SUCCESS);
 }
 
-/* Any byte would be nonsense, and no reason to stay */
+/* Waits for hang-up; any byte would be nonsense, and no reason to stay */
 void takeover_leave(struct takeover *t)
 {
 	struct fdlist none = { 0 };
@@ -664,7 +667,7 @@ static int connect_to(const struct sockaddr_un *a, socklen_t len)
 	return fd;
 }
 
-/* Nobody can have the number of another one as a name and be that one */
+/* Anybody may take the name of the socket, but not the PID */
 static void check_process(int fd, long pid)
 {
 	struct ucred u;
@@ -697,7 +700,7 @@ static int connect_by_path(const char *path)
 	return connect_to(&a, sizeof(a));
 }
 
-/* More of what is said to @buf, which has room */
+/* Read more into @buf */
 static void read_more(struct takeover *t)
 {
 	ssize_t n;
@@ -828,7 +831,7 @@ void takeover_resume(struct takeover *t, struct fdstore *s)
 	hear_offer(t);
 }
 
-/* Who started us has gone, and we are the child of who cares for its orphans */
+/* Our parent has gone, and we are the child of whoever reaps orphans */
 static void orphaned(void *owner, uint64_t ref, uint32_t events)
 {
 	struct takeover *t = owner;
@@ -890,7 +893,7 @@ static int say_take(struct takeover *t)
 	struct wr w = wr_init(text, sizeof(text));
 
 	state_end(&w, state_begin(&w, STATE_TAKE));
-	/* Something may be in its way for a while */
+	/* something may be in the predecessor's way for a while */
 	set_patience(t->fd, TAKEOVER_READY_MS / 1000 + TAKEOVER_STEP_S);
 	return send_all(t->fd, text, w.len, t->proof, ARRAY_SIZE(t->proof));
 }
@@ -904,7 +907,7 @@ void takeover_take(struct takeover *t)
 	handover_begin(t->h);
 	while (!err && !t->h->whole) {
 		wait_section(t, &tag, &body);
-		/* Times are as of when all is sent */
+		/* Times count from when everything was sent */
 		if (!t->h->linked)
 			loop_clock(t->loop);
 		if (t->store) {

@@ -356,8 +356,8 @@ static bool lacks_room(const struct tcp_conn *c)
 	return c->state == TCP_OPEN && c->snd_wnd && c->snd_una == c->snd_max;
 }
 
-/* There is nobody, for now, or a machine that stands still: what is asked for again once
- * there is */
+/* No guest is connected for now, or it stands still: keep the time-out short,
+ * so that it goes on soon once there is one */
 static void wait_for_link(struct tcp *t, struct flow *f)
 {
 	enum { RETRIES = 3 };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * tcp_freeze - connections as parts of a state
+ * tcp_freeze - connections as sections of a state
  *
- * Everything there is in struct tcp_conn, in this order; deadlines as how long it is
- * until then.  The socket itself goes another way, and nothing of it has changed but
- * that it is watched anew.
+ * Writes everything in struct tcp_conn, in this order; deadlines as the time
+ * until then.  The socket itself is handed over as a descriptor, and nothing of
+ * it changes except that it is watched anew.
  */
 #include "tcp_freeze.h"
 
@@ -66,8 +66,8 @@ static bool get_queue(struct tcp *t, struct chunk_queue *q, struct rd *r)
 	return bytes && chunk_put(t->chunks, q, &iov, 1, 0, len) == len;
 }
 
-/* What came early: the first run has a place among the rest, where older versions
- * have their only one */
+/* Write out-of-order runs.  The first one has a place in front of the others,
+ * where older versions have their only one. */
 static void put_runs(const struct tcp *t, const struct tcp_conn *c,
 		     const struct ahead_run *r, struct wr *w)
 {
@@ -154,7 +154,7 @@ static void get_small(struct tcp_conn *c, struct rd *r)
 	c->sacks = rd_u8(r) & 3;
 }
 
-/* What the code relies on */
+/* Whether the numbers are what the code relies on */
 static bool sane(const struct flow *f, const struct tcp_conn *c)
 {
 	uint32_t flight = c->snd_max - c->snd_una;
@@ -169,13 +169,13 @@ static bool sane(const struct flow *f, const struct tcp_conn *c)
 		return false;
 	if (c->snd_nxt - c->snd_una > flight || (int32_t)flight < 0)
 		return false;
-	/* With our FIN, that has no byte */
+	/* The bytes in flight, and our FIN, which has no byte */
 	return c->state != TCP_OPEN || c->flags & (CONN_PEEK | CONN_RESET) ||
 	       c->keep.len == flight ||
 	       (c->flags & CONN_EOF && c->keep.len + 1 == flight);
 }
 
-/* What is told elsewhere, too: lists, counters, the peek offset, timers */
+/* Restore what is kept elsewhere: lists, counters, the peek offset, timers */
 static void resume(struct tcp *t, struct flow *f, uint32_t flags)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -216,11 +216,12 @@ bool tcp_thaw(void *owner, struct flow *f, struct rd *r)
 	for (i = 0; i < ARRAY_SIZE(queues); i++)
 		ok = ok && get_queue(t, queue(c, queues[i]), r);
 	ok = ok && get_run(t, c, seq, r);
-	if (ok && rd_left(r)) { /* as of the version that follows the path */
+	if (ok && rd_left(r)) { /* since the version that has path_look() */
 		c->tos = rd_u8(r) & (uint8_t)~PATH_ECN;
 		c->path_mtu = rd_be16(r);
 	}
-	if (ok && rd_left(r)) {	/* that keeps more than one run */
+	if (ok && rd_left(r)) {	/* since the version that keeps more than one
+				   run */
 		ok = get_runs(t, c, r);
 		c->fin_seq = rd_be32(r);
 		c->ahead.last = rd_be32(r);

@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-/* A new socket takes that much for sure; what is more waits in a queue of ours */
+/* The receive queue of a new socket takes that much in any case; if there is
+ * more, all of it is kept by us */
 enum { RECEIVE_MOST = 64 << 10 };
 
 bool tcp_image_can(const struct flow *f)
@@ -43,7 +44,8 @@ void tcp_image_resume(struct tcp *t, struct flow *f)
 
 	c->flags &= (uint32_t)~CONN_HELD;
 	(void)sock_deaf(conn_fd(f), false);
-	if (c->flags & CONN_PEEK) { /* somebody looked at all of it */
+	if (c->flags & CONN_PEEK) { /* its whole queue was read, which has moved
+				       the peek offset */
 		c->flags |= CONN_OFFSET;
 		conn_peek_at(f, c->lazy + c->snd_nxt - c->snd_una);
 	}
@@ -97,8 +99,8 @@ void tcp_image_get(const struct flow *f, struct tcp_image *i)
 	i->eof |= sock_image_eof(&i->sock);
 	i->rcv_taken = c->rcv_nxt - i->guest_fin - c->out.len -
 		       sock_image_queued(conn_fd(f));
-	/* The kernel may have chosen it.  A socket that stands for one that is closed
-	 * has none. */
+	/* The kernel may have chosen our address.  A socket in place of one
+	 * that is closed has none. */
 	if (!sock_local(conn_fd(f), &local, &port) && port) {
 		i->side[host].ours = local;
 		i->side[host].our_port = port;
@@ -117,8 +119,9 @@ static void copy(const struct chunks *chunks, const struct chunk_queue *q,
 	}
 }
 
-/* Not by the end of both ways, but by a reset.  Where an end may still be in the
- * socket behind what the guest has not taken, only the error tells. */
+/* Whether the connection was ended by a reset, not by both FINs.  If a FIN may
+ * still be in the socket, behind what the guest has not taken, only the pending
+ * error tells. */
 static bool broken(const struct flow *f, const struct tcp_image *i)
 {
 	const struct tcp_conn *c = (const struct tcp_conn *)(const void *)f->priv;
@@ -177,7 +180,8 @@ bool tcp_image_sane(const struct tcp_image *i)
 	       i->rcv_shift <= TCP_SHIFT_MAX;
 }
 
-/* What was sent to the guest is there, to be sent again */
+/* Whether the bytes in flight to the guest are in the image, to be sent
+ * again */
 static bool consistent(const struct tcp_image *i)
 {
 	uint32_t flight = i->snd_max - i->snd_una;
@@ -203,7 +207,8 @@ bool tcp_image_is_v4(const struct tcp_image *i)
 	return addr_is_v4(&i->side[!tap_side(i)].ours);
 }
 
-/* Both ways have ended: what is left of the socket is what the guest is to get */
+/* If both directions have ended, all that is left of the socket is what the
+ * guest is to get */
 int tcp_image_fill(const struct tcp *t, const struct tcp_image *i, int fd,
 		   const uint8_t *buf, size_t kept)
 {
@@ -256,7 +261,7 @@ static void set_ends(struct tcp_conn *c, const struct tcp_image *i)
 {
 	if (i->guest_fin)
 		c->flags |= CONN_GUEST_FIN;
-	/* A FIN that is not acknowledged is said again */
+	/* A FIN that was not acknowledged is sent again */
 	if (i->shut && (i->sock.state == SOCK_FIN_WAIT2 ||
 			i->sock.state == SOCK_CLOSE))
 		c->flags |= CONN_SHUT;
@@ -267,8 +272,9 @@ static void set_ends(struct tcp_conn *c, const struct tcp_image *i)
 	}
 }
 
-/* Where the kernel holds it, peeked at as far as it was sent; else as if all of it had
- * been sent and were lost */
+/* Set up the queues.  Bytes that the kernel holds have been peeked at as far as
+ * they were sent; bytes that we keep are sent again, as if all of them had been
+ * sent and lost. */
 static bool set_queues(struct tcp *t, struct flow *f, const struct tcp_image *i,
 		       const uint8_t *buf, size_t kept)
 {

@@ -2,13 +2,14 @@
  *
  * tftp - RFC 1350 with the options of RFC 2347 to 2349 and 7440
  *
- * A transfer is a session: a tuple, an open file and where the guest is.  Our
- * port is one of the session's own, so what is no session's goes its usual way.
- * Nothing is kept of what was sent: a block that is lost is read again.
+ * A transfer is a session: a tuple, an open file, and how far the guest has
+ * got.  It has a port of its own, so packets that belong to no session go their
+ * usual way.  Nothing that was sent is kept: a block that was lost is read
+ * again.
  *
- * The guest names files, so that the kernel must keep it inside: paths are
- * resolved beneath the directory, and only what is a regular file is read.  A
- * guest that asks for everything at once gets TFTP_SESSIONS of it.
+ * The guest names files, so the kernel must confine it: paths are resolved
+ * beneath the directory, and only regular files are read.  A guest that asks
+ * for everything at once gets TFTP_SESSIONS transfers.
  */
 #include "tftp.h"
 #include "emit.h"
@@ -65,8 +66,8 @@ static const char *get_text(struct rd *in)
 	return rd_view(in, (size_t)((const uint8_t *)end - in->p) + 1);
 }
 
-/* Relative to the directory, for many clients have a root in mind; NULL for what
- * could lead out of it, were it not for the kernel */
+/* Make a name relative to the directory, as many clients have a root in mind.
+ * NULL if it could lead out of that, were it not for the kernel. */
 static const char *check_name(const char *name)
 {
 	const char *s, *end;
@@ -83,7 +84,7 @@ static const char *check_name(const char *name)
 static void parse_option(struct tftp_request *r, const char *name,
 			 const char *value)
 {
-	/* Who asks for too long a block takes a shorter one */
+	/* A client that asks for too long blocks accepts shorter ones */
 	static const struct {
 		const char *name;
 		uint8_t bit;
@@ -135,7 +136,8 @@ bool tftp_parse(struct rd in, struct tftp_request *r)
 	return true;
 }
 
-/* For messages: what the guest wrote, without what a terminal obeys */
+/* A name that the guest wrote, for messages: without control characters, which
+ * a terminal obeys */
 static const char *shown(const char *name, char out[NAME_SHOWN])
 {
 	size_t i;
@@ -201,7 +203,8 @@ static void put_oack(struct wr *w, const struct tftp_session *s)
 
 /* --- the file -------------------------------------------------------------- */
 
-/* @n bytes of the file if it has them; a file that shrank has ended.  -errno */
+/* Read @n bytes, or as many as there are: a file that shrank has ended.  -errno
+ * on failure. */
 static ssize_t read_at(int fd, uint8_t *buf, size_t n, uint64_t off)
 {
 	size_t got = 0;
@@ -216,7 +219,8 @@ static ssize_t read_at(int fd, uint8_t *buf, size_t n, uint64_t off)
 	return r < 0 ? -errno : (ssize_t)got;
 }
 
-/* RFC 1350, after RFC 764: a line ends with CR and LF, and CR alone gets a NUL */
+/* Read as netascii (RFC 1350, after RFC 764): a line ends with CR LF, and a
+ * lone CR gets a NUL */
 static ssize_t read_text(int fd, uint8_t *to, size_t n, struct tftp_place *at)
 {
 	uint8_t raw[TFTP_BLOCK];
@@ -241,7 +245,7 @@ static ssize_t read_text(int fd, uint8_t *to, size_t n, struct tftp_place *at)
 	return (ssize_t)out;
 }
 
-/* A file that grows meanwhile has the size that was told */
+/* A file that grows meanwhile has the size that was announced */
 static ssize_t read_bytes(const struct tftp_session *s, uint8_t *to,
 			  struct tftp_place *at)
 {
@@ -281,7 +285,7 @@ static void set_timer(struct tftp_session *s)
 	timer_set(&l->timers, &s->timer, l->now_ms + s->timeout_s * 1000);
 }
 
-/* The next block; false if that was the last one of all, or for now */
+/* Send the next block; false if that was the last one, of all or for now */
 static bool send_block(struct tftp_session *s)
 {
 	struct tftp_place *at = &s->at[s->sent - s->acked], next = *at;
@@ -354,7 +358,8 @@ static void expire(void *owner, struct timer *timer)
 	send_again(s);
 }
 
-/* The tuple stays ours for a while: an acknowledgement may come twice */
+/* End the transfer, but keep its tuple for a while: an acknowledgement may come
+ * twice */
 static void linger(struct tftp_session *s)
 {
 	close(s->fd);
@@ -364,7 +369,8 @@ static void linger(struct tftp_session *s)
 
 static void acknowledge(struct tftp_session *s, uint16_t number)
 {
-	/* How many blocks are new; those behind come out as very many */
+	/* How many blocks are newly acknowledged; old ones come out as very
+	 * many */
 	uint16_t fresh = (uint16_t)(number - (uint16_t)s->acked);
 
 	if (s->oack) {
@@ -374,9 +380,9 @@ static void acknowledge(struct tftp_session *s, uint16_t number)
 	} else if (fresh > s->sent - s->acked) {
 		return;
 	} else if (!fresh) {
-		/* RFC 7440: the beginning of the window was lost.  With one
-		 * block it is an old one, and must not be answered: RFC 1123,
-		 * 4.2.3.1. */
+		/* RFC 7440: the beginning of the window was lost.  With a
+		 * window of one block it is an old acknowledgement, which must
+		 * not be answered (RFC 1123, 4.2.3.1). */
 		if (s->window == 1 || s->back)
 			return;
 		s->back = true;
@@ -396,7 +402,7 @@ static void acknowledge(struct tftp_session *s, uint16_t number)
 
 static int open_file(int dir, const char *name)
 {
-	/* Not blocked by a FIFO, nor by what holds a lease */
+	/* Non-blocking: not to wait for a FIFO, or for the holder of a lease */
 	const struct how how = {
 		.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC |
 			 O_LARGEFILE,
@@ -408,7 +414,7 @@ static int open_file(int dir, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The file and its size; -errno, -EACCES for what is no regular file */
+/* Open a file and get its size; -errno, -EACCES for what is no regular file */
 static int open_regular(struct tftp *t, const char *name, uint64_t *size)
 {
 	int fd = open_file(t->dir, name);
@@ -432,8 +438,8 @@ static unsigned longest_block(const struct lan *lan, const struct packet *p)
 	return MIN(fits, (unsigned)TFTP_BLOCK);
 }
 
-/* Without regard to our port it is the transfer of a client that asks again, as
- * it does if our answer was lost */
+/* Find the session of a tuple; with our port left out, that of a client that
+ * asks again, as it does if our answer was lost */
 static struct tftp_session *find(struct tftp *t, const struct tuple *p,
 				 bool any_port)
 {
@@ -450,7 +456,7 @@ static struct tftp_session *find(struct tftp *t, const struct tuple *p,
 	return NULL;
 }
 
-/* One that is free, or over; NULL if there is none */
+/* Take a session that is free or over; NULL if there is none */
 static struct tftp_session *take(struct tftp *t)
 {
 	struct tftp_session *s, *found = NULL;
@@ -474,8 +480,8 @@ static void start(struct tftp *t, struct tftp_session *s,
 {
 	uint8_t options = r->options;
 
-	/* Text has no size until it was read, and none at all is an error for
-	 * curl */
+	/* The size of text is known only after reading it, and curl takes a
+	 * missing size for an error */
 	if (r->text || !s->size)
 		options &= (uint8_t)~TFTP_TSIZE;
 	s->used = true;
@@ -525,7 +531,7 @@ static void refuse(struct tftp *t, const struct packet *p,
 	send_error(t, from, &p->smac, OTHER, util_error(-err));
 }
 
-/* 0, or why there will be no transfer */
+/* Begin a transfer: 0, or why there is none */
 static int serve(struct tftp *t, const struct packet *p,
 		 const struct tuple *from, const struct tftp_request *r)
 {
@@ -556,7 +562,7 @@ static void request(struct tftp *t, const struct packet *p, struct rd in)
 	uint16_t op = rd_be16(&in);
 	int err = -EINVAL;
 
-	/* What answers a question that was asked twice comes from one port */
+	/* A request that was sent twice is answered from one port */
 	if (s && !s->acked)
 		from.dport = s->t.dport;
 	else
@@ -620,7 +626,8 @@ void tftp_input(struct tftp *t, const struct packet *p, struct rd in)
 		return;
 	if (op == ACK)
 		acknowledge(s, number);
-	else if (op == ERROR) /* it has seen enough: PXE asks for the size */
+	else if (op == ERROR) /* the client has seen enough: PXE asks for the
+				 size only */
 		finish(s);
 }
 
@@ -647,7 +654,8 @@ int tftp_open(struct tftp *t, const char *path)
 
 	if (dir < 0)
 		return -errno;
-	/* To read it all takes no right to list it, but one to search it */
+	/* Reading files takes no right to list the directory, but to search
+	 * it */
 	fd = open_file(dir, ".");
 	if (fd < 0 && (fd != -EACCES || faccessat(dir, ".", X_OK, AT_EACCESS))) {
 		close(dir);

@@ -2,11 +2,12 @@
  *
  * timer - a hierarchical timing wheel of embedded timers
  *
- * @tick is the next tick to be done.  A timer due within 64 ticks stands in
- * level 0; one due within 64^2 in level 1, in the slot of 64 ticks that holds
- * its deadline, and so on.  When @tick reaches the start of such a slot, its
- * timers are filed again, one level down.  Bitmaps of used slots let the wheel
- * jump over idle time, and two bounds save looking at them in each turn.
+ * @tick is the next tick to be processed.  A timer due within 64 ticks is filed
+ * in level 0; one due within 64^2 in level 1, in the slot of 64 ticks that
+ * covers its deadline, and so on.  When @tick reaches the start of such a slot,
+ * its timers are filed again, one level down.  Bitmaps of used slots let the
+ * wheel jump over idle time, and two bounds, @look and @next, save searching
+ * them in each turn of the loop.
  */
 #include "timer.h"
 
@@ -33,11 +34,12 @@ static void file(struct timers *w, struct timer *t)
 	while (level < TIMER_LEVELS - 1 &&
 	       left >> (TIMER_BITS * (level + 1)))
 		level++;
-	/* Beyond the horizon of 18 hours: look again when it is reached */
+	/* Beyond the horizon of the wheel, 18 hours: file it there and again
+	 * when that is reached */
 	if (left >> (TIMER_BITS * TIMER_LEVELS))
 		due = w->tick + (1ULL << (TIMER_BITS * TIMER_LEVELS)) - 1;
 
-	w->next = MIN(w->next, due); /* unknown stays unknown */
+	w->next = MIN(w->next, due); /* 0, unknown, stays so */
 	w->look = MIN(w->look, due >> (TIMER_BITS * level)
 				       << (TIMER_BITS * level));
 	s = (due >> (TIMER_BITS * level)) % TIMER_SLOTS;
@@ -50,7 +52,8 @@ static void file(struct timers *w, struct timer *t)
 	w->used[level] |= 1ULL << s;
 }
 
-/* Take the list of a slot; its first element then points back to @list */
+/* Move the list of a slot to @list, to which its first element then points
+ * back */
 static void take(struct timers *w, unsigned level, unsigned s,
 		 struct timer **list)
 {
@@ -61,14 +64,15 @@ static void take(struct timers *w, unsigned level, unsigned s,
 	w->used[level] &= ~(1ULL << s);
 }
 
-/* The tick at which the next of these slots of @level wants attention: @w->tick or
- * later.  There is one. */
+/* The tick at which the next of the slots @bits of @level is due, @w->tick or
+ * later.  @bits is not 0. */
 static uint64_t slot_tick(const struct timers *w, unsigned level, uint64_t bits)
 {
 	uint64_t shift = TIMER_BITS * level, pos = w->tick >> shift;
 	unsigned from;
 
-	/* Inside a slot's span that slot was taken: it is the last */
+	/* Within the span of a slot, that slot was emptied at its start: its
+	 * bit stands for the next round */
 	if (pos << shift != w->tick)
 		pos++;
 	from = pos % TIMER_SLOTS;
@@ -103,7 +107,8 @@ void timer_set(struct timers *w, struct timer *t, uint64_t due_ms)
 {
 	t->due_ms = due_ms ? due_ms : 1;
 	if (t->prev && t->filed_ms <= t->due_ms) {
-		/* It was off, or due later, when that was found */
+		/* It may have been off, or due later, when @next was
+		 * computed */
 		w->next = MIN(w->next, MAX(due_tick(t->due_ms), w->tick));
 		return;
 	}
@@ -137,7 +142,7 @@ static void cascade(struct timers *w)
 	}
 }
 
-/* For the tests that count on each timer, which find out whose it was */
+/* Trace each timer with its function, for tests */
 #if CLOCK_SPEED > 1
 #include "log.h"
 #define TELL(t) log_trace("Timer at %td", (char *)(t)->expire - (char *)timers_run)
@@ -172,7 +177,8 @@ void timers_run(struct timers *w, uint64_t now_ms)
 		w->tick = w->look;
 		cascade(w);
 		take(w, 0, w->tick % TIMER_SLOTS, &list);
-		/* What is armed from here on waits for the next tick */
+		/* What is armed from here on is due at the next tick at the
+		 * earliest */
 		w->tick++;
 		fire(w, &list);
 		w->look = next_tick(w);
@@ -182,8 +188,9 @@ void timers_run(struct timers *w, uint64_t now_ms)
 		w->tick = now + 1;
 }
 
-/* A coarse slot with a few timers is looked into, to sleep until one is due and
- * not wake up for nothing when its span begins */
+/* The tick at which a slot of a coarse level needs us, @tick being the start of
+ * its span.  If it has a few timers only, the first deadline among them, so
+ * that we sleep until then and do not wake up just to file them again. */
 static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
 {
 	enum { FEW = 8 };
@@ -196,7 +203,7 @@ static uint64_t slot_due(const struct timers *w, unsigned level, uint64_t tick)
 			due = MIN(due, due_tick(t->due_ms));
 	if (t || due == UINT64_MAX)
 		return tick;
-	/* Moved to behind what stands in a later slot */
+	/* Later slots of the level may be due before that */
 	if (others)
 		due = MIN(due, slot_tick(w, level, others));
 	return MAX(due, tick);

@@ -2,10 +2,10 @@
  *
  * top - live flows by their rates, on a terminal
  *
- * Once a second the server is asked for its flows, and what a flow has moved since
+ * Once a second the server is asked for its flows; what a flow has moved since
  * is its rate.  A screen is built in memory and written at once, over the last
- * one.  The terminal is as it was before however we end: at exit(), by a signal,
- * and while we are stopped.
+ * one.  The terminal is restored however we end: at exit(), by a signal, and
+ * while we are stopped.
  */
 #include "top.h"
 
@@ -34,11 +34,11 @@ enum {
 	LEVELS = 8,
 };
 
-/* A flow, or all of them, over time */
+/* A flow, or the sum of all, with its past */
 struct past {
 	uint64_t id, bytes[2];
 	float rate[2];
-	float history[2][HISTORY]; /* the last one is @rate */
+	float history[2][HISTORY]; /* the last value is @rate */
 	const char *const *row;
 };
 
@@ -48,7 +48,7 @@ struct top {
 	const char *path, *filter;
 	struct flowtab tab;
 	struct past *now, *was; /* by id */
-	struct past **order;	/* of @now, as shown */
+	struct past **order;	/* of @now, sorted for display */
 	unsigned now_n, was_n, cap;
 	struct past all;
 	uint64_t at_ns; /* of the last sample, 0: none */
@@ -58,7 +58,7 @@ struct top {
 	int rows, cols;
 	char *frame;
 	size_t len, size;
-	int left; /* columns that the line still has */
+	int left; /* columns left in the line */
 };
 
 /* --- the terminal ----------------------------------------------------------- */
@@ -69,10 +69,11 @@ static volatile sig_atomic_t taken, keys, resized;
 static void say(const char *s)
 {
 	if (write(STDOUT_FILENO, s, strlen(s)) < 0)
-		taken = false; /* nobody looks any more */
+		taken = false; /* the terminal is gone */
 }
 
-/* The other screen, no cursor, no wrapping; keys as they are pressed */
+/* Switch to the alternate screen without cursor and line wrap, and read keys as
+ * they are pressed */
 static void take_terminal(void)
 {
 	struct termios t = before;
@@ -86,7 +87,7 @@ static void take_terminal(void)
 	say("\033[?1049h\033[?25l\033[?7l");
 }
 
-/* For signal handlers, too */
+/* Restore the terminal; async-signal-safe */
 static void give_back(void)
 {
 	if (!taken)
@@ -97,7 +98,8 @@ static void give_back(void)
 		tcsetattr(STDIN_FILENO, TCSANOW, &before);
 }
 
-/* What is said while the other screen is there would go with it */
+/* Standard error goes to a memory file meanwhile: what is printed on the
+ * alternate screen would vanish with it.  leave() prints it. */
 static int errors = -1;
 
 static void hold_errors(void)
@@ -148,7 +150,7 @@ static void on_resize(int number)
 	resized = true;
 }
 
-/* SIGWINCH comes only while we wait: then none is missed */
+/* SIGWINCH is blocked but in ppoll(), so that none is missed */
 static void watch_signals(void)
 {
 	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
@@ -207,7 +209,9 @@ static void move_on(struct past *p, const float rate[2])
 	}
 }
 
-/* What came in @seconds; a flow that is new has moved all of its bytes in it */
+/* Compute the rates of a flow over @seconds.  A flow younger than @age_max ms
+ * has moved all of its bytes in that time; of an older one that is seen first
+ * nothing is known. */
 static void update(struct top *t, struct past *p, const char *const *row,
 		   double seconds, uint64_t age_max)
 {
@@ -344,7 +348,8 @@ static void style(struct top *t, const char *sgr)
 	put_raw(t, "m", 1);
 }
 
-/* Of C0, DEL, or of C1 as UTF-8 has them: a terminal may obey */
+/* Whether a character is a control character, which a terminal may obey: C0,
+ * DEL, or C1 in UTF-8 */
 static bool is_control(const char *s)
 {
 	unsigned char c = (unsigned char)*s;
@@ -353,7 +358,8 @@ static bool is_control(const char *s)
 	       (c == 0xc2 && (unsigned char)s[1] < 0xa0);
 }
 
-/* As much of it as the line has columns; what a terminal would obey is not sent */
+/* Append as much of @s as the line has columns left; control characters become
+ * "?" */
 static void put(struct top *t, const char *s)
 {
 	size_t len;
@@ -397,7 +403,7 @@ static void put_rate(struct top *t, double rate, int width)
 	print(t, "%*s", width, text);
 }
 
-/* The last @n values, the most of them as high as it gets */
+/* Draw the last @n rates as bars, the largest at full height */
 static void spark(struct top *t, const struct past *p, unsigned ways,
 		  unsigned n)
 {
@@ -422,7 +428,7 @@ static void spark(struct top *t, const struct past *p, unsigned ways,
 
 /* --- the screen -------------------------------------------------------------- */
 
-/* What there is room for */
+/* Widths of the columns, 0: not shown */
 struct layout {
 	int proto, state, end, spark;
 	bool totals;
@@ -572,7 +578,7 @@ done:
 
 /* --- all of it ----------------------------------------------------------------- */
 
-/* Without a terminal */
+/* Print a table once, where standard output is no terminal */
 static void show_plain(struct top *t)
 {
 	char cell[FLOWTAB_COLUMNS][FLOWTAB_CELL], in[FLOWTAB_CELL],
@@ -593,7 +599,7 @@ static void show_plain(struct top *t)
 	}
 }
 
-/* False: it is enough */
+/* Act on a key; false: the user quits */
 static bool take_key(struct top *t)
 {
 	char key;
@@ -611,7 +617,8 @@ static bool take_key(struct top *t)
 	return true;
 }
 
-/* Until the next sample is due; false: it is enough */
+/* Handle keys and changes of size until the next sample is due; false: the user
+ * quits */
 static bool wait_for_next(struct top *t)
 {
 	struct pollfd p = { .fd = keys ? STDIN_FILENO : -1, .events = POLLIN };
@@ -637,7 +644,8 @@ static bool wait_for_next(struct top *t)
 	return true;
 }
 
-/* Of the environment, as setlocale() would look */
+/* Whether the locale of the environment uses UTF-8, found as setlocale()
+ * does */
 static bool is_utf8(void)
 {
 	static const char *const name[] = { "LC_ALL", "LC_CTYPE", "LANG" };

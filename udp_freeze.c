@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * udp_freeze - flows of datagrams as parts of a state
+ * udp_freeze - datagram flows as sections of a state
  *
- * How many of them came lately is counted anew.
+ * How many datagrams have come lately is counted anew.
  */
 #include "udp_freeze.h"
 

@@ -2,8 +2,9 @@
  *
  * udp_in - datagrams from the guest; internal to udp*.c
  *
- * A burst is one sendmmsg() from where the bytes lie; neighbours of one size become
- * one UDP_SEGMENT message until the kernel refuses.
+ * A burst is sent by one sendmmsg() from where the bytes lie.  Consecutive
+ * datagrams of the same size become one UDP_SEGMENT message, until the kernel
+ * refuses that.
  */
 #include "udp_in.h"
 
@@ -18,11 +19,12 @@ enum {
 	DGRAM_IOV = 64, /* most pieces of one datagram */
 };
 
-/* Datagrams of one flow, about to be sent in one way */
+/* Datagrams of a flow that are about to be sent together */
 struct burst {
 	unsigned n, iovs;
-	size_t segment;	   /* size that joins the last one, 0: none does */
-	unsigned segments; /* in the last one */
+	size_t segment;	   /* datagrams of this size may join the last message,
+			      0: none may */
+	unsigned segments; /* in the last message */
 	struct sock_dgram d[SOCK_BATCH];
 	struct iovec iov[BURST_IOV];
 };
@@ -32,8 +34,8 @@ static bool gso(const struct udp *u, struct flow *f)
 	return u->fwd->env->gso && !dgrams_of(f)->no_gso;
 }
 
-/* The host has no way there, or forbids it: then the guest need not wait.  With
- * @mtu it is too long to be sent as it is. */
+/* The host has no route, or forbids it: tell the guest, so that it need not
+ * wait.  With @mtu the datagram is too long to be sent without fragments. */
 static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
 		   int err, uint32_t mtu)
 {
@@ -56,9 +58,10 @@ static void refuse(struct udp *u, struct flow *f, const struct sock_dgram *d,
 		    &e);
 }
 
-/* What fits no packet of the host's link has DF because the guest's link is longer:
- * it goes in fragments.  Who sent what the path does not hold, or looks for its MTU,
- * is told. */
+/* A datagram is too long.  If no packet of the host's link could hold it, DF is
+ * set only because the guest's link holds more: it is sent in fragments.  A
+ * sender whose datagram the path does not hold, or who looks for its MTU, is
+ * told. */
 static void too_long(struct udp *u, struct flow *f, const struct sock_dgram *d,
 		     int err, uint32_t mtu)
 {
@@ -186,7 +189,7 @@ static bool joins(const struct burst *b, size_t len, unsigned cnt)
 	       d->iov_cnt + cnt <= DGRAM_IOV;
 }
 
-/* @len bytes at @off of @p, segments of @size if that is set */
+/* Add @len bytes at @off of @p, as segments of @size if that is not 0 */
 static void add(struct udp *u, struct flow *f, struct burst *b,
 		const struct packet *p, size_t off, size_t len, uint16_t size)
 {
@@ -217,7 +220,7 @@ static void add(struct udp *u, struct flow *f, struct burst *b,
 	b->segment = !size && gso(u, f) ? len : 0;
 }
 
-/* Most segments of @size that one message takes */
+/* Most bytes that a message of segments of @size takes */
 static size_t run_max(uint16_t size)
 {
 	size_t n = SOCK_GSO_BYTES / size;
@@ -242,7 +245,7 @@ static void add_packet(struct udp *u, struct flow *f, struct burst *b,
 	}
 }
 
-/* What follows is sent as @p was */
+/* Send what follows with TTL, type of service and DF of @p */
 static void send_as(struct udp *u, struct flow *f, struct burst *b,
 		    const struct packet *p)
 {

@@ -2,8 +2,8 @@
  *
  * util - numbers from text, names of errors, small files, memory, randomness
  *
- * What needs a system call or more than one line; the rest is inline in the
- * header.
+ * Here is what needs a system call or more than one line; the rest is inline in
+ * the header.
  */
 #include "util.h"
 
@@ -30,7 +30,7 @@ bool util_parse_u64(const char *s, int base, uint64_t max, uint64_t *out)
 	errno = saved;
 	if (err || end == s || *end || v > max)
 		return false;
-	/* strtoull() takes a sign and wraps: -18446744073709551615 is 1 */
+	/* strtoull() accepts a sign and wraps: "-18446744073709551615" is 1 */
 	if (v && strchr(s, '-'))
 		return false;
 	*out = v;
@@ -71,7 +71,7 @@ char *util_decimal(char *to, uint64_t v, unsigned digits)
 	return to + (text + sizeof(text) - at);
 }
 
-/* As glibc has them, whatever the libc: our callers look for these words */
+/* The texts of glibc, whatever the libc: programs that call us look for them */
 static const char *const error_text[] = {
 	[EPERM] = "Operation not permitted",
 	[ENOENT] = "No such file or directory",
@@ -233,20 +233,21 @@ void *util_map(size_t bytes)
 
 	if (p == MAP_FAILED)
 		return NULL;
-	(void)madvise(p, bytes, MADV_NOHUGEPAGE); /* unless there are none */
+	(void)madvise(p, bytes, MADV_NOHUGEPAGE); /* fails if the kernel has
+						     none */
 	return p;
 }
 
 void util_spare_memory(void)
 {
-	extern char __bss_start[], _end[]; /* from the linker */
+	extern char __bss_start[], _end[]; /* defined by the linker */
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	char *from = __bss_start - (uintptr_t)__bss_start % page;
 
 	(void)madvise(from, (size_t)(_end - from), MADV_NOHUGEPAGE);
 }
 
-/* Kernels before 3.17 have the file only */
+/* For kernels before 3.17, which have no getrandom() */
 static bool read_urandom(void *buf, size_t n)
 {
 	int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC), got;

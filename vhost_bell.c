@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * vhost_bell - descriptors by which the other side of a ring is told of news
+ * vhost_bell - descriptors by which the other side of a ring is notified
  *
- * All front-ends that we know have non-blocking eventfds, so to tell is one
- * write.  One that blocks we do not change: this is a property of the open file,
- * and somebody may sit in a read() of it.  Nor has the kernel a write to an
- * eventfd that does not wait for once (RWF_NOWAIT is refused).  So we ask first,
- * by epoll, which the filter has anyway.  To a socket, as User-mode Linux has them,
- * one may send without waiting.
+ * All front-ends that we know have non-blocking eventfds, so notifying is one
+ * write.  We do not make one non-blocking that is not: this is a property of
+ * the open file, and somebody may be in a read() of it.  Nor does the kernel
+ * have a write to an eventfd that does not block just once (RWF_NOWAIT is
+ * refused).  So such a one is polled first, by epoll, which the filter allows
+ * anyway.  To a socket, as User-mode Linux has them, one can send without
+ * waiting.
  *
- * Nothing keeps a front-end from making one blocking that was not.  That costs us
- * nothing to suspect: whoever comes next interrupts a write that waits.
+ * A front-end may make a descriptor blocking later.  We do not look for that:
+ * the next client that connects interrupts a write that blocks, see
+ * vhost_bell_rouse().
  */
 #include "vhost_bell.h"
 
@@ -37,8 +39,8 @@ int vhost_bell_check(int fd, bool listen)
 
 	if (err)
 		return err;
-	/* An eventfd has no type.  Writing to other things could take any time
-	 */
+	/* An eventfd has no file type.  Writing to other things could take any
+	 * time. */
 	if (st.mode & S_IFMT &&
 	    (listen || !(S_ISFIFO(st.mode) || S_ISSOCK(st.mode))))
 		return -EINVAL;
@@ -49,7 +51,7 @@ void vhost_bell_set(struct vhost_bell *b, int fd)
 {
 	struct util_stat st;
 
-	/* A handler may look at any time */
+	/* The signal handler may look at @b at any time */
 	b->ready = false;
 	if (b->fd >= 0)
 		close(b->fd);

@@ -15,7 +15,7 @@
 
 /* --- a file that has become shorter --------------------------------------- */
 
-/* Whose memory a fault may be about: the handler has nobody to ask */
+/* The memory that a fault may be about: the signal handler cannot ask for it */
 static struct vhost_mem *guarded;
 
 static bool is_in(const struct vhost_map *m, const void *at)
@@ -34,8 +34,8 @@ static const struct vhost_map *map_with(const struct vhost_mem *m,
 	return is_in(&m->log.map, at) ? &m->log.map : NULL;
 }
 
-/* What was there reads as zeroes, so that whoever is looking at it can end what
- * he is doing */
+/* SIGBUS: the memory of a truncated file.  Map zeroes there, so that whoever is
+ * reading it can finish. */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	const struct vhost_map *m = map_with(guarded, info->si_addr);
@@ -64,8 +64,8 @@ int vhost_mem_guard(struct vhost_mem *m)
 
 /* --- files ---------------------------------------------------------------- */
 
-/* @size bytes at @offset of @fd.  From the file's start: huge pages would not let
- * us begin anywhere. */
+/* Map @size bytes at @offset of @fd; from the file's start, as huge pages
+ * cannot be mapped from just anywhere */
 static int map_file(struct vhost_map *m, int fd, uint64_t size, uint64_t offset)
 {
 	uint64_t end = offset + size, page;
@@ -75,7 +75,7 @@ static int map_file(struct vhost_map *m, int fd, uint64_t size, uint64_t offset)
 
 	if (!size || end < size || end > SIZE_MAX)
 		return -EINVAL;
-	/* What is not there would be a fault later */
+	/* Bytes that do not exist would be a fault later */
 	err = util_fstat(fd, &st);
 	if (err)
 		return err;
@@ -199,7 +199,7 @@ uint64_t vhost_mem_gpa(const struct vhost_mem *m, const void *at)
 
 /* --- the log -------------------------------------------------------------- */
 
-enum { LOG_PAGE = 4096 }; /* whatever the pages of either side are */
+enum { LOG_PAGE = 4096 }; /* whatever the page sizes of both sides */
 
 bool vhost_log_covers(const struct vhost_log *l, const struct vhost_mem *m)
 {
@@ -239,8 +239,9 @@ void vhost_log_clear(struct vhost_log *l)
 	*l = (struct vhost_log){ 0 };
 }
 
-/* In its word, which ends where the mapping's page ends or before: some machines
- * have atomic operations for words only, and compilers that call libatomic for bytes */
+/* Set a bit atomically, in its 32-bit word, which does not reach beyond the
+ * mapping's page: some machines have atomic operations for words only, and
+ * compilers call libatomic for bytes */
 static void set_bit(uint8_t *byte, unsigned bit)
 {
 	unsigned at = (uintptr_t)byte % sizeof(uint32_t);
@@ -259,7 +260,7 @@ void vhost_log_mark(struct vhost_log *l, uint64_t gpa, uint64_t len)
 	uint64_t page = gpa / LOG_PAGE;
 	uint64_t end = page + (gpa % LOG_PAGE + len + LOG_PAGE - 1) / LOG_PAGE;
 
-	/* Where a ring is, the front-end may say what it likes */
+	/* The front-end may give any address as that of a ring */
 	if (UNLIKELY(end > l->pages)) {
 		log_limited(LOG_WARN, "vhost-user: %#" PRIx64 " is behind the "
 				      "log of dirty pages", gpa);

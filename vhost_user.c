@@ -2,10 +2,10 @@
  *
  * vhost_user - the vhost-user dialogue: what a front-end says of its guest
  *
- * A message is gathered, whatever pieces it comes in, and looked up in a table.
- * Its handler returns how long its answer is, that none is needed, or an error.
- * What the front-end may get wrong costs it the connection, or where it asked
- * to be told, a refusal.
+ * A message is gathered, in whatever pieces it comes, and looked up in a table.
+ * Its handler returns the length of its answer, that there is none, or an
+ * error.  A mistake costs the front-end its connection or, if it has asked for
+ * replies, is refused.
  */
 #include "vhost_user.h"
 
@@ -30,14 +30,15 @@ enum {
 	VERSION_MASK = 3,
 	REPLY = 1 << 2,
 	NEED_REPLY = 1 << 3,
-	/* of what comes with an eventfd */
+	/* of the payload that comes with an eventfd */
 	INDEX_MASK = 0xff,
 	NO_FD = 1 << 8,
 	/* of a ring's addresses */
 	ADDR_LOG = 1 << 0,
 	/* of the answer about a transfer of the device's state */
 	STATE_REFUSED = 1,
-	STATE_NO_FD = 1 << 8, /* of ours: its own is used */
+	STATE_NO_FD = 1 << 8, /* bit of the answer: the front-end's own
+				 descriptor is used */
 	STATE_STOPPED = 0,    /* the only phase */
 	/* protocol features */
 	PROTO_MQ = 0,
@@ -48,7 +49,7 @@ enum {
 	PROTO_DEVICE_STATE = 19,
 	F_LOG_ALL = 26,  /* VHOST_F_LOG_ALL */
 	F_PROTOCOL = 30, /* VHOST_USER_F_PROTOCOL_FEATURES */
-	MESSAGES = 64,   /* at once: then the guest gets its turn */
+	MESSAGES = 64,   /* messages at a time: then the guest has its turn */
 	SET_VRING_KICK = 12,
 	CHECK_DEVICE_STATE = 43,
 	/* of a state */
@@ -67,13 +68,14 @@ static const uint64_t offered =
 	BIT(F_LOG_ALL) | BIT(F_PROTOCOL) | BIT(VIRTIO_F_VERSION_1) |
 	BIT(NET_GUEST_USO4) | BIT(NET_GUEST_USO6) | BIT(NET_HOST_USO);
 
-/* To a front-end that knows of pairs, which then keeps the control queue to
- * itself.  Others (User-mode Linux) would hand it to us as one more ring. */
+/* Offered only to a front-end that knows pairs of rings, as it then handles the
+ * control queue.  Others (User-mode Linux) would hand us that queue as one more
+ * ring. */
 static const uint64_t offered_mq =
 	BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_CTRL_VQ);
 
-/* Not inflight descriptors: when a ring stops no chain is out, so its index says
- * all.  QEMU's network device does not ask for them. */
+/* Inflight descriptors are not offered: when a ring stops, no chain is taken,
+ * so its index is enough.  QEMU's network device does not ask for them. */
 static const uint64_t offered_protocol =
 	BIT(PROTO_MQ) | BIT(PROTO_LOG_SHMFD) | BIT(PROTO_RARP) |
 	BIT(PROTO_REPLY_ACK) | BIT(PROTO_MEM_SLOTS);
@@ -87,8 +89,8 @@ static void drop_fd(int *fd)
 	*fd = -1;
 }
 
-/* The first of the message's, whose owner is now the caller; -1: none is left
- */
+/* Take the first of the message's descriptors, which is the caller's then; -1:
+ * none is left */
 static int take_fd(struct vhost_user *v)
 {
 	unsigned i;
@@ -112,7 +114,7 @@ static void drop_fds(struct vhost_user *v)
 	v->fds_n = 0;
 }
 
-/* The front-end has it, too: closing would not take it out of epoll */
+/* The front-end has it as well, so closing would not remove it from epoll */
 static void drop_kick(struct vhost_user *v, unsigned i)
 {
 	if (v->ring[i].kick.fd >= 0)
@@ -133,7 +135,7 @@ static uint64_t offers(const struct vhost_user *v)
 	return offered | (v->protocol & BIT(PROTO_MQ) ? offered_mq : 0);
 }
 
-/* After any change of what is logged: the rings have what they ask for each time
+/* After any change of what is logged: set the pointers that rings look at when
  * they write */
 static void follow_log(struct vhost_user *v)
 {
@@ -147,7 +149,8 @@ static void follow_log(struct vhost_user *v)
 	}
 }
 
-/* Pages that the log has no bits for would be missing where the guest goes */
+/* Whether the log covers all memory: other pages would be missing at the
+ * guest's new place */
 static bool is_covered(const struct vhost_user *v, uint64_t features)
 {
 	return !(features & BIT(F_LOG_ALL)) || !v->mem.log.bits ||
@@ -179,7 +182,7 @@ static int set_features(struct vhost_user *v)
 
 	if (features & ~offers(v) || !is_covered(v, features))
 		return -EINVAL;
-	/* Said again for each pair, and when a migration begins or ends */
+	/* Set again for each pair, and when a migration begins or ends */
 	v->changes += !!((features ^ v->features) & ~BIT(F_LOG_ALL));
 	take_features(v, features);
 	follow_log(v);
@@ -224,7 +227,7 @@ static int place(struct vhost_user *v, unsigned i)
 	return r->placed ? virtq_set(&v->q[i], r->desc, r->avail, r->used) : 0;
 }
 
-/* After memory has changed; a ring that is gone with it stops */
+/* After memory has changed, find all rings again; a ring outside of it stops */
 static void place_all(struct vhost_user *v)
 {
 	unsigned i;
@@ -317,7 +320,8 @@ static int set_vring_num(struct vhost_user *v)
 	return 0;
 }
 
-/* Said again while the ring runs: a migration begins or ends */
+/* Whether the ring is where it was: addresses are set again when a migration
+ * begins or ends */
 static bool is_there(const struct vhost_user *v, unsigned i)
 {
 	const struct vhost_ring *r = &v->ring[i];
@@ -358,7 +362,8 @@ static int set_vring_base(struct vhost_user *v)
 	return 0;
 }
 
-/* Whoever serves it next may never say whether it wants kicks */
+/* Stop a ring.  It asks for kicks: whoever serves it next may never say whether
+ * it wants them. */
 static void stop_ring(struct vhost_user *v, unsigned i)
 {
 	(void)virtq_kicks(&v->q[i], true);
@@ -402,7 +407,8 @@ static int eventfd_for(struct vhost_user *v, int *fd)
 	return err;
 }
 
-/* Never read: each write to it is an event */
+/* Watch a kick descriptor, edge-triggered: it is never read, as each write to
+ * it is an event */
 static int listen_kick(struct vhost_user *v, unsigned i, int fd)
 {
 	struct vhost_ring *r = &v->ring[i];
@@ -422,7 +428,7 @@ static int set_vring_kick(struct vhost_user *v)
 	if (i < 0)
 		return i;
 	if (fd < 0)
-		return -EOPNOTSUPP; /* we would have to look all the time */
+		return -EOPNOTSUPP; /* we would have to poll */
 	drop_kick(v, (unsigned)i);
 	changed(v, (unsigned)i);
 	return listen_kick(v, (unsigned)i, fd);
@@ -435,7 +441,7 @@ static int set_vring_call(struct vhost_user *v)
 	if (i < 0)
 		return i;
 	vhost_bell_set(&v->ring[i].call, fd);
-	/* What was pushed in between nobody was told of */
+	/* nobody was notified of what was pushed in between */
 	vhost_bell_ring(&v->ring[i].call, v->look);
 	return 0;
 }
@@ -473,7 +479,8 @@ static int reset_owner(struct vhost_user *v)
 
 /* --- migration ------------------------------------------------------------ */
 
-/* Who migrates does not look at our answer, so what is no log ends the dialogue */
+/* A front-end does not look at the answer to this when it migrates, so a log
+ * that cannot be used ends the dialogue */
 static int set_log_base(struct vhost_user *v)
 {
 	int fd = take_fd(v), err;
@@ -501,7 +508,8 @@ static int set_log_fd(struct vhost_user *v)
 	return err;
 }
 
-/* The guest's addresses we learn from it, or from whoever ran it before us */
+/* Note the MAC address of a migrated guest; its IP addresses are learnt from
+ * its packets, or from whoever ran it before */
 static int send_rarp(struct vhost_user *v)
 {
 	memcpy(&v->guest, &v->msg.u, sizeof(v->guest));
@@ -554,8 +562,8 @@ static int check_device_state(struct vhost_user *v)
 static const struct request {
 	/* > 0: bytes of answer in the message's payload */
 	int (*serve)(struct vhost_user *v);
-	size_t size;  /* of payload, at least */
-	unsigned fds; /* at most */
+	size_t size;  /* least bytes of payload */
+	unsigned fds; /* most descriptors */
 } requests[] = {
 	[1] = { get_features, 0, 0 },
 	[2] = { set_features, SIZE(u64), 0 },
@@ -584,7 +592,7 @@ static const struct request {
 	[CHECK_DEVICE_STATE] = { check_device_state, 0, 0 },
 };
 
-/* It is to be hung up on */
+/* The front-end is to be hung up on because of @why */
 static int end(struct vhost_user *v, int err, const char *why)
 {
 	v->why = why;
@@ -605,7 +613,7 @@ static int answer(struct vhost_user *v, size_t size)
 	return end(v, n < 0 ? -errno : -EIO, "it does not take an answer");
 }
 
-/* Refuse, or what the handler says */
+/* Call the handler of a message, or refuse it */
 static int dispatch(struct vhost_user *v)
 {
 	uint32_t number = v->msg.request;
@@ -634,7 +642,8 @@ static int serve(struct vhost_user *v)
 		return 0;
 	if (ret > 0)
 		return answer(v, (size_t)ret);
-	/* User-mode Linux asks with the very message that takes the feature */
+	/* User-mode Linux asks for a reply with the very message that accepts
+	 * the feature */
 	if (asked && v->protocol & BIT(PROTO_REPLY_ACK)) {
 		v->msg.u.u64 = ret < 0;
 		return answer(v, sizeof(v->msg.u.u64));
@@ -669,8 +678,8 @@ static int gather_fds(struct vhost_user *v, struct msghdr *h)
 	return err ? end(v, err, "too many descriptors with a message") : 0;
 }
 
-/* More bytes of the message, @want at most: 1, 0 if there are none for now, or
- * -errno */
+/* Read up to @want more bytes of the message: 1, 0 if there are none for now,
+ * or -errno */
 static int gather(struct vhost_user *v, size_t want)
 {
 	union {
@@ -702,7 +711,7 @@ static int gather(struct vhost_user *v, size_t want)
 	return 1;
 }
 
-/* 1: a message is complete */
+/* Read the next message; 1: it is complete */
 static int next_message(struct vhost_user *v)
 {
 	int ret;
@@ -788,7 +797,7 @@ int vhost_user_init(struct vhost_user *v, struct loop *l,
 	return look < 0 ? look : vhost_mem_guard(&v->mem);
 }
 
-/* The one whose bells may keep us waiting */
+/* The one whose bells may block, for the signal handler */
 static const struct vhost_user *belled;
 
 static void on_next(int sig)
@@ -982,7 +991,7 @@ static int get_region(struct vhost_user *v, struct rd *r, struct fdlist *fds)
 	return err;
 }
 
-/* The beginning of a message, which goes on as it comes */
+/* Load the beginning of a message, of which the rest is still to come */
 static int get_message(struct vhost_user *v, struct rd *r, struct fdlist *fds)
 {
 	unsigned n;
@@ -1006,7 +1015,8 @@ int vhost_user_load(struct vhost_user *v, struct rd *r, struct fdlist *fds)
 	int err = 0;
 
 	v->protocol = rd_be64(r);
-	/* An older one than who took them: the guest can't be told */
+	/* We are older than the version that offered them: the guest cannot be
+	 * told */
 	if (v->protocol & ~offers_protocol(v) || features & ~offers(v))
 		return -ENOTSUP;
 	take_features(v, features);
@@ -1033,7 +1043,7 @@ static int get_ring(struct vhost_user *v, unsigned i, struct rd *r,
 	ring->placed = flags & RING_PLACED;
 	ring->enabled = flags & RING_ENABLED;
 	ring->reported = flags & RING_REPORTED;
-	/* It may have lost its memory: then it stands still, as it did */
+	/* its memory may be gone: then it stands still, as before */
 	(void)place(v, i);
 	if (flags & RING_BROKEN)
 		virtq_break(&v->q[i], "as it was before a takeover");

@@ -11,7 +11,7 @@
 
 #include <errno.h>
 
-/* The compiler must not read it twice, or before the index that covers it */
+/* Load once, and not before the index that covers it */
 static uint16_t load16(const void *p)
 {
 	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE));
@@ -29,7 +29,7 @@ static uint16_t *used_event(const struct virtq *q)
 	return &q->avail->ring[q->size];
 }
 
-/* Behind the last entry, which needs no more than its alignment */
+/* Behind the last entry */
 static uint16_t *avail_event(const struct virtq *q)
 {
 	return (uint16_t *)(void *)&q->used->ring[q->size];
@@ -81,7 +81,7 @@ unsigned virtq_left(struct virtq *q)
 	return (uint16_t)(q->seen - q->next);
 }
 
-/* A chain on its way: its table, and what is found */
+/* State of a walk along a chain */
 struct walk {
 	struct virtq_elem *e;
 	struct iovec *iov;
@@ -95,7 +95,8 @@ struct walk {
 
 enum step { MORE, LAST, TOO_MANY, BAD };
 
-/* A descriptor may reach over the end of a region into the next */
+/* Add a descriptor's range to the iovec.  It may reach over the end of a region
+ * into the next. */
 static enum step add(const struct virtq *q, struct walk *w, uint64_t gpa,
 		     uint32_t len)
 {
@@ -122,7 +123,7 @@ static enum step add(const struct virtq *q, struct walk *w, uint64_t gpa,
 	return MORE;
 }
 
-/* One descriptor; *@at becomes the next one's number */
+/* Follow one descriptor; *@at becomes the number of the next */
 static enum step follow(const struct virtq *q, struct walk *w, unsigned *at)
 {
 	struct vring_desc d;
@@ -132,7 +133,8 @@ static enum step follow(const struct virtq *q, struct walk *w, unsigned *at)
 	if (*at >= w->size || !w->left--)
 		return BAD;
 	memcpy(&d, w->table + *at, sizeof(d));
-	__asm__ volatile("" ::: "memory"); /* it stays as it is now */
+	__asm__ volatile("" ::: "memory"); /* the copy must not be read again
+					      from guest memory */
 	flags = le16toh(d.flags);
 	if (flags & VRING_DESC_F_INDIRECT) {
 		uint32_t len = le32toh(d.len);
@@ -208,7 +210,7 @@ void virtq_wrote(const struct virtq *q, const struct iovec *iov, size_t len)
 	}
 }
 
-/* @len bytes at @p, in the used ring, were written */
+/* Log that @len bytes at @p, in the used ring, were written */
 static void wrote_used(const struct virtq *q, const void *p, size_t len)
 {
 	size_t off = (size_t)((const uint8_t *)p - (const uint8_t *)q->used);
@@ -216,7 +218,7 @@ static void wrote_used(const struct virtq *q, const void *p, size_t len)
 	vhost_log_mark(q->log_used, q->used_gpa + off, len);
 }
 
-/* Its entries from @old to @q->filled were */
+/* Log that its entries from @old to @q->filled were written */
 static void wrote_entries(const struct virtq *q, uint16_t old)
 {
 	unsigned at = old & (q->size - 1);
@@ -259,7 +261,8 @@ bool virtq_flush(struct virtq *q)
 	if (UNLIKELY(q->log_used))
 		wrote_entries(q, old);
 	q->told = q->filled;
-	/* Either we see that it waits, or it sees what is new (2.7.10) */
+	/* Either we see that the guest waits, or it sees the new index
+	 * (2.7.10) */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (q->event_idx)
 		return vring_need_event(load16(used_event(q)), q->filled, old);
@@ -281,7 +284,8 @@ bool virtq_kicks(struct virtq *q, bool on)
 			   on ? 0 : VRING_USED_F_NO_NOTIFY);
 	else if (on)
 		store_used(q, avail_event(q), q->seen);
-	/* Without it, an old event index is never met again in this round */
+	/* The event index stays old, and is not reached again within this
+	 * round */
 	if (!on)
 		return true;
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
