@@ -349,31 +349,6 @@ def test_what_nobody_takes(upload):
     assert broken(other) < sent
 
 
-def test_cut_off(lab):
-    """The same of a daemon that has to go at once."""
-    listener = lab.peer.listen(V4)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    guest = lab.pasta("--config-net")
-    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
-    other = lab.peer.accept(listener)
-    s.setblocking(False)
-    sent, same = [0], []
-
-    def stands_still():
-        before = sum(sent)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sent.append(s.send(bytes(65536)))
-        info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
-        shut = int.from_bytes(info[228:], sys.byteorder) < 16384
-        same.append(shut and sum(sent) == before)
-        return len(same) > 10 and all(same[-10:])
-    until(stands_still, "full buffers")
-    signal_pid(guest.daemon, signal.SIGTERM)
-    guest.process.exit()
-    assert broken(other) < sum(sent)
-
-
 def send_all_there_is_room_for(s):
     s.setblocking(False)
     n = 0
@@ -381,6 +356,38 @@ def send_all_there_is_room_for(s):
         while True:
             n += s.send(bytes(65536))
     return n
+
+
+def window(s):
+    """What the other end of the guest's @s last offered."""
+    info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
+    return int.from_bytes(info[228:], sys.byteorder)
+
+
+def fill(s):
+    """Send until all buffers up to a far end that takes nothing are full: how much."""
+    sent, same = [0], []
+
+    def stands_still():
+        n = send_all_there_is_room_for(s)
+        sent.append(n)
+        same.append(window(s) < 16384 and not n)
+        return len(same) > 10 and all(same[-10:])
+    until(stands_still, "full buffers")
+    return sum(sent)
+
+
+def test_cut_off(lab):
+    """The same of a daemon that has to go at once."""
+    listener = lab.peer.listen(V4)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    guest = lab.pasta("--config-net")
+    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    other = lab.peer.accept(listener)
+    sent = fill(s)
+    signal_pid(guest.daemon, signal.SIGTERM)
+    guest.process.exit()
+    assert broken(other) < sent
 
 
 @pytest.mark.parametrize("way", ["--exit-fd", "namespace"])
@@ -417,15 +424,11 @@ def test_what_was_acknowledged(lab):
     other = lab.peer.accept(listener)
     sent = 0
 
-    def window():
-        info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
-        return int.from_bytes(info[228:], sys.byteorder)
-
     def acknowledged():
         waiting = fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4))
         return not int.from_bytes(waiting, sys.byteorder)
     # What the far end's kernel has no room for is with passt, which shuts the window then
-    while window() > 16384:
+    while window(s) > 16384:
         sent += s.send(bytes(8192))
         until(acknowledged, "its acknowledgement")
     guest.bridge.kill()

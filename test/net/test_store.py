@@ -12,6 +12,7 @@ import pytest
 
 from lab import (BRIDGE, HOST, PASST, PEER, PYTHON, ROOT, USER, V4, Process,
                  alive, children, end, until)
+from test_endings import broken, fill
 from test_takeover import Stream, connection
 
 TCP, UDP = 7001, 7002
@@ -48,12 +49,16 @@ class Manager:
         self.listener.start()
         self.start()
 
-    def close(self):
+    def leave(self):
         """Nobody is left who would read from another socket of this number"""
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.listener.join()
+        if self.listener.is_alive():
+            self.socket.shutdown(socket.SHUT_RDWR)
+            self.listener.join()
+            self.socket.close()
+
+    def close(self):
+        self.leave()
         self.drop()
-        self.socket.close()
 
     def drop(self):
         while self.store:
@@ -211,6 +216,29 @@ def test_lost_descriptor(lab):
     os.close(sockets[5])
     assert "not complete" in passt.start().stderr
     assert pairs and alive(passt.pid)
+
+
+def test_manager_gone(lab):
+    """What it could not be given ends as without the option, but whoever lacks a part of a
+    stream is not told that this is its end."""
+    log = lab.path("log")
+    passt = Manager(lab, *PORTS, "--log-file", log)
+    guest = passt.guest()
+    listener = lab.peer.listen(V4)
+    idle = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    other = lab.peer.accept(listener)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s = guest.connect(V4, PEER[V4], listener.getsockname()[1])
+    slow = lab.peer.accept(listener)
+    sent = fill(s)
+    passt.leave()
+    os.kill(passt.pid, 15)
+    until(lambda: not alive(passt.pid), "the end")
+    assert log.read_text().count("Connections can't be kept: ") == 1
+    assert broken(slow) < sent
+    assert idle.fileno() >= 0
+    with contextlib.suppress(ConnectionResetError):
+        assert other.recv(1) == b""
 
 
 def test_no_manager(lab):
