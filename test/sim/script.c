@@ -79,10 +79,11 @@ static char *need(const char *what)
 	return w;
 }
 
+/* One of 32 bits may have a sign or not, also where long has no more */
 static long number(const char *w)
 {
 	char *end;
-	long v = strtol(w, &end, 0);
+	long v = (long)strtoll(w, &end, 0);
 
 	if (end == w || *end)
 		sim_fail("%s is not a number", w);
