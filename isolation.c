@@ -334,6 +334,17 @@ static void find_nobody(uid_t *uid, gid_t *gid)
 		fclose(f);
 }
 
+/* Whether a process of root can have group @gid: any, but in a user namespace.  Without
+ * /proc that is all there is to tell one by. */
+static bool is_mapped(gid_t gid)
+{
+	gid_t was = getegid();
+	bool mapped = !setegid(gid) || errno != EINVAL;
+
+	(void)setegid(was);
+	return mapped;
+}
+
 /* Become another user; capabilities stay permitted until keep_caps() */
 static void become(const struct conf *c)
 {
@@ -345,7 +356,12 @@ static void become(const struct conf *c)
 		gid = c->gid;
 	} else if (!uid && is_initial_userns()) {
 		find_nobody(&uid, &gid);
-		log_info("Started as root, will change to nobody.");
+		if (is_mapped(gid)) {
+			log_info("Started as root, will change to nobody.");
+		} else {
+			uid = geteuid();
+			gid = getegid();
+		}
 	}
 	/* not permitted to everyone, and in user namespaces often to nobody */
 	if (setgroups(0, NULL) && errno != EPERM)

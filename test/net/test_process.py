@@ -129,6 +129,16 @@ def test_sandbox_that_is_not_wanted(lab):
     assert not pathlib.Path(f"/proc/{pid}/root/etc").is_dir()
 
 
+def test_root_of_a_user_namespace(lab):
+    """Where /proc does not tell that it is one, as in a bare chroot: it has no nobody."""
+    path, pidfile = lab.path("socket"), lab.path("pid")
+    lab.host.run(*USER, "unshare", "-r", "-m", "sh", "-c",
+                 'mount -t tmpfs none /proc && exec "$@"', "sh", PASST, "-s", path,
+                 "--pid", pidfile)
+    lab.host.socket(socket.AF_UNIX).connect(str(path))
+    signal_pid(int(pidfile.read_text()))
+
+
 def test_user_namespace_is_missing(lab):
     guest = lab.container()
     done = pasta(lab, "--netns", f"/proc/{guest.pid}/ns/net")
