@@ -143,8 +143,11 @@ static enum verdict put_all(struct tap *tap, const struct head *h,
 	bool v4 = addr_is_v4(&h->t.src);
 	struct head part = *h;
 
-	if (emit_fits(tap, &h->t, len))
-		return put(tap, h, l4, cnt, 0, len) ? PASS : DROP_NO_ROOM;
+	if (emit_fits(tap, &h->t, len)) { /* the last one of a run, or an echo */
+		if (!part.frag_id)
+			emit_loosen(tap, &part, len);
+		return put(tap, &part, l4, cnt, 0, len) ? PASS : DROP_NO_ROOM;
+	}
 	if (mtu < head + 8 || len > (v4 ? 65535 - IP4_HEAD : 65535))
 		return DROP_TOO_BIG;
 	step = (mtu - head) & ~(size_t)7;

@@ -13,7 +13,7 @@ SIM_WRAP  := epoll_create1 epoll_ctl epoll_pwait clock_gettime \
 SIM_SEEDS ?= 1000
 # Seeds out of many that have failed; where what is drawn is another they are as any
 SIM_KEPT  := 200022644 200027316 500025883 500032820 600039159 600046872 700006886 \
-	     700030123 700039334
+	     700030123 700039334 91000100 91000448
 # Most of the time that all of it takes; empty leaves it out
 SIM_BESIDE ?= yes
 
