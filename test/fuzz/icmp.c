@@ -7,15 +7,37 @@
 
 #include <assert.h>
 
+static bool is_flow(const struct packet *p, const struct tuple *t)
+{
+	bool v4 = p->kind == PACKET_ICMP4;
+
+	return t->proto == IPPROTO_TCP || t->proto == IPPROTO_UDP ||
+	       (t->proto == (v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) &&
+		t->sport == t->dport);
+}
+
 static void refused(const struct packet *p)
 {
 	struct tuple t;
 
 	if (!icmp_refused(p, &t))
 		return;
-	assert(t.proto == IPPROTO_TCP || t.proto == IPPROTO_UDP);
+	assert(is_flow(p, &t));
 	assert(addr_is_v4(&t.src) == (p->kind == PACKET_ICMP4) ||
 	       p->kind == PACKET_ICMP6);
+}
+
+static void too_long(const struct packet *p)
+{
+	struct tuple t;
+	uint32_t seq;
+	unsigned mtu;
+
+	if (!icmp_too_long(p, &t, &seq, &mtu))
+		return;
+	assert(is_flow(p, &t) && mtu >= 68);
+	assert(t.proto == IPPROTO_TCP || !seq);
+	assert(!icmp_refused(p, &t));
 }
 
 static void unknown(const struct packet *p)
@@ -43,10 +65,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	f.one = (struct iovec){ copy, size };
 	v = packet_parse(&f, &p);
-	if (v == PASS)
+	if (v == PASS) {
 		refused(&p);
-	else if (v == DROP_PROTOCOL)
+		too_long(&p);
+	} else if (v == DROP_PROTOCOL) {
 		unknown(&p);
+	}
 	free(copy);
 	return 0;
 }
