@@ -44,7 +44,9 @@ avahi-daemon -f avahi.conf --no-drop-root --no-chroot --no-rlimits \\
         --no-proc-title &
 until [ -e avahi-daemon/pid ]; do sleep 0.05; done
 avahi-publish -s "service of $1" _passt._tcp 4242 &
-while ! avahi-browse -rp _passt._tcp; do sleep 0.05; done
+# It writes parts of lines, and others write as well
+while ! avahi-browse -rp _passt._tcp; do sleep 0.05; done |
+        while IFS= read -r line; do printf '%s\\n' "$line"; done
 """
 
 DLNA = """
