@@ -223,7 +223,7 @@ void emit_lost(struct tap *tap, enum verdict v, const struct head *h,
 void emit_commit(struct tap *tap, const struct head *h, struct slot *s,
 		 size_t len, uint16_t gso_size)
 {
-	size_t each = gso_size ? gso_size : len, head;
+	size_t each = gso_size ? MIN(len, (size_t)gso_size) : len, head;
 	struct head loose;
 	struct note n;
 

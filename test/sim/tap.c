@@ -231,6 +231,11 @@ static void fix_lengths(uint8_t *p, size_t len, size_t off, bool last)
 	if (v4) {
 		st_be16(p + 16, (uint16_t)(len - 14));
 		st_be16(p + 24, 0);
+		/* The head is that of the first one, which was looked at */
+		if (off && len - 14 <= 1500 && p[23] == IPPROTO_UDP) {
+			st_be16(p + 18, 0);
+			st_be16(p + 20, 0x4000);
+		}
 		for (i = 14; i < 34; i += 2)
 			sum += ld_be16(p + i);
 		while (sum >> 16)

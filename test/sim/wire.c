@@ -267,24 +267,6 @@ static size_t get_alert6(const uint8_t *p, size_t len)
 	return len >= 48 && !p[6] && !memcmp(p + 40, alert, 8) ? 8 : 0;
 }
 
-/* Addresses of the last frame, if it may be fragmented */
-static uint8_t loose_last[8];
-
-static void note_run(const uint8_t *ip, bool loose)
-{
-	memset(loose_last, 0, sizeof(loose_last));
-	if (loose)
-		memcpy(loose_last, ip + 12, sizeof(loose_last));
-}
-
-/* The last one of a run of datagrams has the head of those before it, however short it
- * is itself */
-static bool ends_run(const uint8_t *ip)
-{
-	return ip[9] == IPPROTO_UDP && !(ld_be16(ip + 6)) &&
-	       !memcmp(loose_last, ip + 12, sizeof(loose_last));
-}
-
 const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 {
 	size_t n, alert;
@@ -310,9 +292,8 @@ const char *wire_parse(const uint8_t *p, size_t len, struct seg *s)
 			return "bad IPv4 header";
 		if (fold(add16(0, p, 20 + alert)) != 0xffff)
 			return "bad IPv4 checksum";
-		loose = (n > 1500 || ends_run(p)) && p[9] != IPPROTO_TCP &&
+		loose = n > 1500 && p[9] != IPPROTO_TCP &&
 			!(ld_be16(p + 6) & 0x3fff);
-		note_run(p, loose);
 		if (!ld_be16(p + 6) != loose || (ld_be16(p + 6) & 0xc000) == 0xc000)
 			return loose ? "IPv4: may not be fragmented" :
 				       "IPv4: DF not set";
