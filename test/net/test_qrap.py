@@ -132,5 +132,5 @@ def test_usage(place):
     assert got.status == 1 and "Usage: " in got.stderr
     got = place(START + "qrap 2 other", check=False)
     assert got.status == 1 and "Descriptor 2 is taken" in got.stderr
-    got = place(START + "qrap 7 /nowhere/there", check=False)
+    got = place("qrap 7 /nowhere/there", check=False)
     assert got.status == 1 and "Can't start /nowhere/there" in got.stderr
