@@ -5,6 +5,7 @@ line of text tells it to."""
 
 import itertools
 import pathlib
+import shutil
 import subprocess
 import threading
 import zlib
@@ -31,8 +32,9 @@ def lwip(program):
 
 def netstack(program):
     """As Debian 12 packages it; later ones have other names."""
-    if not (GO / "src/gvisor.dev/gvisor/pkg/bufferv2").exists():
-        pytest.skip("no golang-gvisor-gvisor-dev of Debian 12")
+    if not (GO / "src/gvisor.dev/gvisor/pkg/bufferv2").exists() or (
+            not shutil.which("go")):
+        pytest.skip("no golang-go and golang-gvisor-gvisor-dev of Debian 12")
     run("env", f"GOPATH={GO}", "GO111MODULE=off", f"GOCACHE={TMP / 'go'}",
         "go", "build", "-o", program, STACKS / "netstack.go")
 
