@@ -29,32 +29,33 @@ void emit_init(struct tap *tap, unsigned mtu)
 				     from this one */
 }
 
-/* One that is known, or NULL */
-static struct tap_path *path(const struct tap *tap, const struct addr *to)
+/* The index of the path to @to, TAP_PATHS if nothing is known of it */
+static unsigned find_path(const struct tap *tap, const struct addr *to)
 {
-	const struct tap_path *p;
+	const struct tap_path *p = tap->path;
+	unsigned i = 0;
 
-	for (p = tap->path; p < tap->path + TAP_PATHS; p++)
-		if (p->until_ms > tap->loop->now_ms && addr_equal(&p->to, to))
-			return (struct tap_path *)(uintptr_t)p;
-	return NULL;
+	while (i < TAP_PATHS && (p[i].until_ms <= tap->loop->now_ms ||
+				 !addr_equal(&p[i].to, to)))
+		i++;
+	return i;
 }
 
 void emit_narrow(struct tap *tap, const struct addr *to, unsigned mtu)
 {
-	struct tap_path *p = path(tap, to), *oldest = tap->path, *at;
+	unsigned i = find_path(tap, to), n;
+	struct tap_path *p = tap->path;
 
 	if (!addr_is_v4(to))
 		mtu = MAX(mtu, (unsigned)MTU_MIN6);
-	for (at = tap->path; at < tap->path + TAP_PATHS; at++)
-		if (at->until_ms < oldest->until_ms)
-			oldest = at;
-	if (p)
-		mtu = MIN(mtu, p->mtu);
+	if (i < TAP_PATHS)
+		mtu = MIN(mtu, p[i].mtu);
 	else
-		p = oldest;
-	*p = (struct tap_path){ .to = *to, .mtu = mtu,
-				.until_ms = tap->loop->now_ms + PATH_MS };
+		for (i = 0, n = 1; n < TAP_PATHS; n++)
+			if (p[n].until_ms < p[i].until_ms)
+				i = n;
+	p[i] = (struct tap_path){ .to = *to, .mtu = mtu,
+				  .until_ms = tap->loop->now_ms + PATH_MS };
 	tap->narrow = true;
 }
 
@@ -62,15 +63,16 @@ void emit_narrow(struct tap *tap, const struct addr *to, unsigned mtu)
 static size_t mtu_of(const struct tap *tap, const struct tuple *t)
 {
 	size_t most = tap->caps.frame_max - ETH_HEAD, mtu = tap->mtu;
-	const struct tap_path *p;
+	unsigned i = TAP_PATHS;
 
 	if (!mtu)
 		mtu = most;
 	if (!addr_is_v4(&t->src))
 		mtu = MAX(mtu, (size_t)MTU_MIN6);
-	p = UNLIKELY(tap->narrow) ? path(tap, &t->dst) : NULL;
-	if (p)
-		mtu = MIN(mtu, (size_t)p->mtu);
+	if (UNLIKELY(tap->narrow))
+		i = find_path(tap, &t->dst);
+	if (i < TAP_PATHS)
+		mtu = MIN(mtu, (size_t)tap->path[i].mtu);
 	return MIN(mtu, most);
 }
 
