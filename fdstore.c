@@ -69,7 +69,8 @@ static int order(const void *a, const void *b)
 }
 
 /* Whether @fd is a saved state: a regular file that begins with the head of
- * state.h */
+ * state.h.  Files that the guest is sent may be there as well, whatever they
+ * begin with; these can't be written to. */
 static bool is_state(int fd)
 {
 	uint8_t head[STATE_HEAD];
@@ -77,6 +78,7 @@ static bool is_state(int fd)
 	struct rd r;
 
 	if (util_fstat(fd, &st) || !S_ISREG(st.mode) ||
+	    (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR ||
 	    pread(fd, head, sizeof(head), 0) != sizeof(head))
 		return false;
 	r = rd_init(head, sizeof(head));

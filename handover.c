@@ -119,7 +119,8 @@ bool handover_load_lan(const struct handover *h, struct rd *r)
 
 /* Sections are saved in this order.  Flows come after the listeners, as ports
  * of datagrams are counted. */
-enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, RESOLVERS, FLOWS, TCP, GUEST, END };
+enum { LINK, RINGS, SOCKETS, CAPTURE, RULES, LISTENERS, KEY, NAMES, RESOLVERS, FLOWS, TCP, GUEST,
+       TRANSFERS, END };
 
 /* Forget the descriptors of the last flow */
 static void no_descriptors(struct handover *h)
@@ -141,13 +142,10 @@ static bool is_vhost(const struct handover *h)
 	return h->conf->mode == MODE_VHOST;
 }
 
-/* Whether something is under way that ends soon and cannot be handed over, such
- * as transfers of files */
+/* Whether something is under way that ends soon and cannot be handed over */
 static bool is_busy(const struct handover *h)
 {
 	if (is_vhost(h) && h->migrate->step != MIGRATE_IDLE)
-		return true;
-	if (!h->hurry && tftp_busy(&h->guest->tftp))
 		return true;
 	return listen_busy(h->listen);
 }
@@ -345,6 +343,21 @@ static void save_guest(const struct handover *h, struct wr *w)
 	state_end(w, at);
 }
 
+/* Behind everything else that has descriptors: an older version takes none of
+ * these */
+static void save_transfers(const struct handover *h, struct wr *w,
+			   struct fdlist *fds)
+{
+	const struct tftp *t = &h->guest->tftp;
+	size_t at;
+
+	if (t->dir < 0)
+		return;
+	at = state_begin(w, STATE_TRANSFERS);
+	tftp_save(t, w, fds);
+	state_end(w, at);
+}
+
 static void go(struct handover *h, unsigned step)
 {
 	h->step = step;
@@ -381,6 +394,9 @@ static bool save_other(struct handover *h, struct wr *w, struct fdlist *fds)
 		return true;
 	case GUEST:
 		save_guest(h, w);
+		return true;
+	case TRANSFERS:
+		save_transfers(h, w, fds);
 		return true;
 	default:
 		state_end(w, state_begin(w, STATE_END));
@@ -540,6 +556,8 @@ static int load_one(struct handover *h, uint32_t tag, struct rd *body,
 	case STATE_GUEST:
 		guest_load(h->guest, body);
 		return 0;
+	case STATE_TRANSFERS:
+		return tftp_load(&h->guest->tftp, body, fds) ? 0 : -EPROTO;
 	case STATE_END:
 		h->whole = true;
 		return 0;

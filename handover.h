@@ -46,8 +46,6 @@ struct handover {
 	struct splice *splice; /* NULL: there is no namespace */
 	struct guest *guest;
 	struct pcap *pcap;
-	bool hurry; /* do not wait for files under way by TFTP, which a guest
-		       could keep so */
 	int *socket[HANDOVER_SOCKETS]; /* -1: none */
 	/* From handover_begin() to the end */
 	unsigned step, at;

@@ -580,7 +580,6 @@ static void put_away(struct passt *p)
 	uint64_t now = p->loop.now_ms;
 	int err;
 
-	p->handover.hurry = now >= p->leave_ms;
 	err = takeover_store(&p->takeover, &p->store);
 	if (err == -EAGAIN && now < p->leave_ms) {
 		timer_set(&p->loop.timers, &p->again, now + 10);

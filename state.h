@@ -40,6 +40,7 @@ enum state_tag {
 	STATE_NAMES,
 	STATE_RESOLVERS,
 	STATE_TOLD, /* of the flow in the last section */
+	STATE_TRANSFERS,
 	/* takeover.h: the messages of the dialogue */
 	STATE_OFFER = 32,
 	STATE_REFUSAL,

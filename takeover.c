@@ -381,15 +381,11 @@ static void expire(void *owner, struct timer *timer)
 	struct takeover *t = owner;
 
 	(void)timer;
-	if (t->phase != TAKEOVER_WANTED) {
+	if (t->phase != TAKEOVER_WANTED)
 		hang_up(t);
-	} else if (!t->h->hurry) { /* at the end of this turn */
-		t->h->hurry = true;
-		timer_set(&t->loop->timers, &t->timer, t->loop->now_ms + 1);
-	} else {
+	else
 		refuse(t, "a change of forwarding rules or a migration is going "
 			  "on");
-	}
 }
 
 static void begin(struct takeover *t, int fd)
@@ -397,7 +393,6 @@ static void begin(struct takeover *t, int fd)
 	t->fd = fd;
 	t->phase = TAKEOVER_ASKED;
 	t->len = 0;
-	t->h->hurry = false;
 	timer_set(&t->loop->timers, &t->timer,
 		  t->loop->now_ms + TAKEOVER_READY_MS);
 	if (t->acceptor.loop)

@@ -5,7 +5,7 @@
  * A transfer is a session: a tuple, an open file, and how far the guest has
  * got.  It has a port of its own, so packets that belong to no session go their
  * usual way.  Nothing that was sent is kept: a block that was lost is read
- * again.
+ * again.  So a successor needs little to go on.
  *
  * The guest names files, so the kernel must confine it: paths are resolved
  * beneath the directory, and only regular files are read.  A guest that asks
@@ -599,16 +599,6 @@ bool tftp_is(struct tftp *t, const struct packet *p)
 	       addr_equal(to, &lan->our_ll6) || addr_equal(to, &lan->gw6);
 }
 
-bool tftp_busy(const struct tftp *t)
-{
-	unsigned i;
-
-	for (i = 0; t->used && i < TFTP_SESSIONS; i++)
-		if (t->session[i].used && t->session[i].fd >= 0)
-			return true;
-	return false;
-}
-
 void tftp_input(struct tftp *t, const struct packet *p, struct rd in)
 {
 	struct tftp_session *s;
@@ -629,6 +619,129 @@ void tftp_input(struct tftp *t, const struct packet *p, struct rd in)
 	else if (op == ERROR) /* the client has seen enough: PXE asks for the
 				 size only */
 		finish(s);
+}
+
+/* --- to a successor -------------------------------------------------------- */
+
+/* Part of the format */
+enum { OPEN = 1, TEXT = 2, ANSWERS = 4, BACK = 8 };
+
+static void save_session(const struct tftp_session *s, struct wr *w,
+			 struct fdlist *fds)
+{
+	uint64_t now = s->tftp->loop->now_ms, due = s->timer.due_ms, i;
+
+	wr_u8(w, (uint8_t)((s->fd >= 0 ? OPEN : 0) | (s->text ? TEXT : 0) |
+			   (s->oack ? ANSWERS : 0) | (s->back ? BACK : 0)));
+	wr_bytes(w, s->t.src.b, sizeof(s->t.src.b));
+	wr_bytes(w, s->t.dst.b, sizeof(s->t.dst.b));
+	wr_be16(w, s->t.sport);
+	wr_be16(w, s->t.dport);
+	wr_bytes(w, s->mac.b, sizeof(s->mac.b));
+	wr_be32(w, due > now ? (uint32_t)(due - now) : 1);
+	wr_u8(w, s->options);
+	wr_u8(w, s->tries);
+	wr_u8(w, (uint8_t)s->timeout_s);
+	wr_u8(w, (uint8_t)s->window);
+	wr_be16(w, (uint16_t)s->block);
+	wr_be64(w, s->size);
+	wr_be64(w, s->last);
+	wr_be64(w, s->acked);
+	wr_u8(w, (uint8_t)(s->sent - s->acked));
+	for (i = 0; i <= s->sent - s->acked; i++) {
+		wr_be64(w, s->at[i].off);
+		wr_u8(w, s->at[i].owes);
+		wr_u8(w, s->at[i].owed);
+	}
+	if (s->fd >= 0)
+		fdlist_put(fds, s->fd);
+}
+
+/* Each session with its length in front, as a newer version may add to it */
+void tftp_save(const struct tftp *t, struct wr *w, struct fdlist *fds)
+{
+	unsigned i;
+
+	wr_be16(w, t->serial);
+	for (i = 0; i < TFTP_SESSIONS; i++) {
+		size_t at = w->len;
+
+		if (!t->session[i].used)
+			continue;
+		wr_be16(w, 0);
+		save_session(&t->session[i], w, fds);
+		if (wr_ok(w))
+			wr_patch_be16(w, at, (uint16_t)(w->len - at - 2));
+	}
+}
+
+static struct tftp_place get_place(struct rd *r)
+{
+	struct tftp_place p = { .off = rd_be64(r) };
+
+	p.owes = rd_u8(r) & 1;
+	p.owed = rd_u8(r);
+	return p;
+}
+
+/* Read a session; its descriptor, if there is one, is in @s->fd.  False: it is
+ * not sane. */
+static bool get_session(struct tftp_session *s, struct rd *r,
+			struct fdlist *fds)
+{
+	unsigned flags = rd_u8(r), ahead, i;
+	uint64_t now = s->tftp->loop->now_ms;
+
+	s->text = flags & TEXT;
+	s->oack = flags & ANSWERS;
+	s->back = flags & BACK;
+	s->t = (struct tuple){ .proto = IPPROTO_UDP };
+	rd_copy(r, s->t.src.b, sizeof(s->t.src.b));
+	rd_copy(r, s->t.dst.b, sizeof(s->t.dst.b));
+	s->t.sport = rd_be16(r);
+	s->t.dport = rd_be16(r);
+	rd_copy(r, s->mac.b, sizeof(s->mac.b));
+	timer_set(&s->tftp->loop->timers, &s->timer, now + rd_be32(r));
+	s->options = rd_u8(r);
+	s->tries = rd_u8(r);
+	s->timeout_s = rd_u8(r);
+	s->window = rd_u8(r);
+	s->block = rd_be16(r);
+	s->size = rd_be64(r);
+	s->last = rd_be64(r);
+	s->acked = rd_be64(r);
+	ahead = rd_u8(r);
+	s->sent = s->acked + ahead;
+	for (i = 0; i <= MIN(ahead, (unsigned)TFTP_WINDOW); i++)
+		s->at[i] = get_place(r);
+	if (flags & OPEN)
+		s->fd = fdlist_take(fds);
+	return rd_ok(r) && s->timeout_s && s->window &&
+	       s->window <= TFTP_WINDOW && ahead <= s->window &&
+	       s->block >= BLOCK_LEAST && s->block <= TFTP_BLOCK;
+}
+
+bool tftp_load(struct tftp *t, struct rd *r, struct fdlist *fds)
+{
+	struct tftp_session *s;
+	struct rd one;
+
+	t->serial = rd_be16(r);
+	while (rd_left(r)) {
+		one = rd_sub(r, rd_be16(r));
+		s = take(t);
+		if (!s)
+			return false;
+		s->used = true;
+		t->used++;
+		if (!get_session(s, &one, fds)) {
+			finish(s);
+			return false;
+		}
+		if (t->dir < 0)
+			finish(s);
+	}
+	return rd_ok(r);
 }
 
 /* --- start ------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #ifndef TFTP_H
 #define TFTP_H
 
+#include "fdlist.h"
 #include "lan.h"
 #include "loop.h"
 #include "packet.h"
@@ -77,8 +78,12 @@ bool tftp_is(struct tftp *t, const struct packet *p);
  * payload */
 void tftp_input(struct tftp *t, const struct packet *p, struct rd in);
 
-/* tftp_busy - whether a transfer is under way */
-bool tftp_busy(const struct tftp *t);
+/* tftp_save - append what a successor needs to go on with all transfers to @w,
+ * and their files to @fds
+ * tftp_load - go on with them; without a server they end
+ * The latter returns false if the data are not sane. */
+void tftp_save(const struct tftp *t, struct wr *w, struct fdlist *fds);
+bool tftp_load(struct tftp *t, struct rd *r, struct fdlist *fds);
 
 /* Options of a request (RFC 2347) */
 enum tftp_option {

@@ -13,7 +13,7 @@ import pytest
 from lab import (BRIDGE, HOST, PASST, PEER, PYTHON, ROOT, USER, V4, Process,
                  alive, children, end, until)
 from test_endings import broken, fill
-from test_takeover import Stream, connection
+from test_takeover import Stream, Transfer, connection
 
 TCP, UDP = 7001, 7002
 PORTS = ("-t", TCP, "-u", UDP)
@@ -216,6 +216,25 @@ def test_lost_descriptor(lab):
     os.close(sockets[5])
     assert "not complete" in passt.start().stderr
     assert pairs and alive(passt.pid)
+
+
+def test_transfer(lab):
+    """Who is being sent a file gets the rest, also if it begins as a state does."""
+    top = lab.path("tftp")
+    top.mkdir()
+    data = b"\xb1passt\r\n" + struct.pack(">II", 1, 1) + os.urandom(50_000)
+    (top / "file").write_bytes(data)
+    for path in lab.tmp, top:
+        path.chmod(0o777)
+    passt = Manager(lab, "--tftp", top)
+    guest = passt.guest()
+    transfers = [Transfer(guest) for _ in range(2)]
+    for _ in range(2):
+        passt.stop()
+        passt.store.reverse()
+        assert "not complete" not in passt.start().stderr
+    for transfer in transfers:
+        assert transfer.rest() == data
 
 
 def test_manager_gone(lab):

@@ -531,18 +531,27 @@ class Transfer:
     def __init__(self, guest, *options):
         self.s = guest.socket(V4, DGRAM)
         self.s.settimeout(DEADLINE)
-        self.got = b""
+        self.got, self.block = b"", 0
         self.s.sendto(struct.pack("!H", RRQ) + b"".join(
             w.encode() + b"\0" for w in ("file", "octet", *options)),
             (GATEWAY[V4], 69))
         self.hear()
 
     def hear(self):
-        message, self.server = self.s.recvfrom(65535)
-        self.op, self.block = struct.unpack("!HH", message[:4])
-        if self.op == DATA:
-            self.got += message[4:]
-        return self.op == DATA and len(message) == 4 + 512
+        """The next block; one that comes again, as we were slow, is told again that it
+        has come"""
+        while True:
+            message, self.server = self.s.recvfrom(65535)
+            self.op, block = struct.unpack("!HH", message[:4])
+            if self.op != DATA:
+                return False
+            if block != self.block:
+                break
+            self.say(ACK)
+        assert block == (self.block + 1) % 65536
+        self.block = block
+        self.got += message[4:]
+        return len(message) == 4 + 512
 
     def say(self, op):
         self.s.sendto(struct.pack("!HH", op, self.block), self.server)
@@ -569,23 +578,55 @@ def serving(lab):
 
 
 def test_transfer(serving):
-    """A file that is on its way arrives, also behind one that is not wanted any more."""
+    """A file that is on its way arrives, however slow its client is, also behind one that is
+    not wanted any more."""
     pasta, data = serving
     first, second = Transfer(pasta.guest), Transfer(pasta.guest)
     first.say(ERROR)
     second.say(ACK)
     second.hear()
+    pasta.replace()         # meanwhile it says nothing
+    second.say(ACK)
+    second.hear()
     rest = Background(second.rest)
     pasta.replace()
     assert rest.result() == data
+    pasta.replace()
+    assert len(Transfer(pasta.guest).got) == 512
 
 
 def test_transfer_that_stands_still(serving):
-    """A guest that asks for files and takes none keeps nobody from taking over."""
-    pasta, _ = serving
-    assert Transfer(pasta.guest, "timeout", "255").op == OACK
+    """A guest that asks for files and takes none keeps nobody from taking over, and goes on
+    later."""
+    pasta, data = serving
+    still = Transfer(pasta.guest, "timeout", "255")
+    assert still.op == OACK
     pasta.replace()
     assert len(Transfer(pasta.guest).got) == 512
+    still.say(ACK)
+    assert still.hear()
+    assert still.rest() == data
+
+
+def test_transfer_without_server(serving):
+    """Who serves no files does not go on with one, either."""
+    pasta, _ = serving
+    transfer = Transfer(pasta.guest)
+    assert has_file(pasta.pid)
+    at = pasta.argv.index("--tftp")
+    pasta.argv = (*pasta.argv[:at], *pasta.argv[at + 2:])
+    pasta.replace()
+    assert not has_file(pasta.pid)
+    transfer.s.connect(transfer.server)
+    transfer.s.send(struct.pack("!HH", ACK, 1))
+    with pytest.raises(ConnectionRefusedError):
+        while transfer.s.recv(1000):    # it may have come again
+            pass
+
+
+def has_file(pid):
+    names = [os.readlink(fd) for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir()]
+    return any(name.endswith("/file") for name in names)
 
 
 # --- who may not ---------------------------------------------------------------

@@ -530,6 +530,189 @@ static void shrinks(void **state)
 	assert_int_equal(n_sent, 0);
 }
 
+/* --- to a successor --------------------------------------------------------------- */
+
+static struct tftp was;
+
+/* Another process goes on, with duplicates of the descriptors */
+static bool take_over(struct fdlist *fds, uint8_t *b, size_t len)
+{
+	struct rd r = rd_init(b, len);
+	unsigned i;
+
+	was = t;
+	for (i = 0; i < fds->n; i++)
+		fds->fd[i] = dup(fds->fd[i]);
+	for (i = 0; i < TFTP_SESSIONS; i++) {
+		timer_drop(&loop.timers, &t.session[i].timer);
+		if (was.session[i].used && was.session[i].fd >= 0)
+			close(was.session[i].fd);
+	}
+	tftp_init(&t, &loop, &tap, &lan);
+	t.dir = was.dir;
+	return tftp_load(&t, &r, fds);
+}
+
+static void hand_over(void)
+{
+	struct fdlist fds = { 0 };
+	uint8_t b[4096];
+	struct wr w = wr_init(b, sizeof(b));
+
+	tftp_save(&t, &w, &fds);
+	assert_true(wr_ok(&w));
+	assert_true(take_over(&fds, b, w.len));
+	assert_int_equal(fds.at, fds.n);
+	assert_int_equal(t.used, was.used);
+}
+
+static void goes_on(void **state)
+{
+	(void)state;
+	hand_over(); /* nothing */
+	ASK("file\0octet\0timeout\0003\0blksize\0001024");
+	hand_over();
+	pass(3100); /* not heard */
+	ASSERT_OACK("blksize\0001024\0timeout\0003\0");
+	assert_true(message(ACK, 0));
+	assert_data(0, 1, content, 1024);
+	hand_over();
+	pass(2900);
+	assert_int_equal(n_sent, 0);
+	pass(200);
+	assert_data(0, 1, content, 1024);
+	assert_true(message(ACK, 1));
+	assert_data(0, 2, content + 1024, 1200 - 1024);
+	hand_over();
+	assert_true(message(ACK, 2));
+	assert_int_equal(n_sent, 0);
+	hand_over();
+	assert_true(message(ACK, 2)); /* again, when it is over */
+	pass(3100);
+	assert_false(message(ACK, 2));
+	assert_int_equal(t.used, 0);
+}
+
+static void window_goes_on(void **state)
+{
+	(void)state;
+	ASK(WINDOW);
+	message(ACK, 0);
+	message(ACK, 4);
+	assert_data(3, 8, content + 512 * 7, 512);
+	hand_over();
+	message(ACK, 6);
+	assert_int_equal(n_sent, 4);
+	assert_data(0, 7, content + 512 * 6, 512);
+	message(ACK, 6); /* from the first one, once */
+	assert_int_equal(n_sent, 4);
+	hand_over();
+	message(ACK, 6);
+	assert_int_equal(n_sent, 0);
+	message(ACK, 10);
+	assert_int_equal(n_sent, 0);
+	assert_int_equal(t.session[0].fd, -1);
+}
+
+static void text_goes_on(void **state)
+{
+	uint8_t lines[600], want[1200];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < 600; i++) {
+		lines[i] = '\n';
+		want[2 * i] = '\r';
+		want[2 * i + 1] = '\n';
+	}
+	lines[0] = 'x';
+	want[1] = 'x';
+	put("lines", lines, 600);
+	ASK("lines\0netascii");
+	assert_data(0, 1, want + 1, 512); /* ends between two bytes for one */
+	hand_over();
+	message(ACK, 1);
+	assert_data(0, 2, want + 513, 512);
+}
+
+/* All that there can be, and the next one has a port that none of them has */
+static void many_go_on(void **state)
+{
+	uint16_t port;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < TFTP_SESSIONS; i++)
+		ask_from((uint16_t)(PORT + i), RRQ, "file\0octet", 11);
+	port = packet.t.dport;
+	hand_over();
+	assert_int_equal(t.used, TFTP_SESSIONS);
+	ask_from(PORT, RRQ, "text\0octet", 11); /* instead of the first */
+	hand_over();
+	assert_true(message(ACK, 1));
+	ask_from(PORT + 100, RRQ, "file\0octet", 11);
+	assert_int_equal(packet.t.dport, port + 1);
+	assert_data(0, 1, content, 512);
+}
+
+static void no_server_any_more(void **state)
+{
+	struct fdlist fds = { 0 };
+	uint8_t b[4096];
+	struct wr w = wr_init(b, sizeof(b));
+	int dir = t.dir;
+
+	(void)state;
+	ASK("file\0octet");
+	tftp_save(&t, &w, &fds);
+	t.dir = -1;
+	assert_true(take_over(&fds, b, w.len));
+	assert_int_equal(t.used, 0);
+	assert_int_equal(fcntl(fds.fd[0], F_GETFD), -1);
+	t.dir = dir;
+}
+
+/* Whatever a predecessor says, no transfer has numbers that the code does not expect */
+static void not_sane(void **state)
+{
+	struct fdlist fds, none = { 0 };
+	uint8_t b[4096], other[4096];
+	size_t i;
+	struct wr w;
+
+	(void)state;
+	ASK(WINDOW);
+	message(ACK, 0);
+	for (i = 0; ; i++) {
+		fds = none;
+		w = wr_init(b, sizeof(b));
+		tftp_save(&t, &w, &fds);
+		if (i == w.len)
+			break;
+		memcpy(other, b, w.len);
+		other[i] = 0xff;
+		if (take_over(&fds, other, w.len)) {
+			if (t.session[0].used)
+				assert_in_range(t.session[0].window, 1,
+						TFTP_WINDOW);
+			message(ACK, 4);
+		}
+		assert_true(t.used <= 1);
+		while (fds.at < fds.n)
+			close(fds.fd[fds.at++]);
+		/* as it was */
+		if (t.session[0].used && t.session[0].fd >= 0)
+			close(t.session[0].fd);
+		timer_drop(&loop.timers, &t.session[0].timer);
+		tftp_init(&t, &loop, &tap, &lan);
+		t.dir = was.dir;
+		ASK(WINDOW);
+		message(ACK, 0);
+	}
+	fds = none;
+	assert_false(take_over(&fds, b, w.len - 1));
+}
+
 static void no_directory(void **state)
 {
 	struct tftp other;
@@ -552,6 +735,8 @@ int main(void)
 		TEST(no_room),	   TEST(roll_over),    TEST(lost),
 		TEST(lost_options), TEST(asked_again), TEST(no_way_out),
 		TEST(refused),	   TEST(all_taken),    TEST(shrinks),
+		TEST(goes_on),	   TEST(window_goes_on), TEST(text_goes_on),
+		TEST(many_go_on),  TEST(no_server_any_more), TEST(not_sane),
 		TEST(no_directory),
 	};
 
