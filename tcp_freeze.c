@@ -175,7 +175,9 @@ static bool sane(const struct flow *f, const struct tcp_conn *c)
 	       (c->flags & CONN_EOF && c->keep.len + 1 == flight);
 }
 
-/* Restore what is kept elsewhere: lists, counters, the peek offset, timers */
+/* Restore what is kept elsewhere: lists, counters, timers.  The peek offset is
+ * the socket's, and is what it was, as nobody has read since.  If we come too
+ * late, and our predecessor goes on, it must not be moved back. */
 static void resume(struct tcp *t, struct flow *f, uint32_t flags)
 {
 	struct tcp_conn *c = conn_of(f);
@@ -186,8 +188,6 @@ static void resume(struct tcp *t, struct flow *f, uint32_t flags)
 	if (flags & CONN_ACK_NOW)
 		conn_ack_soon(t, f);
 	c->ack_waits = waits & 15;
-	if (c->flags & CONN_PEEK && c->flags & CONN_OFFSET)
-		conn_peek_at(f, c->lazy + c->snd_nxt - c->snd_una);
 	f->drains = c->state == TCP_CONNECTING || c->out.len;
 	if (c->state == TCP_CONNECTING)
 		flow_lone(t->flows, f);

@@ -995,6 +995,66 @@ def test_last(lab, kind):
     until(lambda: not alive(daemon.pid), "the end of the predecessor")
 
 
+class Late(Newer):
+    """Between two, passes on what one gives when it has given up waiting, and goes on."""
+
+    def __init__(self, control, client, goes_on):
+        self.taken, self.goes_on = False, goes_on
+        super().__init__(control, client)
+
+    def forward(self):
+        with contextlib.suppress(OSError):
+            while True:
+                text, fds, _, _ = socket.recv_fds(self.client, 1 << 16, 8)
+                if not text:
+                    return
+                self.taken = bool(fds)
+                socket.send_fds(self.server, [text], fds)
+                for fd in fds:
+                    os.close(fd)
+
+    def tell(self):
+        held = []
+        while True:
+            piece, fds, _, _ = socket.recv_fds(self.server, 1 << 16, 253)
+            if not piece:
+                break
+            if self.taken:
+                held.append(([piece], fds))
+            else:
+                self.client.sendall(piece)
+        self.goes_on()
+        for piece, fds in held:
+            socket.send_fds(self.client, piece, fds)
+            for fd in fds:
+                os.close(fd)
+        self.client.shutdown(socket.SHUT_WR)
+
+
+def test_too_late(lab, kind):
+    """Somebody who looks at what he was given when his predecessor has given up on him
+    changes nothing of what that goes on with."""
+    control = lab.path("control")
+    daemon = kind(lab, *PORTS, "--conf-path", control)
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    streams = [Stream(near, far)]
+    near, far = connection(lab.peer, daemon.guest, PEER[V4])
+    streams.append(Stream(far, near))
+
+    def move():
+        moved = [s.moved for s in streams]
+        until(lambda: all(s.moved > m + 500_000 for s, m in zip(streams, moved)), "bytes")
+    move()
+    done, _ = daemon.successor(by=server(
+        lab, lambda s: Late(control, s, move)))
+    assert done.status == 1 and alive(daemon.pid)
+    assert "Can't take over: " in done.stderr
+    move()
+    daemon.replace()
+    for s in streams:
+        s.check()
+
+
 LINK, TAKE = 17, 34
 
 STEPS = {
