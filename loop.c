@@ -24,11 +24,15 @@ enum {
 	SLACK_NS = 50 * 1000, /* Linux's default */
 	CALM_TURNS = 32, /* turns that are judged together */
 	/* Bytes per microsecond between which a nap is worth it and not too
-	 * long, 0.2 and 2.5 Gbit/s; and bytes per turn beyond which it is not
+	 * long, 0.2 and 8 Gbit/s; and bytes per turn beyond which it is not
 	 * needed */
 	CALM_SLOW = 24,
-	CALM_FAST = 320,
+	CALM_FAST = 1000,
 	CALM_LARGE = 32 * 1024,
+	/* How often such turns are judged before naps are tried again that have
+	 * slowed a sender down: twice as often each time */
+	SHUN_LEAST = 4,
+	SHUN_MOST = 256,
 	GONE_MS = 1000,	  /* a turn that is later than this was kept from
 			     running */
 	ALARM_WAITS = 16, /* waits in a row that end before their time-out */
@@ -389,16 +393,38 @@ static void nap(void)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
+/* Judge the naps of the last turns, with @rate: they slow down a sender that
+ * sends no more until we have taken what is there, as its buffer is small.
+ * Such a one is left alone for a while. */
+static void judge_naps(struct loop *l, uint64_t rate)
+{
+	if (rate * 8 >= l->calm.rate * 7) {
+		l->calm.shuns = 0;
+		return;
+	}
+	l->calm.shuns = MIN(MAX(l->calm.shuns * 2, SHUN_LEAST), SHUN_MOST);
+	l->calm.shun = l->calm.shuns;
+}
+
 /* Whether naps are worth it.  They are not for requests and answers, where
  * nobody sends while we sleep. */
-static bool worth_nap(const struct loop *l)
+static bool worth_nap(struct loop *l)
 {
 	uint64_t us = (l->now_ns - l->calm.since_ns) / 1000;
 	uint64_t len = l->calm.len[0] + l->calm.len[1];
+	uint64_t rate = len / MAX(us, 1U);
 
-	return (!l->calm.len[0] || !l->calm.len[1]) &&
-	       len >= CALM_SLOW * us && len <= CALM_FAST * us &&
-	       len <= CALM_TURNS * CALM_LARGE;
+	if (l->napping)
+		judge_naps(l, rate);
+	else
+		l->calm.rate = rate;
+	if ((l->calm.len[0] && l->calm.len[1]) || rate < CALM_SLOW ||
+	    rate > CALM_FAST || (!l->napping && len > CALM_TURNS * CALM_LARGE))
+		return false;
+	if (!l->calm.shun)
+		return true;
+	l->calm.shun--;
+	return false;
 }
 
 static void count_calm(struct loop *l)

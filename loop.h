@@ -110,6 +110,10 @@ struct loop {
 	struct {
 		unsigned turns;
 		uint64_t since_ns, len[2];
+		uint64_t rate; /* without naps, when they began: bytes per us */
+		unsigned shun; /* judgements until naps are tried again */
+		unsigned shuns; /* the last pause of this kind, 0: they did not
+				   slow the sender down */
 	} calm; /* consecutive turns that had no other events */
 	struct {
 		void (*fn)(int fd);
@@ -217,7 +221,7 @@ static inline void loop_soon(struct loop *l)
  * each turn gets few of them, as from a wire of 1 Gbit/s, then each following
  * turn sleeps for about 0.1 ms before it looks for events and finds several
  * segments at once, like the interrupt moderation of a network card.  The first
- * event of another kind ends this. */
+ * event of another kind ends this, and a transfer that it slows down. */
 static inline void loop_stream(struct loop *l, unsigned way, size_t len)
 {
 	l->streams++;

@@ -977,21 +977,28 @@ enum {
 	ENOUGH = 200, /* turns, for it to understand */
 };
 
+/* @len bytes each time, or what a wire has delivered since the last time */
 struct arrival {
 	unsigned way;
-	size_t len;
+	size_t len, per_us;
 };
+
+static uint64_t delivered_ns;
 
 static void stream(void *owner, uint64_t ref, uint32_t events)
 {
 	const struct arrival *a = owner;
+	size_t us = (size_t)(clock_ns - delivered_ns) / 1000;
 
 	(void)ref;
 	(void)events;
-	loop_stream(&loop, a->way, a->len);
+	loop_stream(&loop, a->way, a->len + a->per_us * us);
+	if (a->per_us)
+		delivered_ns = clock_ns;
 }
 
-static const struct arrival data = { 1, PIECE }, ack = { 0, 0 };
+static const struct arrival wire = { 1, 0, 145 }, piece = { 1, PIECE, 0 },
+			    ack = { 0, 0, 0 };
 
 /* Another event in each turn from here on */
 static void add_stream(unsigned i, const struct arrival *a)
@@ -1016,14 +1023,15 @@ static unsigned turns(unsigned n, unsigned us)
 
 static void begin_trickle(void)
 {
-	add_stream(0, &data);
+	delivered_ns = clock_ns;
+	add_stream(0, &wire);
 	add_stream(1, &ack);
 	turns(ENOUGH, 20);
 	assert_int_equal(turns(10, 20), 10);
 	assert_int_equal(waited, -1); /* after the nap */
 }
 
-/* 2896 bytes every 20 us are 1.2 Gbit/s; every 70, 0.3 */
+/* 145 bytes per microsecond are 1.2 Gbit/s */
 static void trickle_has_naps(void **state)
 {
 	(void)state;
@@ -1038,7 +1046,7 @@ static void trickle_has_naps(void **state)
 static void few_turns_have_none(void **state)
 {
 	(void)state;
-	add_stream(0, &data);
+	add_stream(0, &piece);
 	assert_int_equal(turns(10, 20), 0);
 }
 
@@ -1047,9 +1055,11 @@ static void slow_has_none(void **state)
 {
 	(void)state;
 	begin_trickle();
+	hush(0);
+	add_stream(2, &piece);
 	turns(ENOUGH, 1000);
 	assert_int_equal(turns(ENOUGH, 1000), 0);
-	hush(0); /* acknowledgements alone */
+	hush(2); /* acknowledgements alone */
 	turns(ENOUGH, 20);
 	assert_int_equal(turns(ENOUGH, 20), 0);
 }
@@ -1057,7 +1067,7 @@ static void slow_has_none(void **state)
 /* What comes in large pieces, or so fast that it would in a while */
 static void large_has_none(void **state)
 {
-	static const struct arrival large = { 1, 60000 };
+	static const struct arrival large = { 1, 60000, 0 };
 
 	(void)state;
 	add_stream(0, &large);
@@ -1067,14 +1077,59 @@ static void large_has_none(void **state)
 static void fast_has_none(void **state)
 {
 	(void)state;
-	add_stream(0, &data);
-	assert_int_equal(turns(ENOUGH, 3), 0);
+	add_stream(0, &piece);
+	assert_int_equal(turns(ENOUGH, 2), 0);
+}
+
+/* With naps more comes at a time, and that is no reason to stop them */
+static void fast_trickle_has_naps(void **state)
+{
+	static const struct arrival fast = { 1, 0, 900 };
+
+	(void)state;
+	delivered_ns = clock_ns;
+	add_stream(0, &fast);
+	turns(ENOUGH, 20);
+	assert_int_equal(turns(ENOUGH, 20), ENOUGH);
+}
+
+/* Who sends so much and no more before we take it is slowed down by each nap.
+ * That is tried again, but ever more seldom. */
+static void expect_few(unsigned i, const struct arrival *a)
+{
+	unsigned first, later;
+
+	add_stream(i, a);
+	first = turns(1000, 20);
+	assert_true(first > 0);
+	turns(20000, 20);
+	later = turns(10000, 20);
+	assert_true(later > 0);
+	assert_true(later < first);
+	hush(i);
+	turns(ENOUGH, 20);
+}
+
+static void waiting_sender_has_few(void **state)
+{
+	static const struct arrival tiny = { 1, 600, 0 };
+
+	(void)state;
+	expect_few(0, &piece);
+	/* Another one, that does not wait, and one that does, from the start */
+	delivered_ns = clock_ns;
+	add_stream(1, &wire);
+	turns(20000, 20);
+	assert_int_equal(turns(ENOUGH, 20), ENOUGH);
+	hush(1);
+	turns(ENOUGH, 20);
+	expect_few(2, &tiny);
 }
 
 /* Requests and answers: the other end waits while we sleep */
 static void both_ways_have_none(void **state)
 {
-	static const struct arrival back = { 0, PIECE };
+	static const struct arrival back = { 0, PIECE, 0 };
 
 	(void)state;
 	begin_trickle();
@@ -1312,6 +1367,8 @@ int main(void)
 		WATCH(late_is_full),
 		WATCH(late_is_now_at_the_end),
 		WATCH(trickle_has_naps),
+		WATCH(fast_trickle_has_naps),
+		WATCH(waiting_sender_has_few),
 		WATCH(few_turns_have_none),
 		WATCH(slow_has_none),
 		WATCH(large_has_none),
