@@ -164,6 +164,28 @@ static struct addr guest_addr(const struct fwd *f, const struct addr *from)
 	return f->seen->v6;
 }
 
+/* Our own address, from which the guest gets what comes from @host, an address
+ * that it cannot answer.  A router behind it forwards nothing that comes from a
+ * link-local one, and a server may listen on its global address alone: so that
+ * of the gateway, if it is global, and if @rule leads to such an address.  A
+ * server of datagrams may answer from any of its addresses, of which but one is
+ * link-local. */
+static struct addr own_addr(const struct fwd *f, const struct rule *r,
+			    const struct side *host)
+{
+	const struct addr *gw = &f->lan->gw6, *to = &r->target;
+	bool any = r->proto == IPPROTO_UDP && !f->lan->fixed6;
+
+	if (addr_is_v4(&host->theirs))
+		return f->lan->our4;
+	if (addr_is_none(to) && !any && !addr_is_multicast(&host->ours))
+		to = &f->seen->v6;
+	if (addr_is_none(gw) || addr_is_link_local(gw) || !reachable(f, gw) ||
+	    addr_is_none(to) || addr_is_link_local(to))
+		return f->lan->our_ll6;
+	return *gw;
+}
+
 static uint16_t target_port(const struct rule *r, const struct side *from)
 {
 	return (uint16_t)(from->our_port - r->first + r->to);
@@ -180,8 +202,7 @@ enum verdict fwd_in(const struct fwd *f, const struct rule *r,
 	*tap = (struct side){ .pif = PIF_TAP, .fd = -1,
 			      .our_port = host->their_port };
 	if (!fwd_guest_view(f, &host->theirs, &tap->ours))
-		tap->ours = addr_is_v4(&host->theirs) ? f->lan->our4 :
-							f->lan->our_ll6;
+		tap->ours = own_addr(f, r, host);
 	if (addr_is_none(&tap->ours))
 		return DROP_NO_ROUTE;
 

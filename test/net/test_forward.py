@@ -19,7 +19,7 @@ import pytest
 
 from clients import Background, read_all, read_exactly, reset
 from lab import (DEADLINE, DGRAM, GATEWAY, HOST, MIB, PASTA, PYTHON, STREAM,
-                 UPLINK, USER, V4, V6, cubic_allowed, literal, until)
+                 UPLINK, USER, V4, V6, cubic_allowed, literal, run, until)
 
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
 IN, OUT = 7001, 7002            # forwarded to the namespace and from it
@@ -336,6 +336,39 @@ def test_host_by_each_address(lab, family, others, kind):
         client = lab.host.bind(family, kind, address=address)
         client.connect((address, IN))
         assert talk(client, server, kind)[0] not in (HOST[family], *others)
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_host_by_the_gateway(lab, family, kind):
+    """What the host sends from the address that both have comes from the gateway,
+    and so reaches a server that listens on this address alone."""
+    guest = lab.pasta(*EXPLICIT, "-a", HOST[family])
+    server = guest.bind(family, kind, IN, HOST[family])
+    if kind == STREAM:
+        server.listen()
+    client = lab.host.connect(family, HOST[family], IN, kind)
+    assert talk(client, server, kind)[0] == GATEWAY[family]
+
+
+@pytest.mark.parametrize("kind", [STREAM, DGRAM], ids=["TCP", "UDP"])
+def test_loopback_to_routed(lab, kind):
+    """A container on a bridge in the namespace, as Podman has them: a router does
+    not forward what comes from a link-local address."""
+    spec = f"[::]/{IN}:fd00:5::5/{OUT}"
+    guest = lab.pasta("--config-net", "-a", "fc00::3", "-g", "fc00::1",
+                      "--no-map-gw", *NONE[4:], "-t", spec, "-u", spec)
+    inner = lab.named(lab.netns())
+    run("nsenter", f"--net={guest.netns}", "ip", "link", "add", "br0", "type",
+        "veth", "peer", "name", UPLINK, "netns", inner.netns)
+    guest.add_address("fd00:5::1/64", "br0")
+    inner.add_address("fd00:5::5/64", UPLINK)
+    guest.run("ip", "link", "set", "br0", "up")
+    inner.run("ip", "link", "set", UPLINK, "up")
+    inner.run("ip", "route", "add", "default", "via", "fd00:5::1")
+    guest.run("sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
+    server = serve(inner, V6, kind, OUT)
+    client = lab.host.connect(V6, "::1", IN, kind)
+    assert talk(client, server, kind)[0] == "fc00::1"
 
 
 def test_host_lo_to_ns_lo(lab, family):

@@ -535,6 +535,33 @@ static void in_unmapped(void **state)
 	assert_in("2001:db8::15", "::1", "fe80::1", "fe80::77");
 }
 
+/* A gateway with a global address stands for us wherever that is answered */
+static void in_gateway(void **state)
+{
+	(void)state;
+	memset(&map, 0, sizeof(map));
+	lan.gw6 = A("2001:db8::1");
+	assert_in("::1", "::1", "2001:db8::1", "2001:db8::77");
+	assert_in("2001:db8::15", "2001:db8::15", "2001:db8::1",
+		  "2001:db8::77");
+	assert_in("fe80::9", "fe80::5", "fe80::9", "fe80::77");
+	rule.target = A("fd00::5");
+	assert_in("::1", "::1", "2001:db8::1", "fd00::5");
+	rule.target = A("fe80::5");
+	assert_in("::1", "::1", "fe80::1", "fe80::5");
+	rule.target = A(NULL);
+	seen.v6 = A(NULL);
+	assert_in("::1", "::1", "fe80::1", "fe80::77");
+	seen.v6 = lan.gw6; /* the guest has taken it */
+	assert_in("::1", "::1", "fe80::1", "fe80::77");
+	/* An answer might come from any of the guest's addresses */
+	seen.v6 = A("2001:db8::77");
+	rule.proto = UDP;
+	assert_in("::1", "::1", "fe80::1", "fe80::77");
+	lan.fixed6 = true;
+	assert_in("::1", "::1", "2001:db8::1", "2001:db8::77");
+}
+
 static void in_refused(void **state)
 {
 	static const char *const from[] = { "0.0.0.0", "::", "224.0.0.1",
@@ -747,6 +774,7 @@ int main(void)
 		cmocka_unit_test_setup(view_undoes_out, setup),
 		cmocka_unit_test_setup(in_table, setup),
 		cmocka_unit_test_setup(in_unmapped, setup),
+		cmocka_unit_test_setup(in_gateway, setup),
 		cmocka_unit_test_setup(in_refused, setup),
 		cmocka_unit_test_setup(in_nowhere, setup),
 		cmocka_unit_test_setup(rule_ports, setup),
