@@ -209,14 +209,15 @@ static void look_up(struct hostnet *h, unsigned i)
 		t->gw = hop.gw;
 }
 
-static int describe(struct netlink *n, struct template *t)
+static int describe(struct hostnet *h, unsigned i)
 {
+	struct template *t = &h->view.t[i];
+	bool bare = addr_is_none(&t->addr) && addr_is_none(&t->ll);
 	struct nlmsg_link l;
 	int err;
 
-	err = t->ifindex ? nllink_get(n, t->ifindex, NULL, &l) : -ENODEV;
-	if (err == -ENODEV ||
-	    (addr_is_none(&t->addr) && addr_is_none(&t->ll))) {
+	err = t->ifindex ? nllink_get(h->nl, t->ifindex, NULL, &l) : -ENODEV;
+	if (err == -ENODEV || (bare && !h->given[i])) {
 		*t = (struct template){ 0 };
 		return 0;
 	}
@@ -285,7 +286,7 @@ static int next_phase(struct hostnet *h)
 	}
 	h->phase = IDLE;
 	for (i = 0; !err && i < 2; i++)
-		err = describe(h->nl, &h->view.t[i]);
+		err = describe(h, i);
 	return err;
 }
 

@@ -39,6 +39,8 @@ struct hostnet {
 	const char *ifname[2]; /* interface to use as the template; NULL or "":
 				  find it by its routes */
 	bool on[2];	       /* families to look at */
+	bool given[2];	       /* the guest's address is given, so the template
+				  needs none */
 	struct hostnet_view view;
 	/* All addresses of the host; if there is not room for all of them @many
 	 * is set.  Stays empty unless the caller has made room. */
@@ -61,7 +63,7 @@ enum { HOSTNET_ADDRS = 16384 };
 /* hostnet_begin - begin a look, which has to be completed; 0 or -errno
  * A family's template is the interface named, else that of the first default
  * route of the main table, else that of any other route.  Its @ifindex is 0 if
- * there is none, or if it has no usable address.
+ * there is none, or if it has no usable address and needs one.
  * hostnet_step - go on with it: -EINPROGRESS if there is more to do, 0 when
  * @view is complete, or -errno */
 int hostnet_begin(struct hostnet *h);

@@ -372,7 +372,9 @@ static void find_templates(struct passt *p)
 	if (c->ifname[0] && !nllink_index(&p->nl, c->ifname))
 		die("Invalid interface name %s: %s", c->ifname,
 		    util_error(ENODEV));
-	*h = (struct hostnet){ .nl = &p->nl, .on = { c->lan.v4, c->lan.v6 } };
+	*h = (struct hostnet){ .nl = &p->nl,
+			       .on = { c->lan.v4, c->lan.v6 },
+			       .given = { c->lan.fixed4, c->lan.fixed6 } };
 	h->ifname[0] = c->ifname[0] ? c->ifname : c->sock.if4;
 	h->ifname[1] = c->ifname[0] ? c->ifname : c->sock.if6;
 	if (c->splice_only)

@@ -84,6 +84,21 @@ def test_neighbour_at_own_router(lab):
     assert server.accept()[1][0] == "10.66.0.9"
 
 
+def test_unnumbered(lab):
+    """The host's address is on lo.  If the guest is given one, it has the host's
+    router."""
+    lab.host, name = lab.named(lab.netns()), lab.netns()
+    lab.host.sh(f"""
+        ip link set lo up
+        ip link add {UPLINK} type veth peer eth9 netns {name}
+        ip link set {UPLINK} up
+        ip addr add 10.66.0.9/32 dev lo
+        ip -4 route add default via 10.66.0.1 dev {UPLINK} onlink src 10.66.0.9""")
+    guest = lab.pasta("--config-net", "-4", "-a", "10.66.0.9")
+    assert guest.addresses(V4) == ["10.66.0.9/8"]
+    assert guest.default_route(V4) == ["10.66.0.1"]
+
+
 def test_dhcp_own_router(lab):
     behind(lab, "10.66.0.9/24", "via inet6 fe80::1")
     guest = lab.pasta()

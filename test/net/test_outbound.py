@@ -11,6 +11,7 @@ from lab import (DGRAM, HOST, PASST, PEER, STREAM, UPLINK, V4, V6, literal,
 
 SECOND = {V4: "198.51.100.3", V6: "2001:db8:1::3"}
 ELSEWHERE = {V4: "192.0.2.77", V6: "2001:db8:77::77"}
+BEYOND = {V4: "192.0.2.1", V6: "2001:db8:77::1"}
 LENGTH = {V4: 24, V6: 64}
 PORT = 7301
 
@@ -112,6 +113,21 @@ def test_useless_template(lab, family):
                               OUTBOUND_IF[family], other, check=False)
     assert result.status == 1
     assert result.stderr.splitlines()[-1] == "External interface not usable"
+
+
+@pytest.mark.parametrize("options", ["-i", "outbound"])
+def test_template_without_address(lab, family, options):
+    """It needs none if the guest's is given."""
+    with other_wire(lab.host) as other:
+        lab.host.run("ip", "link", "set", other, "addrgenmode", "none")
+        lab.host.run("ip", "-6", "addr", "flush", "dev", other)
+        guest = lab.pasta("--config-net", "-I", "net0", "-a", ELSEWHERE[family],
+                          "-g", BEYOND[family],
+                          "-i" if options == "-i" else OUTBOUND_IF[family],
+                          other)
+        assert guest.addresses(family, dev="net0")[0].startswith(
+            f"{ELSEWHERE[family]}/")
+        assert guest.default_route(family) == [BEYOND[family]]
 
 
 def test_no_such_interface(lab):
