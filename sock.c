@@ -770,8 +770,10 @@ void sock_close(int fd)
 void sock_abort(int fd)
 {
 	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
 
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	if (connect(fd, &none, sizeof(none)))
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(fd);
 }
 

@@ -191,7 +191,8 @@ int sock_error(int fd);
  * 0, -errno, or -EINPROGRESS, in which case another event will come */
 int sock_connected(int fd, uint32_t events);
 void sock_close(int fd);
-/* sock_abort - close @fd so that the peer sees a reset */
+/* sock_abort - close @fd so that the peer sees a reset, at once, even if another
+ * process has the socket as well: a predecessor, or the service manager */
 void sock_abort(int fd);
 
 /* --- UDP ---------------------------------------------------------------- */

@@ -500,6 +500,27 @@ static void abort_is_a_reset(void **state)
 	sock_close(n.listener);
 }
 
+static void abort_needs_no_others(void **state)
+{
+	struct sock_bind b = { .addr = lo(true) };
+	struct addr to = lo(true);
+	struct ends n;
+	int copy;
+	char c;
+
+	(void)state;
+	NEED_NETNS();
+	connect_ends(&env, &n, &b, &to);
+	copy = dup(n.server);
+	sock_abort(n.server);
+	wait_in(n.client);
+	assert_int_equal(sock_recv(n.client, &(struct iovec){ &c, 1 }, 1),
+			 -ECONNRESET);
+	close(copy);
+	sock_close(n.client);
+	sock_close(n.listener);
+}
+
 static void outbound_address_is_used(void **state)
 {
 	struct sock_env e = env;
@@ -1020,6 +1041,7 @@ int main(void)
 		cmocka_unit_test(peeks_stay_without_offset),
 		cmocka_unit_test(room_shrinks),
 		cmocka_unit_test(abort_is_a_reset),
+		cmocka_unit_test(abort_needs_no_others),
 		cmocka_unit_test(outbound_address_is_used),
 		cmocka_unit_test(freebind_binds_foreign_addresses),
 		cmocka_unit_test(device_is_bound),
