@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -250,11 +252,26 @@ void fdstore_feed(struct fdstore *s, struct fdlist *fds)
 		fdlist_put(fds, s->id[s->at++].fd);
 }
 
+/* Whether @fd is a stream with a far end, to which the end has not been said */
+static bool is_open_stream(int fd)
+{
+	uint8_t state = TCP_CLOSE; /* the first byte of struct tcp_info */
+	socklen_t len = sizeof(state);
+
+	return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &len) &&
+	       (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT);
+}
+
 /* Close a descriptor of the store that nobody wants.  The manager may hold it a
  * while longer: shut the socket down, so that no peer waits for an answer and
- * paths and ports are free. */
+ * paths and ports are free.  A stream is reset, as its end would be taken for
+ * one. */
 static void give_up(int fd)
 {
+	const struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	if (is_open_stream(fd))
+		(void)connect(fd, &none, sizeof(none));
 	(void)shutdown(fd, SHUT_RDWR);
 	close(fd);
 }
@@ -344,5 +361,11 @@ int fdstore_done(struct fdstore *s)
 	}
 	if (!err)
 		err = tell(s, add, &s->to, 1);
-	return err ? err : be_heard(s);
+	if (!err)
+		err = be_heard(s);
+	/* We go on, and the manager may read later what it was told: then it is
+	 * not true any more */
+	if (err)
+		(void)!ftruncate(s->to, 0);
+	return err;
 }

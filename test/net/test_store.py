@@ -45,6 +45,7 @@ class Manager:
         os.chmod(notify, 0o777)
         self.env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
         lab.scope.callback(self.close)
+        self.busy = threading.Lock()    # held: it reads nothing more
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
         self.start()
@@ -72,6 +73,8 @@ class Manager:
                 return
             if not text:
                 return
+            with self.busy:
+                pass
             words = text.decode().split("\n")
             if words == ["BARRIER=1"]:      # what was sent before is here
                 os.close(*fds)
@@ -201,6 +204,8 @@ def test_bad_state(lab, what):
     assert len(told) == (what not in ("empty", "garbage"))
     until(lambda: descriptors(passt.pid) <= plain, "no more descriptors")
     until(lambda: not passt.store, "the store to be empty")
+    with pytest.raises(ConnectionResetError):
+        far.recv(1)     # nobody has said that this was all
     passt.guest().reachable(V4)
 
 
@@ -258,6 +263,22 @@ def test_manager_gone(lab):
     assert idle.fileno() >= 0
     with contextlib.suppress(ConnectionResetError):
         assert other.recv(1) == b""
+
+
+def test_manager_late(lab):
+    """What it reads when nobody waits for that any more is not true any more."""
+    log = lab.path("log")
+    passt = Manager(lab, *PORTS, "--log-file", log)
+    near, far = connection(lab.peer, passt.guest(), PEER[V4])
+    with passt.busy:
+        os.kill(passt.pid, 15)
+        near.sendall(b"meanwhile")
+        until(lambda: not alive(passt.pid), "the end")
+    assert log.read_text().count("Connections can't be kept: ") == 1
+    assert broken(far) == len(b"meanwhile")
+    until(passt.state, "what it has read")
+    passt.start()
+    assert passt.guest().reachable(V4)
 
 
 def test_no_manager(lab):
