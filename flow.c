@@ -431,16 +431,19 @@ uint64_t flows_owed(const struct flows *t)
 	return sum;
 }
 
-void flows_cut(struct flows *t)
+bool flows_cut(struct flows *t, bool now)
 {
+	bool again = false;
 	unsigned i;
 
 	for (i = 0; i < t->fresh; i++) {
 		struct flow *f = &t->flow[i];
 
 		if (f->kind != FLOW_FREE && t->type[f->kind]->cut)
-			t->type[f->kind]->cut(t->owner[f->kind], f);
+			again |= t->type[f->kind]->cut(t->owner[f->kind], f,
+						       now);
 	}
+	return again;
 }
 
 static uint64_t watch_ref(const struct flows *t, const struct flow *f,

@@ -170,10 +170,12 @@ struct flow_type {
 	/* For streams, when the process is about to exit.  owes() returns 0
 	 * once the guest has ended its direction and every byte has got to the
 	 * host; otherwise a nonzero number that changes whenever more has been
-	 * delivered.  cut() resets the flow if bytes are missing, so that the
-	 * far end cannot take the close for a regular end. */
+	 * delivered.  cut() resets the flow towards each side to which the
+	 * other one has not said its end, as the close would be taken for one.
+	 * A reset loses what is on its way: unless it has to be @now, cut()
+	 * returns true instead, to be called again, while there is such. */
 	uint64_t (*owes)(void *owner, const struct flow *f);
-	void (*cut)(void *owner, struct flow *f);
+	bool (*cut)(void *owner, struct flow *f, bool now);
 	enum flow_state (*state)(const struct flow *f);
 	/* Fill @n, which is all zero, for flow listings; may ask the kernel */
 	void (*count)(const struct flow *f, struct flow_count *n);
@@ -287,9 +289,9 @@ static inline void flow_answered(struct flows *t, struct flow *f)
 
 /* flows_owed - the sum of type->owes() of all flows; 0: everything was
  * delivered
- * flows_cut - call type->cut() for all flows */
+ * flows_cut - call type->cut() for all flows; true: again */
 uint64_t flows_owed(const struct flows *t);
-void flows_cut(struct flows *t);
+bool flows_cut(struct flows *t, bool now);
 
 /* flow_enter - enter side @i in the hash, so that flow_find() finds it
  * Returns false if another flow has the same tuple.  The tuple of a side that

@@ -109,6 +109,7 @@ enum {
 	LINGER_FIRST_MS = 100, /* while frames come from the guest */
 	LINGER_STILL_MS = 5000, /* as long as nothing moves */
 	LINGER_MS = 30 * 1000,
+	LINGER_LAST_MS = 300, /* for bytes on the way, if they are lost then */
 };
 
 static const char RESOLV_CONF[] = "/etc/resolv.conf";
@@ -1012,10 +1013,27 @@ static void offer_takeover(struct passt *p)
 		close(p->proc_fd);
 }
 
+/* Reset streams whose end nobody has said, as nobody may take a part for the
+ * whole; and have the guest hear of that */
+static void cut_off(struct passt *p)
+{
+	struct loop *l = &p->loop;
+	uint64_t begun = l->now_ms;
+	bool now = false;
+
+	l->quit = false;
+	while (l->leaves && !now) { /* else somebody has taken over */
+		now = l->quit || l->now_ms - begun >= LINGER_LAST_MS;
+		now = !flows_cut(&p->flows, now) || now;
+		l->quit |= now;
+		timer_set(&l->timers, &p->again, l->now_ms + LINGER_TURN_MS);
+		loop_turn(l);
+	}
+}
+
 /* Serve streams for a while after everything else has ended, so that bytes
  * under way are delivered; but whoever waits for our end must not wait for
- * long.  A stream of which a part is missing is reset, as nobody may take that
- * part for the whole. */
+ * long. */
 static void linger(struct passt *p)
 {
 	uint64_t begun = p->loop.now_ms, moved = begun, owed, was, frames;
@@ -1042,8 +1060,7 @@ static void linger(struct passt *p)
 		if (owed != was)
 			moved = l->now_ms;
 	}
-	if (l->leaves) /* nobody has taken over */
-		flows_cut(&p->flows);
+	cut_off(p);
 	l->status = status;
 }
 

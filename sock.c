@@ -654,6 +654,14 @@ uint32_t sock_unread(int fd)
 	return ioctl(fd, FIONREAD, &n) ? 0 : (uint32_t)MAX(n, 0);
 }
 
+uint32_t sock_undelivered(int fd)
+{
+	int n;
+
+	/* #syscalls ioctl(.,TIOCOUTQ) */
+	return ioctl(fd, TIOCOUTQ, &n) ? 0 : (uint32_t)MAX(n, 0);
+}
+
 ssize_t sock_room(int fd)
 {
 	uint32_t m[SK_MEMINFO_VARS] = { 0 };

@@ -156,6 +156,10 @@ ssize_t sock_send(int fd, const struct iovec *iov, unsigned cnt);
 /* sock_unread - the bytes in the receive queue of a stream, peeked at or not */
 uint32_t sock_unread(int fd);
 
+/* sock_undelivered - the bytes that were sent, and that the peer has not
+ * acknowledged */
+uint32_t sock_undelivered(int fd);
+
 /* sock_room - the free bytes of the send buffer, from SO_MEMINFO; 0 if it is
  * over-full, -errno if the kernel does not tell */
 ssize_t sock_room(int fd);

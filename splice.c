@@ -487,19 +487,28 @@ static uint64_t owes(void *owner, const struct flow *f)
 	return w->held || !w->eof ? 1 + w->held : 0;
 }
 
-/* Reset at once, as there is no other turn */
-static void cut(void *owner, struct flow *f)
+/* Reset at once, as there may be no other turn */
+static bool cut(void *owner, struct flow *f, bool now)
 {
 	struct splice *s = owner;
+	bool open[2];
 	unsigned i;
 
-	if (!from_guest(f)->held)
-		return;
+	for (i = 0; i < 2; i++) {
+		const struct way *w = &ways_of(f)->way[!i];
+
+		open[i] = !w->eof || w->held;
+		if (open[i] && !now &&
+		    (w->held || sock_undelivered(f->side[i].fd)))
+			return true;
+	}
 	for (i = 0; i < 2; i++)
-		if (f->side[i].fd >= 0)
+		if (open[i]) {
 			sock_abort(f->side[i].fd);
-	f->side[0].fd = f->side[1].fd = -1;
-	finish(s, f, sock_abort);
+			f->side[i].fd = -1;
+		}
+	finish(s, f, sock_close);
+	return false;
 }
 
 static enum flow_state state(const struct flow *f)

@@ -562,29 +562,48 @@ static void drop(void *owner, struct flow *f)
 		conn_reset(owner, f);
 }
 
+/* What the far end has not acknowledged; of what was shut down, that is left
+ * to the kernel */
+static uint32_t undelivered(const struct flow *f)
+{
+	const struct tcp_conn *c = (const void *)f->priv;
+
+	return (uint32_t)c->out.len + sock_undelivered(conn_fd(f));
+}
+
 static uint64_t owes(void *owner, const struct flow *f)
 {
 	const struct tcp_conn *c = (const void *)f->priv;
 	const struct tcp *t = owner;
+	uint32_t left;
 
-	if (c->state != TCP_OPEN || c->flags & CONN_RESET)
+	if (c->state != TCP_OPEN || c->flags & (CONN_RESET | CONN_SHUT))
 		return 0;
-	return c->out.len || (t->tap->up && !(c->flags & CONN_GUEST_FIN)) ?
-		       1 + (uint64_t)c->out.len + c->rcv_nxt : 0;
+	left = undelivered(f);
+	return left || (t->tap->up && !(c->flags & CONN_GUEST_FIN)) ?
+		       1 + (uint64_t)(c->rcv_nxt - left) : 0;
 }
 
-/* Reset @f if bytes of it are missing.  A guest that may have more to send
- * waits for an ACK, for room in the window, or for what was lost; a whole
- * segment is sent once the window has room for it. */
-static void cut(void *owner, struct flow *f)
+/* A guest that has said nothing for a while is not known to have said all.  If
+ * it has, the kernel does what is left.  In any case the guest is to know that
+ * nothing more comes. */
+static bool cut(void *owner, struct flow *f, bool now)
 {
 	const struct tcp_conn *c = conn_of(f);
-	bool waits = c->ahead.first ||
-		     c->flags & (CONN_ACK_NOW | CONN_ACK_LATE) ||
-		     c->rcv_edge - c->rcv_nxt <= UINT16_MAX;
 
-	if (owes(owner, f) && (c->out.len || waits))
-		drop(owner, f);
+	if (c->flags & (CONN_RESET | CONN_HELD))
+		return false;
+	if (c->flags & CONN_SHUT) {
+		conn_remove(f); /* or close() would reset it */
+		sock_close(conn_fd(f));
+		f->side[!conn_tap(f)].fd = -1;
+		conn_reset(owner, f);
+		return false;
+	}
+	if (!now && undelivered(f))
+		return true;
+	drop(owner, f);
+	return false;
 }
 
 int tcp_init(struct tcp *t, struct flows *flows, struct tap *tap,

@@ -390,6 +390,53 @@ def test_cut_off(lab):
     assert broken(other) < sent
 
 
+@pytest.fixture(params=["tap", "stream", "rings", "spliced"])
+def meeting(lab, request):
+    """Both ends of a connection, the guest's first, and who tells the daemon to go"""
+    where, address, options = lab.peer, PEER[V4], ()
+    if request.param == "spliced":
+        where, address = lab.host, "127.0.0.1"
+    listener = where.listen(V4)
+    port = listener.getsockname()[1]
+    if request.param == "stream":
+        guest = lab.bridged(1500)
+    elif request.param == "rings":
+        guest = lab.fronted(1500)
+    else:
+        guest = lab.pasta("--config-net", "-T", port)
+    s = guest.connect(V4, address, port)
+    return s, where.accept(listener), lambda: signal_pid(guest.daemon, signal.SIGTERM)
+
+
+def test_told_to_go_amid_words(meeting):
+    """All that the guest has sent has arrived, but it has not said that this is all: the
+    far end does not take it for that, and the guest knows where it stands."""
+    s, other, go = meeting
+    sending = Background(s.sendall, DATA)
+    assert read_exactly(other, len(DATA)) == DATA
+    sending.result()
+    other.sendall(b"go on")
+    assert read_exactly(s, 5) == b"go on"
+    go()
+    for end in other, s:
+        with pytest.raises(ConnectionResetError):
+            end.recv(1)
+
+
+def test_told_to_go_after_the_last_word(meeting):
+    """It has said so: that is how the far end takes it."""
+    s, other, go = meeting
+    received = Background(read_all, other)
+    s.sendall(DATA)
+    s.shutdown(socket.SHUT_WR)
+    assert received.result() == DATA
+    go()
+    with pytest.raises(ConnectionResetError):
+        s.recv(1)
+    assert other.recv(1) == b""
+    assert not other.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
 @pytest.mark.parametrize("way", ["--exit-fd", "namespace"])
 def test_what_a_guest_has_sent(lab, way):
     """It gets there also if pasta is told to go, or its namespace has no process any more."""

@@ -744,6 +744,11 @@ uint32_t sock_unread(int fd)
 	return (uint32_t)(s->rx - s->rx_read);
 }
 
+uint32_t sock_undelivered(int fd)
+{
+	return (uint32_t)used(get(fd));
+}
+
 ssize_t sock_room(int fd)
 {
 	struct sock *s = get(fd);

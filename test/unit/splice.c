@@ -178,18 +178,27 @@ static void knock(struct link *k, bool v4, enum pif pif)
 	splice_accepted(&s, &rule, &from);
 }
 
-static void join(struct link *k, bool v4, enum pif pif)
+/* The server's buffer has @small bytes, unless that is 0 */
+static void join_at(struct link *k, bool v4, enum pif pif, int small)
 {
 	struct addr a, b;
 	uint16_t p, q;
 
 	k->server_listener = listener(v4, PORT);
+	if (small)
+		assert_int_equal(setsockopt(k->server_listener, SOL_SOCKET,
+					    SO_RCVBUF, &small, sizeof(small)), 0);
 	knock(k, v4, pif);
 	await(k->server_listener);
 	k->server = sock_accept(&env, k->server_listener, &a, &p, &b, &q);
 	assert_true(k->server >= 0);
 	assert_int_equal(flows.count, 1);
 	k->f = &flows.flow[flows.fresh - 1];
+}
+
+static void join(struct link *k, bool v4, enum pif pif)
+{
+	join_at(k, v4, pif, 0);
 }
 
 static void part(struct link *k)
@@ -594,6 +603,86 @@ static void reset_with_stuck_bytes(void **state)
 	assert_int_equal(extra(), before);
 }
 
+/* We exit: neither end takes that for the other's */
+static void reset_at_exit(void **state)
+{
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	both_ways(&k, 100, false);
+	while (flows_cut(&flows, false))
+		turn();
+	assert_true(was_reset(k.server));
+	assert_true(was_reset(k.client));
+	part(&k);
+	gone();
+}
+
+/* One that was said is one, and there is nothing to wait for */
+static void end_at_exit(void **state)
+{
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	both_ways(&k, 100, false);
+	shutdown(k.client, SHUT_WR);
+	assert_true(has_ended(k.server));
+	assert_false(flows_cut(&flows, true));
+	gone();
+	assert_true(was_reset(k.client));
+	assert_true(has_ended(k.server));
+	part(&k);
+}
+
+/* What is in our socket, and not with the server yet, is waited for */
+static void reset_behind_all(void **state)
+{
+	const int small = 4096;
+	enum { ALL = 30000 };
+	size_t got = 0;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join_at(&k, true, PIF_HOST, small);
+	assert_int_equal(feed(k.client, 0, ALL), ALL);
+	while (sock_undelivered(k.client) ||
+	       sock_unread(k.f->side[0].fd))
+		turn();
+	assert_true(flows_cut(&flows, false));
+	do
+		got = eat(k.server, got);
+	while (flows_cut(&flows, false));
+	assert_int_equal(eat(k.server, got), ALL);
+	assert_true(was_reset(k.server));
+	part(&k);
+	gone();
+}
+
+static void reset_at_once(void **state)
+{
+	size_t sent = 0, was;
+	struct link k;
+
+	(void)state;
+	NEED_NETNS();
+	join(&k, true, PIF_HOST);
+	do {
+		was = sent;
+		sent = feed(k.client, sent, 64 * MIB);
+		turns(3);
+	} while (sent != was);
+	assert_false(flows_cut(&flows, true));
+	assert_true(eat(k.server, 0) < sent);
+	assert_true(was_reset(k.server));
+	part(&k);
+	gone();
+}
+
 static void refused(void **state)
 {
 	unsigned before, i;
@@ -732,6 +821,8 @@ int main(void)
 		T(wide_for_bulk), T(without_pipes),	   T(half_close),
 		T(end_behind_stuck_bytes), T(resets),
 		T(words_before_reset),	   T(reset_with_stuck_bytes),
+		T(reset_at_exit),	   T(end_at_exit),
+		T(reset_behind_all),	   T(reset_at_once),
 		T(refused),		   T(client_leaves_early),
 		T(sockets_in_batches),	   T(nobody_may_enter),
 		T(no_circles),		   T(no_delay),

@@ -168,6 +168,112 @@ static void loss_after_gigabytes(void **state)
 	conn_abort(&tcp, f);
 }
 
+/* --- when we exit ------------------------------------------------------------- */
+
+/* Bytes from the guest until the socket takes no more; how many */
+static size_t stuff(struct flow *f)
+{
+	static char bytes[65536];
+	struct iovec iov = { bytes, sizeof(bytes) };
+	size_t all = 0;
+	ssize_t n;
+
+	while ((n = conn_send(&tcp, f, &iov, 1)) > 0)
+		all += (size_t)n;
+	assert_int_equal(n, 0);
+	return all;
+}
+
+/* What the far end reads in front of a reset, or of an end */
+static size_t heard(bool reset)
+{
+	char buf[65536];
+	size_t all = 0;
+	ssize_t n;
+
+	while ((n = recv(client, buf, sizeof(buf), 0)) > 0)
+		all += (size_t)n;
+	assert_int_equal(n, reset ? -1 : 0);
+	if (reset)
+		assert_int_equal(errno, ECONNRESET);
+	return all;
+}
+
+/* A guest that has not said its end may have more to say, if nothing is missing of what it
+ * has said */
+static void reset_at_exit(void **state)
+{
+	struct flow *f;
+
+	(void)state;
+	NEED_NETNS();
+	f = connected();
+	assert_int_equal(send(conn_fd(f), "bytes", 5, 0), 5);
+	while (flows_cut(&flows, false))
+		toy_turn();
+	assert_int_equal(heard(true), 5);
+	tcp_turn_end(&tcp); /* the guest hears of it */
+	assert_int_equal(toy.n, 1);
+	assert_true(toy_got(0)->p.tcp_flags & TCP_RST);
+	assert_int_equal(flows.count, 0);
+}
+
+static void end_at_exit(void **state)
+{
+	struct flow *f;
+
+	(void)state;
+	NEED_NETNS();
+	f = connected();
+	assert_int_equal(send(conn_fd(f), "bytes", 5, 0), 5);
+	conn_fin(f);
+	assert_int_equal(conn_flush(&tcp, f), 0);
+	assert_false(flows_cut(&flows, true));
+	assert_int_equal(heard(false), 5);
+	tcp_turn_end(&tcp); /* what the far end might have said will not come */
+	assert_true(toy_got(0)->p.tcp_flags & TCP_RST);
+	assert_int_equal(flows.count, 0);
+}
+
+/* What the far end has not got yet is waited for */
+static void reset_behind_all(void **state)
+{
+	const int small = 4096;
+	char buf[65536];
+	struct flow *f;
+	size_t all, got = 0;
+
+	(void)state;
+	NEED_NETNS();
+	setsockopt(server, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	f = connected();
+	all = stuff(f);
+	assert_true(flows_cut(&flows, false));
+	while (flows_cut(&flows, false)) {
+		ssize_t n = recv(client, buf, sizeof(buf), MSG_DONTWAIT);
+
+		got += (size_t)MAX(n, (ssize_t)0);
+	}
+	assert_int_equal(got + heard(true), all);
+	tcp_turn_end(&tcp);
+}
+
+static void reset_at_once(void **state)
+{
+	const int small = 4096;
+	struct flow *f;
+	size_t all;
+
+	(void)state;
+	NEED_NETNS();
+	setsockopt(server, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	f = connected();
+	all = stuff(f);
+	assert_false(flows_cut(&flows, true));
+	assert_true(heard(true) < all);
+	tcp_turn_end(&tcp);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +281,11 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(loss_after_gigabytes, fresh,
 						teardown),
+		cmocka_unit_test_setup_teardown(reset_at_exit, fresh, teardown),
+		cmocka_unit_test_setup_teardown(end_at_exit, fresh, teardown),
+		cmocka_unit_test_setup_teardown(reset_behind_all, fresh,
+						teardown),
+		cmocka_unit_test_setup_teardown(reset_at_once, fresh, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
