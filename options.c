@@ -625,12 +625,9 @@ static void set_interface(struct conf *c, const struct option_row *o,
 static void set_outbound(struct conf *c, const struct option_row *o,
 			 const char *arg)
 {
-	struct addr a = address(o, arg), *out;
+	struct addr a = address(o, arg);
 
-	out = addr_is_v4(&a) ? &c->sock.out4 : &c->sock.out6;
-	if (!addr_is_none(out))
-		refuse(o, arg);
-	*out = a;
+	*(addr_is_v4(&a) ? &c->sock.out4 : &c->sock.out6) = a;
 }
 
 /* @value: the only family, 4 or 6 */
@@ -752,20 +749,19 @@ static void set_dhcp_boot(struct conf *c, const struct option_row *o,
 
 /* --- translation and forwarding ----------------------------------------- */
 
-/* Add an address to the list of its family.  The guest may use any of them and
- * is shown the first. */
+/* Put an address first in the list of its family.  The guest may use any of
+ * them and is shown the first; what there is no room for is what came first. */
 static void add_name(struct addr names[2][FWD_NAMES],
 		     const struct option_row *o, const char *arg)
 {
 	struct addr a = address(o, arg), *list = names[addr_is_v4(&a) ? 0 : 1];
-	unsigned i;
+	unsigned i = 0;
 
-	for (i = 0; i < FWD_NAMES && !addr_is_none(&list[i]); i++)
-		if (addr_equal(&list[i], &a))
-			return;
-	if (i == FWD_NAMES)
-		die("Too many options --%s", o->name);
-	list[i] = a;
+	while (i < FWD_NAMES - 1 && !addr_is_none(&list[i]) &&
+	       !addr_equal(&list[i], &a))
+		i++;
+	memmove(list + 1, list, i * sizeof(*list));
+	list[0] = a;
 }
 
 static void set_map_host(struct conf *c, const struct option_row *o,
