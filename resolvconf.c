@@ -56,7 +56,7 @@ static void set_search(struct resolvconf *r, const char *s, unsigned max)
 	for (; r->search_n < max; s += len) {
 		s += strspn(s, blank);
 		len = strcspn(s, space);
-		if (!len)
+		if (!len || *s == '#' || *s == ';') /* a comment */
 			break;
 		if (len >= LAN_NAME)
 			continue;

@@ -86,6 +86,8 @@ static void search(void **state)
 	says("search b c\nsearch \n", "");
 	says("search b c\nsearch\ndomainx d\n", "b c ");
 	says("search 1 2\t3  4 5 6 7\n", "1 2 3 4 5 6 ");
+	says("search a # b\n", "a ");
+	says("search ;b\n", "");
 }
 
 /* A line of any length does not hide the next */
