@@ -344,7 +344,7 @@ bench: all $(PERF)
 	@test/deps bench || echo "Measuring with what there is." >&2
 	/usr/bin/python3 test/perf/bench.py \
 		--peer '$(if $(filter unstable,$(PEER)),$(shell test/peer programs),$(PEER))' \
-		--seconds $(SECONDS) --repeats $(REPEATS) $(if $(PAIR),--pair) \
+		--seconds $(SECONDS) --repeats $(REPEATS) $(if $(PAIR),--pair) --with='$(WITH)' \
 		$(foreach p,$(PATHS),'$(p)')
 
 JSON ?= build/bench.json

@@ -46,6 +46,7 @@ struct conf {
 			  run */
 	char label[LAN_NAME]; /* empty: not given */
 	size_t log_size;
+	unsigned busy_poll; /* us, see loop_poll() */
 	uint32_t mark; /* --mark, for sockets; 0: none */
 	struct pcap_conf capture;
 	bool runas;

@@ -39,13 +39,17 @@ enum {
 	ALARM_MS = 64,	  /* the alarm is not set for less */
 };
 
-void loop_clock(struct loop *l)
+static uint64_t clock_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts); /* #syscalls clock_gettime */
-	l->now_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-	l->now_ns = l->now_ns * CLOCK_SPEED - l->gone_ns;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+void loop_clock(struct loop *l)
+{
+	l->now_ns = clock_ns() * CLOCK_SPEED - l->gone_ns;
 	l->now_ms = l->now_ns / 1000000;
 }
 
@@ -111,6 +115,11 @@ void loop_start(struct loop *l)
 	l->alarm.watch = (int)loop_watch(l, ring, l);
 	loop_regain(l);
 	prctl(PR_SET_TIMERSLACK, SLACK_NS);
+}
+
+void loop_poll(struct loop *l, unsigned us)
+{
+	l->poll_ns = us * 1000ULL;
 }
 
 unsigned loop_watch(struct loop *l, watch_fn *fn, void *owner)
@@ -418,8 +427,8 @@ static bool worth_nap(struct loop *l)
 		judge_naps(l, rate);
 	else
 		l->calm.rate = rate;
-	if ((l->calm.len[0] && l->calm.len[1]) || rate < CALM_SLOW ||
-	    rate > CALM_FAST || (!l->napping && len > CALM_TURNS * CALM_LARGE))
+	if (l->poll_ns || (l->calm.len[0] && l->calm.len[1]) ||
+	    rate < CALM_SLOW || rate > CALM_FAST || (!l->napping && len > CALM_TURNS * CALM_LARGE))
 		return false;
 	if (!l->calm.shun)
 		return true;
@@ -484,15 +493,31 @@ static void clock_after(struct loop *l, int ms)
 	}
 }
 
+/* Busy polling, see loop_poll().  Returns the number of events, 0: none came. */
+static SELDOM int look(struct loop *l, struct epoll_event *ev)
+{
+	uint64_t until = clock_ns() + l->poll_ns;
+	int n;
+
+	do
+		n = epoll_pwait(l->epfd, ev, LOOP_EVENTS, 0, NULL);
+	while (!n && clock_ns() < until);
+	return n;
+}
+
 bool loop_turn(struct loop *l)
 {
 	struct epoll_event ev[LOOP_EVENTS];
-	int n, i, ms = wait_ms(l);
+	int n = 0, i, ms = wait_ms(l);
 
 	if (l->napping && ms)
 		nap();
+	if (UNLIKELY(l->busy) && ms)
+		n = look(l, ev);
 	/* #syscalls epoll_pwait */
-	n = epoll_pwait(l->epfd, ev, LOOP_EVENTS, ms, NULL);
+	if (!n)
+		n = epoll_pwait(l->epfd, ev, LOOP_EVENTS, ms, NULL);
+	l->busy = n > 0 && l->poll_ns;
 	l->soon = false;
 	if (!n && ms > 0)
 		l->alarm.waits = 0;

@@ -65,6 +65,7 @@ enum {
 	LOOP_WATCHES = 25,
 	LOOP_QUEUES = 8,
 	LOOP_EVENTS = 256,
+	LOOP_POLL_US = 1000, /* most for loop_poll() */
 	LOOP_LATE = 64,
 };
 
@@ -102,6 +103,8 @@ struct loop {
 	void (*turn_end)(void *owner); /* planted by passt.c */
 	void *turn_owner;
 	uint64_t turns; /* turns so far, for tests and --stats */
+	uint64_t poll_ns; /* see loop_poll() */
+	bool busy;	/* with @poll_ns: the last turn had events */
 	bool napping;	/* turns begin with a sleep, see loop_stream() */
 	bool hurry;
 	unsigned streams;	/* events of this turn that loop_stream() was
@@ -234,6 +237,11 @@ static inline void loop_hurry(struct loop *l)
 {
 	l->hurry = true;
 }
+
+/* loop_poll - busy polling: after a turn that had events, look for more for @us
+ * before waiting, at most LOOP_POLL_US; 0, as at first, turns it off
+ * Then no turn begins with a sleep. */
+void loop_poll(struct loop *l, unsigned us);
 
 /* loop_late - call @fn(@fd) at the end of the next turn, or of this one if it
  * is the last; immediately if LOOP_LATE calls are waiting already

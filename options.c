@@ -11,6 +11,7 @@
 #include "options.h"
 #include "boot.h"
 #include "log.h"
+#include "loop.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -258,6 +259,17 @@ static void set_mark(struct conf *c, const struct option_row *o,
 	if (!util_parse_u64(arg, 0, UINT32_MAX, &v) || !v)
 		refuse(o, arg);
 	c->mark = (uint32_t)v;
+}
+
+static void set_busy_poll(struct conf *c, const struct option_row *o,
+			  const char *arg)
+{
+	uint64_t v;
+
+	if (!util_parse_u64(arg, 10, LOOP_POLL_US, &v))
+		die("Invalid --%s: %s (microseconds, at most %d)", o->name, arg,
+		    LOOP_POLL_US);
+	c->busy_poll = (unsigned)v;
 }
 
 static void set_pcap_size(struct conf *c, const struct option_row *o,
@@ -873,6 +885,10 @@ const struct option_row option_table[] = {
 	  .off = offsetof(struct conf, chroot_fallback), .value = true,
 	  .help = "With --sandbox=strict, where pivot_root()\ndoes not work, "
 		  "use chroot()" },
+	{ .name = "busy-poll", .arg = "USEC", .modes = IN_ALL,
+	  .set = set_busy_poll,
+	  .help = "After work, look for more for so long before\nsleeping, at most "
+		  "1000: faster answers for\nmore CPU time (default: 0)" },
 	{ .name = "mark", .arg = "N", .modes = IN_ALL, .set = set_mark,
 	  .help = "Mark the host's sockets (SO_MARK); needs\nCAP_NET_ADMIN or "
 		  "CAP_NET_RAW" },

@@ -707,6 +707,7 @@ static void start_modules(struct passt *p)
 	guest_init(&p->guest, &p->loop, &p->flows, p->tap, lan, &p->seen,
 		   &p->neigh);
 	guest_protocols(&p->guest, &p->tcp, &p->udp, &p->echo);
+	loop_poll(&p->loop, c->busy_poll);
 	p->loop.turn_end = turn_end;
 	p->loop.turn_owner = p;
 	stats_init(&p->stats, &p->metrics, c->stats_s, c->stats_json);

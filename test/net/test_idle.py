@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from lab import HOST, PASST, PASTA, PEER, PESTO, UPLINK, V4, V6, until
+from lab import (HOST, PASST, PASTA, PEER, PESTO, UPLINK, V4, V6, Process,
+                 until)
 
 pytestmark = pytest.mark.alone
 
@@ -116,6 +117,39 @@ def test_wakeups(idle):
     """It comes to rest: about one wake-up a second, since a laptop's battery
     notices more.  Neighbours and addresses are news at first."""
     until(lambda: wakeups(idle) <= MAX_WAKEUPS, "rest", 10 * WATCH_S)
+
+
+LOOK = r"^\d+ +epoll_pwait\(.* 0, NULL, \d+\) += "      # it does not wait
+REQUESTS = 20
+MAX_LOOKS = 100     # in WATCH_S: an idle daemon looks for a millisecond at most
+
+
+@pytest.mark.parametrize("options", [(), ("--busy-poll", 1000)], ids=["no", "yes"])
+def test_busy_poll(lab, options):
+    """It looks for more after work if it is told to, and not for ever."""
+    guest = lab.pasta("--config-net", *PORTS, *options)
+    log = lab.path("strace")
+    strace = Process(["strace", "-f", "-e", "trace=epoll_pwait", "-o", log, "-p",
+                      guest.daemon], lab.path("strace.log"))
+    lab.scope.callback(strace.kill)
+    strace.says("attached")
+
+    def looks():
+        return len(re.findall(LOOK, log.read_text(), re.M))
+
+    def more():
+        before, end = looks(), time.monotonic() + WATCH_S
+        until(lambda: time.monotonic() >= end, "the end of the watch")
+        return looks() - before
+    listener = lab.peer.listen(V4, PORT)
+    client = guest.connect(V4, PEER[V4], PORT)
+    server = lab.peer.accept(listener)
+    for _ in range(REQUESTS):
+        client.send(b"?")
+        server.send(server.recv(1))
+        assert client.recv(1) == b"?"
+    assert looks() >= REQUESTS if options else looks() < REQUESTS
+    until(lambda: more() < MAX_LOOKS, "rest", 10 * WATCH_S)
 
 
 # Connections that do nothing either

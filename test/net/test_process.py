@@ -344,6 +344,7 @@ def test_socket_in_use(lab):
     ["-P", "/nonexistent/pid"], ["-l", "/nonexistent/log"],
     ["--log-size", "1"], ["--pcap-size", "1048575", "-p", "/dev/null"],
     ["--pcap-size", "2097152", "-p", "/dev/null"], ["--pcap-drops"],
+    ["--busy-poll", "1001"], ["--busy-poll", "-1"], ["--busy-poll", "50us"],
     ["--mark", "0"], ["--mark", "4294967296"],
     ["--pcap-files", "3", "-p", "/dev/null"], ["--fd", "99"],
     ["--ready-fd", "99"], ["--ready-fd", "x"], ["--fd", "x"], ["-s", "x"],

@@ -32,6 +32,7 @@ import pathlib
 import platform
 import re
 import resource
+import shlex
 import shutil
 import signal
 import statistics
@@ -635,17 +636,25 @@ def passt_side(name, directory):
     return Side(name, links, [pasta, "--config-net", "--", *STAMP])
 
 
-def ours(path):
+def ours(path, options):
     """Copied: an ordinary user need not see into the repository, and a build
     in the middle of a run must not change what is measured."""
     shutil.copy(path, TMP / "passt")
     os.symlink("passt", TMP / "pasta")
-    return passt_side("ours", TMP)
+    if not options:
+        return passt_side("ours", TMP)
+    scripts = TMP / "with"
+    scripts.mkdir()
+    for name in "passt", "pasta":
+        script = scripts / name
+        script.write_text(f'#!/bin/sh\nexec {TMP / name} {shlex.join(options)} "$@"\n')
+        script.chmod(0o755)
+    return passt_side("ours", scripts)
 
 
 def program(peer, name):
     """PEER is a passt, or the directory of both."""
-    peer = pathlib.Path(peer)
+    peer = pathlib.Path(peer).absolute()
     return (peer if peer.is_dir() else peer.parent) / name
 
 
@@ -889,6 +898,8 @@ def chosen(patterns):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--ours", default=ROOT / "passt")
+    p.add_argument("--with", dest="options", type=shlex.split, default=[],
+                   help="options for our daemon only")
     p.add_argument("--peer", default=DEBIANS)
     p.add_argument("--seconds", type=float, default=5)
     p.add_argument("--repeats", type=int, default=9)
@@ -966,7 +977,7 @@ def main():
         return
     plan = chosen(args.paths)
     check_needs(args.peer)
-    sides = [ours(args.ours), other(args.peer),
+    sides = [ours(args.ours, args.options), other(args.peer),
              *(Floor(name, how) for name, how in FLOOR_SIDES.items())]
     if not args.pair:
         sides += others()

@@ -287,6 +287,8 @@ static void refusals(void **state)
 		{ "passt -f --stats jsonx", "Invalid --stats: jsonx" },
 		{ "passt --label=", "Invalid --label: " },
 		{ "passt --label a\"b", "Invalid --label: a\"b" },
+		{ "passt --busy-poll 1001",
+		  "Invalid --busy-poll: 1001 (microseconds, at most 1000)" },
 		{ "passt --pcap-size 1023K",
 		  "Invalid --pcap-size: 1023K (bytes, or with K, M or G; at "
 		  "least 1024K)" },

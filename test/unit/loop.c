@@ -22,6 +22,8 @@ static uint64_t clock_ns;
 static unsigned clock_reads;
 static int waited; /* the time-out that the loop asked for last */
 static unsigned naps;
+static unsigned looks; /* waits that did not wait */
+static unsigned look_us; /* what each takes */
 
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
@@ -42,6 +44,10 @@ int epoll_pwait(int fd, struct epoll_event *ev, int max, int timeout,
 	waited = timeout;
 	if (!n && timeout > 0)
 		clock_ns += (uint64_t)timeout * 1000000;
+	if (!timeout) {
+		looks++;
+		clock_ns += look_us * 1000ULL;
+	}
 	return n;
 }
 
@@ -108,7 +114,7 @@ static int setup(void **state)
 	clock_ns = START_MS * 1000000ULL + 999999;
 	diary[0] = '\0';
 	waited = NONE;
-	naps = 0;
+	naps = looks = look_us = 0;
 	assert_int_equal(loop_init(&loop), 0);
 	return 0;
 }
@@ -1176,6 +1182,67 @@ static void work_has_no_nap(void **state)
 	assert_int_equal(turns(1, 20), 0);
 }
 
+/* --- busy polling ---------------------------------------------------------- */
+
+static void watch_edge(unsigned i)
+{
+	loop_add(&loop, fd[i], loop_watch(&loop, watcher, NULL), 0,
+		 EPOLLIN | EPOLLET);
+}
+
+/* After a turn with an event, for as long as was said, and then it waits */
+static void polls_after_events(void **state)
+{
+	(void)state;
+	watch_edge(0);
+	loop_poll(&loop, 50);
+	look_us = 2;
+	turns(1, 0);
+	assert_int_equal(looks, 0); /* nothing has happened yet */
+	ring(0);
+	turns(1, 0);
+	assert_diary("w");
+	assert_int_equal(looks, 0);
+	turns(1, 0);
+	assert_int_equal(looks, 25);
+	assert_int_equal(waited, -1);
+	turns(1, 0);
+	assert_int_equal(looks, 25); /* once */
+	loop_poll(&loop, 0);
+	ring(0);
+	turns(2, 0);
+	assert_int_equal(looks, 25);
+}
+
+/* What comes meanwhile ends the wait, and another poll begins */
+static void poll_finds_events(void **state)
+{
+	(void)state;
+	watch_edge(0);
+	loop_poll(&loop, 50);
+	look_us = 2;
+	ring(0);
+	turns(1, 0);
+	ring(0);
+	turns(1, 0);
+	assert_diary("ww");
+	assert_int_equal(looks, 1);
+	assert_int_equal(waited, 0);
+	turns(1, 0);
+	assert_int_equal(looks, 26);
+}
+
+static void polling_has_no_nap(void **state)
+{
+	(void)state;
+	loop_poll(&loop, 50);
+	look_us = 2;
+	delivered_ns = clock_ns;
+	add_stream(0, &wire);
+	add_stream(1, &ack);
+	assert_int_equal(turns(2 * ENOUGH, 20), 0);
+}
+
 /* --- the alarm ------------------------------------------------------------ */
 
 static void start_alarm(void)
@@ -1366,6 +1433,9 @@ int main(void)
 		WATCH(late_is_next),
 		WATCH(late_is_full),
 		WATCH(late_is_now_at_the_end),
+		WATCH(polls_after_events),
+		WATCH(poll_finds_events),
+		WATCH(polling_has_no_nap),
 		WATCH(trickle_has_naps),
 		WATCH(fast_trickle_has_naps),
 		WATCH(waiting_sender_has_few),
