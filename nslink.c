@@ -35,6 +35,7 @@ struct job {
 	struct netlink *host, *ns;
 	unsigned from, to; /* interface of the template, and the guest's */
 	bool v4, local;
+	bool first; /* nothing of ours is there yet */
 	bool object; /* there is a default route of which only the nexthop
 			object is known */
 	const struct conf *conf;
@@ -551,13 +552,35 @@ static void remove_old_routes(struct job *j)
 	}
 }
 
-/* Insert one route: 0 if it is there */
-static int insert_route(struct job *j, const struct nlmsghdr *h)
+/* Whether two routes differ only in where they lead to, so that the first one
+ * of them counts */
+static bool compete(const struct nlmsghdr *a, const struct nlmsghdr *b)
 {
-	int err = send_copy(j, h, RTM_NEWROUTE, 0);
+	const struct rtmsg *m = NLMSG_DATA(a), *o = NLMSG_DATA(b);
+	struct addr to = destination(a), other = destination(b);
 
+	return m->rtm_dst_len == o->rtm_dst_len && m->rtm_tos == o->rtm_tos &&
+	       addr_equal(&to, &other) &&
+	       nlmsg_u32(nlmsg_route_attr(a, RTA_PRIORITY)) ==
+		       nlmsg_u32(nlmsg_route_attr(b, RTA_PRIORITY));
+}
+
+/* Insert one route: 0 if it is there.  Whoever asks for our network in a
+ * namespace that has a default route means ours; so the first route goes before
+ * what is there, and one that competes with @ahead, which is ours as well,
+ * behind. */
+static int insert_route(struct job *j, struct nlmsghdr *h,
+			const struct nlmsghdr *ahead)
+{
+	const uint16_t flags = h->nlmsg_flags;
+	int err;
+
+	if (j->first && !(ahead && compete(ahead, h)))
+		h->nlmsg_flags &= (uint16_t)~NLM_F_APPEND;
+	err = send_copy(j, h, RTM_NEWROUTE, 0);
 	if (err == -EINVAL && nlmsg_route_attr(h, RTA_PREFSRC))
 		err = send_copy(j, h, RTM_NEWROUTE, SOURCE);
+	h->nlmsg_flags = flags;
 	j->link->done.routes += !err;
 	return err == -EEXIST ? 0 : err;
 }
@@ -573,6 +596,7 @@ static bool leads_on(int err)
 static void insert_new_routes(struct job *j)
 {
 	unsigned left = UINT32_MAX, before;
+	const struct nlmsghdr *last;
 	struct nlmsghdr *h;
 	size_t at;
 	int err;
@@ -580,10 +604,15 @@ static void insert_new_routes(struct job *j)
 	do {
 		before = left;
 		left = 0;
+		last = NULL;
 		for (at = 0; (h = next(&j->link->want, &at));) {
+			const struct nlmsghdr *ahead = last;
+
+			if (h->nlmsg_type == RTM_NEWROUTE)
+				last = h;
 			if (!is_of(j, h, RTM_NEWROUTE))
 				continue;
-			err = insert_route(j, h);
+			err = insert_route(j, h, ahead);
 			left += !leads_on(err);
 			h->nlmsg_seq = !leads_on(err);
 			if (!err || !leads_on(err))
@@ -738,6 +767,7 @@ static int configure_family(struct job *j)
 	struct nslink *l = j->link;
 	int err = 0;
 
+	j->first = true;
 	if (!j->v4)
 		err = settle_link_local(j);
 	if (!err)

@@ -602,6 +602,27 @@ static void copy_dependent(void **state)
 			 count(host_ns, "ip route"));
 }
 
+/* In a namespace that has a default route already, ours counts */
+static void copy_before(void **state)
+{
+	(void)state;
+	fresh("ip addr add 10.0.0.2/24 dev h0 &&"
+	      "ip route add default via 10.0.0.1 &&"
+	      "ip route append default via 10.0.0.7 &&"
+	      "ip route append default via 10.0.0.8");
+	run(guest_ns, "ip link set lo up && ip route add default dev lo");
+	c = (struct conf){ 0 };
+	assert_int_equal(configure(), 0);
+	assert_int_equal(count(guest_ns, "ip route | sed -n 1p |"
+					 " grep '^default via 10.0.0.1 dev g0'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | sed -n 2,4p |"
+					 " tr '\\n' ' ' | grep "
+					 "'lo .*10.0.0.7 .*10.0.0.8 '"),
+			 1);
+	run(guest_ns, "ip link set lo down");
+}
+
 /* By a router that has IPv6 alone (RFC 9229), or at the end of a line: the next
  * hop is one that we answer for */
 static void copy_without_gateway(void **state)
@@ -862,6 +883,7 @@ int main(void)
 		cmocka_unit_test(copy_wrapped),
 		cmocka_unit_test(copy_too_many),
 		cmocka_unit_test(copy_dependent),
+		cmocka_unit_test(copy_before),
 		cmocka_unit_test(copy_without_gateway),
 		cmocka_unit_test(single),
 		cmocka_unit_test(without_v6),
