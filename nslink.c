@@ -253,14 +253,16 @@ static bool is_outside(const struct job *j, const struct addr *gw)
 }
 
 /* Whether a hop has a gateway of the other family, or none on the way to the
- * world or a large part of it, as with two routes that stand for a default
- * one */
+ * world or a large part of it, as with two routes that stand for a default one,
+ * but not with that of multicast groups, which are no neighbours */
 static bool hop_leads_nowhere(const struct nlmsghdr *h, const struct rtattr *gw,
 			      const struct rtattr *via)
 {
+	const struct addr to = nlmsg_addr(nlmsg_route_attr(h, RTA_DST));
 	const struct rtmsg *m = NLMSG_DATA(h);
 
-	return via || (!gw && m->rtm_dst_len < WORLD);
+	return via || (!gw && m->rtm_dst_len < WORLD &&
+		       !addr_is_multicast(&to));
 }
 
 static bool leads_nowhere(const struct nlmsghdr *h)

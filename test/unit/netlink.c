@@ -636,6 +636,7 @@ static void copy_without_gateway(void **state)
 	      "ip route add 11.0.0.0/8 via inet6 fe80::1 dev h0 &&"
 	      "ip route add 12.0.0.0/8 dev h0 &&"
 	      "ip route add 128.0.0.0/1 dev h0 &&"
+	      "ip route add 224.0.0.0/4 dev h0 &&"
 	      "ip -6 route add 2000::/3 dev h0 &&"
 	      "ip -6 addr add 2001:db8::6/64 dev h0 nodad &&"
 	      "ip -6 route add default dev h0");
@@ -647,6 +648,9 @@ static void copy_without_gateway(void **state)
 					 "10.0.0.1 dev g0'"),
 			 1);
 	assert_int_equal(count(guest_ns, "ip route | grep '^12.0.0.0/8 dev g0 "
+					 "scope link'"),
+			 1);
+	assert_int_equal(count(guest_ns, "ip route | grep '^224.0.0.0/4 dev g0 "
 					 "scope link'"),
 			 1);
 	/* a part of the world, as of what stands for a default route */
