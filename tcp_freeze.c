@@ -137,6 +137,7 @@ void tcp_freeze(void *owner, struct flow *f, struct wr *w)
 	put_runs(t, c, r, w);
 	wr_be32(w, c->fin_seq);
 	wr_be32(w, c->ahead.last);
+	wr_be32(w, c->wnd_most);
 }
 
 static void get_small(struct tcp_conn *c, struct rd *r)
@@ -226,6 +227,8 @@ bool tcp_thaw(void *owner, struct flow *f, struct rd *r)
 		c->fin_seq = rd_be32(r);
 		c->ahead.last = rd_be32(r);
 	}
+	/* Older versions do not write it: the largest window that is known */
+	c->wnd_most = ok && rd_left(r) ? rd_be32(r) : c->snd_wnd;
 	flags = c->flags;
 	c->flags &= ~elsewhere;
 	if (ok && rd_ok(r) && sane(f, c)) {

@@ -247,7 +247,7 @@ static void set_numbers(struct tcp *t, struct flow *f,
 	c->recover = i->snd_una - 1;
 	c->snd_shift = i->snd_shift & 15;
 	c->rcv_shift = i->rcv_shift & 15;
-	c->snd_wnd = (uint32_t)i->snd_wnd << c->snd_shift;
+	c->snd_wnd = c->wnd_most = (uint32_t)i->snd_wnd << c->snd_shift;
 	c->rcv_nxt = c->snd_wl1 = i->rcv_nxt;
 	c->rcv_acked = i->rcv_acked;
 	c->rcv_edge = i->rcv_acked + ((uint32_t)i->rcv_wnd << c->rcv_shift);

@@ -2,6 +2,7 @@
 /* unit: tcp_in tcp_out tcp_loss tcp_path tcp_freeze tcp_image tcp_conn freeze state sock_repair splice ahead chunk emit icmp flow egress fwd dnsanswer ns listen rules sock neigh tap pcap loop timer segment packet checksum iov addrset addr util log events */
 /* Connections of the guest to a server of the host, where the kernel's own order of
  * events matters, or numbers that take long to be reached */
+#include "freeze.h"
 #include "tcp_conn.h"
 #include "tcp_image.h"
 
@@ -168,6 +169,35 @@ static void loss_after_gigabytes(void **state)
 	conn_abort(&tcp, f);
 }
 
+/* --- in a successor ------------------------------------------------------------ */
+
+/* What is a silly window depends on what was the largest one */
+static void largest_window(void **state)
+{
+	static uint8_t b[65536];
+	struct wr w = wr_init(b, sizeof(b));
+	struct rd r, body;
+	struct flow *f;
+	uint32_t tag;
+	int fd[2];
+
+	(void)state;
+	NEED_NETNS();
+	f = connected();
+	assert_int_equal(conn_of(f)->wnd_most, WINDOW);
+	conn_of(f)->snd_wnd = 1;
+	fd[0] = f->side[0].fd;
+	fd[1] = f->side[1].fd;
+	assert_true(freeze_flow(&flows, f, &w));
+	freeze_forget(&flows, f);
+	r = rd_init(b, w.len);
+	assert_true(state_next(&r, &tag, &body));
+	f = thaw_flow(&flows, &body, fd);
+	assert_non_null(f);
+	assert_int_equal(conn_of(f)->wnd_most, WINDOW);
+	conn_abort(&tcp, f);
+}
+
 /* --- when we exit ------------------------------------------------------------- */
 
 /* Bytes from the guest until the socket takes no more; how many */
@@ -281,6 +311,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(loss_after_gigabytes, fresh,
 						teardown),
+		cmocka_unit_test_setup_teardown(largest_window, fresh, teardown),
 		cmocka_unit_test_setup_teardown(reset_at_exit, fresh, teardown),
 		cmocka_unit_test_setup_teardown(end_at_exit, fresh, teardown),
 		cmocka_unit_test_setup_teardown(reset_behind_all, fresh,
