@@ -146,10 +146,10 @@ def reach_udp(ns, family, address, port, guest, inner):
 REACH = {STREAM: reach_tcp, DGRAM: reach_udp}
 
 
-def ours(lab, family):
+def ours(lab, family, kind):
     """The daemon's own address on the tap device."""
-    if family == V4:
-        return GATEWAY[V4]
+    if family == V4 or kind == STREAM:
+        return GATEWAY[family]
     return lab.host.addresses(V6, scope="link")[0].partition("/")[0]
 
 
@@ -158,7 +158,7 @@ def check_source(lab, path, family, kind, client, seen):
     address, port = seen
     expected = {"tap": PEER[family], "loopback": HOST[family],
                 "to loopback": LOOPBACK[family],
-                "own": ours(lab, family)}[path]
+                "own": ours(lab, family, kind)}[path]
     assert address.partition("%")[0] == expected
     # The kernel chooses the port of a spliced connection
     if path in ("tap", "own") or kind == DGRAM:
@@ -244,12 +244,13 @@ def test_second_address(lab, guests, more, family, kind):
 def test_passt(lab, family, kind):
     """passt has no way past the guest's link: the host's loopback has a name
     there, and what has none comes from the daemon."""
-    family, reach, near = FAMILIES[family], REACH[KINDS[kind]], STREAMED
+    family, kind, near = FAMILIES[family], KINDS[kind], STREAMED
+    reach = REACH[kind]
     ports = f"{near},{near + 1}-{near + 2}:{near + 3}-{near + 4}"
     calls = [(lab.peer, HOST, near, PEER[family]),
              (lab.peer, HOST, near + 2, PEER[family]),
              (lab.host, LOOPBACK, near + 1, GATEWAY[family]),
-             (lab.host, HOST, near, ours(lab, family)),
+             (lab.host, HOST, near, ours(lab, family, kind)),
              (lab.host, {V4: "127.0.0.2"}, near, GATEWAY[family])]
     guest = lab.bridged(65520, "-t", ports, "-u", ports)
     until(lambda: guest.addresses(V6), "its address")
