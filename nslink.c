@@ -38,6 +38,7 @@ struct job {
 	bool first; /* nothing of ours is there yet */
 	bool object; /* there is a default route of which only the nexthop
 			object is known */
+	bool whole;  /* a default route is copied */
 	const struct conf *conf;
 	struct lan *lan;
 	struct addr ll; /* link-local address of the guest's interface; none: it
@@ -337,6 +338,7 @@ static void want_route(void *arg, const struct nlmsghdr *orig)
 	j->object |= nlmsg_is_default(orig) && nlmsg_object(orig);
 	if (!nlmsg_uses(orig, j->from))
 		return;
+	j->whole |= nlmsg_is_default(orig);
 	memcpy(copy, orig, orig->nlmsg_len);
 	rewrite(j, h);
 	want(&j->link->want, h);
@@ -366,6 +368,33 @@ static int add_default_route(struct job *j)
 	return 0;
 }
 
+/* Have the guest's router reached where it has an address of ours outside of
+ * the guest's subnet, as for a point-to-point link, and there is no default
+ * route: what the host sends to the guest's ports from the address that both
+ * have comes from there */
+static void add_router(struct job *j)
+{
+	const struct addr *router = &j->lan->our4;
+	struct rtmsg m = {
+		.rtm_family = AF_INET,
+		.rtm_dst_len = 32,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = RTPROT_BOOT,
+		.rtm_scope = RT_SCOPE_LINK,
+		.rtm_type = RTN_UNICAST,
+	};
+	struct nl_request r;
+
+	if (!j->v4 || j->whole || addr_is_none(router) ||
+	    !addr_is_none(&j->link->renew->host.t[0].gw) ||
+	    !is_outside(j, router))
+		return;
+	nl_begin(&r, RTM_NEWROUTE, NLM_F_CREATE, &m, sizeof(m));
+	nl_put_addr(&r, RTA_DST, router);
+	nl_put_u32(&r, RTA_OIF, j->to);
+	want(&j->link->want, &r.h);
+}
+
 /* Copy routes.  An Internet router has a million of them, too many to be
  * requested at each change. */
 static int copy_routes(struct job *j)
@@ -374,10 +403,11 @@ static int copy_routes(struct job *j)
 	const struct nslink_set before = l->want;
 	int err;
 
-	j->object = false;
+	j->object = j->whole = false;
 	err = nl_ask(j->host, RTM_GETROUTE, j->v4, want_route, j);
 	if (j->object && !addr_is_none(&l->renew->host.t[!j->v4].gw))
 		(void)add_default_route(j);
+	add_router(j);
 	if (!l->want.full || before.full)
 		return err;
 	l->want = before;

@@ -84,6 +84,26 @@ def test_neighbour_at_own_router(lab):
     assert server.accept()[1][0] == "10.66.0.9"
 
 
+@pytest.mark.parametrize("way", ["by our router", "from ourselves"])
+def test_line_without_default(lab, way):
+    """A point-to-point link, as of a VPN, that is not the way to the world: the host
+    is known by our router's address, and its own connections come from there."""
+    behind(lab, "10.66.0.9/32", "scope link")
+    lab.host.sh(f"""
+        ip -4 route del default
+        ip -4 route add 10.67.0.0/16 dev {UPLINK}""")
+    guest = lab.pasta("--config-net", "-4", "-t", "7001", "-u", "none")
+    assert guest.default_route(V4) == []
+    if way == "by our router":
+        server = lab.host.listen(V4, 8000)
+        guest.connect(V4, "169.254.2.2", 8000)
+        assert server.accept()[1][0] == "127.0.0.1"
+    else:
+        server = guest.listen(V4, 7001)
+        lab.host.connect(V4, "10.66.0.9", 7001)
+        assert server.accept()[1][0] == "169.254.2.2"
+
+
 def test_unnumbered(lab):
     """The host's address is on lo.  If the guest is given one, it has the host's
     router."""
