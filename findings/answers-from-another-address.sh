@@ -8,12 +8,12 @@
 # looks at each datagram's destination (IP_PKTINFO): asked at 127.0.0.2 socat, ncat,
 # nc.openbsd, asyncio, Node, unbound and NSD answer from 127.0.0.1, and a client whose socket
 # is connected never hears it.  dnsmasq, Knot, chrony, snmpd and tftpd-hpa answer from where
-# they were asked.  "iperf3 -u" hangs (for the five seconds that it gets here) with the server's
-# second address, although its TCP connection to it is made.
+# they were asked.  "iperf3 -u" to the server's second address is connected by TCP, then waits
+# half a minute and says "unable to read from stream socket".
 #
 # So a service works at the first address of a machine or guest and not at the next, and a
-# forwarder in front of it is taken for the cause.  Seen on 2026-11-30 with the versions below.  Needs debootstrap and unshare; run as
-# root.
+# forwarder in front of it is taken for the cause.  Seen on 2026-11-30 with the versions below.
+# Needs debootstrap and unshare; run as root.
 set -eu
 tmp=$(mktemp -d)
 trap 'umount "$tmp/root/proc" 2>/dev/null || :; rm -rf --one-file-system "$tmp"' EXIT
