@@ -142,7 +142,8 @@ static bool is_host_loopback(const struct fwd_map *m, const struct addr *a)
 	for (i = 0; i < FWD_NAMES; i++)
 		if (addr_equal(a, &names[i]))
 			return true;
-	return addr_is_loopback(a);
+	/* resolv.conf(5) has 0.0.0.0 for the host itself, as connect() has */
+	return addr_is_loopback(a) || addr_is_unspecified(a);
 }
 
 /* The address that the guest is told for resolver @a of the host.  A loopback

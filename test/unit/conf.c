@@ -962,6 +962,11 @@ static void resolv_loopback(void **state)
 	is(&p.lan.dns4[0], "192.0.2.1");
 	is(&p.map.dns.match[0], "192.0.2.1");
 	is(&p.map.dns.host[0][0], "127.0.0.53");
+	feed("passt", "nameserver 0.0.0.0\n");
+	is(&p.lan.dns4[0], "192.0.2.1");
+	is(&p.map.dns.match[0], "192.0.2.1");
+	feed("passt --no-map-gw", "nameserver 0.0.0.0\n");
+	assert_int_equal(p.lan.dns4_n, 0);
 	/* the gateway is the resolver: not the host's loopback */
 	feed("passt", gw);
 	is(&p.lan.dns4[0], "192.0.2.1");
