@@ -402,17 +402,27 @@ static void nap(void)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
-/* Judge the naps of the last turns, with @rate: they slow down a sender that
- * sends no more until we have taken what is there, as its buffer is small.
- * Such a one is left alone for a while. */
+/* Judge turns with @rate, in 1/16 byte per microsecond.  Naps slow down a sender
+ * that sends no more until we have taken what is there, as its buffer is small.
+ * Such a one is left alone for a while.  Rates vary, so means of about four are
+ * compared. */
 static void judge_naps(struct loop *l, uint64_t rate)
 {
-	if (rate * 8 >= l->calm.rate * 7) {
-		l->calm.shuns = 0;
+	uint64_t *mean = l->calm.mean;
+
+	if (!l->napping) {
+		mean[0] = mean[0] ? mean[0] - mean[0] / 4 + rate / 4 : rate;
+		if (!mean[1] || l->calm.shun)
+			mean[1] = mean[0];
 		return;
 	}
-	l->calm.shuns = MIN(MAX(l->calm.shuns * 2, SHUN_LEAST), SHUN_MOST);
-	l->calm.shun = l->calm.shuns;
+	mean[1] = mean[1] - mean[1] / 4 + rate / 4;
+	if (mean[1] * 4 < mean[0] * 3) {
+		l->calm.shuns = MIN(MAX(l->calm.shuns * 2, SHUN_LEAST), SHUN_MOST);
+		l->calm.shun = l->calm.shuns;
+	} else if (rate * 4 >= mean[0] * 3) {
+		l->calm.shuns = 0;
+	}
 }
 
 /* Whether naps are worth it.  They are not for requests and answers, where
@@ -423,12 +433,10 @@ static bool worth_nap(struct loop *l)
 	uint64_t len = l->calm.len[0] + l->calm.len[1];
 	uint64_t rate = len / MAX(us, 1U);
 
-	if (l->napping)
-		judge_naps(l, rate);
-	else
-		l->calm.rate = rate;
+	judge_naps(l, 16 * len / MAX(us, 1U));
 	if (l->poll_ns || (l->calm.len[0] && l->calm.len[1]) ||
-	    rate < CALM_SLOW || rate > CALM_FAST || (!l->napping && len > CALM_TURNS * CALM_LARGE))
+	    rate < CALM_SLOW || rate > CALM_FAST ||
+	    (!l->napping && len > CALM_TURNS * CALM_LARGE))
 		return false;
 	if (!l->calm.shun)
 		return true;

@@ -113,7 +113,7 @@ struct loop {
 	struct {
 		unsigned turns;
 		uint64_t since_ns, len[2];
-		uint64_t rate; /* without naps, when they began: bytes per us */
+		uint64_t mean[2]; /* rates without naps, and with them */
 		unsigned shun; /* judgements until naps are tried again */
 		unsigned shuns; /* the last pause of this kind, 0: they did not
 				   slow the sender down */
