@@ -5,6 +5,7 @@
 #include "fdstore.h"
 
 #include "log.h"
+#include "sock.h"
 #include "state.h"
 
 #include <errno.h>
@@ -268,10 +269,10 @@ static bool is_open_stream(int fd)
  * one. */
 static void give_up(int fd)
 {
-	const struct sockaddr none = { .sa_family = AF_UNSPEC };
-
-	if (is_open_stream(fd))
-		(void)connect(fd, &none, sizeof(none));
+	if (is_open_stream(fd)) {
+		sock_abort(fd);
+		return;
+	}
 	(void)shutdown(fd, SHUT_RDWR);
 	close(fd);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* unit: fdstore state acceptor loop timer log util */
+/* unit: fdstore sock addr state acceptor loop timer log util */
 /* What a successor does of its own, whatever it is that it takes over */
 #include "takeover.h"
 
