@@ -29,6 +29,7 @@ enum {
 	CALM_SLOW = 24,
 	CALM_FAST = 1000,
 	CALM_LARGE = 32 * 1024,
+	RATE = 16, /* of these in a byte per microsecond, for means */
 	/* How often such turns are judged before naps are tried again that have
 	 * slowed a sender down: twice as often each time */
 	SHUN_LEAST = 4,
@@ -390,22 +391,18 @@ static void do_late(struct loop *l)
  * signal and continued takes a system call of its own */
 static void nap(void)
 {
-	struct timespec ts;
+	uint64_t until = clock_ns() + NAP_NS;
+	const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000),
+				     .tv_nsec = (long)(until % 1000000000) };
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += NAP_NS;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
-	}
 	/* #syscalls clock_nanosleep clock_nanosleep_time64 */
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
-/* Judge turns with @rate, in 1/16 byte per microsecond.  Naps slow down a sender
- * that sends no more until we have taken what is there, as its buffer is small.
- * Such a one is left alone for a while.  Rates vary, so means of about four are
- * compared. */
+/* Judge turns with @rate, in units of 1/RATE byte per microsecond.  Naps slow
+ * down a sender that sends no more until we have taken what is there, as its
+ * buffer is small.  Such a one is left alone for a while.  Rates vary, so means
+ * of about four are compared. */
 static void judge_naps(struct loop *l, uint64_t rate)
 {
 	uint64_t *mean = l->calm.mean;
@@ -431,11 +428,11 @@ static bool worth_nap(struct loop *l)
 {
 	uint64_t us = (l->now_ns - l->calm.since_ns) / 1000;
 	uint64_t len = l->calm.len[0] + l->calm.len[1];
-	uint64_t rate = len / MAX(us, 1U);
+	uint64_t rate = len * RATE / MAX(us, 1U);
 
-	judge_naps(l, 16 * len / MAX(us, 1U));
+	judge_naps(l, rate);
 	if (l->poll_ns || (l->calm.len[0] && l->calm.len[1]) ||
-	    rate < CALM_SLOW || rate > CALM_FAST ||
+	    rate < CALM_SLOW * RATE || rate > CALM_FAST * RATE ||
 	    (!l->napping && len > CALM_TURNS * CALM_LARGE))
 		return false;
 	if (!l->calm.shun)
