@@ -391,10 +391,14 @@ static void do_late(struct loop *l)
  * signal and continued takes a system call of its own */
 static void nap(void)
 {
-	uint64_t until = clock_ns() + NAP_NS;
-	const struct timespec ts = { .tv_sec = (time_t)(until / 1000000000),
-				     .tv_nsec = (long)(until % 1000000000) };
+	struct timespec ts;
 
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += NAP_NS;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
 	/* #syscalls clock_nanosleep clock_nanosleep_time64 */
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
